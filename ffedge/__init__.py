@@ -1,0 +1,54 @@
+"""ffedge: train small networks layer by layer, without backpropagation, on the device that uses them.
+
+>>> import ffedge
+>>> run = ffedge.train(ffedge.Spec.make(variant="acff"), "mnist-mini")
+>>> ffedge.Predictor(run.model).predict(image).label
+
+Names are resolved on first use, so that ``import ffedge`` costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from ffedge.data import Dataset, load
+    from ffedge.errors import FfedgeError
+    from ffedge.evaluation import Evaluation, evaluate
+    from ffedge.runtime import Prediction, Predictor
+    from ffedge.spec import Spec
+    from ffedge.training.run import Run, train
+
+_HOMES = {
+    "Dataset": "ffedge.data",
+    "Evaluation": "ffedge.evaluation",
+    "FfedgeError": "ffedge.errors",
+    "Prediction": "ffedge.runtime",
+    "Predictor": "ffedge.runtime",
+    "Run": "ffedge.training.run",
+    "Spec": "ffedge.spec",
+    "evaluate": "ffedge.evaluation",
+    "load": "ffedge.data",
+    "train": "ffedge.training.run",
+}
+
+__all__ = [
+    "Dataset",
+    "Evaluation",
+    "FfedgeError",
+    "Prediction",
+    "Predictor",
+    "Run",
+    "Spec",
+    "__version__",
+    "evaluate",
+    "load",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ffedge' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

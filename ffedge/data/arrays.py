@@ -1,0 +1,121 @@
+"""NumPy's ``.npy`` and ``.npz`` files, read as rows; never unpickled.
+
+Members of an ``.npz`` are unpacked to the cache one after another, in chunks, and read there.
+"""
+
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from tokenize import TokenError
+from typing import Any, BinaryIO
+from urllib.parse import quote
+
+import numpy as np
+
+from ffedge.data.cache import CHUNK_BYTES, unpack
+from ffedge.data.rows import Rows, open_to_read
+from ffedge.errors import DataError
+
+_RESAVE = "Save it again with np.save(file, np.ascontiguousarray(array))"
+
+
+def read_npy(path: Path, name: str = "") -> Rows:
+    """Open a ``.npy`` file as rows.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    name : str
+        What errors call it, if not `path` (a member of an ``.npz``).
+
+    Returns
+    -------
+    Rows
+        ``[N, *row_shape]``, dtype as stored: a number, bool or str.
+
+    Raises
+    ------
+    DataError
+        If it is no ``.npy`` file, holds objects or no rows, is in Fortran order, or has the wrong length.
+    """
+    path, name = Path(path), name or str(path)
+    with os.fdopen(open_to_read(path), "rb") as file:
+        shape, fortran, dtype = _read_header(file, name)
+        offset, size = file.tell(), os.fstat(file.fileno()).st_size
+    if dtype.hasobject:
+        raise DataError(f"{name}: holds Python objects, which ffedge never unpickles. Convert it to numbers first.")
+    if dtype.kind not in "biufU":
+        raise DataError(f"{name}: must hold numbers or strings, got {dtype}. Convert it first.")
+    if not shape or min(shape) < 1:
+        raise DataError(f"{name}: holds no rows (its shape is {list(shape)}). Check the file.")
+    if fortran:
+        raise DataError(f"{name}: is in Fortran order, whose rows are not contiguous. {_RESAVE}.")
+    if dtype.itemsize == 0:
+        raise DataError(f"{name}: holds only empty strings. Check the file.")
+    rows = Rows(path, offset, shape, dtype)
+    if size > (needed := offset + rows.n_bytes):
+        raise DataError(f"{name}: has {size - needed} bytes more than its header says. {_RESAVE}.")
+    return rows
+
+
+def _read_header(file: BinaryIO, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    try:
+        version = np.lib.format.read_magic(file)
+        if version not in readers:
+            raise ValueError(f"version {version} of the format is for structured arrays")
+        return readers[version](file)
+    except (ValueError, EOFError, RecursionError, TokenError) as error:
+        first_line = str(error).partition("\n")[0]
+        raise DataError(f"{name}: is not a .npy file ffedge can read ({first_line}). {_RESAVE}.") from error
+
+
+def npz_members(path: Path) -> tuple[str, ...]:
+    """Return the names of the arrays in an ``.npz`` file.
+
+    Raises
+    ------
+    DataError
+        If it is not a zip file.
+    """
+    with _open_zip(Path(path)) as archive:
+        names = [info.filename for info in archive.infolist()]
+    return tuple(name.removesuffix(".npy") for name in names if name.endswith(".npy"))
+
+
+def read_npz(path: Path, member: str) -> Rows:
+    """Open one array of an ``.npz`` file as rows.
+
+    Raises
+    ------
+    DataError
+        If the archive is corrupt or encrypted or lacks the member, or as `read_npy` does.
+    """
+    path, name = Path(path), f"{path}[{member}]"
+    with _open_zip(path) as archive:
+        try:
+            info = archive.getinfo(f"{member}.npy")
+        except KeyError as error:
+            raise DataError(f"{name}: was not found. Members are {', '.join(npz_members(path))}.") from error
+        unpacked = unpack(path, f"{quote(member, safe='')}.npy", lambda: _unzip(archive, info, path), info.file_size)
+    return read_npy(unpacked, name)
+
+
+def _open_zip(path: Path) -> zipfile.ZipFile:
+    os.close(open_to_read(path))
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+        raise DataError(f"{path}: is no complete .npz file ({error}). Copy or save it again.") from error
+
+
+def _unzip(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> Iterator[bytes]:
+    try:
+        with archive.open(info) as member:
+            while chunk := member.read(CHUNK_BYTES):
+                yield chunk
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+        raise DataError(f"{path}: is corrupt or not supported ({error}). Copy or save it again.") from error

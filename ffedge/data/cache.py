@@ -1,0 +1,126 @@
+"""Where ffedge keeps what it unpacks and downloads, and how it writes there.
+
+An unpacked file is found by the sha256 of the file that it came from: a changed source is never served stale.
+"""
+
+import atexit
+import functools
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from ffedge.data.rows import open_to_read
+from ffedge.errors import DataError
+
+CHUNK_BYTES = 1 << 16
+
+
+def cache_folder() -> Path:
+    """Return ``$FFEDGE_CACHE``, or ``ffedge`` in ``$XDG_CACHE_HOME`` or ``~/.cache``; it need not exist."""
+    if own := os.environ.get("FFEDGE_CACHE"):
+        return Path(own)
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "ffedge"
+    try:
+        return Path.home() / ".cache" / "ffedge"
+    except RuntimeError:  # a user without a home, as in some containers
+        return _temporary_folder()
+
+
+def writable_folder(*parts: str) -> Path:
+    """Create and return a folder of the cache or, where that is read-only, one that is removed at exit."""
+    for base in (cache_folder, _temporary_folder):
+        folder = base().joinpath(*parts)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    raise DataError(f"{cache_folder()}: is not writable, nor is a temporary folder. Set FFEDGE_CACHE to one that is.")
+
+
+@functools.cache
+def _temporary_folder() -> Path:
+    folder = tempfile.mkdtemp(prefix="ffedge-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file's bytes, in hexadecimal.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read.
+    """
+    with os.fdopen(open_to_read(path), "rb", buffering=0) as file:
+        try:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror}). Check the disk.") from error
+
+
+def unpack(source: Path, member: str, chunks: Callable[[], Iterable[bytes]], n_bytes: int) -> Path:
+    """Write one unpacked member of a file to the cache, unless it is there, and return where it stands.
+
+    Parameters
+    ----------
+    source : Path
+        The compressed file.
+    member : str
+        Plain file name of the result.
+    chunks : callable
+        Gives the unpacked bytes; called only if they are not in the cache.
+    n_bytes : int
+        How many there must be. Reading stops beyond it, so that a small file cannot fill the disk.
+
+    Raises
+    ------
+    DataError
+        If there are fewer or more bytes, or the cache cannot be written.
+    """
+    target = writable_folder("unpacked", sha256_of(source)) / member
+    if not (target.is_file() and target.stat().st_size == n_bytes):
+        write_atomically(target, chunks(), n_bytes, source)
+    return target
+
+
+def write_atomically(target: Path, chunks: Iterable[bytes], n_bytes: int, source: Path) -> None:
+    """Write exactly `n_bytes` to a temporary file, then give it its name; `source` is named in errors."""
+    part = ""
+    try:
+        handle, part = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")
+        with os.fdopen(handle, "wb") as out:
+            count = _copy(chunks, out.write, n_bytes)
+            out.flush()
+            os.fsync(out.fileno())
+        if count != n_bytes:
+            more = "more" if count > n_bytes else f"{count}"
+            raise DataError(
+                f"{source}: is corrupt: it should unpack to {n_bytes} bytes, it has {more}. Copy or download it again."
+            )
+        os.replace(part, target)
+        part = ""
+    except OSError as error:
+        raise DataError(
+            f"{target}: cannot be written ({error.strerror}). "
+            f"Free {(n_bytes >> 20) + 1} MiB there or set FFEDGE_CACHE to another folder."
+        ) from error
+    finally:
+        if part:
+            os.unlink(part)
+
+
+def _copy(chunks: Iterable[bytes], write: Callable[[bytes], object], n_bytes: int) -> int:
+    count = 0
+    for chunk in chunks:
+        count += len(chunk)
+        if count > n_bytes:
+            break
+        write(chunk)
+    return count

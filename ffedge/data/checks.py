@@ -1,0 +1,137 @@
+"""Turns stored arrays into inputs and labels that can be trained on, and refuses what cannot."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge.data.rows import Float32Rows, RowSource
+from ffedge.errors import DataError
+
+MAX_CLASSES = 1000
+BLOCK_BYTES = 1 << 20
+
+
+def as_inputs(rows: RowSource, name: str) -> RowSource:
+    """Return `rows` as they are if uint8, else as float32; all floats are read once and checked.
+
+    Parameters
+    ----------
+    rows : RowSource
+        ``[N, *row_shape]``, any real dtype.
+    name : str
+        What errors call it.
+
+    Raises
+    ------
+    DataError
+        If the values are no numbers, or one is not finite in float32.
+    """
+    if rows.dtype.kind not in "biuf":
+        raise DataError(f"{name}: must hold numbers, got {rows.dtype}. Convert it first.")
+    if rows.dtype == np.uint8:
+        return rows
+    floats: RowSource = rows if rows.dtype == np.float32 else Float32Rows(rows)  # big-endian floats differ, too
+    if rows.dtype.kind == "f":
+        _refuse_not_finite(floats, name)
+    return floats
+
+
+def _refuse_not_finite(rows: RowSource, name: str) -> None:
+    start = 0
+    for block in rows.blocks(block_rows(rows)):
+        finite = np.isfinite(block).reshape(len(block), -1).all(axis=1)
+        if not finite.all():
+            row = start + int(np.argmin(finite))
+            raise DataError(
+                f"{name}: row {row} (from 0) holds a value that is not a finite float32. "
+                "Remove the row or fill in the value."
+            )
+        start += len(block)
+
+
+def as_labels(
+    rows: RowSource, name: str, classes: tuple[str, ...] | None = None
+) -> tuple[NDArray[np.int64], tuple[str, ...] | None]:
+    """Read all labels as integers.
+
+    Parameters
+    ----------
+    rows : RowSource
+        ``[N]`` or ``[N, 1]``: integers, bools, floats with whole values, or strings.
+    name : str
+        What errors call it.
+    classes : tuple of str, optional
+        The class names of strings, if already known (those of the train split); sorted.
+
+    Returns
+    -------
+    labels : int64 [N]
+        From 0; strings by their place among the sorted names.
+    classes : tuple of str, or None
+        The names, if labels are strings.
+
+    Raises
+    ------
+    DataError
+        If the shape is another, or a label is negative, not whole, too large or no known name.
+    """
+    if math.prod(rows.row_shape) != 1:
+        raise DataError(f"{name}: labels must be one number a row, got shape {list(rows.shape)}. Convert them.")
+    if rows.dtype.kind == "U":
+        classes = classes or _names(rows, name)
+        return _concatenated(rows, name, classes), classes
+    if classes is not None:
+        raise DataError(f"{name}: must hold strings, as the train labels do, got {rows.dtype}. Convert them.")
+    if rows.dtype.kind not in "biuf":
+        raise DataError(f"{name}: labels must be integers or strings, got {rows.dtype}. Convert them.")
+    return _concatenated(rows, name, None), None
+
+
+def _names(rows: RowSource, name: str) -> tuple[str, ...]:
+    names: set[str] = set()
+    for block in rows.blocks(block_rows(rows)):
+        names.update(block.reshape(-1).tolist())
+        if len(names) > MAX_CLASSES:
+            raise DataError(f"{name}: has more than {MAX_CLASSES} different labels. Are these the labels?")
+    return tuple(sorted(names))
+
+
+def _concatenated(rows: RowSource, name: str, classes: tuple[str, ...] | None) -> NDArray[np.int64]:
+    labels, start = np.empty(len(rows), np.int64), 0
+    for block in rows.blocks(block_rows(rows)):
+        flat = block.reshape(-1)
+        stop = start + len(flat)
+        labels[start:stop] = _checked(flat, start, name) if classes is None else _places(flat, start, name, classes)
+        start = stop
+    return labels
+
+
+def _checked(block: NDArray[Any], start: int, name: str) -> NDArray[np.int64]:
+    with np.errstate(invalid="ignore"):
+        good = (block >= 0) & (block < MAX_CLASSES) & (block == np.floor(block))
+    if not good.all():
+        row = int(np.argmin(good))
+        raise DataError(
+            f"{name}: row {start + row} (from 0) has label {block[row]}. "
+            f"Labels must be whole numbers from 0 to {MAX_CLASSES - 1}."
+        )
+    return block.astype(np.int64)
+
+
+def _places(block: NDArray[Any], start: int, name: str, classes: tuple[str, ...]) -> NDArray[np.int64]:
+    place = {label: number for number, label in enumerate(classes)}
+    numbers = [place.get(label, -1) for label in block.tolist()]
+    if -1 in numbers:
+        row = numbers.index(-1)
+        raise DataError(
+            f"{name}: row {start + row} (from 0) has label {block[row]!s}, which no train row has. "
+            "Remove it or add such rows to the train split."
+        )
+    return np.asarray(numbers, np.int64)
+
+
+def block_rows(rows: RowSource) -> int:
+    """Return how many rows make a block of about 1 MiB."""
+    return max(1, BLOCK_BYTES // (math.prod(rows.row_shape) * rows.dtype.itemsize))

@@ -1,0 +1,136 @@
+"""A data set: its splits, opened and checked, and the hash that names its content."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge.data.cache import sha256_of
+from ffedge.data.checks import as_inputs, as_labels
+from ffedge.data.files import Part
+from ffedge.data.known import KnownDataset
+from ffedge.data.rows import RowSource
+from ffedge.errors import DataError
+
+_TOGETHER = "Pass files that belong together."
+
+
+@dataclass(frozen=True)
+class Split:
+    """Inputs ``[N, *input_shape]`` and their labels ``[N]``, from 0."""
+
+    inputs: RowSource
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set, checked and open.
+
+    Attributes
+    ----------
+    name : str
+        The known name, or the path's last part.
+    train, test : Split
+        `test` is None where there is no test split.
+    classes : tuple of str
+        Names; label c is ``classes[c]``.
+    sha256 : str
+        Of the sha256 digests (hexadecimal, a line each) of its unpacked files: train inputs, train labels,
+        test inputs, test labels. The same whether the files are gzipped or not.
+    """
+
+    name: str
+    train: Split
+    test: Split | None
+    classes: tuple[str, ...]
+    sha256: str
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        return self.train.inputs.row_shape
+
+    @property
+    def input_dtype(self) -> str:
+        """``uint8`` or ``float32``."""
+        return self.train.inputs.dtype.name
+
+    @property
+    def n_classes(self) -> int:
+        """Count of classes, C."""
+        return len(self.classes)
+
+
+def assemble(name: str, parts: tuple[Part, ...], known: KnownDataset | None) -> Dataset:
+    """Check the parts against each other and make a data set of them.
+
+    Parameters
+    ----------
+    name : str
+        The data set's name.
+    parts : tuple of Part
+        Train inputs, train labels and, if there is a test split, test inputs, test labels.
+    known : KnownDataset, optional
+        What the parts are expected to be.
+
+    Raises
+    ------
+    DataError
+        If the parts do not fit each other or what is known, or cannot be trained on.
+    """
+    pairs = list(zip(parts[::2], parts[1::2], strict=True))
+    for inputs, labels in pairs:
+        _check_pair(inputs, labels, parts[0])
+    digests = [sha256_of(part.rows.path) for part in parts]
+    if known is not None:
+        _check_known(known, parts, digests)
+    train_labels, names = as_labels(pairs[0][1].rows, pairs[0][1].name)
+    classes = _classes(train_labels, pairs[0][1].name, known.classes if known else names)
+    train = Split(as_inputs(pairs[0][0].rows, pairs[0][0].name), train_labels)
+    test = _test_split(*pairs[1], classes, names) if len(pairs) > 1 else None
+    sha256 = hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
+    return Dataset(name, train, test, classes, sha256)
+
+
+def _check_pair(inputs: Part, labels: Part, first: Part) -> None:
+    if len(inputs.rows) != len(labels.rows):
+        raise DataError(
+            f"{labels.name}: holds {len(labels.rows)} labels, but {inputs.name} {len(inputs.rows)} inputs. {_TOGETHER}"
+        )
+    if not inputs.rows.row_shape:
+        raise DataError(f"{inputs.name}: must be [N, …], got shape {list(inputs.rows.shape)}. Reshape it.")
+    if inputs.rows.row_shape != first.rows.row_shape:
+        raise DataError(
+            f"{inputs.name}: has rows of shape {list(inputs.rows.row_shape)}, "
+            f"but {first.name} of {list(first.rows.row_shape)}. {_TOGETHER}"
+        )
+    if (inputs.rows.dtype == np.uint8) != (first.rows.dtype == np.uint8):
+        raise DataError(f"{inputs.name}: holds {inputs.rows.dtype}, but {first.name} {first.rows.dtype}. {_TOGETHER}")
+
+
+def _check_known(known: KnownDataset, parts: tuple[Part, ...], digests: list[str]) -> None:
+    for part, got, expected in zip(parts, digests, known.sha256.values(), strict=True):
+        if got != expected:
+            raise DataError(
+                f"{part.name}: is not {known.name}'s (its unpacked sha256 is {got}, not {expected}). "
+                "Replace it, or pass its folder with --data to use it as it is."
+            )
+
+
+def _classes(labels: NDArray[np.int64], name: str, names: tuple[str, ...] | None) -> tuple[str, ...]:
+    if labels.min() == labels.max():
+        raise DataError(f"{name}: all labels are {labels[0]}, but training needs 2 classes or more. Add rows.")
+    return names or tuple(str(number) for number in range(int(labels.max()) + 1))
+
+
+def _test_split(inputs: Part, labels: Part, classes: tuple[str, ...], names: tuple[str, ...] | None) -> Split:
+    numbers, _ = as_labels(labels.rows, labels.name, names)
+    if numbers.max() >= len(classes):
+        row = int(np.argmax(numbers >= len(classes)))
+        raise DataError(
+            f"{labels.name}: row {row} (from 0) has label {numbers[row]}, but the train labels end at "
+            f"{len(classes) - 1}. {_TOGETHER}"
+        )
+    return Split(as_inputs(inputs.rows, inputs.name), numbers)

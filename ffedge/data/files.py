@@ -1,0 +1,131 @@
+"""Finds the arrays of a data set from one path: a folder, an ``.npz``, a ``.npy`` or an IDX file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ffedge.data.arrays import npz_members, read_npy, read_npz
+from ffedge.data.idx import read_idx
+from ffedge.data.rows import Rows
+from ffedge.errors import DataError
+
+IDX_FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One array of a data set, and what errors call it."""
+
+    name: str
+    rows: Rows
+
+
+def parts_of(path: Path) -> tuple[Part, ...]:
+    """Open the arrays that `path` stands for.
+
+    Returns
+    -------
+    tuple of Part
+        Train inputs, train labels and, if there is a test split, test inputs, test labels.
+
+    Raises
+    ------
+    DataError
+        If nothing is found, half a pair is missing, or a folder holds two data sets.
+    """
+    if path.is_dir():
+        return _parts_of_folder(path)
+    if path.suffix == ".npz":
+        return _parts_of_npz(path)
+    if path.suffix == ".npy" or is_idx(path):
+        return tuple(open_part(file) for file in _files_beside(path))
+    raise DataError(
+        f"{path}: is no data file that ffedge reads. "
+        "Pass a folder, an .npz, a .npy or an IDX file (*-images-idx3-ubyte, plain or .gz)."
+    )
+
+
+def is_idx(path: Path) -> bool:
+    """Tell by its name whether a file is IDX."""
+    return "ubyte" in path.name or path.name.removesuffix(".gz").endswith(".idx")
+
+
+def open_part(path: Path) -> Part:
+    """Open a ``.npy`` or IDX file."""
+    return Part(str(path), read_npy(path) if path.suffix == ".npy" else read_idx(path))
+
+
+def idx_file(folder: Path, name: str) -> Path | None:
+    """Find an IDX file of MNIST's naming, in either spelling, plain (preferred) or gzipped."""
+    dotted = name.replace("-idx", ".idx")
+    spellings = (name, dotted, f"{name}.gz", f"{dotted}.gz")
+    return next((folder / file for file in spellings if (folder / file).is_file()), None)
+
+
+def _parts_of_folder(folder: Path) -> tuple[Part, ...]:
+    idx = [idx_file(folder, name) for name in IDX_FILES]
+    npy = [file if (file := folder / f"{name}.npy").is_file() else None for name in ARRAYS]
+    if any(idx) and any(npy):
+        raise DataError(f"{folder}: holds both IDX and .npy files. Pass the file of train inputs instead.")
+    if not any(idx) and not any(npy):
+        raise DataError(
+            f"{folder}: holds no data set; looked for {IDX_FILES[0]}[.gz] and {ARRAYS[0]}.npy. "
+            "Pass another folder, or the file itself."
+        )
+    wanted = IDX_FILES if any(idx) else tuple(f"{name}.npy" for name in ARRAYS)
+    chosen = _complete(dict(zip(wanted, idx if any(idx) else npy, strict=True)), str(folder))
+    return tuple(open_part(file) for file in chosen)
+
+
+def _complete(found: dict[str, Path | None], place: str) -> list[Path]:
+    """Drop an absent test split; refuse half a pair."""
+    names = list(found)
+    needed = names if any(found[name] for name in names[2:]) else names[:2]
+    if missing := [name for name in needed if found[name] is None]:
+        raise DataError(f"{place}: lacks {', '.join(missing)}. Put it beside the others.")
+    return [file for file in found.values() if file is not None]
+
+
+def _parts_of_npz(path: Path) -> tuple[Part, ...]:
+    members = npz_members(path)
+    for wanted in (ARRAYS, ARRAYS[:2], ("x", "y")):
+        if set(wanted) <= set(members):
+            return tuple(Part(f"{path}[{member}]", read_npz(path, member)) for member in wanted)
+    raise DataError(
+        f"{path}: must hold x_train and y_train (x_test, y_test), or x and y, "
+        f"got {', '.join(members) or 'nothing'}. Save it again with these names."
+    )
+
+
+def _files_beside(inputs: Path) -> list[Path]:
+    labels = _labels_of(inputs)
+    found: dict[str, Path | None] = {}
+    for split in ((inputs, labels), tuple(map(_test_of, (inputs, labels)))):
+        found |= {file.name: file if file.is_file() else None for file in split if file is not None}
+    if found[inputs.name] is None:
+        raise DataError(f"{inputs}: was not found. Check the path.")
+    return _complete(found, str(inputs.parent))
+
+
+def _labels_of(inputs: Path) -> Path:
+    name = inputs.name
+    if "images" in name:
+        return inputs.with_name(name.replace("images", "labels").replace("idx3", "idx1"))
+    if inputs.stem == "x" or name.startswith("x_"):
+        return inputs.with_name("y" + name[1:])
+    raise DataError(
+        f"{inputs}: its name does not tell where its labels are. "
+        "Name the pair x.npy and y.npy, or NAME_images.npy and NAME_labels.npy."
+    )
+
+
+def _test_of(file: Path) -> Path | None:
+    """Name the test file beside a train file: x_test.npy of x_train.npy, t10k-images of train-images."""
+    if "train" not in file.name:
+        return None
+    return file.with_name(file.name.replace("train", "t10k" if is_idx(file) else "test"))

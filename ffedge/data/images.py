@@ -1,0 +1,181 @@
+"""Inputs for prediction: pictures (by Pillow, to grey), or arrays in ``.npy``, ``.npz`` and IDX files."""
+
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge.data.arrays import npz_members, read_npy, read_npz
+from ffedge.data.checks import as_inputs
+from ffedge.data.files import Part, is_idx
+from ffedge.data.idx import read_idx
+from ffedge.data.rows import Rows, RowSource, open_to_read
+from ffedge.errors import DataError, FfedgeError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def read_inputs(
+    path: str | Path,
+    row_shape: tuple[int, ...],
+    dtype: str | np.dtype[Any] = "uint8",
+    *,
+    resize: bool = False,
+    invert: bool = False,
+) -> RowSource:
+    """Open what a model is to predict.
+
+    Parameters
+    ----------
+    path : str or Path
+        A picture, or a ``.npy``, ``.npz`` (its member x, x_test, or the only one) or IDX file; one sample
+        without the batch axis is accepted too.
+    row_shape : tuple of int
+        Shape of one input of the model.
+    dtype : str or np.dtype
+        The model's input dtype, ``uint8`` or ``float32``.
+    resize, invert : bool
+        For pictures, see `read_image`.
+
+    Returns
+    -------
+    RowSource
+        ``[N, *row_shape]`` of `dtype`.
+
+    Raises
+    ------
+    DataError
+        If the file's shape or dtype does not suit the model, or the file cannot be read.
+    FfedgeError
+        If Pillow is needed and not installed.
+    """
+    path, dtype = Path(path), np.dtype(dtype)
+    if path.suffix not in {".npy", ".npz"} and not is_idx(path):
+        return _picture(path, row_shape, dtype, resize, invert)
+    part = _open_array(path)
+    rows = _as_batch(part, row_shape)
+    if dtype == np.uint8 and rows.dtype != np.uint8:
+        raise DataError(f"{part.name}: holds {rows.dtype}, but the model takes uint8. Convert it as the train data.")
+    inputs = as_inputs(rows, part.name)
+    if inputs.dtype != dtype:
+        raise DataError(f"{part.name}: holds {rows.dtype}, but the model takes {dtype}. Convert it as the train data.")
+    return inputs
+
+
+def read_image(
+    path: str | Path, shape: tuple[int, int], *, resize: bool = False, invert: bool = False
+) -> NDArray[np.uint8]:
+    """Read a picture as grey values.
+
+    Transparent parts become white. A 16-bit picture keeps its upper 8 bits.
+
+    Parameters
+    ----------
+    path : str or Path
+        PNG, JPEG or another format that Pillow reads.
+    shape : tuple of int
+        Height and width, in pixels.
+    resize : bool
+        Resize a picture of another size (its aspect is not kept); else refuse it.
+    invert : bool
+        Swap black and white: MNIST's digits are white on black.
+
+    Returns
+    -------
+    uint8 [height, width]
+
+    Raises
+    ------
+    DataError
+        If the file is no picture, too large, or of another size.
+    FfedgeError
+        If Pillow is not installed.
+    """
+    try:
+        from PIL import Image, ImageOps
+    except ImportError as error:
+        raise FfedgeError(
+            "reading images needs Pillow, which is not installed. Run: pip install 'ffedge[images]'"
+        ) from error
+    height, width = shape
+    os.close(open_to_read(Path(path)))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as picture:
+                if resize:  # a JPEG can be decoded small, in little memory
+                    picture.draft("L", (max(shape), max(shape)))
+                grey = _grey(ImageOps.exif_transpose(picture))
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ) as error:
+        raise DataError(f"{path}: is no picture that can be read ({error}). Convert it to PNG.") from error
+    if grey.size != (width, height):
+        if not resize:
+            raise DataError(
+                f"{path}: is {grey.width}x{grey.height} pixels, but the model takes {width}x{height}. "
+                "Resize it or pass --resize."
+            )
+        grey = grey.resize((width, height), Image.Resampling.BILINEAR)
+    values = np.array(grey, np.uint8)
+    return 255 - values if invert else values
+
+
+def _grey(picture: "Image") -> "Image":
+    from PIL import Image
+
+    if picture.mode == "I" or picture.mode.startswith("I;16"):  # convert("L") would clip to 255
+        return Image.fromarray((np.asarray(picture).clip(0, 65535) >> 8).astype(np.uint8))
+    if "A" in picture.mode or "transparency" in picture.info:
+        rgba = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return picture.convert("L")
+
+
+def _picture(path: Path, row_shape: tuple[int, ...], dtype: np.dtype[Any], resize: bool, invert: bool) -> RowSource:
+    sides = [size for size in row_shape if size != 1]
+    if len(sides) != 2:
+        raise DataError(
+            f"{path}: is read as a grey picture, but the model takes inputs of shape {list(row_shape)}. "
+            "Pass them in a .npy or .npz file."
+        )
+    if dtype != np.uint8:
+        raise DataError(
+            f"{path}: is read as uint8, but the model takes {dtype}, whose scale a picture does not tell. "
+            "Pass inputs in a .npy or .npz file, scaled as the train data."
+        )
+    grey = read_image(path, (sides[0], sides[1]), resize=resize, invert=invert)
+    return Rows.of(grey.reshape(1, *row_shape))
+
+
+def _open_array(path: Path) -> Part:
+    if path.suffix == ".npy":
+        return Part(str(path), read_npy(path))
+    if path.suffix != ".npz":
+        return Part(str(path), read_idx(path))
+    members = npz_members(path)
+    chosen = [name for name in members if name in {"x", "x_test"} or len(members) == 1]
+    if len(chosen) != 1:
+        raise DataError(f"{path}: must hold either x or x_test, got {', '.join(members) or 'nothing'}. Save it again.")
+    return Part(f"{path}[{chosen[0]}]", read_npz(path, chosen[0]))
+
+
+def _as_batch(part: Part, row_shape: tuple[int, ...]) -> RowSource:
+    rows = part.rows
+    if rows.row_shape == row_shape:
+        return rows
+    if rows.shape == row_shape:
+        return Rows.of(rows.take(np.arange(len(rows)))[np.newaxis])
+    raise DataError(
+        f"{part.name}: has shape {list(rows.shape)}, but the model takes "
+        f"[N, {', '.join(map(str, row_shape))}]. Reshape it."
+    )

@@ -1,0 +1,230 @@
+"""Rows of an array that stands in a file, read at random in bounded memory.
+
+Reads go through ``preadv`` into the result. A memory map would be faster per row, but the kernel maps 64 KiB
+or more around each row it touches, and those pages count in the process's resident peak.
+
+Shapes: N rows in the file, n rows asked for.
+"""
+
+import math
+import os
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge.errors import DataError
+
+
+class RowSource(Protocol):
+    """Anything that gives rows: an array in memory, or one in a file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Give the shape, ``[N, *row_shape]``."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Give the dtype of what `take` and `blocks` return."""
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Give the shape of one row."""
+
+    def __len__(self) -> int:
+        """Give N."""
+
+    def take(self, indices: NDArray[np.integer]) -> NDArray[Any]:
+        """Return the rows at `indices`, in that order."""
+
+    def blocks(self, rows_per_block: int) -> Iterator[NDArray[Any]]:
+        """Yield all rows in order, `rows_per_block` at a time; the last block may be shorter."""
+
+
+class _Shaped:
+    """The parts of a `RowSource` that follow from its shape and dtype."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.shape = tuple(int(size) for size in shape)
+        self.dtype = np.dtype(dtype)
+        if not self.shape or min(self.shape) < 1:
+            raise ValueError(f"shape must have at least one row and no empty axis, got {self.shape}")
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of one row."""
+        return self.shape[1:]
+
+    def __len__(self) -> int:
+        """Give N."""
+        return self.shape[0]
+
+    def _checked(self, indices: NDArray[np.integer]) -> NDArray[np.int64]:
+        wanted = np.asarray(indices)
+        if wanted.ndim != 1 or (wanted.size and wanted.dtype.kind not in "iu"):
+            raise ValueError(f"indices must be integers [n], got {wanted.dtype} {list(wanted.shape)}")
+        if wanted.size and not (wanted.min() >= 0 and wanted.max() < len(self)):
+            raise ValueError(f"indices must be 0 to {len(self) - 1}, got {wanted.min()} to {wanted.max()}")
+        return wanted.astype(np.int64)
+
+    def _starts(self, rows_per_block: int) -> range:
+        if rows_per_block < 1:
+            raise ValueError(f"rows_per_block must be at least 1, got {rows_per_block}")
+        return range(0, len(self), rows_per_block)
+
+
+class Rows(_Shaped):
+    """Rows of a C-contiguous array in a file.
+
+    Parameters
+    ----------
+    path : Path
+        The file. It stays open as long as this object lives, so that a file replaced meanwhile does no harm.
+    offset : int
+        Where the array begins, in bytes.
+    shape : tuple of int
+        ``[N, *row_shape]``.
+    dtype : np.dtype
+        As stored, byte order included.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be opened or is shorter than offset and shape ask for; from `take` and `blocks`, if
+        it has shrunk since.
+    """
+
+    def __init__(self, path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        """Open the file."""
+        super().__init__(shape, dtype)
+        self.path, self.offset = Path(path), offset
+        self._row_bytes = math.prod(self.row_shape) * self.dtype.itemsize
+        self.n_bytes = len(self) * self._row_bytes
+        self._fd = open_to_read(self.path)
+        weakref.finalize(self, os.close, self._fd)
+        size, needed = os.fstat(self._fd).st_size, offset + self.n_bytes
+        if size < needed:
+            raise DataError(
+                f"{path}: is truncated: its header asks for {needed} bytes, it has {size}. Copy or download it again."
+            )
+
+    @staticmethod
+    def of(array: NDArray[Any]) -> "ArrayRows":
+        """Wrap an array that is in memory already."""
+        return ArrayRows(array)
+
+    def take(self, indices: NDArray[np.integer]) -> NDArray[Any]:
+        """Return the rows at `indices` [n] as ``[n, *row_shape]``, in that order, dtype as stored.
+
+        Raises
+        ------
+        ValueError
+            If an index is no integer, negative or beyond the last row.
+        """
+        wanted = self._checked(indices)
+        out = np.empty((len(wanted), self._row_bytes), np.uint8)
+        if len(wanted) == 0:
+            return self._typed(out)
+        runs = np.flatnonzero(np.diff(wanted) != 1) + 1
+        starts = [0, *runs.tolist(), len(wanted)]
+        view = out.reshape(-1).data
+        firsts = wanted[starts[:-1]].tolist()
+        for first, start, stop in zip(firsts, starts[:-1], starts[1:], strict=True):
+            self._fill(view[start * self._row_bytes : stop * self._row_bytes], first)
+        return self._typed(out)
+
+    def blocks(self, rows_per_block: int) -> Iterator[NDArray[Any]]:
+        """Yield all rows in order, each block in an array of its own."""
+        for start in self._starts(rows_per_block):
+            out = np.empty((min(rows_per_block, len(self) - start), self._row_bytes), np.uint8)
+            self._fill(out.reshape(-1).data, start)
+            yield self._typed(out)
+
+    def _typed(self, out: NDArray[np.uint8]) -> NDArray[Any]:
+        return out.reshape(-1).view(self.dtype).reshape(len(out), *self.row_shape)
+
+    def _fill(self, view: memoryview, first: int) -> None:
+        at = self.offset + first * self._row_bytes
+        while view:
+            try:
+                count = _read_at(self._fd, view, at)
+            except OSError as error:
+                raise DataError(f"{self.path}: cannot be read ({error.strerror}). Check the disk.") from error
+            if count == 0:
+                raise DataError(f"{self.path}: has shrunk to {at} bytes while in use. Restore it and go on.")
+            view, at = view[count:], at + count
+
+
+class ArrayRows(_Shaped):
+    """Rows of an array in memory, with the methods of `Rows`."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        """Wrap `array`, without a copy."""
+        super().__init__(array.shape, array.dtype)
+        self._array = array
+
+    def take(self, indices: NDArray[np.integer]) -> NDArray[Any]:
+        """Return copies of the rows at `indices`, in that order."""
+        taken: NDArray[Any] = self._array[self._checked(indices)]
+        return taken
+
+    def blocks(self, rows_per_block: int) -> Iterator[NDArray[Any]]:
+        """Yield all rows in order, as copies."""
+        for start in self._starts(rows_per_block):
+            yield self._array[start : start + rows_per_block].copy()
+
+
+class Float32Rows(_Shaped):
+    """Rows of another source, converted to float32 as they are taken."""
+
+    def __init__(self, source: RowSource) -> None:
+        """Wrap `source`."""
+        super().__init__(source.shape, np.dtype(np.float32))
+        self._source = source
+
+    def take(self, indices: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return the rows at `indices`, in that order."""
+        return _as_float32(self._source.take(indices))
+
+    def blocks(self, rows_per_block: int) -> Iterator[NDArray[np.float32]]:
+        """Yield all rows in order."""
+        return map(_as_float32, self._source.blocks(rows_per_block))
+
+
+def open_to_read(path: Path) -> int:
+    """Open a file and return its descriptor.
+
+    Raises
+    ------
+    DataError
+        If the file is not there or may not be read.
+    """
+    try:
+        return os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: was not found. Check the path.") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be opened ({error.strerror}). Check its permissions.") from error
+
+
+def _as_float32(rows: NDArray[Any]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinity, which the check at load refuses
+        return rows.astype(np.float32)
+
+
+def _preadv(fd: int, view: memoryview, at: int) -> int:
+    return os.preadv(fd, [view], at)
+
+
+def _seek_and_read(fd: int, view: memoryview, at: int) -> int:
+    """Stand in where the system has no ``preadv``; not for several threads on one `Rows`."""
+    os.lseek(fd, at, os.SEEK_SET)
+    chunk = os.read(fd, len(view))
+    view[: len(chunk)] = chunk
+    return len(chunk)
+
+
+_read_at = _preadv if hasattr(os, "preadv") else _seek_and_read

@@ -1,0 +1,113 @@
+"""A training set as a stream of minibatches: its order, and what is done to a sample on the way.
+
+Only the rows of one chunk are in memory. Shape letters: N samples of a chunk, I inputs of a sample, D inputs that the
+first layer sees.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge.data.rows import RowSource
+from ffedge.seeds import Draw, generator
+from ffedge.spec import TrainSpec
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows that are in memory together.
+
+    Attributes
+    ----------
+    raw : [N, I] as stored.
+    labels : [N] the true ones.
+    positions : [N] places of the rows in the stream's rows.
+    mask : [N, D] uint8, 0 where dropout takes an input out; None without dropout.
+    """
+
+    raw: Array
+    labels: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    mask: Array | None
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The training rows of a source, in a new order each epoch.
+
+    Attributes
+    ----------
+    labels : of all rows of the source.
+    rows : the source's rows to train on.
+    first_inputs : D.
+    """
+
+    source: RowSource
+    labels: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    train: TrainSpec
+    first_inputs: int
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of a full batch."""
+        size = self.train.batch_size
+        return len(self.rows) if isinstance(size, str) else size
+
+    @property
+    def batches(self) -> int:
+        """Batches of an epoch; the last one may be smaller."""
+        return -(-len(self.rows) // self.batch_size)
+
+    def order(self, stage: int, epoch: int) -> NDArray[np.int64]:
+        """Return the places of the rows in the order of an epoch (as stored, where one batch takes them all)."""
+        if self.batches == 1:
+            return np.arange(len(self.rows))
+        return generator(self.train.seed, Draw.ORDER, stage, epoch).permutation(len(self.rows))
+
+    def chunks(self, positions: NDArray[np.int64], stage: int, epoch: int, step: int) -> Iterator[Chunk]:
+        """Read one batch, `chunk_size` rows at a time; how it is cut does not change what is drawn."""
+        where = (self.train.seed, stage, epoch, step)
+        dropout = generator(where[0], Draw.DROPOUT, *where[1:])
+        shift = generator(where[0], Draw.SHIFT, *where[1:])
+        for start in range(0, len(positions), self.train.chunk_size):
+            part = positions[start : start + self.train.chunk_size]
+            images = self.source.take(self.rows[part])
+            if self.train.shift:
+                images = shifted(images, self.train.shift, shift)
+            mask = None
+            if self.train.input_dropout:
+                mask = kept_inputs(len(part), self.first_inputs, self.train.input_dropout, dropout)
+            raw = np.ascontiguousarray(images.reshape(len(part), -1))
+            yield Chunk(raw, self.labels[self.rows[part]], part, mask)
+
+
+def kept_inputs(rows: int, inputs: int, dropout: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Draw a mask [rows, inputs]: 0 with probability `dropout`, to 1/256, else 1."""
+    padded = -(-inputs // 8) * 8  # whole words a row, so that a batch may be drawn in parts
+    noise = np.frombuffer(rng.bytes(rows * padded), np.uint8).reshape(rows, padded)[:, :inputs]
+    return (noise >= round(dropout * 256)).view(np.uint8)
+
+
+def shifted(images: Array, pixels: int, rng: np.random.Generator) -> Array:
+    """Move each image [N, H, W, ...] by up to `pixels` either way, both directions drawn alone; zeros come in."""
+    moves = rng.integers(-pixels, pixels + 1, (len(images), 2))
+    height, width = images.shape[1:3]
+    moved = np.zeros_like(images)
+    for dy, dx in np.unique(moves, axis=0):
+        chosen = np.flatnonzero((moves == (dy, dx)).all(axis=1))
+        to_y, from_y = _overlap(dy, height)
+        to_x, from_x = _overlap(dx, width)
+        moved[chosen, to_y, to_x] = images[chosen, from_y, from_x]
+    return moved
+
+
+def _overlap(move: int, size: int) -> tuple[slice, slice]:
+    """Return where the part that stays in the picture goes, and where it comes from."""
+    to, source = slice(max(move, 0), size + min(move, 0)), slice(max(-move, 0), size + min(-move, 0))
+    return to, source

@@ -1,0 +1,73 @@
+"""How well a model file does on a data set: read block by block, so that memory stays bounded."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge.data import Dataset, Split
+from ffedge.errors import DataError
+from ffedge.runtime import Predictor
+
+ROWS = 256
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found; accuracies are fractions, 0 to 1.
+
+    Attributes
+    ----------
+    layer_accuracy : of each layer's goodness alone.
+    class_accuracy : of the rows of each class; None where there are none.
+    confusion : [C, C] rows of true class i that were given label j.
+    """
+
+    accuracy: float
+    rows: int
+    layer_accuracy: list[float]
+    class_accuracy: list[float | None]
+    confusion: list[list[int]]
+    classes: list[str]
+
+
+def accuracy(predictor: Predictor, split: Split, rows: NDArray[np.int64] | None = None) -> float:
+    """Return the share of rows (all, or the given ones) that get their true label."""
+    rows = np.arange(len(split.labels)) if rows is None else rows
+    hits = 0
+    for part in _parts(rows):
+        hits += int((predictor.predict(split.inputs.take(part)).label == split.labels[part]).sum())
+    return hits / len(rows)
+
+
+def evaluate(predictor: Predictor, dataset: Dataset, *, on_train: bool = False) -> Evaluation:
+    """Measure a model on a data set's test split, or on its train split where there is no other or it is asked for.
+
+    Raises
+    ------
+    DataError
+        The data set has other classes or another input shape than the model.
+    """
+    split = dataset.train if on_train or dataset.test is None else dataset.test
+    count, layers = predictor.facts.n_classes, len(predictor.spec.network.widths)
+    if dataset.n_classes > count:
+        raise DataError(f"{dataset.name}: has {dataset.n_classes} classes, but the model knows {count}")
+    confusion, hits = np.zeros((count, count), np.int64), np.zeros(layers, np.int64)
+    for part in _parts(np.arange(len(split.labels))):
+        true, found = split.labels[part], predictor.predict(split.inputs.take(part), layers=True)
+        np.add.at(confusion, (true, found.label), 1)
+        hits += (found.goodness.argmax(axis=2) == true[:, None]).sum(axis=0)
+    rows, per_class = len(split.labels), confusion.sum(axis=1)
+    return Evaluation(
+        accuracy=float(confusion.trace()) / rows,
+        rows=rows,
+        layer_accuracy=[float(hit) / rows for hit in hits],
+        class_accuracy=[float(confusion[c, c]) / n if (n := int(per_class[c])) else None for c in range(count)],
+        confusion=confusion.tolist(),
+        classes=list(predictor.classes),
+    )
+
+
+def _parts(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    yield from (rows[start : start + ROWS] for start in range(0, len(rows), ROWS))

@@ -1,0 +1,93 @@
+"""A layer's forward pass: scaling, the label term, activity, goodness, and the norm between layers.
+
+Shape letters: N samples, M labels tried for each sample, R = N * M rows, D inputs of a layer, H units, C classes.
+"""
+
+from ffedge.graph.build import GraphBuilder
+from ffedge.network import InputFacts
+from ffedge.spec import NetworkSpec, TrainSpec
+
+NORM_EPSILON = 1e-4
+
+
+def scaled_input(g: GraphBuilder, raw: str, network: NetworkSpec, facts: InputFacts) -> str:
+    """Turn raw inputs [N, I] into scaled inputs [N, D]; with an overlay the label's C inputs are left out."""
+    start = facts.n_classes if network.label_mode == "overlay" else 0
+    if start:
+        raw = g.op("Slice", raw, g.ints(start), g.ints(facts.size), g.ints(1))
+    x = g.op("Cast", raw, to=1) if facts.dtype == "uint8" else raw
+    offset, scale = (v if len(v) == 1 else v[start:] for v in (facts.offset, facts.scale))
+    x = g.op("Sub", x, g.const(offset, name="input.offset")) if any(offset) else x
+    return g.op("Mul", x, g.const(scale, name="input.scale"))
+
+
+def dropped_input(g: GraphBuilder, x: str, mask: str, train: TrainSpec) -> str:
+    """Set the inputs whose uint8 mask [N, D] is 0 to zero, and scale the others up to the same expectation."""
+    kept = g.op("Mul", g.op("Cast", mask, to=1), g.const(1.0 / (1.0 - train.input_dropout)))
+    return g.op("Mul", x, kept)
+
+
+def normalised_input(g: GraphBuilder, x: str, network: NetworkSpec) -> tuple[str, str]:
+    """Norm each row of x [N, D] together with its label; return x and the label's value [N, 1, 1].
+
+    The norm is the same for every label, as each adds ``label_scale ** 2`` to the sum of squares.
+    """
+    squares = g.op("Add", g.sum(g.op("Mul", x, x), 1, keep=True), g.const(float(network.label_scale) ** 2))
+    if network.input_norm == "rms":
+        inputs = g.op("Cast", g.op("Shape", x, start=1), to=1)
+        squares = g.op("Div", squares, inputs)
+    length = g.op("Add", g.op("Sqrt", squares), g.const(NORM_EPSILON))
+    value = g.op("Div", g.const(float(network.label_scale)), length)
+    return g.op("Div", x, length), g.op("Unsqueeze", value, g.ints(2))
+
+
+def first_activity(g: GraphBuilder, z: str, V: str, labels: str | None, value: str | None, scale: float) -> str:
+    """Return y [N, M, H] of the first layer, from its product z [N, H] with the input, which all labels share.
+
+    Parameters
+    ----------
+    labels : [N, M] int64; None tries all C labels.
+    value : the label's value for each sample [N, 1, 1]; None takes `scale` for all.
+    """
+    if value is None:
+        V = g.op("Mul", V, g.const(scale))
+    term = g.op("Gather", V, labels) if labels else g.op("Unsqueeze", V, g.ints(0))
+    if value is not None:
+        term = g.op("Mul", term, value)
+    return g.op("Relu", g.op("Add", term, g.op("Unsqueeze", z, g.ints(1))))
+
+
+def deep_activity(g: GraphBuilder, x: str, W: str, b: str, V: str | None, labels: str | None, scale: float) -> str:
+    """Return y [R, H] of a further layer; where it sees the label, V's row for each row's label is added.
+
+    Parameters
+    ----------
+    labels : [R] int64; None where the rows of a sample are all C labels in order, or the layer sees no label.
+    """
+    z = g.op("Gemm", x, W, b)
+    if V is None:
+        return g.op("Relu", z)
+    V = g.op("Mul", V, g.const(scale))
+    if labels is not None:
+        return g.op("Relu", g.op("Add", z, g.op("Gather", V, labels)))
+    apart = g.op("Reshape", z, g.op("Concat", g.ints(-1), g.op("Shape", V), axis=0))  # [N, C, H]
+    y = g.op("Relu", g.op("Add", apart, V))
+    return g.op("Reshape", y, g.op("Shape", z))
+
+
+def goodness(g: GraphBuilder, y: str, axis: int, network: NetworkSpec) -> str:
+    """Return the mean or sum of squares of y over its last axis, which stays with length 1."""
+    squares = g.op("Mul", y, y)
+    return g.mean(squares, axis, keep=True) if network.goodness == "mean" else g.sum(squares, axis, keep=True)
+
+
+def normalised(g: GraphBuilder, y: str, good: str, axis: int, units: int, network: NetworkSpec, out: str) -> str:
+    """Return y as the next layer sees it; `good` is y's goodness, its last axis kept."""
+    if network.norm == "layer":
+        centred = g.op("Sub", y, g.mean(y, axis, keep=True))
+        variance = g.mean(g.op("Mul", centred, centred), axis, keep=True)
+        return g.op("Div", centred, g.op("Sqrt", g.op("Add", variance, g.const(NORM_EPSILON))), out=out)
+    # the mean of squares times the units is the sum of squares
+    factor = {("unit", "mean"): float(units), ("rms", "sum"): 1.0 / units}.get((network.norm, network.goodness), 1.0)
+    squares = good if factor == 1.0 else g.op("Mul", good, g.const(factor))
+    return g.op("Div", y, g.op("Add", g.op("Sqrt", squares), g.const(NORM_EPSILON)), out=out)

@@ -1,0 +1,207 @@
+"""The graphs of training: the input's product, a layer's forward pass, its learning step, a large batch's parts.
+
+The gradient needs no autograd: a loss on goodness gives one number q for each row, then ``dz = y * q``,
+``dW = x^T dz``, ``db = sum dz``, ``dV[c] = label_scale * sum of dz over the rows with label c`` (DESIGN.md section 2).
+
+Shape letters: N samples, M = 1 + K labels for each, R = N * M rows, D inputs, H units, C classes.
+"""
+
+import numpy as np
+import onnx
+
+from ffedge.graph.build import GraphBuilder
+from ffedge.graph.layer import (
+    deep_activity,
+    dropped_input,
+    first_activity,
+    goodness,
+    normalised,
+    normalised_input,
+    scaled_input,
+)
+from ffedge.graph.loss import loss_and_slope
+from ffedge.graph.optimizer import update
+from ffedge.network import InputFacts, LayerShape
+from ffedge.spec import ADAM_DECAYS, MOMENTS, Spec
+
+
+def product_graph(spec: Spec, facts: InputFacts, shape: LayerShape, *, dropout: bool) -> onnx.ModelProto:
+    """``raw`` [N, I] (and the dropout ``mask`` [N, D]) -> ``x`` [N, D], ``z`` = x W + b [N, H], ``value`` [N, 1, 1]."""
+    g = GraphBuilder("product")
+    x = scaled_input(g, g.input("raw", ("N", facts.size), facts.dtype), spec.network, facts)
+    if dropout:
+        x = dropped_input(g, x, g.input("mask", ("N", shape.inputs), "uint8"), spec.train)
+    if spec.network.input_norm != "none":
+        x, value = normalised_input(g, x, spec.network)
+        g.op("Identity", value, out="value")
+        g.output("value", ("N", 1, 1))
+    g.op("Identity", x, out="x")
+    g.output("x", ("N", shape.inputs))
+    _declare(g, shape, ("W", "b"))
+    g.op("Gemm", "x", "W", "b", out="z")
+    g.output("z", ("N", shape.units))
+    return g.model()
+
+
+def forward_graph(spec: Spec, shape: LayerShape, *, all_labels: bool = False) -> onnx.ModelProto:
+    """Source -> ``rows`` [R, H], normalised, and ``g`` [R]; the first layer's source is ``z``, others' ``x`` [R, D].
+
+    With `all_labels` the first layer tries all C labels and takes no ``labels``.
+    """
+    g = GraphBuilder("forward")
+    y, axis = _activity(g, spec, shape, all_labels=all_labels)
+    good = goodness(g, y, axis, spec.network)
+    _output_rows(g, y, good, axis, shape, spec)
+    g.op("Reshape", good, g.ints(-1), out="g")
+    g.output("g", ("R",))
+    return g.model()
+
+
+def learning_graph(spec: Spec, shape: LayerShape, *, emit_rows: bool, accumulate: bool = False) -> onnx.ModelProto:
+    """One learning step of a layer: source, labels and state -> new state, ``g`` [N, M], ``loss`` [].
+
+    Inputs beside those of `forward_graph`: ``other`` [N, M], the other layers' weighted goodness, and ``gamma``
+    (where the variant collaborates), ``share`` = 1 / batch, the optimiser's scalars and moments.
+
+    Parameters
+    ----------
+    emit_rows : whether the next layer learns from the same batch.
+    accumulate : add the gradients to ``sum.*`` instead of stepping; `apply_graph` steps.
+    """
+    g = GraphBuilder("accumulate" if accumulate else "learn")
+    M = 1 + spec.train.n_negatives
+    y, axis = _activity(g, spec, shape)
+    good = goodness(g, y, axis, spec.network)
+    if emit_rows:
+        _output_rows(g, y, good, axis, shape, spec)
+    g.op("Reshape", good, g.ints(-1, M), out="g")
+    g.output("g", ("N", M))
+    slope = _loss_slope(g, spec, M)
+    gradients = _gradients(g, spec, shape, y, slope)
+    if spec.rule.variant == "acff":  # eq. 7: dLoss/dgamma = sum dLoss/dG * other
+        every = g.op("Mul", slope, "other")
+        gradients["gamma"] = g.op("ReduceSum", every, keepdims=0)
+    if accumulate:
+        for name, gradient in gradients.items():
+            dims = shape.parameters().get(name, ())
+            g.op("Add", g.input(f"sum.{name}", dims), gradient, out=f"new.sum.{name}")
+            g.output(f"new.sum.{name}", dims)
+    else:
+        _updates(g, spec, shape, gradients)
+    return g.model()
+
+
+def apply_graph(spec: Spec, shape: LayerShape) -> onnx.ModelProto:
+    """Step with the accumulated gradients ``sum.*``."""
+    g = GraphBuilder("apply")
+    names = [*shape.parameters(), *(["gamma"] if spec.rule.variant == "acff" else [])]
+    _updates(g, spec, shape, {n: g.input(f"sum.{n}", shape.parameters().get(n, ())) for n in names})
+    return g.model()
+
+
+def _declare(g: GraphBuilder, shape: LayerShape, names: tuple[str, ...]) -> None:
+    for name in names:
+        g.input(name, shape.parameters()[name])
+
+
+def _activity(g: GraphBuilder, spec: Spec, shape: LayerShape, *, all_labels: bool = False) -> tuple[str, int]:
+    """Add the inputs and the activity of a layer: y [N, M, H] of the first one, [R, H] of others; and its last axis."""
+    scale = float(spec.network.label_scale)
+    if shape.first:
+        _declare(g, shape, ("V",))
+        z = g.input("z", ("N", shape.units))
+        labels = None if all_labels else g.input("labels", ("N", "M"), "int64")
+        value = g.input("value", ("N", 1, 1)) if spec.network.input_norm != "none" else None
+        return first_activity(g, z, "V", labels, value, scale), 2
+    x = g.input("x", ("R", shape.inputs))
+    _declare(g, shape, ("W", "b"))
+    if not shape.sees_label:
+        return deep_activity(g, x, "W", "b", None, None, scale), 1
+    _declare(g, shape, ("V",))
+    return deep_activity(g, x, "W", "b", "V", g.input("labels", ("R",), "int64"), scale), 1
+
+
+def _output_rows(g: GraphBuilder, y: str, good: str, axis: int, shape: LayerShape, spec: Spec) -> None:
+    out = "rows" if axis == 1 else "rows.3d"
+    normalised(g, y, good, axis, shape.units, spec.network, out)
+    if axis == 2:
+        g.op("Reshape", out, g.ints(-1, shape.units), out="rows")
+    g.output("rows", ("R", shape.units))
+
+
+def _loss_slope(g: GraphBuilder, spec: Spec, M: int) -> str:
+    """Add eq. 5 and the loss; return dLoss/dG [N, M], the batch's mean taken."""
+    G = g.op("Sub", "g", g.const(spec.rule.theta))
+    if spec.rule.variant != "ff":
+        other, gamma = g.input("other", ("N", M)), g.input("gamma", ())
+        G = g.op("Add", G, g.op("Mul", other, gamma))
+    losses, slope = loss_and_slope(g, G, M, spec.rule)
+    share = g.input("share", ())
+    g.op("Mul", g.op("ReduceSum", losses, keepdims=0), share, out="loss")
+    g.output("loss", ())
+    return g.op("Mul", slope, share)
+
+
+def _gradients(g: GraphBuilder, spec: Spec, shape: LayerShape, y: str, slope: str) -> dict[str, str]:
+    """Add the gradients of W, b and V from y and dLoss/dg [N, M] (of which dLoss/dG is the same: eq. 5)."""
+    per_unit = 2.0 if spec.network.goodness == "sum" else 2.0 / shape.units
+    q = g.op("Mul", slope, g.const(per_unit))
+    if shape.first:
+        # the labels of a sample share x: their dz are summed before the product with it
+        x = g.input("x", ("N", shape.inputs))
+        dz = g.op("Squeeze", g.op("MatMul", g.op("Unsqueeze", q, g.ints(1)), y), g.ints(1))
+        flat = g.op("Reshape", y, g.ints(-1, shape.units))
+        weight = g.op("Unsqueeze", q, g.ints(2))
+        if spec.network.input_norm != "none":
+            weight = g.op("Mul", weight, "value")
+        weight = g.op("Reshape", weight, g.ints(-1, 1))
+    else:
+        x = "x"
+        dz = flat = g.op("Mul", y, g.op("Reshape", q, g.ints(-1, 1)))
+        weight = ""
+    gradients = {"W": g.op("Gemm", x, dz, transA=1), "b": g.sum(dz, 0)}
+    if shape.sees_label:
+        labels = g.op("Reshape", "labels", g.ints(-1)) if shape.first else "labels"
+        chosen = g.op("OneHot", labels, g.const(shape.classes, np.int64), g.const([0.0, 1.0]))
+        chosen = g.op("Mul", chosen, weight) if weight else chosen
+        scaled = shape.first and spec.network.input_norm != "none"  # then the scale is inside the label's value
+        scale = 1.0 if scaled else float(spec.network.label_scale)
+        gradients["V"] = g.op("Gemm", chosen, flat, transA=1, alpha=scale)
+    return gradients
+
+
+def _updates(g: GraphBuilder, spec: Spec, shape: LayerShape, gradients: dict[str, str]) -> None:
+    train, rule = spec.train, spec.rule
+    _scalars(g, "", train.optimizer)
+    if train.weight_decay:
+        g.input("keep", ())
+    for name, gradient in gradients.items():
+        gamma = name == "gamma"
+        kind = rule.gamma_optimizer if gamma else train.optimizer
+        dims = shape.parameters().get(name, ())
+        for part in (name, *(f"{name}.{moment}" for moment in MOMENTS[kind])):
+            g.input(part, dims)
+        if gamma:
+            _scalars(g, "gamma.", kind)
+        decay = name in ("W", "V") and train.weight_decay > 0
+        momentum = ADAM_DECAYS[0] if gamma else train.momentum
+        update(g, name, gradient, dims, kind, momentum, decay=decay, prefix="gamma." if gamma else "")
+
+
+def _scalars(g: GraphBuilder, prefix: str, kind: str) -> None:
+    g.input(f"{prefix}rate", ())
+    if kind == "adam":
+        g.input(f"{prefix}epsilon", ())
+
+
+def training_graph(spec: Spec, facts: InputFacts, kind: str, shape: LayerShape, flag: bool) -> bytes:
+    """Build the graph that a kernel's key names (see `ffedge.runtime.kernels.KernelKey`)."""
+    if kind == "product":
+        model = product_graph(spec, facts, shape, dropout=flag)
+    elif kind == "forward":
+        model = forward_graph(spec, shape, all_labels=flag)
+    elif kind == "apply":
+        model = apply_graph(spec, shape)
+    else:
+        model = learning_graph(spec, shape, emit_rows=flag, accumulate=kind == "accumulate")
+    return bytes(model.SerializeToString())

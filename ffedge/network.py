@@ -1,0 +1,146 @@
+"""What a spec becomes on given data: resolved options, the shape of every layer, its parameters.
+
+Shape letters: I inputs of a sample, D inputs of a layer, H its units, C classes.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge.seeds import Draw, generator
+from ffedge.spec import MAX_CLASSES, Spec
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class InputFacts:
+    """What the data tell about a network's input; measured from the training rows, kept in the model file.
+
+    Attributes
+    ----------
+    shape : of one sample as the data came.
+    dtype : ``uint8`` or ``float32``.
+    classes : names, in the order of the label numbers.
+    offset, scale : scaled input = (input - offset) * scale, each one number or one for each of the I inputs.
+    free_border : whether the first C inputs carry nothing, so that a label may stand there.
+    largest : the largest scaled input.
+    """
+
+    shape: tuple[int, ...]
+    dtype: Literal["uint8", "float32"]
+    classes: tuple[str, ...]
+    offset: tuple[float, ...] = (0.0,)
+    scale: tuple[float, ...] = (1.0,)
+    free_border: bool = True
+    largest: float = 1.0
+
+    @property
+    def size(self) -> int:
+        """Inputs of one sample, flattened."""
+        return math.prod(self.shape)
+
+    @property
+    def n_classes(self) -> int:
+        """Classes that a label can name."""
+        return len(self.classes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the facts as plain lists, numbers and strings."""
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Read what `to_dict` wrote; ValueError where a field is missing or unknown."""
+        if set(data) != {f.name for f in dataclasses.fields(cls)}:
+            raise ValueError(f"input must have just the fields {', '.join(f.name for f in dataclasses.fields(cls))}")
+        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in data.items()}
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """The parameters of one layer: W [D, H], b [H] and, where the layer sees the label, V [C, H].
+
+    A label is factored out of the input: ``x W + b + label_scale * V[label]``. With an overlay the first C inputs
+    are dropped from x, since V holds their rows of W.
+    """
+
+    index: int
+    inputs: int
+    units: int
+    classes: int
+    sees_label: bool
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the layer whose product with the input all labels share."""
+        return self.index == 0
+
+    def parameters(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each parameter by name."""
+        shapes: dict[str, tuple[int, ...]] = {"W": (self.inputs, self.units), "b": (self.units,)}
+        if self.sees_label:
+            shapes["V"] = (self.classes, self.units)
+        return shapes
+
+    def initial(self, seed: int) -> dict[str, Array]:
+        """Draw the parameters from the uniform distribution over +-1/sqrt(fan-in), label included."""
+        rng = generator(seed, Draw.WEIGHTS, self.index)
+        bound = 1.0 / math.sqrt(self.inputs + (self.classes if self.sees_label else 0))
+        return {name: rng.uniform(-bound, bound, shape).astype(np.float32) for name, shape in self.parameters().items()}
+
+
+def resolve(spec: Spec, facts: InputFacts) -> Spec:
+    """Return the spec with every ``auto`` and ``max`` replaced by what the data say.
+
+    Raises
+    ------
+    ValueError
+        The label cannot stand where the spec wants it, there are not enough wrong labels, or the images cannot shift.
+    """
+    network, mode, scaling = spec.network, spec.network.label_mode, spec.network.scaling
+    classes = facts.n_classes
+    if not 2 <= classes <= MAX_CLASSES:
+        raise ValueError(f"classes must number 2 to {MAX_CLASSES}, got {classes}")
+    if mode == "auto":
+        mode = "overlay" if facts.free_border and classes < facts.size else "concat"
+    if mode == "overlay" and classes >= facts.size:
+        raise ValueError(
+            f"label_mode overlay needs more inputs than classes, got {facts.size} inputs and {classes} classes. "
+            "Use --label-mode concat"
+        )
+    negatives = spec.train.n_negatives
+    if negatives >= classes:
+        raise ValueError(f"n_negatives must be less than the {classes} classes, got {negatives}")
+    if spec.train.shift and len(facts.shape) < 2:
+        raise ValueError(f"shift needs images, got rows of shape {facts.shape}. Use --shift 0")
+    if scaling == "auto":
+        scaling = "standard" if facts.dtype == "uint8" else "feature"
+    label_scale = facts.largest if network.label_scale == "max" else network.label_scale
+    network = dataclasses.replace(network, label_mode=mode, scaling=scaling, label_scale=label_scale)
+    return dataclasses.replace(spec, network=network)
+
+
+def layer_shapes(spec: Spec, facts: InputFacts) -> tuple[LayerShape, ...]:
+    """Return the shape of every layer of a resolved spec."""
+    overlay = spec.network.label_mode == "overlay"
+    inputs = (facts.size - facts.n_classes if overlay else facts.size, *spec.network.widths)
+    everywhere = spec.network.label_layers == "all"
+    return tuple(
+        LayerShape(i, inputs[i], units, facts.n_classes, i == 0 or everywhere)
+        for i, units in enumerate(spec.network.widths)
+    )
+
+
+def prediction_weights(spec: Spec, gammas: list[float]) -> list[float]:
+    """Return the weight of each layer's goodness in the sum: 1, or ``1 + sum_{m != l} gamma_m alpha_ml``."""
+    layers = len(spec.network.widths)
+    if spec.rule.prediction_weights == "plain":
+        return [1.0] * layers
+    alpha = spec.rule.weights(layers)
+    return [1.0 + sum(gammas[m] * alpha[m][i] for m in range(layers) if m != i) for i in range(layers)]

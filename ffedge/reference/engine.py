@@ -1,0 +1,194 @@
+"""The torch engine: one layer's loss at a time; backward, step and release before the next layer.
+
+Shape letters: N samples, I inputs of a sample, D inputs of a layer, M labels tried for each sample, R = N * M rows,
+C classes, H units.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from ffedge.errors import FfedgeError
+from ffedge.network import InputFacts, layer_shapes
+from ffedge.reference import rules
+from ffedge.runtime.stepper import Learned
+from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, MOMENTS, Spec
+
+Array = NDArray[Any]
+TORCH_NAMES = {"momentum": {"m": "momentum_buffer"}, "adam": {"m": "exp_avg", "v": "exp_avg_sq"}, "sgd": {}}
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a layer reads: rows [R, D]; for the first layer the scaled input [N, D] and the label's value [N, 1]."""
+
+    samples: int
+    rows: Tensor
+    value: Tensor
+
+    def part(self, start: int, stop: int) -> "Source":
+        """Return some samples of the first layer's source."""
+        rows = self.rows[start:stop]
+        return Source(len(rows), rows, self.value[start:stop])
+
+
+class TorchEngine:
+    """Training steps of every layer by autograd; the methods are those of `ffedge.runtime.stepper.OnnxEngine`."""
+
+    in_place = True
+
+    def __init__(self, spec: Spec, facts: InputFacts, state: list[dict[str, Array]]) -> None:
+        self.spec, self.facts = spec, facts
+        self.shapes = layer_shapes(spec, facts)
+        self.device = _device(spec.train.device)
+        if spec.train.threads and self.device.type == "cpu":
+            torch.set_num_threads(spec.train.threads)
+        self._parameters = [
+            {name: self._tensor(value).requires_grad_() for name, value in layer.items() if "." not in name}
+            for layer in state
+        ]
+        self._kept = [{name: value for name, value in layer.items() if "." in name} for layer in state]
+        self._optimizers: dict[int, list[Optimizer]] = {}
+
+    def state(self) -> list[dict[str, Array]]:
+        """Return the parameters and moments of each layer by name."""
+        result = [{n: p.detach().cpu().numpy() for n, p in layer.items()} for layer in self._parameters]
+        for layer, optimizers in self._optimizers.items():
+            for name, parameter, optimizer, kind in self._trained(layer, optimizers):
+                for moment, torch_name in TORCH_NAMES[kind].items():
+                    stored = optimizer.state.get(parameter, {}).get(torch_name)
+                    value = torch.zeros_like(parameter) if stored is None else stored
+                    result[layer][f"{name}.{moment}"] = value.detach().cpu().numpy()
+        return result
+
+    def begin(self, layers: list[int], *, chunked: bool) -> None:
+        """Make the optimisers of the layers that learn next, with the moments that were saved."""
+        train, rule = self.spec.train, self.spec.rule
+        for i in layers:
+            own = [p for name, p in self._parameters[i].items() if name != "gamma"]
+            decays = [p for name, p in self._parameters[i].items() if name in ("W", "V")]
+            groups: list[dict[str, Any]] = [
+                {"params": decays, "weight_decay": train.weight_decay},
+                {"params": [p for p in own if not any(p is d for d in decays)], "weight_decay": 0.0},
+            ]
+            self._optimizers[i] = [_optimizer(train.optimizer, groups, train.momentum)]
+            if rule.variant == "acff":
+                gamma: list[dict[str, Any]] = [{"params": [self._parameters[i]["gamma"]], "weight_decay": 0.0}]
+                self._optimizers[i].append(_optimizer(rule.gamma_optimizer, gamma, ADAM_DECAYS[0]))
+            for name, parameter, optimizer, kind in self._trained(i, self._optimizers[i]):
+                saved = {m: self._kept[i][f"{name}.{m}"] for m in MOMENTS[kind] if f"{name}.{m}" in self._kept[i]}
+                if saved:
+                    optimizer.state[parameter] = {TORCH_NAMES[kind][m]: self._tensor(v) for m, v in saved.items()}
+
+    def finish(self, layers: list[int]) -> None:
+        """Free the optimisers."""
+        for i in layers:
+            del self._optimizers[i]
+            self._kept[i].clear()
+
+    def product(self, raw: Array, mask: Array | None) -> Source:
+        """Scale raw inputs [N, I] and drop those whose mask [N, D] is 0."""
+        network, start = self.spec.network, self.facts.size - self.shapes[0].inputs
+        x = self._tensor(raw[:, start:])
+        offset, scale = (v if len(v) == 1 else v[start:] for v in (self.facts.offset, self.facts.scale))
+        x = (x - torch.tensor(offset, device=self.device)) * torch.tensor(scale, device=self.device)
+        if mask is not None:
+            x = x * self._tensor(mask) / (1.0 - self.spec.train.input_dropout)
+        value = torch.full((len(x), 1), float(network.label_scale), device=self.device)
+        if network.input_norm != "none":
+            squares = x.square().sum(1, keepdim=True) + value.square()
+            squares = squares / x.shape[1] if network.input_norm == "rms" else squares
+            length = squares.sqrt() + rules.NORM_EPSILON
+            x, value = x / length, value / length
+        return Source(len(x), x, value)
+
+    @torch.no_grad()
+    def forward(self, layer: int, source: Source, labels: Array | None) -> tuple[Source, Array]:
+        """Run a layer for labels [N, M] (None: all C); return the next layer's source and goodness [N, M]."""
+        y, tried = self._activity(layer, source, labels)
+        g = rules.goodness(y, self.spec.network).view(source.samples, tried)
+        following = Source(source.samples, rules.normalised(y, self.spec.network), source.value)
+        return following, g.cpu().numpy()
+
+    def learn(
+        self, layer: int, source: Source, labels: Array, other: Array, *, batch: int, step: int, rate: float, emit: bool
+    ) -> Learned:
+        """Take one learning step, or add to the gradients where a batch comes in chunks (batch > N)."""
+        y, tried = self._activity(layer, source, labels)
+        g = rules.goodness(y, self.spec.network).view(source.samples, tried)
+        G = rules.collaborative(g, self._tensor(other), self._parameters[layer].get("gamma"), self.spec.rule)
+        loss = rules.loss(G, self.spec.rule).sum() / batch
+        loss.backward()  # type: ignore[no-untyped-call]
+        rows = rules.normalised(y.detach(), self.spec.network) if emit else None
+        if batch == source.samples:
+            self.apply(layer, step=step, rate=rate)
+        following = Source(source.samples, rows, source.value) if rows is not None else None
+        return Learned(following, g.detach().cpu().numpy(), float(loss.detach()))  # type: ignore[arg-type]
+
+    def apply(self, layer: int, *, step: int, rate: float) -> None:
+        """Step with the gradients, and clear them."""
+        for which, optimizer in enumerate(self._optimizers[layer]):
+            for group in optimizer.param_groups:
+                group["lr"] = self.spec.rule.gamma_rate if which else rate
+            if isinstance(optimizer, SGD) and not which:  # torch's SGD knows no decoupled decay
+                with torch.no_grad():
+                    for parameter in optimizer.param_groups[0]["params"]:
+                        parameter.mul_(1.0 - rate * self.spec.train.weight_decay)
+            for parameter in optimizer.state:
+                if isinstance(optimizer, Adam):
+                    optimizer.state[parameter]["step"] = torch.tensor(float(step))
+            optimizer.step()
+            optimizer.zero_grad()
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Torch keeps no buffers between steps."""
+        return 0
+
+    def _activity(self, layer: int, source: Source, labels: Array | None) -> tuple[Tensor, int]:
+        """Return y [R, H] for labels [N, M] (None: all C), and M."""
+        parameters, shape = self._parameters[layer], self.shapes[layer]
+        if labels is None:
+            labels = np.tile(np.arange(shape.classes), (source.samples, 1))
+        tried = labels.shape[1]
+        rows = source.rows.repeat_interleave(tried, 0) if shape.first else source.rows
+        z = rows @ parameters["W"] + parameters["b"]
+        if shape.sees_label:
+            value = source.value.repeat_interleave(tried, 0) if shape.first else float(self.spec.network.label_scale)
+            z = z + parameters["V"][torch.from_numpy(labels.reshape(-1)).to(self.device)] * value
+        return z.relu(), tried
+
+    def _trained(self, layer: int, optimizers: list[Optimizer]) -> list[tuple[str, Tensor, Optimizer, str]]:
+        kinds = [self.spec.train.optimizer, self.spec.rule.gamma_optimizer]
+        return [
+            (name, parameter, optimizers[name == "gamma"], kinds[name == "gamma"])
+            for name, parameter in self._parameters[layer].items()
+            if name != "gamma" or len(optimizers) > 1
+        ]
+
+    def _tensor(self, array: Array) -> Tensor:
+        return torch.tensor(np.asarray(array), dtype=torch.float32, device=self.device)
+
+
+def _optimizer(kind: str, groups: list[dict[str, Any]], momentum: float) -> Optimizer:
+    if kind == "adam":
+        return AdamW(groups, betas=(momentum, ADAM_DECAYS[1]), eps=ADAM_EPSILON)
+    return SGD(
+        [{**group, "weight_decay": 0.0} for group in groups],
+        lr=1.0,
+        momentum=momentum if kind == "momentum" else 0.0,
+    )
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise FfedgeError(f"--device {name}: torch cannot use it here. Use --device cpu") from error
+    return device

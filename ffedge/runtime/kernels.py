@@ -1,0 +1,97 @@
+"""Which graphs a trainer needs, by key, and whether onnxruntime may update weights in place on this machine."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from ffedge.network import LayerShape
+from ffedge.runtime.session import Kernel, Value
+
+
+@dataclass(frozen=True)
+class KernelKey:
+    """One graph of training; layers of equal shape share it.
+
+    Attributes
+    ----------
+    kind : the graph (see ffedge.graph.step).
+    shape : of the layer.
+    flag : ``dropout`` of a product, ``all_labels`` of a forward pass, ``emit_rows`` of a learning step.
+    """
+
+    kind: Literal["product", "forward", "learn", "accumulate", "apply"]
+    shape: LayerShape
+    flag: bool = False
+
+
+Build = Callable[[KernelKey], bytes]
+
+
+def trial_shape(shape: LayerShape) -> LayerShape:
+    """Return a small layer whose graph is that of a given one but for the sizes."""
+    return LayerShape(1, 8, 8, 2, shape.sees_label)
+
+
+class Kernels:
+    """Builds and loads each kernel when it is first needed."""
+
+    def __init__(self, build: Build, threads: int) -> None:
+        self._build = build
+        self._threads = threads
+        self._loaded: dict[KernelKey, Kernel] = {}
+
+    def get(self, kind: str, shape: LayerShape, flag: bool = False) -> Kernel:
+        """Return the kernel for a layer of this shape."""
+        key = KernelKey(kind, replace(shape, index=min(shape.index, 1)), flag)  # type: ignore[arg-type]
+        if key not in self._loaded:
+            self._loaded[key] = Kernel(self._build(key), self._threads)
+        return self._loaded[key]
+
+    def drop(self) -> None:
+        """Free every session."""
+        self._loaded.clear()
+
+
+def updates_in_place(build: Build, shape: LayerShape, threads: int = 1) -> bool:
+    """Try a learning step with one buffer for each weight's input and output against one with two.
+
+    onnxruntime does not promise that the first works; it is taken only where both agree bit for bit.
+
+    Parameters
+    ----------
+    shape : of a layer of the network.
+    """
+    kernel = Kernel(build(KernelKey("learn", trial_shape(shape), True)), threads)
+    return all(
+        np.array_equal(once, twice)
+        for once, twice in zip(_trial(kernel, in_place=True), _trial(kernel, in_place=False), strict=True)
+    )
+
+
+def _trial(kernel: Kernel, *, in_place: bool) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    sizes: dict[str, int] = {"N": 4, "R": 4}
+    for value in kernel.session.get_outputs():
+        if value.name == "g":
+            sizes["M"] = value.shape[1]
+            sizes["R"] = sizes["N"] * sizes["M"]
+
+    def array(value: object, kind: str) -> np.ndarray:
+        dims = tuple(sizes[d] if isinstance(d, str) else d for d in value.shape)  # type: ignore[attr-defined]
+        drawn = rng.integers(0, 2, dims) if kind == "tensor(int64)" else rng.random(dims, dtype=np.float32)
+        return np.ascontiguousarray(drawn)
+
+    inputs = {value.name: Value(array(value, value.type)) for value in kernel.session.get_inputs()}
+    outputs = {value.name: Value(array(value, value.type)) for value in kernel.session.get_outputs()}
+    state = [name for name in outputs if name.startswith("new.")]
+    for name in state:
+        if in_place:
+            outputs[name] = inputs[name.removeprefix("new.")]
+    for _ in range(2):
+        kernel.run({k: v.ort for k, v in inputs.items()}, {k: v.ort for k, v in outputs.items()})
+        for name in state:
+            if not in_place:
+                inputs[name.removeprefix("new.")], outputs[name] = outputs[name], inputs[name.removeprefix("new.")]
+    return [inputs[name.removeprefix("new.")].array for name in state] + [outputs["loss"].array]

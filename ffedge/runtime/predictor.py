@@ -1,0 +1,138 @@
+"""Predicts with a model file: numpy and onnxruntime only.
+
+Shape letters: N samples, C classes, L layers.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ffedge.errors import DataError, ModelError
+from ffedge.network import InputFacts
+from ffedge.runtime.session import make_session
+from ffedge.spec import MODEL_FORMAT, Spec
+
+MAX_ROWS = 640
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of N samples.
+
+    Attributes
+    ----------
+    label : [N] int64, the class with the largest score.
+    margin : [N] float32, best minus second score.
+    scores : [N, C] float32, the layers' goodness summed.
+    goodness : [N, L, C] float32 of each layer; empty unless asked for.
+    """
+
+    label: NDArray[np.int64]
+    margin: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    goodness: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.label)
+
+
+class Predictor:
+    """A model file, loaded.
+
+    Parameters
+    ----------
+    model : the file's path, or its bytes.
+    threads : 0 takes all cores.
+
+    Raises
+    ------
+    ModelError
+        There is no such file, it is no ONNX, it is not ffedge's, or it comes from a newer format.
+    """
+
+    def __init__(self, model: str | Path | bytes, threads: int = 0) -> None:
+        name = "model" if isinstance(model, bytes) else str(model)
+        if not isinstance(model, bytes) and not Path(model).is_file():
+            raise ModelError(f"{name}: no such file. Train one with `ffedge train`")
+        try:
+            self._session = make_session(model if isinstance(model, bytes) else str(model), threads)
+        except Exception as error:  # onnxruntime raises a class of its own for each cause
+            raise ModelError(f"{name}: is no ONNX model that onnxruntime can load. Pass a model.onnx") from error
+        self.metadata = _metadata(self._session.get_modelmeta().custom_metadata_map, name)
+        try:
+            self.spec = Spec.from_dict(self.metadata["spec"])
+            self.facts = InputFacts.from_dict(self.metadata["input"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{name}: its metadata cannot be used ({error}). Export the model anew") from error
+        outputs = {output.name for output in self._session.get_outputs()}
+        if not {"scores", "label", "margin"} <= outputs:
+            raise ModelError(f"{name}: lacks the outputs scores, label and margin. Export the model anew")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the label numbers."""
+        return self.facts.classes
+
+    def predict(self, inputs: ArrayLike, *, layers: bool = False) -> Prediction:
+        """Predict one sample or N of them, in bounded memory.
+
+        Parameters
+        ----------
+        inputs : [N, ...] or one sample [...], in the shape and type of the training data, or flattened.
+        layers : also return each layer's goodness.
+
+        Raises
+        ------
+        DataError
+            The inputs have another shape or type, or hold NaN or infinity.
+        """
+        samples = self._samples(np.asarray(inputs))
+        names = ["label", "margin", "scores", *(["goodness"] if layers else [])]
+        rows = max(1, MAX_ROWS // self.facts.n_classes)
+        parts = [
+            self._session.run(names, {"input": samples[start : start + rows]})
+            for start in range(0, max(1, len(samples)), rows)
+        ]
+        return Prediction(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+
+    def _samples(self, array: NDArray[Any]) -> NDArray[Any]:
+        shape, size = self.facts.shape, self.facts.size
+        if array.shape[1:] == shape or (array.ndim == 2 and array.shape[1] == size):
+            samples = array.reshape(len(array), *shape)
+        elif array.shape in (shape, (size,)):
+            samples = array.reshape(1, *shape)
+        else:
+            raise DataError(f"inputs must have shape {_dims(shape)} or [N, …], got {_dims(array.shape)}")
+        kind = np.dtype(self.facts.dtype)
+        if kind == np.uint8 and array.dtype != np.uint8:
+            raise DataError(f"inputs must be uint8 from 0 to 255 as in training, got {array.dtype}")
+        if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+            raise DataError(f"inputs must be numbers, got {array.dtype}")
+        samples = np.ascontiguousarray(samples, dtype=kind)
+        if kind == np.float32 and not np.isfinite(samples).all():
+            raise DataError("inputs must be finite, got NaN or infinity")
+        return samples
+
+
+def _dims(shape: tuple[int, ...]) -> str:
+    return f"[{', '.join(map(str, shape))}]"
+
+
+def _metadata(stored: dict[str, str], name: str) -> dict[str, Any]:
+    """Read the metadata whose keys begin with ``ffedge.``."""
+    if "ffedge.format" not in stored:
+        raise ModelError(f"{name}: is an ONNX model without ffedge's metadata. Export it with `ffedge export`")
+    try:
+        metadata = {k.removeprefix("ffedge."): json.loads(v) for k, v in stored.items() if k.startswith("ffedge.")}
+    except ValueError as error:
+        raise ModelError(f"{name}: its metadata is damaged ({error}). Export the model anew") from error
+    if metadata["format"] != MODEL_FORMAT:
+        raise ModelError(
+            f"{name}: has model format {metadata['format']}, but this ffedge reads {MODEL_FORMAT}. Upgrade ffedge"
+        )
+    return metadata

@@ -1,0 +1,316 @@
+"""What a network is and how it learns: frozen dataclasses, validated where they are made, to and from JSON.
+
+Every flag of the command line has one home here, the field that it fills; field names are unique over the three
+parts, so that ``Spec.make(variant="acff", widths=(500, 500))`` needs no nesting. What only the data can tell
+(``auto`` values) is filled in by `network.resolve`. The presets stand at the end.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
+
+Variant = Literal["ff", "fcff", "acff"]
+Loss = Literal["logistic", "symmetric", "contrastive"]
+Norm = Literal["unit", "rms", "layer"]
+LabelMode = Literal["auto", "overlay", "concat"]
+Scaling = Literal["auto", "standard", "feature", "range", "none"]
+Optimizer = Literal["adam", "momentum", "sgd"]
+
+MODEL_FORMAT = 1
+MAX_LAYERS = 64
+MAX_CLASSES = 1000
+MOMENTS: dict[str, tuple[str, ...]] = {"adam": ("m", "v"), "momentum": ("m",), "sgd": ()}
+ADAM_DECAYS = (0.9, 0.999)
+ADAM_EPSILON = 1e-8
+
+
+def _check(ok: bool, name: str, rule: str, value: object) -> None:
+    if not ok:
+        raise ValueError(f"{name} must {rule}, got {value!r}")
+
+
+def _check_choices(spec: object) -> None:
+    """Hold every ``Literal`` field of a dataclass to its values."""
+    for name, hint in get_type_hints(type(spec)).items():
+        if get_origin(hint) is Literal:
+            choices = get_args(hint)
+            _check(getattr(spec, name) in choices, name, f"be one of {', '.join(choices)}", getattr(spec, name))
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """The layers and how a label enters them.
+
+    Attributes
+    ----------
+    widths : units of each layer, 1 to 64 layers.
+    norm : what a layer's activity is divided by before the next layer sees it: its length (``unit``), its root mean
+        square (``rms``), or its deviation after the mean is taken off (``layer``).
+    goodness : mean or sum of a layer's squared activities.
+    label_mode : ``overlay`` replaces the first C inputs by the label, ``concat`` puts it beside the input, ``auto``
+        chooses concat where the input has no free border or fewer inputs than classes.
+    label_layers : the layers that see the label.
+    label_scale : value of the label's one active input, after scaling; ``max`` takes the largest scaled input.
+    scaling : of the raw inputs, from the training rows: ``standard`` (one mean and deviation for all inputs),
+        ``feature`` (one for each input), ``range`` (divide by the largest magnitude), ``none``.
+        ``auto``: ``standard`` for uint8, ``feature`` for floats.
+    input_norm : norm of each input row, label included, before the first layer.
+    """
+
+    widths: tuple[int, ...] = (500, 500)
+    norm: Norm = "rms"
+    goodness: Literal["mean", "sum"] = "mean"
+    label_mode: LabelMode = "auto"
+    label_layers: Literal["first", "all"] = "first"
+    label_scale: float | Literal["max"] = 10.0
+    scaling: Scaling = "auto"
+    input_norm: Literal["none", "unit", "rms"] = "none"
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a value outside its rule."""
+        _check_choices(self)
+        _check(1 <= len(self.widths) <= MAX_LAYERS, "widths", f"name 1 to {MAX_LAYERS} layers", self.widths)
+        for width in self.widths:
+            _check(_whole(width) and 1 <= width <= 65536, "widths", "be whole numbers from 1 to 65536", self.widths)
+        _check(
+            self.label_scale == "max" or (_finite(self.label_scale) and self.label_scale > 0),
+            "label_scale",
+            "be a positive number or 'max'",
+            self.label_scale,
+        )
+
+
+@dataclass(frozen=True)
+class RuleSpec:
+    """The learning rule of a layer: DESIGN.md section 2; the paper's open points are its options.
+
+    Attributes
+    ----------
+    variant : ``ff`` (layers alone), ``fcff`` (gamma fixed, eq. 6), ``acff`` (gamma learnt, eq. 7).
+    loss : ``logistic`` (eq. 4 and 8), ``symmetric`` (softplus of the difference, SymBa), ``contrastive``
+        (cross-entropy over the goodness of the true label and of the wrong ones).
+    slope : factor on the goodness inside the loss; None takes 1 (4 for ``symmetric``).
+    smoothing : label smoothing of the contrastive loss.
+    theta : goodness threshold of the logistic loss.
+    theta_placement : ``per_layer`` takes theta off every layer's goodness in eq. 5, ``once`` off the layer's own only.
+    scope : the layers that layer l listens to: all others, those before it, or those after it.
+    alpha : weight of layer k in layer l: ``ones``, ``mean`` (1/(L-1)), or an L x L matrix.
+    gamma : collaboration strength (A-CFF: its first value).
+    gamma_rate, gamma_optimizer : how A-CFF learns gamma.
+    prediction_weights : ``plain`` sums the layers' goodness, ``collaborative`` weighs layer l by
+        ``1 + sum_{m != l} gamma_m alpha_ml``.
+    """
+
+    variant: Variant = "acff"
+    loss: Loss = "contrastive"
+    slope: float | None = None
+    smoothing: float = 0.05
+    theta: float = 2.0
+    theta_placement: Literal["per_layer", "once"] = "per_layer"
+    scope: Literal["all", "previous", "next"] = "all"
+    alpha: Literal["ones", "mean"] | tuple[tuple[float, ...], ...] = "ones"
+    gamma: float = 1.0
+    gamma_rate: float = 0.01
+    gamma_optimizer: Literal["sgd", "adam"] = "sgd"
+    prediction_weights: Literal["plain", "collaborative"] = "plain"
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a value outside its rule."""
+        _check_choices(self)
+        _check(self.slope is None or (_finite(self.slope) and self.slope > 0), "slope", "be positive", self.slope)
+        _check(_finite(self.smoothing) and 0 <= self.smoothing < 1, "smoothing", "be in [0, 1)", self.smoothing)
+        for name in ("theta", "gamma", "gamma_rate"):
+            _check(_finite(getattr(self, name)), name, "be a finite number", getattr(self, name))
+        _check(self.gamma_rate >= 0, "gamma_rate", "not be negative", self.gamma_rate)
+        if isinstance(self.alpha, str):
+            _check(self.alpha in ("ones", "mean"), "alpha", "be ones, mean or a square matrix", self.alpha)
+        else:
+            square = all(len(row) == len(self.alpha) and all(map(_finite, row)) for row in self.alpha)
+            _check(square, "alpha", "be a square matrix of finite numbers", self.alpha)
+
+    @property
+    def loss_slope(self) -> float:
+        """The slope in force."""
+        return self.slope if self.slope is not None else 4.0 if self.loss == "symmetric" else 1.0
+
+    def weights(self, layers: int) -> tuple[tuple[float, ...], ...]:
+        """Return alpha as an L x L matrix, 0 where layer l does not listen to layer k (and on the diagonal)."""
+        even = 1.0 if self.alpha == "ones" else 1.0 / max(1, layers - 1)
+
+        def weight(listener: int, other: int) -> float:
+            apart = {"all": other != listener, "previous": other < listener, "next": other > listener}
+            if self.variant == "ff" or not apart[self.scope]:
+                return 0.0
+            return even if isinstance(self.alpha, str) else self.alpha[listener][other]
+
+        return tuple(tuple(weight(i, k) for k in range(layers)) for i in range(layers))
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """The schedule, the stream and the optimiser.
+
+    Attributes
+    ----------
+    epochs : passes over the data that each layer gets, in either schedule.
+    batch_size : rows of a minibatch; ``full`` takes the whole training set as one batch.
+    chunk_size : most rows in memory at once; a larger batch is accumulated exactly, chunk by chunk.
+    schedule : ``greedy`` trains a layer to its end, then the next; ``interleaved`` takes each minibatch through all.
+    negatives : wrong labels drawn once (``fixed``), anew each epoch (``fresh``), or from the softmax of the network's
+        own class goodness: of the first layer (``hard``) or of all layers so far (``hard-sum``).
+    n_negatives : wrong labels a sample.
+    rate : learning rate of each layer; the last one serves all further layers.
+    momentum : of the optimiser ``momentum``, and Adam's first decay.
+    cooldown : the rate falls linearly to 0 over the second ``half``, over all (``linear``), or never (``none``).
+    weight_decay : decoupled: W loses ``rate * weight_decay`` of itself a step.
+    input_dropout : share of inputs set to 0 (after scaling), with one mask for all labels of a sample.
+    shift : images move by up to so many pixels either way, each sample by its own draw.
+    holdout : share of the training rows (2,000 at most) kept apart to measure accuracy while training.
+    threads : of the onnx engine; 0 takes all cores.
+    """
+
+    epochs: int = 20
+    batch_size: int | Literal["full"] = 256
+    chunk_size: int = 2048
+    schedule: Literal["greedy", "interleaved"] = "greedy"
+    negatives: Literal["fixed", "fresh", "hard", "hard-sum"] = "hard"
+    n_negatives: int = 2
+    optimizer: Optimizer = "adam"
+    rate: tuple[float, ...] = (0.015, 0.005)
+    momentum: float = 0.9
+    cooldown: Literal["none", "linear", "half"] = "linear"
+    weight_decay: float = 0.05
+    input_dropout: float = 0.2
+    shift: int = 0
+    holdout: float = 0.05
+    engine: Literal["onnx", "torch"] = "onnx"
+    device: str = "cpu"
+    threads: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a value outside its rule."""
+        _check_choices(self)
+        size = 1 if self.batch_size == "full" else self.batch_size
+        _check(_whole(size) and size >= 1, "batch_size", "be 1 or more, or 'full'", self.batch_size)
+        for name in ("epochs", "chunk_size", "n_negatives"):
+            _check(_whole(getattr(self, name)) and getattr(self, name) >= 1, name, "be 1 or more", getattr(self, name))
+        for name in ("seed", "threads"):
+            _check(_whole(getattr(self, name)) and getattr(self, name) >= 0, name, "be 0 or more", getattr(self, name))
+        _check(bool(self.rate) and all(_finite(r) and r > 0 for r in self.rate), "rate", "be positive", self.rate)
+        for name in ("momentum", "input_dropout", "holdout"):
+            value = getattr(self, name)
+            _check(_finite(value) and 0 <= value < 1, name, "be in [0, 1)", value)
+        _check(
+            _finite(self.weight_decay) and self.weight_decay >= 0, "weight_decay", "not be negative", self.weight_decay
+        )
+        _check(_whole(self.shift) and 0 <= self.shift <= 8, "shift", "be 0 to 8 pixels", self.shift)
+
+    def layer_rate(self, layer: int) -> float:
+        """Return the learning rate of a layer before any cooldown."""
+        return self.rate[min(layer, len(self.rate) - 1)]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A network, its rule and its training, complete."""
+
+    network: NetworkSpec = field(default_factory=NetworkSpec)
+    rule: RuleSpec = field(default_factory=RuleSpec)
+    train: TrainSpec = field(default_factory=TrainSpec)
+
+    PARTS: ClassVar[dict[str, type]] = {"network": NetworkSpec, "rule": RuleSpec, "train": TrainSpec}
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where two parts do not fit each other."""
+        layers = len(self.network.widths)
+        if not isinstance(self.rule.alpha, str):
+            _check(len(self.rule.alpha) == layers, "alpha", f"have {layers} rows, one a layer", self.rule.alpha)
+        _check(len(self.train.rate) <= layers, "rate", f"name at most {layers} layers", self.train.rate)
+
+    @classmethod
+    def make(cls, preset: str = "tuned", **changes: Any) -> Self:
+        """Build a spec from a preset and changed fields of any part.
+
+        Raises
+        ------
+        ValueError
+            An unknown preset or field, or a value outside its rule.
+        """
+        if preset not in PRESETS:
+            raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
+        values = {**PRESETS[preset], **changes}
+        unknown = set(values) - {f.name for part in cls.PARTS.values() for f in dataclasses.fields(part)}
+        if unknown:
+            raise ValueError(f"unknown field {sorted(unknown)[0]!r}")
+        if "rate" in values:  # a preset may name more rates than a shallow network has layers
+            values["rate"] = (
+                values["rate"][: len(values.get("widths", NetworkSpec.widths))]
+                if "rate" not in changes
+                else values["rate"]
+            )
+        return cls(
+            **{
+                name: part(**{f.name: values[f.name] for f in dataclasses.fields(part) if f.name in values})
+                for name, part in cls.PARTS.items()
+            }
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the spec as plain lists, numbers and strings."""
+        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return plain
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote.
+
+        Raises
+        ------
+        ValueError
+            A part or field is missing or unknown, or a value is outside its rule.
+        """
+        parts: dict[str, Any] = {}
+        for name, part in cls.PARTS.items():
+            given = data.get(name)
+            names = {f.name for f in dataclasses.fields(part)}
+            if not isinstance(given, Mapping) or set(given) != names:
+                raise ValueError(f"{name} must have just the fields {', '.join(sorted(names))}")
+            parts[name] = part(**{key: _frozen(value) for key, value in given.items()})
+        return cls(**parts)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "tuned": {},
+    "paper": {
+        "norm": "unit",
+        "label_scale": 1.0,
+        "scaling": "range",
+        "input_norm": "unit",
+        "loss": "logistic",
+        "smoothing": 0.0,
+        "epochs": 1000,
+        "batch_size": "full",
+        "negatives": "fixed",
+        "n_negatives": 1,
+        "rate": (0.03,),
+        "cooldown": "none",
+        "weight_decay": 0.0,
+        "input_dropout": 0.0,
+    },
+}

@@ -1,0 +1,1 @@
+"""The schedule over layers and epochs, checkpoints, and the records of each layer."""

@@ -1,0 +1,34 @@
+"""What the training loop asks of an engine; `ffedge.runtime.stepper` and `ffedge.reference.engine` are the two."""
+
+from typing import Any, Protocol
+
+from ffedge.runtime.stepper import Array, Learned
+
+
+class Source(Protocol):
+    """What a layer reads, in the engine's own form."""
+
+    @property
+    def samples(self) -> int:
+        """Samples in it."""
+
+    def part(self, start: int, stop: int) -> Any:
+        """Return some samples of the first layer's source."""
+
+
+class Engine(Protocol):
+    """Holds the state of all layers and runs their steps; the methods are described in `OnnxEngine`."""
+
+    in_place: bool
+
+    def state(self) -> list[dict[str, Array]]: ...  # noqa: D102
+    def begin(self, layers: list[int], *, chunked: bool) -> None: ...  # noqa: D102
+    def finish(self, layers: list[int]) -> None: ...  # noqa: D102
+    def product(self, raw: Array, mask: Array | None) -> Any: ...  # noqa: D102
+    def forward(self, layer: int, source: Any, labels: Array | None) -> tuple[Any, Array]: ...  # noqa: D102
+    def learn(  # noqa: D102
+        self, layer: int, source: Any, labels: Array, other: Array, *, batch: int, step: int, rate: float, emit: bool
+    ) -> Learned: ...
+    def apply(self, layer: int, *, step: int, rate: float) -> None: ...  # noqa: D102
+    @property
+    def buffer_bytes(self) -> int: ...  # noqa: D102

@@ -1,0 +1,64 @@
+"""What a network must know of its input, measured in one pass over the training rows, block by block."""
+
+import numpy as np
+
+from ffedge.data import Dataset
+from ffedge.errors import DataError
+from ffedge.labels import FREE_BORDER_SHARE, is_free
+from ffedge.network import InputFacts
+from ffedge.spec import NetworkSpec
+
+BLOCK_BYTES = 2**20
+
+
+def measure(dataset: Dataset, network: NetworkSpec) -> InputFacts:
+    """Return the facts of a data set's training rows, with the scaling that the spec asks for.
+
+    Raises
+    ------
+    DataError
+        An input is the same in all rows, or too large to scale.
+    """
+    source = dataset.train.inputs
+    size = int(np.prod(source.row_shape))
+    total, squares, free = np.zeros(size), np.zeros(size), 0
+    low, high = np.full(size, np.inf), np.full(size, -np.inf)
+    for block in source.blocks(max(1, BLOCK_BYTES // (8 * size))):
+        rows = block.reshape(len(block), size).astype(np.float64)
+        total += rows.sum(axis=0)
+        squares += np.square(rows).sum(axis=0)
+        low, high = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
+        free += int(is_free(rows[:, : dataset.n_classes]).sum())
+    count = len(source)
+    offset, scale = _scaling(network.scaling, dataset, total / count, squares / count, low, high)
+    if not np.isfinite(scale).all():
+        raise DataError(f"{dataset.name}: inputs are all the same or too large. Check the file, or use --scaling none")
+    largest = float(np.max((np.maximum(low, high) - offset) * scale))
+    return InputFacts(
+        shape=tuple(source.row_shape),
+        dtype="uint8" if dataset.input_dtype == "uint8" else "float32",
+        classes=dataset.classes,
+        offset=tuple(float(v) for v in offset.astype(np.float32)),
+        scale=tuple(float(v) for v in scale.astype(np.float32)),
+        free_border=free >= FREE_BORDER_SHARE * count,
+        largest=largest,
+    )
+
+
+def _scaling(
+    kind: str, dataset: Dataset, mean: np.ndarray, square: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return offset and scale, each [1] or [I]."""
+    if kind == "auto":
+        kind = "standard" if dataset.input_dtype == "uint8" else "feature"
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if kind == "range":
+            return np.zeros(1), 1.0 / np.max(np.maximum(-low, high), keepdims=True)
+        if kind == "standard":
+            deviation = np.sqrt(square.mean() - mean.mean() ** 2)
+            return mean.mean(keepdims=True), np.atleast_1d(1.0 / deviation)
+        if kind == "feature":
+            deviation = np.sqrt(np.maximum(square - mean**2, 0.0))
+            still = deviation <= 1e-7 * np.maximum(np.abs(mean), 1e-30)  # a constant input stays, as zero
+            return mean, np.where(still, 1.0, 1.0 / np.where(still, 1.0, deviation))
+    return np.zeros(1), np.ones(1)

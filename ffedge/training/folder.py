@@ -1,0 +1,102 @@
+"""The run folder: model.onnx, report.json, metrics.jsonl, checkpoint/. An existing one is never overwritten unasked."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ffedge import __version__
+from ffedge.data import Dataset
+from ffedge.errors import FfedgeError, ModelError
+from ffedge.network import InputFacts
+from ffedge.spec import Spec
+from ffedge.training.checkpoint import Checkpoints, Place, State
+from ffedge.training.graphs import write_model
+from ffedge.training.loop import Journal
+from ffedge.training.records import EpochRecord, append_line, atomic_file
+
+CONTENT = {"model.onnx", "report.json", "metrics.jsonl", "checkpoint"}
+
+
+class RunFolder(Journal):
+    """Writes a run's files; as the loop's journal it keeps every epoch's records and state."""
+
+    def __init__(self, path: Path, spec: Spec, dataset: Dataset) -> None:
+        super().__init__()
+        self.path, self._spec, self._dataset = path, spec, dataset
+        self.checkpoints = Checkpoints(path / "checkpoint")
+        self.identity: dict[str, Any] = {"spec": spec.to_dict(), "data": dataset.sha256}
+
+    def create(self, *, force: bool) -> None:
+        """Make the folder.
+
+        Raises
+        ------
+        FfedgeError
+            Something stands there already (with `force`: something that is no run), or it cannot be made.
+        """
+        try:
+            present = {path.name for path in self.path.iterdir()} if self.path.exists() else set()
+            if present - CONTENT and force:
+                raise FfedgeError(
+                    f"{self.path}: is no run folder (it holds {min(present - CONTENT)}). Choose another --out"
+                )
+            if present and not force:
+                raise FfedgeError(f"{self.path}: exists already. Choose another --out, or use --resume or --force")
+            for name in present:
+                target = self.path / name
+                shutil.rmtree(target) if target.is_dir() else target.unlink()
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FfedgeError(f"{self.path}: cannot be made ({error.strerror}). Choose another --out") from error
+
+    def restore(self) -> tuple[State, Place]:
+        """Read the checkpoint, and the records of the epochs before it; later ones are dropped from metrics.jsonl."""
+        state, place = self.checkpoints.load(self.identity)
+        path = self.path / "metrics.jsonl"
+        try:
+            lines = path.read_text().splitlines() if path.exists() else []
+            self.records = [
+                record for line in lines if _before(record := EpochRecord(**json.loads(line)), place, self._spec)
+            ]
+        except (ValueError, TypeError) as error:
+            raise ModelError(f"{path}: is damaged ({error}). Start anew without --resume") from error
+        with atomic_file(path) as temporary:
+            temporary.touch()
+            for record in self.records:
+                append_line(temporary, record)
+        return state, place
+
+    def epoch(self, records: list[EpochRecord]) -> None:
+        """Add the records to metrics.jsonl."""
+        super().epoch(records)
+        for record in records:
+            append_line(self.path / "metrics.jsonl", record)
+
+    def checkpoint(self, state: State, place: Place, *, sync: bool) -> None:
+        """Write a checkpoint."""
+        self.checkpoints.save(state, place, self.identity, sync=sync)
+
+    def write_model(self, facts: InputFacts, state: State, accuracy: float | None) -> Path:
+        """Write model.onnx from the newest checkpoint."""
+        about = {
+            "version": __version__,
+            "data": {"name": self._dataset.name, "sha256": self._dataset.sha256},
+            "held_out_accuracy": accuracy,
+            "gamma": [float(layer["gamma"]) for layer in state if "gamma" in layer],
+        }
+        path = self.path / "model.onnx"
+        with atomic_file(path) as temporary:
+            write_model(self._spec, facts, self.checkpoints.newest(), temporary, about)
+        return path
+
+
+def _before(record: EpochRecord, place: Place, spec: Spec) -> bool:
+    stage = record.layer if spec.train.schedule == "greedy" else 0
+    return (stage, record.epoch) < (place.stage, place.epoch)
+
+
+def next_folder(root: Path, variant: str, data: str) -> Path:
+    """Return the first of <root>/<variant>-<data>-<n> that is free."""
+    numbers = (path.name.rpartition("-")[2] for path in root.glob(f"{variant}-{data}-*"))
+    return root / f"{variant}-{data}-{max((int(n) for n in numbers if n.isdecimal()), default=0) + 1}"

@@ -1,0 +1,267 @@
+"""The schedule: stages of layers, epochs, batches; what is measured on the way, and where a run can stop.
+
+A stage is the set of layers that learn together: one layer (greedy) or all (interleaved).
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge.data import Dataset
+from ffedge.data.stream import Stream
+from ffedge.labels import Labels, wrong_labels
+from ffedge.meter import PeakMeter, rss_bytes
+from ffedge.network import InputFacts, layer_shapes
+from ffedge.seeds import Draw, generator
+from ffedge.spec import Spec
+from ffedge.training.checkpoint import Place, State
+from ffedge.training.engine import Engine
+from ffedge.training.records import EpochRecord, LayerRecord
+from ffedge.training.step import LayerSums, Learner, Turn
+
+HOLDOUT_MOST = 2000
+EVALUATION_ROWS = 256
+
+
+class Diverged(Exception):
+    """A loss is not a number."""
+
+
+class Interrupted(Exception):
+    """The run was asked to stop; its checkpoint is written."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is, after a batch."""
+
+    stage: int
+    stages: int
+    layers: list[int]
+    epoch: int
+    epochs: int
+    batch: int
+    batches: int
+    samples: int
+    loss: float
+    rss_bytes: int
+
+
+class Watcher:
+    """Is told how a run goes; does nothing."""
+
+    def batch(self, progress: Progress) -> None:
+        """Hear of a batch."""
+
+    def epoch(self, records: list[EpochRecord]) -> None:
+        """Hear of an epoch: a record for each layer that learnt."""
+
+
+class Journal(Watcher):
+    """Keeps what must survive: the epochs' records and the state."""
+
+    def __init__(self) -> None:
+        self.records: list[EpochRecord] = []
+
+    def epoch(self, records: list[EpochRecord]) -> None:
+        """Keep the records."""
+        self.records += records
+
+    def checkpoint(self, state: State, place: Place, *, sync: bool) -> None:
+        """Keep the state."""
+
+
+class Loop:
+    """Trains a network on an engine."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        dataset: Dataset,
+        facts: InputFacts,
+        engine: Engine,
+        journal: Journal,
+        watcher: Watcher,
+        meter: PeakMeter,
+    ) -> None:
+        self.spec, self.dataset, self.engine = spec, dataset, engine
+        self._journal, self._watcher, self._meter = journal, watcher, meter
+        layers = range(len(spec.network.widths))
+        self.stages = [[i] for i in layers] if spec.train.schedule == "greedy" else [list(layers)]
+        self.held_out, rows = split_rows(len(dataset.train.labels), spec)
+        shapes = layer_shapes(spec, facts)
+        self._stream = Stream(dataset.train.inputs, dataset.train.labels, rows, spec.train, shapes[0].inputs)
+        self._learner = Learner(spec, engine, facts.n_classes)
+        self._seconds = 0.0
+        self._synced = time.perf_counter()
+
+    def train(self, place: Place, stop: Callable[[], bool]) -> None:
+        """Run every stage from a place on; each epoch ends at a checkpoint.
+
+        Raises
+        ------
+        Diverged, Interrupted
+            Neither leaves the journal without the last good state.
+        """
+        for stage in range(place.stage, len(self.stages)):
+            here = place if place.stage == stage else Place(stage)
+            self.engine.begin(self.stages[stage], chunked=self._stream.batch_size > self.spec.train.chunk_size)
+            start = self._meter.start()
+            for epoch in range(here.epoch, self.spec.train.epochs):
+                now = here if here.epoch == epoch else Place(stage, epoch)
+                self._epoch(now, stop)
+                self._record(stage, epoch, start)
+                self._journal.checkpoint(self.engine.state(), Place(stage, epoch + 1), sync=self._sync_due())
+            self.engine.finish(self.stages[stage])
+        self._journal.checkpoint(self.engine.state(), Place(len(self.stages)), sync=True)
+
+    def layer_records(self) -> list[LayerRecord]:
+        """Sum up each layer's epochs."""
+        result = []
+        shapes = zip(self.engine.state(), self.spec.network.widths, strict=True)
+        for layer, (state, _) in enumerate(shapes):
+            epochs = [r for r in self._journal.records if r.layer == layer]
+            if epochs:
+                last = epochs[-1]
+                parameters = sum(array.nbytes for name, array in state.items() if "." not in name)
+                result.append(
+                    LayerRecord(
+                        index=layer,
+                        epochs=len(epochs),
+                        seconds=sum(r.seconds for r in epochs),
+                        rss_start_bytes=epochs[0].rss_start_bytes,
+                        rss_peak_bytes=max(r.rss_peak_bytes for r in epochs),
+                        state_bytes=parameters * (1 + self._moments()),
+                        loss=last.loss,
+                        accuracy=last.accuracy,
+                        accuracy_sum=last.accuracy_sum,
+                        gamma=last.gamma,
+                    )
+                )
+        return result
+
+    def _moments(self) -> int:
+        from ffedge.spec import MOMENTS
+
+        return len(MOMENTS[self.spec.train.optimizer])
+
+    def _epoch(self, place: Place, stop: Callable[[], bool]) -> None:
+        stage, epoch = place.stage, place.epoch
+        active, size = self.stages[stage], self._stream.batch_size
+        self._learner.sums = {layer: LayerSums(*sums) for layer, *sums in place.sums}
+        self._seconds = place.seconds
+        order, wrong = self._stream.order(stage, epoch), self._wrong(stage, epoch)
+        for step in range(place.step, self._stream.batches):
+            began = time.perf_counter()
+            positions = order[step * size : (step + 1) * size]
+            rates = {i: self._rate(i, stage, epoch, step) for i in active}
+            done = epoch * self._stream.batches + step
+            rng = generator(self.spec.train.seed, Draw.NEGATIVES, stage, epoch, step)
+            chunks = self._stream.chunks(positions, stage, epoch, step)
+            bad = self._learner.batch(chunks, len(positions), Turn(active, wrong, rng, done, rates))
+            if bad is not None:
+                raise Diverged(
+                    f"layer {bad}, epoch {epoch}: the loss is not a number at rate {rates[bad]:.3g}. "
+                    "Use a smaller --rate"
+                )
+            self._seconds += time.perf_counter() - began
+            self._tell(stage, epoch, step, min((step + 1) * size, len(order)))
+            if stop():
+                self._journal.checkpoint(self.engine.state(), self._place(stage, epoch, step + 1), sync=True)
+                raise Interrupted
+
+    def _place(self, stage: int, epoch: int, step: int) -> Place:
+        sums = tuple((i, s.loss, s.positive, s.negative) for i, s in self._learner.sums.items())
+        return Place(stage, epoch, step, self._seconds, sums)
+
+    def _wrong(self, stage: int, epoch: int) -> Labels | None:
+        """Draw the wrong labels of all rows, where the network does not choose them."""
+        train = self.spec.train
+        if train.negatives.startswith("hard"):
+            return None
+        where = (stage,) if train.negatives == "fixed" else (stage, epoch)
+        labels = self._stream.labels[self._stream.rows]
+        return wrong_labels(
+            labels, train.n_negatives, self.dataset.n_classes, generator(train.seed, Draw.NEGATIVES, *where)
+        )
+
+    def _rate(self, layer: int, stage: int, epoch: int, step: int) -> float:
+        train = self.spec.train
+        left = 1.0 - (epoch * self._stream.batches + step) / (train.epochs * self._stream.batches)
+        factor = {"none": 1.0, "linear": left, "half": min(1.0, 2.0 * left)}[train.cooldown]
+        return train.layer_rate(layer) * factor
+
+    def _tell(self, stage: int, epoch: int, step: int, samples: int) -> None:
+        sums = self._learner.sums
+        loss = sum(s.loss for s in sums.values()) / len(sums) / samples
+        self._watcher.batch(
+            Progress(
+                stage,
+                len(self.stages),
+                self.stages[stage],
+                epoch,
+                self.spec.train.epochs,
+                step + 1,
+                self._stream.batches,
+                samples,
+                loss,
+                rss_bytes() if step % 16 == 0 else 0,
+            )
+        )
+
+    def _record(self, stage: int, epoch: int, rss_start: int) -> None:
+        active, rows, peak = self.stages[stage], len(self._stream.rows), self._meter.peak()
+        alone, together = self.accuracies(max(active) + 1)
+        state = self.engine.state()
+        records = []
+        for i in active:
+            sums = self._learner.sums[i]
+            records.append(
+                EpochRecord(
+                    layer=i,
+                    epoch=epoch,
+                    loss=sums.loss / rows,
+                    goodness_positive=sums.positive / rows,
+                    goodness_negative=sums.negative / rows,
+                    accuracy=alone[i] if alone else None,
+                    accuracy_sum=together,
+                    gamma=float(state[i]["gamma"]) if "gamma" in state[i] else None,
+                    seconds=self._seconds / len(active),
+                    rate=self._rate(i, stage, epoch, self._stream.batches - 1),
+                    rss_start_bytes=rss_start,
+                    rss_peak_bytes=peak,
+                )
+            )
+        self._journal.epoch(records)
+        self._watcher.epoch(records)
+
+    def accuracies(self, layers: int) -> tuple[list[float], float | None]:
+        """Return the accuracy on the held-out rows of each of the first layers alone, and of their sum."""
+        if not len(self.held_out):
+            return [], None
+        hits = np.zeros(layers + 1)
+        for start in range(0, len(self.held_out), EVALUATION_ROWS):
+            rows = self.held_out[start : start + EVALUATION_ROWS]
+            raw = np.ascontiguousarray(self.dataset.train.inputs.take(rows).reshape(len(rows), -1))
+            goodness = self._learner.class_goodness(self.engine.product(raw, None), layers)
+            scores = np.concatenate([goodness, goodness.sum(axis=1, keepdims=True)], axis=1)
+            hits += (scores.argmax(axis=2) == self.dataset.train.labels[rows][:, None]).sum(axis=0)
+        each = [float(hit) / len(self.held_out) for hit in hits]
+        return each[:-1], each[-1]
+
+    def _sync_due(self) -> bool:
+        """Say whether to force a checkpoint to the disk: at most every 2 seconds, as it takes some milliseconds."""
+        now = time.perf_counter()
+        due = now - self._synced > 2.0
+        self._synced = now if due else self._synced
+        return due
+
+
+def split_rows(count: int, spec: Spec) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the held-out rows and the rows to train on, both in ascending order."""
+    order = generator(spec.train.seed, Draw.HOLDOUT).permutation(count)
+    held = min(int(count * spec.train.holdout), HOLDOUT_MOST)
+    return np.sort(order[:held]), np.sort(order[held:])

@@ -1,0 +1,160 @@
+"""What a run records: a line for each layer and epoch, and the report at its end. Units stand in the names."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ffedge.errors import FfedgeError
+
+REPORT_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One layer's epoch.
+
+    Attributes
+    ----------
+    layer, epoch : both count from 0.
+    loss : mean over the epoch's batches.
+    goodness_positive, goodness_negative : mean goodness of true and of wrong labels, before each step.
+    accuracy : of this layer alone on the held-out rows, 0 to 1; None without held-out rows.
+    accuracy_sum : of the sum of all layers so far.
+    seconds : of training; evaluation and checkpoints apart. Layers that learn in turns share it equally.
+    """
+
+    layer: int
+    epoch: int
+    loss: float
+    goodness_positive: float
+    goodness_negative: float
+    accuracy: float | None
+    accuracy_sum: float | None
+    gamma: float | None
+    seconds: float
+    rate: float
+    rss_start_bytes: int
+    rss_peak_bytes: int
+
+
+@dataclass
+class LayerRecord:
+    """One layer's whole training; `state_bytes` counts its weights and moments."""
+
+    index: int
+    epochs: int
+    seconds: float
+    rss_start_bytes: int
+    rss_peak_bytes: int
+    state_bytes: int
+    loss: float
+    accuracy: float | None
+    accuracy_sum: float | None
+    gamma: float | None
+
+
+@dataclass
+class Report:
+    """The content of report.json; accuracies are fractions, 0 to 1."""
+
+    spec: dict[str, Any]
+    data: dict[str, Any]
+    input: dict[str, Any]
+    layers: list[LayerRecord]
+    test_accuracy: float | None
+    train_accuracy: float
+    train_accuracy_rows: int
+    seconds: float
+    rss_peak_bytes: int
+    import_bytes: int
+    model_sha256: str
+    model_bytes: int
+    in_place: bool
+    stopped: str | None = None
+    format: int = REPORT_FORMAT
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    machine: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Fill in versions and machine."""
+        self.versions = self.versions or versions()
+        self.machine = self.machine or machine()
+
+    def to_json(self) -> str:
+        """Return the report as indented JSON."""
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of ffedge and of what computes."""
+    import numpy
+    import onnxruntime
+
+    import ffedge
+
+    return {
+        "ffedge": ffedge.__version__,
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "onnxruntime": onnxruntime.__version__,
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures depend on: processor, cores, system."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        named = (line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line)
+        model = next(named, model)
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "architecture": platform.machine(),
+        "system": platform.system(),
+    }
+
+
+def append_line(path: Path, record: EpochRecord) -> None:
+    """Add a record to metrics.jsonl."""
+    with path.open("a") as file:
+        file.write(json.dumps(dataclasses.asdict(record)) + "\n")
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path, *, sync: bool = True) -> Iterator[Path]:
+    """Yield a path to write to; the file then takes its place whole or not at all (with `sync`: even if power fails).
+
+    Raises
+    ------
+    FfedgeError
+        The disk is full or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        if sync:
+            _sync(temporary)
+        temporary.replace(path)
+        if sync:
+            _sync(path.parent)
+    except OSError as error:
+        raise FfedgeError(
+            f"{path}: cannot be written ({error.strerror}). Free space or choose another --out"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,140 @@
+"""One batch through the layers: choose the labels, gather the other layers' goodness, let each active layer learn.
+
+Shape letters: N samples of a chunk, C classes, L layers, M labels tried for each sample.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge.data.stream import Chunk
+from ffedge.labels import Labels, hard_labels, tried_labels
+from ffedge.spec import Spec
+from ffedge.training.engine import Engine
+
+Floats = NDArray[np.float32]
+MAX_ROWS = 512
+
+
+@dataclass
+class LayerSums:
+    """What one layer did over some batches, summed over samples."""
+
+    loss: float = 0.0
+    positive: float = 0.0
+    negative: float = 0.0
+
+    def add(self, loss: float, goodness: Floats) -> None:
+        """Add the loss and goodness [N, M] of a chunk."""
+        self.loss += loss
+        self.positive += float(goodness[:, 0].sum(dtype=np.float64))
+        self.negative += float(goodness[:, 1:].mean(axis=1, dtype=np.float64).sum())
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Who learns from a batch, and how fast.
+
+    Attributes
+    ----------
+    active : layers that learn.
+    wrong : [rows, K] wrong labels by stream position, or None where the network's own goodness draws them.
+    rng : draws hard negatives.
+    step : updates before this one.
+    rates : learning rate of each active layer.
+    """
+
+    active: list[int]
+    wrong: Labels | None
+    rng: np.random.Generator
+    step: int
+    rates: dict[int, float]
+
+
+@dataclass
+class Learner:
+    """Runs batches on an engine by the rule of a spec."""
+
+    spec: Spec
+    engine: Engine
+    n_classes: int
+    sums: dict[int, LayerSums] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Take alpha from the spec."""
+        self.alpha = self.spec.rule.weights(len(self.spec.network.widths))
+
+    def batch(self, chunks: Iterable[Chunk], samples: int, turn: Turn) -> int | None:
+        """Learn from one batch of `samples` samples; return the first layer whose loss is not a number, or None."""
+        for chunk in chunks:
+            for layer, loss in self._chunk(chunk, samples, turn).items():
+                if not math.isfinite(loss):
+                    return layer
+        if samples > self.spec.train.chunk_size:
+            for layer in turn.active:
+                self.engine.apply(layer, step=turn.step, rate=turn.rates[layer])
+        return None
+
+    def class_goodness(self, source: Any, layers: int) -> Floats:
+        """Return the goodness [N, layers, C] of every class in the first layers, in bounded memory."""
+        most = max(1, MAX_ROWS // self.n_classes)
+        result = np.empty((source.samples, layers, self.n_classes), np.float32)
+        for start in range(0, source.samples, most):
+            part = source.part(start, start + most)
+            for layer in range(layers):
+                part, result[start : start + most, layer] = self.engine.forward(layer, part, None)
+        return result
+
+    def _chunk(self, chunk: Chunk, samples: int, turn: Turn) -> dict[int, float]:
+        first = self.engine.product(chunk.raw, chunk.mask)
+        labels = tried_labels(chunk.labels, self._wrong(chunk, first, turn))
+        known = self._goodness_ahead(first, labels, turn.active)
+        source, losses, last = first, dict[int, float](), max(turn.active)
+        for layer in range(last + 1):
+            if layer not in turn.active:
+                source, known[layer] = self.engine.forward(layer, source, labels)
+                continue
+            learned = self.engine.learn(
+                layer,
+                source,
+                labels,
+                self._other(layer, known, labels.shape),
+                batch=samples,
+                step=turn.step,
+                rate=turn.rates[layer],
+                emit=layer < last,
+            )
+            known[layer] = learned.goodness
+            source = learned.source
+            losses[layer] = learned.loss
+            self.sums.setdefault(layer, LayerSums()).add(learned.loss * samples, learned.goodness)
+        return losses
+
+    def _wrong(self, chunk: Chunk, first: Any, turn: Turn) -> Labels:
+        if turn.wrong is not None:
+            return turn.wrong[chunk.positions]
+        layers = 1 if self.spec.train.negatives == "hard" else max(turn.active) + 1
+        goodness = self.class_goodness(first, layers).sum(axis=1)
+        return hard_labels(goodness, chunk.labels, self.spec.train.n_negatives, turn.rng)
+
+    def _goodness_ahead(self, first: Any, labels: Labels, active: list[int]) -> dict[int, Floats]:
+        """Run all layers once before any of them changes, where one listens to layers after it."""
+        listens = [k for i in active for k, weight in enumerate(self.alpha[i]) if k > i and weight]
+        known: dict[int, Floats] = {}
+        source = first
+        for layer in range(max(listens) + 1 if listens else 0):
+            source, known[layer] = self.engine.forward(layer, source, labels)
+        return known
+
+    def _other(self, layer: int, known: dict[int, Floats], shape: tuple[int, ...]) -> Floats:
+        """Return the sum of eq. 5 over the other layers, plain numbers: no gradient passes through them."""
+        theta = self.spec.rule.theta if self.spec.rule.theta_placement == "per_layer" else 0.0
+        other = np.zeros(shape, np.float32)
+        for k, weight in enumerate(self.alpha[layer]):
+            if weight:
+                other += np.float32(weight) * (known[k] - np.float32(theta))
+        return other
