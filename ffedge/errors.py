@@ -19,3 +19,7 @@ class ModelError(FfedgeError):
 
 class TrainingError(FfedgeError):
     """Training had to stop: a loss is not a number, or a run cannot go on."""
+
+
+class StoppedError(TrainingError):
+    """Training was asked to stop, and its checkpoint is written."""

@@ -215,6 +215,12 @@ class TrainSpec:
         _check(
             _finite(self.weight_decay) and self.weight_decay >= 0, "weight_decay", "not be negative", self.weight_decay
         )
+        _check(
+            max(self.rate) * self.weight_decay < 1,
+            "weight_decay",
+            f"be less than {1 / max(self.rate):.3g} at this rate",
+            self.weight_decay,
+        )
         _check(_whole(self.shift) and 0 <= self.shift <= 8, "shift", "be 0 to 8 pixels", self.shift)
 
     def layer_rate(self, layer: int) -> float:
@@ -240,6 +246,11 @@ class Spec:
         _check(len(self.train.rate) <= layers, "rate", f"name at most {layers} layers", self.train.rate)
 
     @classmethod
+    def field_names(cls) -> set[str]:
+        """Return the names of all parts' fields."""
+        return {field.name for part in cls.PARTS.values() for field in dataclasses.fields(part)}
+
+    @classmethod
     def make(cls, preset: str = "tuned", **changes: Any) -> Self:
         """Build a spec from a preset and changed fields of any part.
 
@@ -251,15 +262,11 @@ class Spec:
         if preset not in PRESETS:
             raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
         values = {**PRESETS[preset], **changes}
-        unknown = set(values) - {f.name for part in cls.PARTS.values() for f in dataclasses.fields(part)}
+        unknown = sorted(set(values) - cls.field_names())
         if unknown:
-            raise ValueError(f"unknown field {sorted(unknown)[0]!r}")
-        if "rate" in values:  # a preset may name more rates than a shallow network has layers
-            values["rate"] = (
-                values["rate"][: len(values.get("widths", NetworkSpec.widths))]
-                if "rate" not in changes
-                else values["rate"]
-            )
+            raise ValueError(f"a spec has no field {unknown[0]!r}. Use {', '.join(sorted(cls.field_names()))}")
+        if "rate" not in changes:  # a preset may name more rates than a shallow network has layers
+            values["rate"] = values.get("rate", TrainSpec.rate)[: len(values.get("widths", NetworkSpec.widths))]
         return cls(
             **{
                 name: part(**{f.name: values[f.name] for f in dataclasses.fields(part) if f.name in values})

@@ -6,6 +6,7 @@ So the onnx package, and its 17 MB, stay out of the process that trains (see `ff
 import base64
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,7 @@ def answer(request: dict[str, Any]) -> Any:
     for name, value in load_file(request["weights"]).items():
         index, _, parameter = name.removeprefix("layers.").partition(".")
         layers[int(index)][parameter] = value
-    with open(request["out"], "wb") as file:
-        file.write(model_bytes(spec, facts, layers, request["about"]))
+    Path(request["out"]).write_bytes(model_bytes(spec, facts, layers, request["about"]))
     return None
 
 

@@ -21,10 +21,11 @@ def model_bytes(spec: Spec, facts: InputFacts, layers: list[Parameters], about: 
     Parameters
     ----------
     spec : resolved.
-    about : further metadata: version, data, accuracies, gammas.
+    about : further metadata: version, data.
     """
     model = predictor_graph(spec, facts, layers)
     metadata = {"format": MODEL_FORMAT, "spec": spec.to_dict(), "input": facts.to_dict(), **about}
+    metadata["gamma"] = [float(layer["gamma"]) for layer in layers if "gamma" in layer]
     onnx.helper.set_model_props(model, {f"ffedge.{k}": json.dumps(v) for k, v in metadata.items()})
     model.doc_string = "Forward-Forward network: the label is the argmax of the summed goodness. Made by ffedge."
     return bytes(model.SerializeToString())

@@ -1,7 +1,8 @@
 """Optimisers as standard operators; a parameter p has its moments beside it, p.m and p.v.
 
-What changes from step to step comes in as scalars, computed in float64 by the stepper: `rate` (bias-corrected for
-Adam), `epsilon` (Adam's, scaled with the bias correction), `keep` (1 - rate * weight_decay).
+What changes from step to step comes in as scalars, computed in float64 by the stepper: ``rate`` (bias-corrected for
+Adam), ``epsilon`` (Adam's, scaled with the bias correction), ``keep`` = 1 - rate * weight_decay, and
+``decaying.rate`` = rate / keep: ``keep * p - rate * step`` is computed as ``keep * (p - decaying.rate * step)``, which needs no copy of p.
 """
 
 from ffedge.graph.build import Dims, GraphBuilder
@@ -17,23 +18,25 @@ def update(
     ----------
     momentum : decay of the first moment.
     decay : whether the parameter shrinks by the scalar `keep` (decoupled weight decay, arXiv:1711.05101).
-    prefix : of the names of the scalars.
+    prefix : of the names of the scalars: none, or ``gamma.``.
     """
     for part in (name, *(f"{name}.{m}" for m in MOMENTS[kind])):
         g.output(f"new.{part}", dims)
     step = gradient
     if kind == "momentum":  # m = momentum * m + gradient
         step = g.op("Add", g.op("Mul", f"{name}.m", g.const(momentum)), gradient, out=f"new.{name}.m")
-    elif kind == "adam":  # Adam (arXiv:1412.6980), Algorithm 1, in the order of its section 2's last remark
+    elif kind == "adam":  # Adam (arXiv:1412.6980), Algorithm 1
         step = _adam_direction(g, name, gradient, momentum, f"{prefix}epsilon")
-    shift = g.op("Mul", step, f"{prefix}rate")
-    g.op("Sub", g.op("Mul", name, "keep") if decay else name, shift, out=f"new.{name}")
+    if decay:
+        g.op("Mul", g.op("Sub", name, g.op("Mul", step, "decaying.rate")), "keep", out=f"new.{name}")
+    else:
+        g.op("Sub", name, g.op("Mul", step, f"{prefix}rate"), out=f"new.{name}")
 
 
 def _adam_direction(g: GraphBuilder, name: str, gradient: str, momentum: float, epsilon: str) -> str:
-    second = ADAM_DECAYS[1]
-    kept = g.op("Mul", f"{name}.m", g.const(momentum))
-    m = g.op("Add", kept, g.op("Mul", gradient, g.const(1.0 - momentum)), out=f"new.{name}.m")
-    fresh = g.op("Mul", g.op("Mul", gradient, gradient), g.const(1.0 - second))
-    v = g.op("Add", g.op("Mul", f"{name}.v", g.const(second)), fresh, out=f"new.{name}.v")
+    """Move each moment towards the gradient by a share of the way; in this form one temporary is enough."""
+    way = g.op("Mul", g.op("Sub", gradient, f"{name}.m"), g.const(1.0 - momentum))
+    m = g.op("Add", f"{name}.m", way, out=f"new.{name}.m")
+    way = g.op("Mul", g.op("Sub", g.op("Mul", gradient, gradient), f"{name}.v"), g.const(1.0 - ADAM_DECAYS[1]))
+    v = g.op("Add", f"{name}.v", way, out=f"new.{name}.v")
     return g.op("Div", m, g.op("Add", g.op("Sqrt", v), epsilon))

@@ -175,6 +175,7 @@ def _updates(g: GraphBuilder, spec: Spec, shape: LayerShape, gradients: dict[str
     _scalars(g, "", train.optimizer)
     if train.weight_decay:
         g.input("keep", ())
+        g.input("decaying.rate", ())
     for name, gradient in gradients.items():
         gamma = name == "gamma"
         kind = rule.gamma_optimizer if gamma else train.optimizer

@@ -60,7 +60,7 @@ class OnnxEngine:
         self._work = Workspace()
         self._scalars = {
             name: Value(np.zeros((), np.float32))
-            for name in ("rate", "epsilon", "keep", "gamma.rate", "gamma.epsilon", "share")
+            for name in ("rate", "decaying.rate", "epsilon", "keep", "gamma.rate", "gamma.epsilon", "share")
         }
 
     def state(self) -> list[dict[str, Array]]:
@@ -167,6 +167,7 @@ class OnnxEngine:
                 second = math.sqrt(1.0 - ADAM_DECAYS[1] ** (step + 1))
                 values[f"{prefix}rate"] *= second / (1.0 - first ** (step + 1))
                 values[f"{prefix}epsilon"] = ADAM_EPSILON * second
+        values["decaying.rate"] = values["rate"] / values["keep"]
         for name, value in values.items():
             self._scalars[name].array[...] = value
 

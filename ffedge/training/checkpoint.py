@@ -5,9 +5,10 @@ another run's checkpoint stand in the file's metadata.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from ffedge.training.records import atomic_file
 
 KEEP = 2
 State = list[dict[str, NDArray[Any]]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,9 @@ class Checkpoints:
             old.unlink()
         return path
 
-    def newest(self) -> Path:
-        """Return the newest file."""
-        return self.generations()[0]
+    def about(self) -> tuple[dict[str, Any], Path]:
+        """Return what the newest whole generation says of its run, and its path."""
+        return self._first_whole(lambda path: (_identity(_metadata(path)), path))
 
     def load(self, identity: dict[str, Any]) -> tuple[State, Place]:
         """Read the newest generation that is whole.
@@ -68,20 +70,23 @@ class Checkpoints:
         ModelError
             There is none, or it belongs to another spec or to other data.
         """
+        return self._first_whole(lambda path: self._read(path, identity))
+
+    def _first_whole(self, read: Callable[[Path], T]) -> T:
         torn = []
         for path in self.generations():
             try:
-                return self._read(path, identity)
-            except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError):
+                return read(path)
+            except (SafetensorError, OSError, KeyError, TypeError, ValueError):
                 torn.append(path.name)
         found = f"only torn files ({', '.join(torn)})" if torn else "no checkpoint"
         raise ModelError(f"{self.folder}: holds {found}. Start anew without --resume")
 
     def _read(self, path: Path, identity: dict[str, Any]) -> tuple[State, Place]:
+        metadata = _metadata(path)
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        stored = json.loads(metadata["identity"])
+        stored = _identity(metadata)
         for key, value in json.loads(json.dumps(identity)).items():
             if stored.get(key) != value:
                 raise ModelError(
@@ -96,6 +101,18 @@ class Checkpoints:
             state.extend({} for _ in range(int(index) + 1 - len(state)))
             state[int(index)][parameter] = np.array(value)  # a copy of its own, writable and aligned
         return state, Place(**place)
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    with safe_open(path, framework="numpy") as file:
+        return file.metadata() or {}
+
+
+def _identity(metadata: dict[str, str]) -> dict[str, Any]:
+    stored = json.loads(metadata["identity"])
+    if not isinstance(stored, dict):
+        raise TypeError("identity must be an object")
+    return stored
 
 
 def _difference(stored: Any, given: Any) -> str:

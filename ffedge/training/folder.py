@@ -21,11 +21,12 @@ CONTENT = {"model.onnx", "report.json", "metrics.jsonl", "checkpoint"}
 class RunFolder(Journal):
     """Writes a run's files; as the loop's journal it keeps every epoch's records and state."""
 
-    def __init__(self, path: Path, spec: Spec, dataset: Dataset) -> None:
+    def __init__(self, path: Path, spec: Spec, facts: InputFacts, dataset: Dataset, source: str) -> None:
         super().__init__()
-        self.path, self._spec, self._dataset = path, spec, dataset
+        self.path, self._spec = path, spec
         self.checkpoints = Checkpoints(path / "checkpoint")
         self.identity: dict[str, Any] = {"spec": spec.to_dict(), "data": dataset.sha256}
+        self._about = self.identity | {"input": facts.to_dict(), "name": dataset.name, "source": source}
 
     def create(self, *, force: bool) -> None:
         """Make the folder.
@@ -75,20 +76,45 @@ class RunFolder(Journal):
 
     def checkpoint(self, state: State, place: Place, *, sync: bool) -> None:
         """Write a checkpoint."""
-        self.checkpoints.save(state, place, self.identity, sync=sync)
+        self.checkpoints.save(state, place, self._about, sync=sync)
 
-    def write_model(self, facts: InputFacts, state: State, accuracy: float | None) -> Path:
+    def write_model(self) -> Path:
         """Write model.onnx from the newest checkpoint."""
-        about = {
-            "version": __version__,
-            "data": {"name": self._dataset.name, "sha256": self._dataset.sha256},
-            "held_out_accuracy": accuracy,
-            "gamma": [float(layer["gamma"]) for layer in state if "gamma" in layer],
-        }
         path = self.path / "model.onnx"
-        with atomic_file(path) as temporary:
-            write_model(self._spec, facts, self.checkpoints.newest(), temporary, about)
+        export(self.path, path, force=True)
         return path
+
+
+def export(run: Path, out: Path, *, force: bool = False) -> None:
+    """Write the model of a run's newest checkpoint, also of a run that is not at its end.
+
+    Raises
+    ------
+    FfedgeError
+        `out` exists (without `force`), or there is no checkpoint that can be read.
+    """
+    if out.exists() and not force:
+        raise FfedgeError(f"{out}: exists already. Choose another --out, or use --force")
+    checkpoints = Checkpoints(run / "checkpoint")
+    about, weights = checkpoints.about()
+    metadata = {"version": __version__, "data": {"name": about["name"], "sha256": about["data"]}}
+    with atomic_file(out) as temporary:
+        write_model(Spec.from_dict(about["spec"]), InputFacts.from_dict(about["input"]), weights, temporary, metadata)
+
+
+def stored(path: Path) -> tuple[Spec, str]:
+    """Return the spec and the data source that a run's newest checkpoint was made with.
+
+    Raises
+    ------
+    ModelError
+        There is no checkpoint that can be read.
+    """
+    about, _ = Checkpoints(path / "checkpoint").about()
+    try:
+        return Spec.from_dict(about["spec"]), str(about["source"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path / 'checkpoint'}: cannot be used ({error}). Start anew without --resume") from error
 
 
 def _before(record: EpochRecord, place: Place, spec: Spec) -> bool:

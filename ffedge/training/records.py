@@ -8,9 +8,9 @@ import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from ffedge.errors import FfedgeError
+from ffedge.errors import FfedgeError, ModelError
 
 REPORT_FORMAT = 1
 
@@ -85,6 +85,25 @@ class Report:
         """Fill in versions and machine."""
         self.versions = self.versions or versions()
         self.machine = self.machine or machine()
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a report.json.
+
+        Raises
+        ------
+        ModelError
+            There is none, it is damaged, or another version of ffedge wrote it.
+        """
+        try:
+            content = json.loads(path.read_text())
+            content["layers"] = [LayerRecord(**layer) for layer in content["layers"]]
+            report = cls(**content)
+        except OSError as error:
+            raise ModelError(f"{path}: cannot be read ({error.strerror}). Pass the folder of a finished run") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"{path}: is no report that this ffedge can read ({error})") from error
+        return report
 
     def to_json(self) -> str:
         """Return the report as indented JSON."""

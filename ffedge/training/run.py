@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ffedge.data import Dataset, load
-from ffedge.errors import FfedgeError, TrainingError
+from ffedge.errors import FfedgeError, StoppedError, TrainingError
 from ffedge.evaluation import accuracy
 from ffedge.meter import PeakMeter, rss_bytes
 from ffedge.network import InputFacts, resolve
@@ -19,7 +19,7 @@ from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place, State
 from ffedge.training.engine import Engine
 from ffedge.training.facts import measure
-from ffedge.training.folder import RunFolder, next_folder
+from ffedge.training.folder import RunFolder, next_folder, stored
 from ffedge.training.graphs import training_graphs
 from ffedge.training.loop import Diverged, Interrupted, Loop, Watcher
 from ffedge.training.records import Report, atomic_file
@@ -41,8 +41,8 @@ class Run:
 
 
 def train(
-    spec: Spec,
-    data: str | Path | Dataset = "mnist-mini",
+    spec: Spec | None = None,
+    data: str | Path | Dataset | None = None,
     out: Path | None = None,
     *,
     data_dir: Path | None = None,
@@ -55,7 +55,8 @@ def train(
 
     Parameters
     ----------
-    data : a known name, a path, or an open data set.
+    spec : None takes the preset ``tuned``, or, to resume, what the run began with.
+    data : a known name, a path, or an open data set; None takes ``mnist-mini``, or what the run began with.
     out : the run folder; None takes the next free one of runs/<variant>-<data>-<n>.
     data_dir : where known data sets are looked for first.
     resume : go on from the folder's checkpoint.
@@ -73,13 +74,18 @@ def train(
     """
     started, imported = time.perf_counter(), rss_bytes()
     meter = PeakMeter()
+    if resume and out and (spec is None or data is None):
+        began_with, source = stored(out)
+        spec, data = spec or began_with, data or source
+    spec, data = spec or Spec.make(), data or "mnist-mini"
     dataset = data if isinstance(data, Dataset) else load(data, data_dir)
     facts = measure(dataset, spec.network)
     spec = resolve(spec, facts)
     rows = len(dataset.train.labels)
     if isinstance(spec.train.batch_size, int) and spec.train.batch_size > rows:
         raise ValueError(f"batch_size must be at most the {rows} training rows, got {spec.train.batch_size}")
-    folder = RunFolder(out or next_folder(Path("runs"), spec.rule.variant, dataset.name), spec, dataset)
+    out = out or next_folder(Path("runs"), spec.rule.variant, dataset.name)
+    folder = RunFolder(out, spec, facts, dataset, dataset.name if isinstance(data, Dataset) else str(data))
     if resume:
         state, place = folder.restore()
     else:
@@ -89,9 +95,8 @@ def train(
     stopped = _train_until_stopped(loop, place, stop, folder)
     layers = loop.layer_records()
     in_place = loop.engine.in_place
-    state = folder.checkpoints.load(folder.identity)[0] if stopped else loop.engine.state()
-    model = folder.write_model(facts, state, layers[-1].accuracy_sum if layers else None)
-    del loop, state  # the trained layers' memory goes before the model is read
+    del loop  # the trained layers' memory goes before the model is read
+    model = folder.write_model()
     predictor = Predictor(model, threads=spec.train.threads)
     shown = np.linspace(0, rows - 1, min(rows, TRAIN_ACCURACY_ROWS)).astype(np.int64)
     report = Report(
@@ -126,8 +131,8 @@ def _train_until_stopped(loop: Loop, place: Place, stop: Callable[[], bool], fol
             raise TrainingError(f"{error}. No epoch was completed") from error
         return str(error)
     except Interrupted as error:
-        raise TrainingError(
-            f"{folder.path}: stopped at a checkpoint. Go on with the same command and --resume --out {folder.path}"
+        raise StoppedError(
+            f"{folder.path}: stopped at a checkpoint. Go on with: ffedge train --resume --out {folder.path}"
         ) from error
     return None
 

@@ -1,0 +1,42 @@
+"""ffedge eval."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+MOST_CLASSES = 20
+
+
+def command(
+    model: Annotated[Path, typer.Argument(help="A model.onnx.")],
+    data: Annotated[str | None, typer.Option(help="A data set. (default: the one that the model learnt from)")] = None,
+    train: Annotated[bool, typer.Option("--train", help="Use the train split instead of the test split.")] = False,
+    data_dir: Annotated[Path | None, typer.Option(help="Where known data sets are looked for first.")] = None,
+    threads: Annotated[int, typer.Option(min=0, help="0 takes all cores.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Measure a model's accuracy: of all rows, of each class and layer, and which classes it mistakes."""
+    from ffedge.data import load
+    from ffedge.evaluation import evaluate
+    from ffedge.runtime import Predictor
+
+    predictor = Predictor(model, threads)
+    found = evaluate(predictor, load(data or predictor.metadata["data"]["name"], data_dir), on_train=train)
+    if as_json:
+        print(json.dumps(dataclasses.asdict(found)))
+        return
+    from ffedge.cli.tables import percent, print_table
+
+    names = found.classes
+    rows = [[name, percent(share)] for name, share in zip(names, found.class_accuracy, strict=True)]
+    if len(names) <= MOST_CLASSES:
+        rows = [[*row, *map(str, counts)] for row, counts in zip(rows, found.confusion, strict=True)]
+        print_table("rows of each class by the label they got", ["class", "accuracy", *names], rows)
+    else:
+        print_table("accuracy of each class", ["class", "accuracy"], rows)
+    layers = [[str(i), percent(share)] for i, share in enumerate(found.layer_accuracy)]
+    print_table("each layer alone", ["layer", "accuracy"], layers)
+    print(f"accuracy {percent(found.accuracy)} of {found.rows:,} rows")

@@ -1,0 +1,151 @@
+"""What a person sees of training: progress on stderr, the closing table on stdout."""
+
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ffedge.cli.tables import percent, print_table
+from ffedge.training.loop import Progress, Watcher
+from ffedge.training.records import EpochRecord, Report
+
+MIB = 2**20
+
+
+class _Pace:
+    """Work done and left, over all stages and epochs."""
+
+    def __init__(self) -> None:
+        self.began = time.perf_counter()
+        self.first: float | None = None
+
+    def left(self, now: Progress) -> tuple[float, float]:
+        """Return the share done and the seconds left, had every batch the same pace."""
+        one = 1.0 / (now.stages * now.epochs * now.batches)
+        done = (now.stage * now.epochs + now.epoch) * now.batches * one + now.batch * one
+        if self.first is None:  # what a resumed run had behind it
+            self.first = done - one
+        spent = time.perf_counter() - self.began
+        return done, spent / max(done - self.first, one) * (1.0 - done)
+
+
+class EpochLines(Watcher):
+    """Prints a line for each layer and epoch; for logs."""
+
+    def __init__(self) -> None:
+        self._pace, self._left = _Pace(), 0.0
+        self._now: Progress | None = None
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """End."""
+
+    def batch(self, progress: Progress) -> None:
+        """Remember where the run is."""
+        self._now = progress
+        self._left = self._pace.left(progress)[1]
+
+    def epoch(self, records: list[EpochRecord]) -> None:
+        """Print the epoch."""
+        if (now := self._now) is None:
+            return
+        pace = now.samples / max(sum(r.seconds for r in records), 1e-9)
+        for r in records:
+            print(
+                f"layer {r.layer}  epoch {r.epoch + 1}/{now.epochs}  loss {r.loss:.4f}  accuracy {percent(r.accuracy)}"
+                f" (sum {percent(r.accuracy_sum)})  {pace:,.0f} rows/s  {r.rss_peak_bytes / MIB:.0f} MiB"
+                f"  {self._left:.0f} s left",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+class ProgressBar(Watcher):
+    """Shows a live bar; for terminals."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bar
+
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.percentage:3.0f} %  {task.fields[figures]}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=Console(stderr=True),
+            transient=True,
+            refresh_per_second=4,
+        )
+        self._task = self._bar.add_task("starting", total=1.0, figures="", left="")
+        self._pace, self._accuracy, self._memory = _Pace(), "", ""
+        self._rows = (0.0, time.perf_counter())
+
+    def __enter__(self) -> Self:
+        """Show the bar."""
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+    def batch(self, progress: Progress) -> None:
+        """Move the bar."""
+        done, left = self._pace.left(progress)
+        if progress.rss_bytes:
+            self._memory = f"  {progress.rss_bytes / MIB:.0f} MiB"
+        if progress.batch == 1:
+            self._rows = (0.0, time.perf_counter())
+        else:
+            self._rows = (progress.samples, self._rows[1])
+        pace = self._rows[0] / max(time.perf_counter() - self._rows[1], 1e-9)
+        layers = ",".join(map(str, progress.layers)) if len(progress.layers) < 5 else f"0-{progress.layers[-1]}"
+        self._bar.update(
+            self._task,
+            completed=done,
+            description=f"layer {layers}  epoch {progress.epoch + 1}/{progress.epochs}",
+            figures=f"loss {progress.loss:.4f}{self._accuracy}  {pace:,.0f} rows/s{self._memory}",
+            left=f"{left:.0f} s left",
+        )
+
+    def epoch(self, records: list[EpochRecord]) -> None:
+        """Take the accuracy up."""
+        if records[-1].accuracy_sum is not None:
+            self._accuracy = f"  accuracy {percent(records[-1].accuracy_sum)}"
+
+
+def print_layers(report: Report, model: Path) -> None:
+    """Print a run's closing table and what it reached."""
+    widths = report.spec["network"]["widths"]
+    rows = [
+        [
+            f"{r.index}  ({widths[r.index]} units)",
+            str(r.epochs),
+            f"{r.loss:.4f}",
+            percent(r.accuracy),
+            percent(r.accuracy_sum),
+            "-" if r.gamma is None else f"{r.gamma:.3f}",
+            f"{r.seconds:.1f}",
+            f"{r.state_bytes / MIB:.1f}",
+            f"{r.rss_start_bytes / MIB:.0f}",
+            f"{r.rss_peak_bytes / MIB:.0f}",
+        ]
+        for r in report.layers
+    ]
+    print_table(
+        f"{report.spec['rule']['variant']} on {report.data['name']}",
+        ["layer", "epochs", "loss", "held out", "sum", "gamma", "seconds", "state MiB", "start MiB", "peak MiB"],
+        rows,
+    )
+    print(f"test accuracy  {percent(report.test_accuracy)}")
+    print(f"train accuracy {percent(report.train_accuracy)} ({report.train_accuracy_rows:,} rows)")
+    print(
+        f"{report.seconds:.1f} s, peak {report.rss_peak_bytes / MIB:.0f} MiB ({report.import_bytes / MIB:.0f} imports)"
+    )
+    print(f"model {model} ({report.model_bytes / 1e6:.2f} MB)")
