@@ -303,7 +303,7 @@ def _frozen(value: Any) -> Any:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "tuned": {},
+    "tuned": {"scope": "previous", "gamma": 0.3},
     "paper": {
         "norm": "unit",
         "label_scale": 1.0,

@@ -66,4 +66,4 @@ def _fail(message: str, code: int) -> int:
 def _as_flag(message: str) -> str:
     """Name a spec's field by its flag."""
     name, _, rest = message.partition(" ")
-    return f"--{name.replace('_', '-')} {rest}" if name in Spec.field_names() else message
+    return f"--{name.replace('_', '-')} {rest}" if name in {*Spec.field_names(), "preset"} else message

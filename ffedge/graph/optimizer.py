@@ -2,7 +2,8 @@
 
 What changes from step to step comes in as scalars, computed in float64 by the stepper: ``rate`` (bias-corrected for
 Adam), ``epsilon`` (Adam's, scaled with the bias correction), ``keep`` = 1 - rate * weight_decay, and
-``decaying.rate`` = rate / keep: ``keep * p - rate * step`` is computed as ``keep * (p - decaying.rate * step)``, which needs no copy of p.
+``decaying.rate`` = rate / keep. ``keep * p - rate * step`` is computed as ``keep * (p - decaying.rate * step)``, which
+needs no copy of p.
 """
 
 from ffedge.graph.build import Dims, GraphBuilder

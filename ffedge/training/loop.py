@@ -164,7 +164,7 @@ class Loop:
             bad = self._learner.batch(chunks, len(positions), Turn(active, wrong, rng, done, rates))
             if bad is not None:
                 raise Diverged(
-                    f"layer {bad}, epoch {epoch}: the loss is not a number at rate {rates[bad]:.3g}. "
+                    f"layer {bad}, epoch {epoch}: the loss is not a number at rate {self.spec.train.layer_rate(bad):g}. "
                     "Use a smaller --rate"
                 )
             self._seconds += time.perf_counter() - began

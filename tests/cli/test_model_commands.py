@@ -1,0 +1,121 @@
+"""ffedge eval, predict, info, export, report, data: what a model file is asked."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from ffedge import Predictor
+from tests.cli.conftest import CLASSES, Ffedge, bars
+
+
+def test_eval_counts_every_row_by_class_and_label(ffedge: Ffedge, run_folder: Path, data: Path) -> None:
+    done = ffedge("eval", run_folder / "model.onnx", "--data", data, "--json")
+    found, (images, labels) = json.loads(done.out), bars(200, 1)
+    given = Predictor(run_folder / "model.onnx").predict(images).label
+    confusion = np.zeros((CLASSES, CLASSES), int)
+    for true, label in zip(labels, given, strict=True):
+        confusion[true, label] += 1
+    assert found["confusion"] == confusion.tolist()
+    assert found["accuracy"] == pytest.approx((given == labels).mean())
+    assert len(found["layer_accuracy"]) == 2
+    assert (
+        f"accuracy {100 * found['accuracy']:.2f} % of 200 rows"
+        in ffedge("eval", run_folder / "model.onnx", "--data", data).out
+    )
+
+
+def test_predict_reads_pictures_and_arrays_alike(ffedge: Ffedge, run_folder: Path, tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image", reason="needs Pillow")
+    images, _ = bars(2, 5)
+    np.save(tmp_path / "two.npy", images)
+    image.fromarray(images[1]).save(tmp_path / "one.png")
+    done = ffedge("predict", run_folder / "model.onnx", tmp_path / "two.npy", tmp_path / "one.png", "--json")
+    first, second, picture = json.loads(done.out)["samples"]
+    assert (first["row"], second["row"], picture["row"]) == (0, 1, 0)
+    assert picture["scores"] == pytest.approx(second["scores"])
+    ranked = sorted(first["scores"].values())
+    assert first["margin"] == pytest.approx(ranked[-1] - ranked[-2], abs=1e-5)
+    assert first["scores"][first["label"]] == ranked[-1]
+    table = ffedge("predict", run_folder / "model.onnx", tmp_path / "two.npy").out
+    assert f"{first['margin']:.3f}" in table
+
+
+def test_info_says_what_the_model_was_made_with(ffedge: Ffedge, run_folder: Path) -> None:
+    done = json.loads(ffedge("info", run_folder / "model.onnx", "--json").out)
+    assert done["spec"]["network"]["widths"] == [24, 16]
+    assert done["input"]["classes"] == ["0", "1", "2"]
+    shown = ffedge("info", run_folder / "model.onnx").out
+    for text in ("uint8 [N, 6, 6]", "acff", "24, 16", done["data"]["sha256"]):
+        assert text in shown
+
+
+def test_export_writes_the_same_model_and_never_over_another(ffedge: Ffedge, run_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "copy.onnx"
+    assert ffedge("export", run_folder, "--out", out).code == 0
+    assert out.read_bytes() == (run_folder / "model.onnx").read_bytes()
+    again = ffedge("export", run_folder, "--out", out)
+    assert (again.code, again.line) == (1, f"ffedge: {out}: exists already. Choose another --out, or use --force")
+
+
+def test_report_prints_the_closing_table_again(ffedge: Ffedge, run_folder: Path) -> None:
+    stored = json.loads((run_folder / "report.json").read_text())
+    assert json.loads(ffedge("report", run_folder, "--json").out) == stored
+    assert f"test accuracy  {100 * stored['test_accuracy']:.2f} %" in ffedge("report", run_folder).out
+
+
+def test_known_data_sets_are_listed(ffedge: Ffedge) -> None:
+    out = ffedge("data", "list").out
+    assert all(name in out for name in ("mnist-mini", "mnist", "fashion-mnist"))
+
+
+def no_onnx(path: Path) -> None:
+    path.write_text("this is no model")
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:500])
+
+
+def without_metadata(path: Path) -> None:
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    onnx.save(model, path)
+
+
+def newer(path: Path) -> None:
+    model = onnx.load(path)
+    next(p for p in model.metadata_props if p.key == "ffedge.format").value = "99"
+    onnx.save(model, path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.unlink(), "no such file. Train one with `ffedge train`"),
+        (no_onnx, "is no ONNX model that onnxruntime can load"),
+        (truncated, "is no ONNX model that onnxruntime can load"),
+        (without_metadata, "is an ONNX model without ffedge's metadata"),
+        (newer, "has model format 99, but this ffedge reads 1. Upgrade ffedge"),
+    ],
+)
+@pytest.mark.parametrize("command", ["info", "eval", "predict"])
+def test_a_file_that_is_no_model_is_refused_in_one_line(
+    ffedge: Ffedge, run_folder: Path, data: Path, tmp_path: Path, damage: object, message: str, command: str
+) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes((run_folder / "model.onnx").read_bytes())
+    damage(model)  # type: ignore[operator]
+    more = {"info": [], "eval": ["--data", data], "predict": [data]}[command]
+    done = ffedge(command, model, *more)
+    assert done.code == 1
+    assert done.line.startswith(f"ffedge: {model}: ")
+    assert message in done.line
+
+
+def test_data_of_another_shape_is_refused(ffedge: Ffedge, run_folder: Path) -> None:
+    done = ffedge("eval", run_folder / "model.onnx", "--data", "mnist-mini")
+    assert done.code == 1
+    assert "classes" in done.line or "shape" in done.line

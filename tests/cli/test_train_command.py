@@ -1,0 +1,142 @@
+"""ffedge train: what it leaves, what it prints, and how it says no."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Ffedge
+
+SMALL = ["--widths", "24,16", "--epochs", "3", "--batch-size", "32", "--label-scale", "3"]
+
+
+@pytest.mark.parametrize("variant", ["ff", "fcff", "acff"])
+def test_a_run_leaves_its_files_and_learns(ffedge: Ffedge, data: Path, tmp_path: Path, variant: str) -> None:
+    done = ffedge("train", "--variant", variant, "--data", data, "--out", tmp_path / "run", *SMALL)
+    assert done.code == 0, done.err
+    assert {p.name for p in (tmp_path / "run").iterdir()} == {
+        "model.onnx",
+        "report.json",
+        "metrics.jsonl",
+        "checkpoint",
+    }
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["test_accuracy"] > 0.9
+    assert f"test accuracy  {100 * report['test_accuracy']:.2f} %" in done.out
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 2 * 3
+
+
+def test_json_prints_the_report_and_nothing_else_on_stdout(ffedge: Ffedge, data: Path, tmp_path: Path) -> None:
+    done = ffedge("train", "--data", data, "--out", tmp_path / "run", "--json", *SMALL)
+    assert json.loads(done.out) == json.loads((tmp_path / "run" / "report.json").read_text())
+    assert "layer 1  epoch 3/3" in done.err
+
+
+def test_runs_are_numbered_where_no_folder_is_named(
+    ffedge: Ffedge, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert ffedge("train", "--data", data, *SMALL).code == 0
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["acff-bars-1", "acff-bars-2"]
+
+
+def test_an_existing_run_is_not_overwritten_unless_forced(ffedge: Ffedge, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert ffedge("train", "--data", data, "--out", out, *SMALL).code == 0
+    before = (out / "model.onnx").read_bytes()
+    again = ffedge("train", "--data", data, "--out", out, "--seed", 1, *SMALL)
+    assert again.code == 1
+    assert again.line == f"ffedge: {out}: exists already. Choose another --out, or use --resume or --force"
+    assert (out / "model.onnx").read_bytes() == before
+    assert ffedge("train", "--data", data, "--out", out, "--seed", 1, "--force", *SMALL).code == 0
+    assert (out / "model.onnx").read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--variant", "xyz"], "--variant must be ff|fcff|acff, got 'xyz'"),
+        (["--widths", "0"], "--widths must be whole numbers from 1 to 65536, got (0,)"),
+        (["--widths", "a"], "--widths must be N,N, got 'a'"),
+        (["--widths", ",".join(["4"] * 65)], "--widths must name 1 to 64 layers"),
+        (["--preset", "best"], "--preset must be one of tuned, paper, got 'best'"),
+        (["--epochs", "1.5"], "--epochs must be N, got '1.5'"),
+        (["--rate", "-1"], "--rate must be positive, got (-1.0,)"),
+        (["--batch-size", "100000"], "--batch-size must be at most the 600 training rows, got 100000"),
+        (["--n-negatives", "3"], "--n-negatives must be less than the 3 classes, got 3"),
+        (["--resume"], "--resume needs --out, the folder of the run to go on with"),
+        (["--bogus"], "No such option: --bogus"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exits_2(
+    ffedge: Ffedge, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = ffedge("train", "--data", data, *words)
+    assert done.code == 2
+    assert message in done.line
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_overlay_with_more_classes_than_inputs_is_refused(ffedge: Ffedge, tmp_path: Path) -> None:
+    import numpy as np
+
+    path = tmp_path / "narrow.npz"
+    np.savez(path, x=np.random.default_rng(0).random((60, 3), np.float32), y=np.arange(60) % 5)
+    done = ffedge("train", "--data", path, "--label-mode", "overlay", "--out", tmp_path / "run")
+    assert done.code == 2
+    assert "overlay needs more inputs than classes, got 3 inputs and 5 classes. Use --label-mode concat" in done.line
+    assert ffedge("train", "--data", path, "--out", tmp_path / "run", "--widths", "8", "--batch-size", 16).code == 0
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["spec"]["network"]["label_mode"] == "concat"
+
+
+def test_a_loss_that_is_no_number_stops_at_the_last_good_epoch(ffedge: Ffedge, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    done = ffedge(
+        "train",
+        "--variant",
+        "ff",
+        "--data",
+        data,
+        "--out",
+        out,
+        *SMALL,
+        "--optimizer",
+        "sgd",
+        "--rate",
+        "1e12",
+        "--weight-decay",
+        "0",
+    )
+    assert done.code == 1
+    assert "layer 0, epoch 0: the loss is not a number at rate 1e+12" in done.err.splitlines()[-1]
+    assert "Use a smaller --rate" in done.err
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-m", "ffedge", *map(str, words)]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_goes_on_to_the_same_model(data: Path, tmp_path: Path, number: int, code: int) -> None:
+    words = ["train", "--data", data, *SMALL, "--epochs", "40"]
+    subprocess.run(command(*words, "--out", tmp_path / "whole"), check=True, capture_output=True)
+    metrics, waited = tmp_path / "stopped" / "metrics.jsonl", time.monotonic() + 60
+    with subprocess.Popen(command(*words, "--out", metrics.parent), stderr=subprocess.PIPE, text=True) as stopped:
+        while not metrics.exists() and time.monotonic() < waited:
+            time.sleep(0.01)
+        stopped.send_signal(number)
+        _, err = stopped.communicate(timeout=60)
+    assert stopped.returncode == code, err
+    assert f"Go on with: ffedge train --resume --out {metrics.parent}" in err.splitlines()[-1]
+    subprocess.run(command("train", "--resume", "--out", metrics.parent), check=True, capture_output=True)
+    first, second = ((tmp_path / name / "model.onnx").read_bytes() for name in ("whole", "stopped"))
+    assert first == second
