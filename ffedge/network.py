@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.seeds import Draw, generator
-from ffedge.spec import MAX_CLASSES, Spec
+from ffedge.spec import MAX_CLASSES, TUNED_BATCH, TUNED_NEGATIVES, NetworkSpec, Spec, TrainSpec
 
 Array = NDArray[Any]
 
@@ -92,18 +92,36 @@ class LayerShape:
         """Draw the parameters from the uniform distribution over +-1/sqrt(fan-in), label included."""
         rng = generator(seed, Draw.WEIGHTS, self.index)
         bound = 1.0 / math.sqrt(self.inputs + (self.classes if self.sees_label else 0))
-        return {name: rng.uniform(-bound, bound, shape).astype(np.float32) for name, shape in self.parameters().items()}
+        return {name: _uniform(rng, bound, shape) for name, shape in self.parameters().items()}
 
 
-def resolve(spec: Spec, facts: InputFacts) -> Spec:
+def _uniform(rng: np.random.Generator, bound: float, shape: tuple[int, ...]) -> Array:
+    drawn = rng.random(shape, dtype=np.float32)  # in place from here on, and never in float64
+    drawn *= 2.0 * bound
+    drawn -= bound
+    return drawn
+
+
+def resolve(spec: Spec, facts: InputFacts, rows: int) -> Spec:
     """Return the spec with every ``auto`` and ``max`` replaced by what the data say.
+
+    Parameters
+    ----------
+    rows : of the training split, those to be held out included.
 
     Raises
     ------
     ValueError
-        The label cannot stand where the spec wants it, there are not enough wrong labels, or the images cannot shift.
+        The label cannot stand where the spec wants it, there are not enough wrong labels or rows, or the images cannot
+        shift.
     """
-    network, mode, scaling = spec.network, spec.network.label_mode, spec.network.scaling
+    network = _resolved_network(spec.network, facts)
+    train = _resolved_train(spec.train, facts, rows - spec.train.held_out(rows))
+    return dataclasses.replace(spec, network=network, train=train)
+
+
+def _resolved_network(network: NetworkSpec, facts: InputFacts) -> NetworkSpec:
+    mode, scaling = network.label_mode, network.scaling
     classes = facts.n_classes
     if not 2 <= classes <= MAX_CLASSES:
         raise ValueError(f"classes must number 2 to {MAX_CLASSES}, got {classes}")
@@ -114,16 +132,25 @@ def resolve(spec: Spec, facts: InputFacts) -> Spec:
             f"label_mode overlay needs more inputs than classes, got {facts.size} inputs and {classes} classes. "
             "Use --label-mode concat"
         )
-    negatives = spec.train.n_negatives
-    if negatives >= classes:
-        raise ValueError(f"n_negatives must be less than the {classes} classes, got {negatives}")
-    if spec.train.shift and len(facts.shape) < 2:
-        raise ValueError(f"shift needs images, got rows of shape {facts.shape}. Use --shift 0")
     if scaling == "auto":
         scaling = "standard" if facts.dtype == "uint8" else "feature"
     label_scale = facts.largest if network.label_scale == "max" else network.label_scale
-    network = dataclasses.replace(network, label_mode=mode, scaling=scaling, label_scale=label_scale)
-    return dataclasses.replace(spec, network=network)
+    return dataclasses.replace(network, label_mode=mode, scaling=scaling, label_scale=label_scale)
+
+
+def _resolved_train(train: TrainSpec, facts: InputFacts, rows: int) -> TrainSpec:
+    size, negatives = train.batch_size, min(TUNED_NEGATIVES, facts.n_classes - 1)
+    if isinstance(train.n_negatives, int):
+        negatives = train.n_negatives
+    if negatives >= facts.n_classes:
+        raise ValueError(f"n_negatives must be less than the {facts.n_classes} classes, got {negatives}")
+    if size == "auto":
+        size = min(TUNED_BATCH, rows)
+    if isinstance(size, int) and size > rows:
+        raise ValueError(f"batch_size must be at most the {rows} rows that are trained on, got {size}")
+    if train.shift and len(facts.shape) < 2:
+        raise ValueError(f"shift needs images, got rows of shape {list(facts.shape)}. Use --shift 0")
+    return dataclasses.replace(train, n_negatives=negatives, batch_size=size)
 
 
 def layer_shapes(spec: Spec, facts: InputFacts) -> tuple[LayerShape, ...]:

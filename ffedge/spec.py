@@ -20,6 +20,9 @@ Scaling = Literal["auto", "standard", "feature", "range", "none"]
 Optimizer = Literal["adam", "momentum", "sgd"]
 
 MODEL_FORMAT = 1
+TUNED_BATCH = 256
+TUNED_NEGATIVES = 2
+MOST_HELD_OUT = 2000
 MAX_LAYERS = 64
 MAX_CLASSES = 1000
 MOMENTS: dict[str, tuple[str, ...]] = {"adam": ("m", "v"), "momentum": ("m",), "sgd": ()}
@@ -164,12 +167,13 @@ class TrainSpec:
     Attributes
     ----------
     epochs : passes over the data that each layer gets, in either schedule.
-    batch_size : rows of a minibatch; ``full`` takes the whole training set as one batch.
+    batch_size : rows of a minibatch; ``full`` takes the whole training set as one batch, ``auto`` takes 256, or all
+        rows where there are fewer.
     chunk_size : most rows in memory at once; a larger batch is accumulated exactly, chunk by chunk.
     schedule : ``greedy`` trains a layer to its end, then the next; ``interleaved`` takes each minibatch through all.
     negatives : wrong labels drawn once (``fixed``), anew each epoch (``fresh``), or from the softmax of the network's
         own class goodness: of the first layer (``hard``) or of all layers so far (``hard-sum``).
-    n_negatives : wrong labels a sample.
+    n_negatives : wrong labels a sample; ``auto`` takes 2, or 1 of 2 classes.
     rate : learning rate of each layer; the last one serves all further layers.
     momentum : of the optimiser ``momentum``, and Adam's first decay.
     cooldown : the rate falls linearly to 0 over the second ``half``, over all (``linear``), or never (``none``).
@@ -181,11 +185,11 @@ class TrainSpec:
     """
 
     epochs: int = 20
-    batch_size: int | Literal["full"] = 256
+    batch_size: int | Literal["full", "auto"] = "auto"
     chunk_size: int = 2048
     schedule: Literal["greedy", "interleaved"] = "greedy"
     negatives: Literal["fixed", "fresh", "hard", "hard-sum"] = "hard"
-    n_negatives: int = 2
+    n_negatives: int | Literal["auto"] = "auto"
     optimizer: Optimizer = "adam"
     rate: tuple[float, ...] = (0.015, 0.005)
     momentum: float = 0.9
@@ -202,9 +206,11 @@ class TrainSpec:
     def __post_init__(self) -> None:
         """Raise ValueError for a value outside its rule."""
         _check_choices(self)
-        size = 1 if self.batch_size == "full" else self.batch_size
-        _check(_whole(size) and size >= 1, "batch_size", "be 1 or more, or 'full'", self.batch_size)
-        for name in ("epochs", "chunk_size", "n_negatives"):
+        for name, words in (("batch_size", ("full", "auto")), ("n_negatives", ("auto",))):
+            value = getattr(self, name)
+            rule = f"be 1 or more, or {' or '.join(words)}"
+            _check(value in words or (_whole(value) and value >= 1), name, rule, value)
+        for name in ("epochs", "chunk_size"):
             _check(_whole(getattr(self, name)) and getattr(self, name) >= 1, name, "be 1 or more", getattr(self, name))
         for name in ("seed", "threads"):
             _check(_whole(getattr(self, name)) and getattr(self, name) >= 0, name, "be 0 or more", getattr(self, name))
@@ -222,6 +228,15 @@ class TrainSpec:
             self.weight_decay,
         )
         _check(_whole(self.shift) and 0 <= self.shift <= 8, "shift", "be 0 to 8 pixels", self.shift)
+
+    @property
+    def wrong_labels(self) -> int:
+        """K, the wrong labels of a sample, once resolved."""
+        return int(self.n_negatives)
+
+    def held_out(self, rows: int) -> int:
+        """Return how many of the training split's rows are held out."""
+        return min(int(rows * self.holdout), MOST_HELD_OUT)
 
     def layer_rate(self, layer: int) -> float:
         """Return the learning rate of a layer before any cooldown."""

@@ -57,7 +57,7 @@ class Stream:
     def batch_size(self) -> int:
         """Samples of a full batch."""
         size = self.train.batch_size
-        return len(self.rows) if isinstance(size, str) else size
+        return size if isinstance(size, int) else len(self.rows)
 
     @property
     def batches(self) -> int:

@@ -69,7 +69,7 @@ def learning_graph(spec: Spec, shape: LayerShape, *, emit_rows: bool, accumulate
     accumulate : add the gradients to ``sum.*`` instead of stepping; `apply_graph` steps.
     """
     g = GraphBuilder("accumulate" if accumulate else "learn")
-    M = 1 + spec.train.n_negatives
+    M = 1 + spec.train.wrong_labels
     y, axis = _activity(g, spec, shape)
     good = goodness(g, y, axis, spec.network)
     if emit_rows:

@@ -14,7 +14,7 @@ from ffedge.data import Dataset
 from ffedge.data.stream import Stream
 from ffedge.labels import Labels, wrong_labels
 from ffedge.meter import PeakMeter, rss_bytes
-from ffedge.network import InputFacts, layer_shapes
+from ffedge.network import InputFacts, layer_shapes, prediction_weights
 from ffedge.seeds import Draw, generator
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place, State
@@ -22,7 +22,6 @@ from ffedge.training.engine import Engine
 from ffedge.training.records import EpochRecord, LayerRecord
 from ffedge.training.step import LayerSums, Learner, Turn
 
-HOLDOUT_MOST = 2000
 EVALUATION_ROWS = 256
 
 
@@ -163,9 +162,9 @@ class Loop:
             chunks = self._stream.chunks(positions, stage, epoch, step)
             bad = self._learner.batch(chunks, len(positions), Turn(active, wrong, rng, done, rates))
             if bad is not None:
+                rate = self.spec.train.layer_rate(bad)
                 raise Diverged(
-                    f"layer {bad}, epoch {epoch}: the loss is not a number at rate {self.spec.train.layer_rate(bad):g}. "
-                    "Use a smaller --rate"
+                    f"layer {bad}, epoch {epoch}: the loss is not a number at rate {rate:g}. Use a smaller --rate"
                 )
             self._seconds += time.perf_counter() - began
             self._tell(stage, epoch, step, min((step + 1) * size, len(order)))
@@ -185,7 +184,7 @@ class Loop:
         where = (stage,) if train.negatives == "fixed" else (stage, epoch)
         labels = self._stream.labels[self._stream.rows]
         return wrong_labels(
-            labels, train.n_negatives, self.dataset.n_classes, generator(train.seed, Draw.NEGATIVES, *where)
+            labels, train.wrong_labels, self.dataset.n_classes, generator(train.seed, Draw.NEGATIVES, *where)
         )
 
     def _rate(self, layer: int, stage: int, epoch: int, step: int) -> float:
@@ -243,11 +242,13 @@ class Loop:
         if not len(self.held_out):
             return [], None
         hits = np.zeros(layers + 1)
+        gammas = [float(state.get("gamma", 0.0)) for state in self.engine.state()]
+        weights = np.array(prediction_weights(self.spec, gammas)[:layers], np.float32)
         for start in range(0, len(self.held_out), EVALUATION_ROWS):
             rows = self.held_out[start : start + EVALUATION_ROWS]
             raw = np.ascontiguousarray(self.dataset.train.inputs.take(rows).reshape(len(rows), -1))
             goodness = self._learner.class_goodness(self.engine.product(raw, None), layers)
-            scores = np.concatenate([goodness, goodness.sum(axis=1, keepdims=True)], axis=1)
+            scores = np.concatenate([goodness, np.tensordot(goodness, weights, (1, 0))[:, None]], axis=1)
             hits += (scores.argmax(axis=2) == self.dataset.train.labels[rows][:, None]).sum(axis=0)
         each = [float(hit) / len(self.held_out) for hit in hits]
         return each[:-1], each[-1]
@@ -263,5 +264,5 @@ class Loop:
 def split_rows(count: int, spec: Spec) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the held-out rows and the rows to train on, both in ascending order."""
     order = generator(spec.train.seed, Draw.HOLDOUT).permutation(count)
-    held = min(int(count * spec.train.holdout), HOLDOUT_MOST)
+    held = spec.train.held_out(count)
     return np.sort(order[:held]), np.sort(order[held:])

@@ -80,10 +80,8 @@ def train(
     spec, data = spec or Spec.make(), data or "mnist-mini"
     dataset = data if isinstance(data, Dataset) else load(data, data_dir)
     facts = measure(dataset, spec.network)
-    spec = resolve(spec, facts)
     rows = len(dataset.train.labels)
-    if isinstance(spec.train.batch_size, int) and spec.train.batch_size > rows:
-        raise ValueError(f"batch_size must be at most the {rows} training rows, got {spec.train.batch_size}")
+    spec = resolve(spec, facts, rows)
     out = out or next_folder(Path("runs"), spec.rule.variant, dataset.name)
     folder = RunFolder(out, spec, facts, dataset, dataset.name if isinstance(data, Dataset) else str(data))
     if resume:

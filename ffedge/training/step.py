@@ -119,7 +119,7 @@ class Learner:
             return turn.wrong[chunk.positions]
         layers = 1 if self.spec.train.negatives == "hard" else max(turn.active) + 1
         goodness = self.class_goodness(first, layers).sum(axis=1)
-        return hard_labels(goodness, chunk.labels, self.spec.train.n_negatives, turn.rng)
+        return hard_labels(goodness, chunk.labels, self.spec.train.wrong_labels, turn.rng)
 
     def _goodness_ahead(self, first: Any, labels: Labels, active: list[int]) -> dict[int, Floats]:
         """Run all layers once before any of them changes, where one listens to layers after it."""
