@@ -69,22 +69,20 @@ class ProgressBar(Watcher):
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as Bar
 
         self._bar = Bar(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=8),
             TextColumn("{task.percentage:3.0f} %  {task.fields[figures]}"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
             console=Console(stderr=True),
             transient=True,
             refresh_per_second=4,
         )
-        self._task = self._bar.add_task("starting", total=1.0, figures="", left="")
+        self._task = self._bar.add_task("starting", total=1.0, figures="")
         self._pace, self._accuracy, self._memory = _Pace(), "", ""
-        self._rows = (0.0, time.perf_counter())
+        self._epoch_began = time.perf_counter()
 
     def __enter__(self) -> Self:
         """Show the bar."""
@@ -101,23 +99,20 @@ class ProgressBar(Watcher):
         if progress.rss_bytes:
             self._memory = f"  {progress.rss_bytes / MIB:.0f} MiB"
         if progress.batch == 1:
-            self._rows = (0.0, time.perf_counter())
-        else:
-            self._rows = (progress.samples, self._rows[1])
-        pace = self._rows[0] / max(time.perf_counter() - self._rows[1], 1e-9)
+            self._epoch_began = time.perf_counter()
+        pace = progress.samples / max(time.perf_counter() - self._epoch_began, 1e-3)
         layers = ",".join(map(str, progress.layers)) if len(progress.layers) < 5 else f"0-{progress.layers[-1]}"
         self._bar.update(
             self._task,
             completed=done,
-            description=f"layer {layers}  epoch {progress.epoch + 1}/{progress.epochs}",
-            figures=f"loss {progress.loss:.4f}{self._accuracy}  {pace:,.0f} rows/s{self._memory}",
-            left=f"{left:.0f} s left",
+            description=f"layer {layers} epoch {progress.epoch + 1}/{progress.epochs}",
+            figures=f"loss {progress.loss:.3f}{self._accuracy}  {pace / 1000:,.1f}k/s{self._memory}  {left:.0f} s left",
         )
 
     def epoch(self, records: list[EpochRecord]) -> None:
         """Take the accuracy up."""
         if records[-1].accuracy_sum is not None:
-            self._accuracy = f"  accuracy {percent(records[-1].accuracy_sum)}"
+            self._accuracy = f"  {percent(records[-1].accuracy_sum)}"
 
 
 def print_layers(report: Report, model: Path) -> None:
@@ -125,11 +120,11 @@ def print_layers(report: Report, model: Path) -> None:
     widths = report.spec["network"]["widths"]
     rows = [
         [
-            f"{r.index}  ({widths[r.index]} units)",
+            f"{r.index}: {widths[r.index]}",
             str(r.epochs),
             f"{r.loss:.4f}",
-            percent(r.accuracy),
-            percent(r.accuracy_sum),
+            percent(r.accuracy).removesuffix(" %"),
+            percent(r.accuracy_sum).removesuffix(" %"),
             "-" if r.gamma is None else f"{r.gamma:.3f}",
             f"{r.seconds:.1f}",
             f"{r.state_bytes / MIB:.1f}",
@@ -140,9 +135,10 @@ def print_layers(report: Report, model: Path) -> None:
     ]
     print_table(
         f"{report.spec['rule']['variant']} on {report.data['name']}",
-        ["layer", "epochs", "loss", "held out", "sum", "gamma", "seconds", "state MiB", "start MiB", "peak MiB"],
+        ["layer", "epochs", "loss", "held\nout %", "sum\n%", "gamma", "secs", "state\nMiB", "start\nMiB", "peak\nMiB"],
         rows,
     )
+    print("held out: the layer alone; sum: all layers up to it; state: weights and moments")
     print(f"test accuracy  {percent(report.test_accuracy)}")
     print(f"train accuracy {percent(report.train_accuracy)} ({report.train_accuracy_rows:,} rows)")
     print(
