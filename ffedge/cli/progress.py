@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import Self
 
 from ffedge.cli.tables import percent, print_table
-from ffedge.training.loop import Progress, Watcher
 from ffedge.training.records import EpochRecord, Report
+from ffedge.training.watch import Progress, Watcher
 
 MIB = 2**20
 

@@ -65,7 +65,9 @@ class OnnxEngine:
 
     def state(self) -> list[dict[str, Array]]:
         """Return the parameters and moments of each layer by name, not copied."""
-        return [{name: value.array for name, value in layer.items()} for layer in self._state]
+        return [
+            {name: value.array for name, value in layer.items() if not name.startswith("sum.")} for layer in self._state
+        ]
 
     def begin(self, layers: list[int], *, chunked: bool) -> None:
         """Make room for the moments (and the gradients' sums) of the layers that learn next; those there stay."""

@@ -12,8 +12,8 @@ from ffedge.network import InputFacts
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Checkpoints, Place, State
 from ffedge.training.graphs import write_model
-from ffedge.training.loop import Journal
 from ffedge.training.records import EpochRecord, append_line, atomic_file
+from ffedge.training.watch import Journal
 
 CONTENT = {"model.onnx", "report.json", "metrics.jsonl", "checkpoint"}
 

@@ -5,7 +5,6 @@ A stage is the set of layers that learn together: one layer (greedy) or all (int
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +15,12 @@ from ffedge.labels import Labels, wrong_labels
 from ffedge.meter import PeakMeter, rss_bytes
 from ffedge.network import InputFacts, layer_shapes, prediction_weights
 from ffedge.seeds import Draw, generator
-from ffedge.spec import Spec
-from ffedge.training.checkpoint import Place, State
+from ffedge.spec import MOMENTS, Spec
+from ffedge.training.checkpoint import Place
 from ffedge.training.engine import Engine
 from ffedge.training.records import EpochRecord, LayerRecord
 from ffedge.training.step import LayerSums, Learner, Turn
+from ffedge.training.watch import Journal, Progress, Watcher
 
 EVALUATION_ROWS = 256
 
@@ -31,46 +31,6 @@ class Diverged(Exception):
 
 class Interrupted(Exception):
     """The run was asked to stop; its checkpoint is written."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run is, after a batch."""
-
-    stage: int
-    stages: int
-    layers: list[int]
-    epoch: int
-    epochs: int
-    batch: int
-    batches: int
-    samples: int
-    loss: float
-    rss_bytes: int
-
-
-class Watcher:
-    """Is told how a run goes; does nothing."""
-
-    def batch(self, progress: Progress) -> None:
-        """Hear of a batch."""
-
-    def epoch(self, records: list[EpochRecord]) -> None:
-        """Hear of an epoch: a record for each layer that learnt."""
-
-
-class Journal(Watcher):
-    """Keeps what must survive: the epochs' records and the state."""
-
-    def __init__(self) -> None:
-        self.records: list[EpochRecord] = []
-
-    def epoch(self, records: list[EpochRecord]) -> None:
-        """Keep the records."""
-        self.records += records
-
-    def checkpoint(self, state: State, place: Place, *, sync: bool) -> None:
-        """Keep the state."""
 
 
 class Loop:
@@ -119,9 +79,8 @@ class Loop:
 
     def layer_records(self) -> list[LayerRecord]:
         """Sum up each layer's epochs."""
-        result = []
-        shapes = zip(self.engine.state(), self.spec.network.widths, strict=True)
-        for layer, (state, _) in enumerate(shapes):
+        result, moments = [], len(MOMENTS[self.spec.train.optimizer])
+        for layer, state in enumerate(self.engine.state()):
             epochs = [r for r in self._journal.records if r.layer == layer]
             if epochs:
                 last = epochs[-1]
@@ -133,7 +92,7 @@ class Loop:
                         seconds=sum(r.seconds for r in epochs),
                         rss_start_bytes=epochs[0].rss_start_bytes,
                         rss_peak_bytes=max(r.rss_peak_bytes for r in epochs),
-                        state_bytes=parameters * (1 + self._moments()),
+                        state_bytes=parameters * (1 + moments),
                         loss=last.loss,
                         accuracy=last.accuracy,
                         accuracy_sum=last.accuracy_sum,
@@ -141,11 +100,6 @@ class Loop:
                     )
                 )
         return result
-
-    def _moments(self) -> int:
-        from ffedge.spec import MOMENTS
-
-        return len(MOMENTS[self.spec.train.optimizer])
 
     def _epoch(self, place: Place, stop: Callable[[], bool]) -> None:
         stage, epoch = place.stage, place.epoch

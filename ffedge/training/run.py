@@ -21,8 +21,9 @@ from ffedge.training.engine import Engine
 from ffedge.training.facts import measure
 from ffedge.training.folder import RunFolder, next_folder, stored
 from ffedge.training.graphs import training_graphs
-from ffedge.training.loop import Diverged, Interrupted, Loop, Watcher
+from ffedge.training.loop import Diverged, Interrupted, Loop
 from ffedge.training.records import Report, atomic_file
+from ffedge.training.watch import Watcher
 
 TRAIN_ACCURACY_ROWS = 10_000
 
