@@ -305,7 +305,7 @@ class Spec:
         """
         parts: dict[str, Any] = {}
         for name, part in cls.PARTS.items():
-            given = data.get(name)
+            given = data.get(name) if isinstance(data, Mapping) else None
             names = {f.name for f in dataclasses.fields(part)}
             if not isinstance(given, Mapping) or set(given) != names:
                 raise ValueError(f"{name} must have just the fields {', '.join(sorted(names))}")
@@ -318,7 +318,7 @@ def _frozen(value: Any) -> Any:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "tuned": {"scope": "previous", "gamma": 0.3},
+    "tuned": {"label_layers": "all", "scope": "previous", "gamma": 0.3},
     "paper": {
         "norm": "unit",
         "label_scale": 1.0,

@@ -109,5 +109,6 @@ def shifted(images: Array, pixels: int, rng: np.random.Generator) -> Array:
 
 def _overlap(move: int, size: int) -> tuple[slice, slice]:
     """Return where the part that stays in the picture goes, and where it comes from."""
-    to, source = slice(max(move, 0), size + min(move, 0)), slice(max(-move, 0), size + min(-move, 0))
-    return to, source
+    left = max(size - abs(move), 0)
+    to, source = max(move, 0), max(-move, 0)
+    return slice(to, to + left), slice(source, source + left)

@@ -27,15 +27,15 @@ def dropped_input(g: GraphBuilder, x: str, mask: str, train: TrainSpec) -> str:
     return g.op("Mul", x, kept)
 
 
-def normalised_input(g: GraphBuilder, x: str, network: NetworkSpec) -> tuple[str, str]:
+def normalised_input(g: GraphBuilder, x: str, network: NetworkSpec, facts: InputFacts) -> tuple[str, str]:
     """Norm each row of x [N, D] together with its label; return x and the label's value [N, 1, 1].
 
     The norm is the same for every label, as each adds ``label_scale ** 2`` to the sum of squares.
     """
     squares = g.op("Add", g.sum(g.op("Mul", x, x), 1, keep=True), g.const(float(network.label_scale) ** 2))
     if network.input_norm == "rms":
-        inputs = g.op("Cast", g.op("Shape", x, start=1), to=1)
-        squares = g.op("Div", squares, inputs)
+        inputs = facts.size + (0 if network.label_mode == "overlay" else facts.n_classes)
+        squares = g.op("Mul", squares, g.const(1.0 / inputs))
     length = g.op("Add", g.op("Sqrt", squares), g.const(NORM_EPSILON))
     value = g.op("Div", g.const(float(network.label_scale)), length)
     return g.op("Div", x, length), g.op("Unsqueeze", value, g.ints(2))

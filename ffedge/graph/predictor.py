@@ -33,7 +33,7 @@ def predictor_graph(spec: Spec, facts: InputFacts, layers: list[Parameters]) -> 
     raw = g.op("Reshape", g.input("input", ("N", *facts.shape), facts.dtype), g.ints(-1, facts.size))
     x, value = scaled_input(g, raw, spec.network, facts), None
     if spec.network.input_norm != "none":
-        x, value = normalised_input(g, x, spec.network)
+        x, value = normalised_input(g, x, spec.network, facts)
     each = []
     for shape, parameters in zip(layer_shapes(spec, facts), layers, strict=True):
         names = {p: g.const(parameters[p], name=f"layers.{shape.index}.{p}") for p in shape.parameters()}

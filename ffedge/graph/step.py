@@ -32,7 +32,7 @@ def product_graph(spec: Spec, facts: InputFacts, shape: LayerShape, *, dropout: 
     if dropout:
         x = dropped_input(g, x, g.input("mask", ("N", shape.inputs), "uint8"), spec.train)
     if spec.network.input_norm != "none":
-        x, value = normalised_input(g, x, spec.network)
+        x, value = normalised_input(g, x, spec.network, facts)
         g.op("Identity", value, out="value")
         g.output("value", ("N", 1, 1))
     g.op("Identity", x, out="x")

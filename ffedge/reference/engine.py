@@ -102,7 +102,8 @@ class TorchEngine:
         value = torch.full((len(x), 1), float(network.label_scale), device=self.device)
         if network.input_norm != "none":
             squares = x.square().sum(1, keepdim=True) + value.square()
-            squares = squares / x.shape[1] if network.input_norm == "rms" else squares
+            inputs = x.shape[1] + self.facts.n_classes  # the label's inputs beside the others
+            squares = squares / inputs if network.input_norm == "rms" else squares
             length = squares.sqrt() + rules.NORM_EPSILON
             x, value = x / length, value / length
         return Source(len(x), x, value)

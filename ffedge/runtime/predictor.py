@@ -113,7 +113,8 @@ class Predictor:
             raise DataError(f"inputs must be uint8 from 0 to 255 as in training, got {array.dtype}")
         if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
             raise DataError(f"inputs must be numbers, got {array.dtype}")
-        samples = np.ascontiguousarray(samples, dtype=kind)
+        with np.errstate(over="ignore"):  # a number beyond float32 becomes infinity, and is refused
+            samples = np.ascontiguousarray(samples, dtype=kind)
         if kind == np.float32 and not np.isfinite(samples).all():
             raise DataError("inputs must be finite, got NaN or infinity")
         return samples
