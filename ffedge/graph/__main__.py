@@ -33,4 +33,8 @@ def answer(request: dict[str, Any]) -> Any:
 
 
 if __name__ == "__main__":
-    json.dump(answer(json.load(sys.stdin)), sys.stdout)
+    try:
+        result = {"answer": answer(json.load(sys.stdin))}
+    except OSError as error:
+        result = {"errno": error.errno, "strerror": error.strerror}
+    json.dump(result, sys.stdout)

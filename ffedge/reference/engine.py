@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
@@ -161,7 +162,8 @@ class TorchEngine:
         z = rows @ parameters["W"] + parameters["b"]
         if shape.sees_label:
             value = source.value.repeat_interleave(tried, 0) if shape.first else float(self.spec.network.label_scale)
-            z = z + parameters["V"][torch.from_numpy(labels.reshape(-1)).to(self.device)] * value
+            chosen = F.one_hot(torch.from_numpy(labels.reshape(-1)).to(self.device), shape.classes)
+            z = z + (chosen * value) @ parameters["V"]  # a product, as an index's gradient does not repeat bit for bit
         return z.relu(), tried
 
     def _trained(self, layer: int, optimizers: list[Optimizer]) -> list[tuple[str, Tensor, Optimizer, str]]:

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ffedge.errors import ModelError
-from ffedge.training.records import atomic_file
+from ffedge.training.records import atomic_file, writing
 
 KEEP = 2
 State = list[dict[str, NDArray[Any]]]
@@ -39,6 +39,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._safe: Path | None = None  # the newest that outlives a power cut
 
     def generations(self) -> list[Path]:
         """Return the files, the newest first."""
@@ -46,8 +47,9 @@ class Checkpoints:
         return sorted(numbered, key=lambda path: int(path.stem), reverse=True)
 
     def save(self, state: State, place: Place, identity: dict[str, Any], *, sync: bool = True) -> Path:
-        """Write the next generation and drop those before the last two."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Write the next generation; drop those before the last two, but not the newest that was synced."""
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         present = self.generations()
         path = self.folder / f"{int(present[0].stem) + 1 if present else 0:06d}.safetensors"
         tensors = {f"layers.{i}.{name}": value for i, layer in enumerate(state) for name, value in layer.items()}
@@ -55,7 +57,9 @@ class Checkpoints:
         with atomic_file(path, sync=sync) as temporary:
             save_file(tensors, temporary, metadata)
         for old in present[KEEP - 1 :]:
-            old.unlink()
+            if sync or old != self._safe:
+                old.unlink()
+        self._safe = path if sync else self._safe
         return path
 
     def about(self) -> tuple[dict[str, Any], Path]:
@@ -76,7 +80,9 @@ class Checkpoints:
         torn = []
         for path in self.generations():
             try:
-                return read(path)
+                result = read(path)
+                self._safe = path
+                return result
             except (SafetensorError, OSError, KeyError, TypeError, ValueError):
                 torn.append(path.name)
         found = f"only torn files ({', '.join(torn)})" if torn else "no checkpoint"

@@ -1,6 +1,7 @@
 """The run folder: model.onnx, report.json, metrics.jsonl, checkpoint/. An existing one is never overwritten unasked."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ffedge.training.graphs import write_model
 from ffedge.training.records import EpochRecord, append_line, atomic_file
 from ffedge.training.watch import Journal
 
+LEFT_OVER = re.compile(r"\..+\.\d+\.tmp")  # what a killed run was writing
 CONTENT = {"model.onnx", "report.json", "metrics.jsonl", "checkpoint"}
 
 
@@ -38,10 +40,9 @@ class RunFolder(Journal):
         """
         try:
             present = {path.name for path in self.path.iterdir()} if self.path.exists() else set()
-            if present - CONTENT and force:
-                raise FfedgeError(
-                    f"{self.path}: is no run folder (it holds {min(present - CONTENT)}). Choose another --out"
-                )
+            strange = {name for name in present - CONTENT if not LEFT_OVER.fullmatch(name)}
+            if strange and force:
+                raise FfedgeError(f"{self.path}: is no run folder (it holds {min(strange)}). Choose another --out")
             if present and not force:
                 raise FfedgeError(f"{self.path}: exists already. Choose another --out, or use --resume or --force")
             for name in present:
@@ -54,9 +55,13 @@ class RunFolder(Journal):
     def restore(self) -> tuple[State, Place]:
         """Read the checkpoint, and the records of the epochs before it; later ones are dropped from metrics.jsonl."""
         state, place = self.checkpoints.load(self.identity)
+        for folder in (self.path, self.checkpoints.folder):
+            for left in (path for path in folder.iterdir() if LEFT_OVER.fullmatch(path.name)):
+                left.unlink()
         path = self.path / "metrics.jsonl"
         try:
-            lines = path.read_text().splitlines() if path.exists() else []
+            text = path.read_text() if path.exists() else ""
+            lines = text[: text.rfind("\n") + 1].splitlines()  # a kill may have torn the last one
             self.records = [
                 record for line in lines if _before(record := EpochRecord(**json.loads(line)), place, self._spec)
             ]

@@ -30,7 +30,10 @@ def _ask(spec: Spec, facts: InputFacts, **request: Any) -> Any:
     )
     if done.returncode:
         raise RuntimeError(f"building graphs failed:\n{done.stderr}")
-    return json.loads(done.stdout)
+    result = json.loads(done.stdout)
+    if "errno" in result:
+        raise OSError(result["errno"], result["strerror"])
+    return result["answer"]
 
 
 def training_graphs(spec: Spec, facts: InputFacts) -> Build:

@@ -23,6 +23,7 @@ from ffedge.training.step import LayerSums, Learner, Turn
 from ffedge.training.watch import Journal, Progress, Watcher
 
 EVALUATION_ROWS = 256
+CHECKED_ROWS = 16
 
 
 class Diverged(Exception):
@@ -116,15 +117,24 @@ class Loop:
             chunks = self._stream.chunks(positions, stage, epoch, step)
             bad = self._learner.batch(chunks, len(positions), Turn(active, wrong, rng, done, rates))
             if bad is not None:
-                rate = self.spec.train.layer_rate(bad)
-                raise Diverged(
-                    f"layer {bad}, epoch {epoch}: the loss is not a number at rate {rate:g}. Use a smaller --rate"
-                )
+                raise self._diverged(bad, epoch)
             self._seconds += time.perf_counter() - began
             self._tell(stage, epoch, step, min((step + 1) * size, len(order)))
             if stop():
                 self._journal.checkpoint(self.engine.state(), self._place(stage, epoch, step + 1), sync=True)
                 raise Interrupted
+
+    def _check(self, stage: int, epoch: int, finite: NDArray[np.bool_]) -> None:
+        """Look whether an epoch's last step, whose loss nobody saw, ruined the network."""
+        state = self.engine.state()
+        for i in self.stages[stage]:
+            weights = (array for name, array in state[i].items() if "." not in name)
+            if not (finite[i] and all(np.isfinite(array).all() for array in weights)):
+                raise self._diverged(i, epoch)
+
+    def _diverged(self, layer: int, epoch: int) -> Diverged:
+        rate = f"at rate {self.spec.train.layer_rate(layer):g}"
+        return Diverged(f"layer {layer}, epoch {epoch}: the loss is not a number {rate}. Use a smaller --rate")
 
     def _place(self, stage: int, epoch: int, step: int) -> Place:
         sums = tuple((i, s.loss, s.positive, s.negative) for i, s in self._learner.sums.items())
@@ -167,8 +177,9 @@ class Loop:
 
     def _record(self, stage: int, epoch: int, rss_start: int) -> None:
         active, rows, peak = self.stages[stage], len(self._stream.rows), self._meter.peak()
-        alone, together = self.accuracies(max(active) + 1)
-        state = self.engine.state()
+        accuracy, finite = self._measure(max(active) + 1)
+        self._check(stage, epoch, finite)
+        measured, state = len(self.held_out) > 0, self.engine.state()
         records = []
         for i in active:
             sums = self._learner.sums[i]
@@ -179,8 +190,8 @@ class Loop:
                     loss=sums.loss / rows,
                     goodness_positive=sums.positive / rows,
                     goodness_negative=sums.negative / rows,
-                    accuracy=alone[i] if alone else None,
-                    accuracy_sum=together,
+                    accuracy=float(accuracy[i]) if measured else None,
+                    accuracy_sum=float(accuracy[-1]) if measured else None,
                     gamma=float(state[i]["gamma"]) if "gamma" in state[i] else None,
                     seconds=self._seconds / len(active),
                     rate=self._rate(i, stage, epoch, self._stream.batches - 1),
@@ -191,21 +202,23 @@ class Loop:
         self._journal.epoch(records)
         self._watcher.epoch(records)
 
-    def accuracies(self, layers: int) -> tuple[list[float], float | None]:
-        """Return the accuracy on the held-out rows of each of the first layers alone, and of their sum."""
-        if not len(self.held_out):
-            return [], None
-        hits = np.zeros(layers + 1)
+    def _measure(self, layers: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return the accuracy [layers + 1] on the held-out rows of each of the first layers and of their sum.
+
+        And whether the goodness of each layer is finite; where no rows are held out, on some others.
+        """
+        rows = self.held_out if len(self.held_out) else self._stream.rows[:CHECKED_ROWS]
+        hits, finite = np.zeros(layers + 1), np.ones(layers, np.bool_)
         gammas = [float(state.get("gamma", 0.0)) for state in self.engine.state()]
         weights = np.array(prediction_weights(self.spec, gammas)[:layers], np.float32)
-        for start in range(0, len(self.held_out), EVALUATION_ROWS):
-            rows = self.held_out[start : start + EVALUATION_ROWS]
-            raw = np.ascontiguousarray(self.dataset.train.inputs.take(rows).reshape(len(rows), -1))
+        for start in range(0, len(rows), EVALUATION_ROWS):
+            part = rows[start : start + EVALUATION_ROWS]
+            raw = np.ascontiguousarray(self.dataset.train.inputs.take(part).reshape(len(part), -1))
             goodness = self._learner.class_goodness(self.engine.product(raw, None), layers)
+            finite &= np.isfinite(goodness).all(axis=(0, 2))
             scores = np.concatenate([goodness, np.tensordot(goodness, weights, (1, 0))[:, None]], axis=1)
-            hits += (scores.argmax(axis=2) == self.dataset.train.labels[rows][:, None]).sum(axis=0)
-        each = [float(hit) / len(self.held_out) for hit in hits]
-        return each[:-1], each[-1]
+            hits += (scores.argmax(axis=2) == self.dataset.train.labels[part][:, None]).sum(axis=0)
+        return hits / len(rows), finite
 
     def _sync_due(self) -> bool:
         """Say whether to force a checkpoint to the disk: at most every 2 seconds, as it takes some milliseconds."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from safetensors import SafetensorError
+
 from ffedge.errors import FfedgeError, ModelError
 
 REPORT_FORMAT = 1
@@ -141,9 +143,25 @@ def machine() -> dict[str, Any]:
 
 
 def append_line(path: Path, record: EpochRecord) -> None:
-    """Add a record to metrics.jsonl."""
-    with path.open("a") as file:
+    """Add a record to metrics.jsonl; FfedgeError where the disk is full."""
+    with writing(path), path.open("a") as file:
         file.write(json.dumps(dataclasses.asdict(record)) + "\n")
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while a file is written into one line.
+
+    Raises
+    ------
+    FfedgeError
+        The disk is full or the folder cannot be written.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise FfedgeError(f"{path}: cannot be written ({why}). Free space or choose another --out") from error
 
 
 @contextlib.contextmanager
@@ -157,16 +175,13 @@ def atomic_file(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        if sync:
-            _sync(temporary)
-        temporary.replace(path)
-        if sync:
-            _sync(path.parent)
-    except OSError as error:
-        raise FfedgeError(
-            f"{path}: cannot be written ({error.strerror}). Free space or choose another --out"
-        ) from error
+        with writing(path):
+            yield temporary
+            if sync:
+                _sync(temporary)
+            temporary.replace(path)
+            if sync:
+                _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

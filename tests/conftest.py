@@ -1,0 +1,12 @@
+"""Where torch is not installed, the tests that need it are skipped and say so."""
+
+from importlib.util import find_spec
+
+import pytest
+
+
+def pytest_collection_modifyitems(items):
+    if find_spec("torch") is None:
+        for item in items:
+            if item.get_closest_marker("torch"):
+                item.add_marker(pytest.mark.skip(reason="needs torch, which is not installed"))

@@ -1,0 +1,136 @@
+"""The stream of minibatches: every row once an epoch, and draws that do not depend on how a batch is cut."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ffedge.data.rows import ArrayRows
+from ffedge.data.stream import Stream, kept_inputs, shifted
+from ffedge.spec import Spec, TrainSpec
+from ffedge.training.loop import split_rows
+
+IMAGES = np.random.default_rng(0).integers(1, 255, (40, 6, 5), dtype=np.uint8)
+LABELS = np.random.default_rng(1).integers(0, 4, 40)
+
+
+def stream(rows=None, inputs=30, **train):
+    rows = np.arange(40) if rows is None else rows
+    return Stream(ArrayRows(IMAGES), LABELS, rows, TrainSpec(**({"batch_size": 8} | train)), inputs)
+
+
+def together(chunks):
+    chunks = list(chunks)
+    return [
+        None if getattr(chunks[0], name) is None else np.concatenate([getattr(chunk, name) for chunk in chunks])
+        for name in ("raw", "labels", "positions", "mask")
+    ]
+
+
+@given(st.integers(1, 60), st.integers(1, 70), st.integers(0, 3), st.integers(0, 5))
+def test_an_epoch_takes_every_row_once(rows, batch_size, stage, epoch):
+    some = stream(np.arange(100, 100 + rows), batch_size=batch_size)
+    order, size = some.order(stage, epoch), some.batch_size
+    batches = [order[step * size : (step + 1) * size] for step in range(some.batches)]
+    assert all(len(batch) == size for batch in batches[:-1])
+    assert 1 <= len(batches[-1]) <= size
+    assert sorted(np.concatenate(batches).tolist()) == list(range(rows))
+
+
+def test_each_epoch_and_stage_has_its_own_order_and_a_seed_repeats_it():
+    some = stream()
+    orders = {tuple(some.order(stage, epoch).tolist()) for stage in range(3) for epoch in range(3)}
+    assert len(orders) == 9
+    np.testing.assert_array_equal(some.order(1, 2), stream().order(1, 2))
+    assert not np.array_equal(some.order(1, 2), stream(seed=1).order(1, 2))
+
+
+def test_a_full_batch_comes_in_the_order_of_the_file():
+    np.testing.assert_array_equal(stream(batch_size="full").order(0, 3), np.arange(40))
+
+
+def test_a_chunk_holds_the_rows_of_its_positions():
+    rows = np.arange(39, -1, -2)
+    raw, labels, positions, mask = together(stream(rows, input_dropout=0.0).chunks(np.array([3, 0, 19]), 0, 0, 0))
+    np.testing.assert_array_equal(raw, IMAGES[[33, 39, 1]].reshape(3, 30))
+    np.testing.assert_array_equal(labels, LABELS[[33, 39, 1]])
+    np.testing.assert_array_equal(positions, [3, 0, 19])
+    assert mask is None
+    assert raw.dtype == np.uint8
+
+
+@pytest.mark.parametrize("inputs", [30, 29, 24, 1])
+@given(chunk_size=st.integers(1, 40), count=st.integers(1, 40))
+def test_a_batch_has_the_same_draws_however_it_is_cut(inputs, chunk_size, count):
+    positions = np.random.default_rng(2).permutation(40)[:count]
+    cut = stream(inputs=inputs, chunk_size=chunk_size, input_dropout=0.3, shift=2)
+    whole = dataclasses.replace(cut, train=dataclasses.replace(cut.train, chunk_size=1000))
+    chunks = list(cut.chunks(positions, 1, 2, 3))
+    assert max(len(chunk.labels) for chunk in chunks) <= chunk_size
+    for found, wanted in zip(together(chunks), together(whole.chunks(positions, 1, 2, 3)), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_each_step_drops_other_inputs():
+    some = stream(input_dropout=0.3)
+    masks = {together(some.chunks(np.arange(8), 0, epoch, step))[3].tobytes() for epoch in (0, 1) for step in range(4)}
+    assert len(masks) == 8
+
+
+@pytest.mark.parametrize("dropout", [0.1, 0.2, 0.5, 0.9])
+def test_dropout_takes_its_share_of_every_column_and_row(dropout):
+    mask = kept_inputs(2000, 61, dropout, np.random.default_rng(0))
+    assert mask.shape == (2000, 61)
+    assert mask.dtype == np.uint8
+    assert set(np.unique(mask)) == {0, 1}
+    share = round(dropout * 256) / 256
+    for axis, count in ((0, 2000), (1, 61)):
+        deviation = np.sqrt(share * (1 - share) / count)
+        assert np.abs((mask == 0).mean(axis) - share).max() < 5 * deviation
+    assert abs((mask == 0).mean() - dropout) < 0.005
+
+
+def naively_shifted(images, pixels, rng):
+    moves = rng.integers(-pixels, pixels + 1, (len(images), 2))
+    result = np.zeros_like(images)
+    for n, (dy, dx) in enumerate(moves):
+        for y in range(images.shape[1]):
+            for x in range(images.shape[2]):
+                if 0 <= y - dy < images.shape[1] and 0 <= x - dx < images.shape[2]:
+                    result[n, y, x] = images[n, y - dy, x - dx]
+    return result
+
+
+@pytest.mark.parametrize("pixels", [1, 2, 8])
+@pytest.mark.parametrize("shape", [(40, 6, 5), (40, 6, 5, 3)])
+def test_a_shift_moves_each_image_and_lets_zeros_in(pixels, shape):
+    images = np.random.default_rng(5).integers(1, 255, shape, dtype=np.uint8)
+    found = shifted(images, pixels, np.random.default_rng(6))
+    np.testing.assert_array_equal(found, naively_shifted(images, pixels, np.random.default_rng(6)))
+
+
+def test_a_shift_goes_every_way_equally_often():
+    image = np.zeros((9000, 5, 5), np.uint8)
+    image[:, 2, 2] = 1
+    places = np.argwhere(shifted(image, 1, np.random.default_rng(0)))[:, 1:] - 2
+    counts = np.unique(places, axis=0, return_counts=True)[1]
+    assert len(counts) == 9
+    assert ((counts - 1000) ** 2 / 1000).sum() < 26.1  # chi-square, 8 degrees of freedom, 0.999
+
+
+@given(st.integers(2, 300), st.floats(0, 0.99), st.integers(0, 5))
+def test_held_out_rows_are_never_in_the_stream(count, holdout, seed):
+    held, rows = split_rows(count, Spec.make(holdout=holdout, seed=seed))
+    assert len(held) == int(count * holdout)
+    assert sorted([*held, *rows]) == list(range(count))
+    assert len(rows) >= 1
+    for part in (held, rows):
+        assert (np.diff(part) > 0).all()
+
+
+def test_no_more_than_2000_rows_are_held_out():
+    held, rows = split_rows(60_000, Spec.make(holdout=0.5))
+    assert (len(held), len(rows)) == (2000, 58_000)
+    assert held.mean() == pytest.approx(30_000, rel=0.05)

@@ -1,0 +1,79 @@
+"""The model file: the fields that other programs rely on, and the predictor's numbers."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from onnx.reference import ReferenceEvaluator
+from oracle import Oracle
+from toys import clusters, make_model, small_spec
+
+from ffedge.network import InputFacts
+from ffedge.spec import MODEL_FORMAT, Spec
+
+DATA = {"floats": clusters(), "bytes": clusters(inputs=20, uint8=True, border=True)}
+CASES = [
+    ({}, "floats"),
+    ({}, "bytes"),
+    ({"label_mode": "concat"}, "bytes"),
+    ({"norm": "unit", "goodness": "sum"}, "floats"),
+    ({"norm": "layer", "label_layers": "all"}, "floats"),
+    ({"label_layers": "all", "label_mode": "concat", "input_norm": "unit"}, "floats"),
+    ({"input_norm": "rms"}, "floats"),
+    ({"prediction_weights": "collaborative"}, "floats"),
+    ({"variant": "ff", "widths": (7,)}, "floats"),
+    ({"scaling": "none", "label_scale": "max"}, "floats"),
+    ({"scaling": "range"}, "bytes"),
+]
+
+
+@pytest.mark.parametrize(("changes", "data"), CASES, ids=str)
+def test_a_model_is_valid_and_uses_standard_operators_alone(changes, data):
+    model = onnx.load_from_string(make_model(small_spec(**changes), DATA[data])[0])
+    onnx.checker.check_model(model, full_check=True)
+    assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 17)]
+    assert model.ir_version == 8
+    assert {node.domain for node in model.graph.node} == {""}
+    (given,) = model.graph.input
+    dims = given.type.tensor_type.shape.dim
+    assert given.name == "input"
+    assert [d.dim_param or d.dim_value for d in dims] == ["N", *DATA[data].input_shape]
+    assert {"scores", "label", "margin"} <= {output.name for output in model.graph.output}
+
+
+@pytest.mark.parametrize(("changes", "data"), CASES, ids=str)
+def test_the_reference_evaluator_finds_the_oracles_scores(changes, data):
+    written, spec, facts, layers = make_model(small_spec(**changes), DATA[data])
+    raw = DATA[data].train.inputs.take(np.arange(7))
+    names = ["scores", "label", "margin", "goodness"]
+    scores, label, margin, goodness = ReferenceEvaluator(onnx.load_from_string(written)).run(names, {"input": raw})
+    oracle = Oracle(spec, facts, layers)
+    wanted = oracle.scores(raw)
+    np.testing.assert_allclose(goodness, oracle.goodness(raw), rtol=1e-4)
+    np.testing.assert_allclose(scores, wanted, rtol=1e-4)
+    np.testing.assert_array_equal(label, wanted.argmax(axis=1))
+    best = np.sort(wanted, axis=1)
+    np.testing.assert_allclose(margin, best[:, -1] - best[:, -2], rtol=1e-3, atol=1e-4 * best.max())
+
+
+def test_everything_that_changes_the_numbers_stands_in_the_metadata():
+    written, spec, facts, layers = make_model(
+        small_spec(), DATA["floats"], version="1.2", data={"name": "x", "sha256": "y"}
+    )
+    stored = {p.key: json.loads(p.value) for p in onnx.load_from_string(written).metadata_props}
+    assert stored["ffedge.format"] == MODEL_FORMAT
+    assert Spec.from_dict(stored["ffedge.spec"]) == spec
+    assert InputFacts.from_dict(stored["ffedge.input"]) == facts
+    assert stored["ffedge.gamma"] == [float(layer["gamma"]) for layer in layers]
+    assert (stored["ffedge.version"], stored["ffedge.data"]) == ("1.2", {"name": "x", "sha256": "y"})
+
+
+def test_the_first_layers_product_is_computed_once_for_all_labels():
+    """The cost that the factored label saves: the widest Gemm has N rows, not N * C."""
+    model = onnx.load_from_string(make_model(small_spec(), DATA["floats"])[0])
+    raw = DATA["floats"].train.inputs.take(np.arange(3))
+    first = next(node for node in model.graph.node if node.op_type == "Gemm")
+    model.graph.output.append(onnx.helper.make_tensor_value_info(first.output[0], onnx.TensorProto.FLOAT, None))
+    (product,) = ReferenceEvaluator(model).run([first.output[0]], {"input": raw})
+    assert product.shape == (3, 12)

@@ -1,0 +1,179 @@
+"""The learning rule of DESIGN.md section 2 in numpy float64, the long way: every row carries its whole label.
+
+It shares no code with ffedge and factors nothing: the labels are written into the inputs, the weights of label and
+input are one matrix, no row is computed for two labels at once. It reads a spec's fields as plain data.
+
+Shape letters: N samples, M labels tried for each (the true one first), R = N * M rows, I inputs of a sample, F inputs
+of a layer with its label, H units, C classes.
+"""
+
+import numpy as np
+
+EPSILON = 1e-4  # beside the length, RMS or variance that rows are divided by
+ADAM = (0.9, 0.999, 1e-8)
+
+
+def softplus(u):
+    return np.logaddexp(0.0, u)
+
+
+def sigmoid(u):
+    return 0.5 * (1.0 + np.tanh(0.5 * u))
+
+
+def log_softmax(u):
+    return u - np.logaddexp.reduce(u, axis=1, keepdims=True)
+
+
+class Oracle:
+    """A network and its learning; `layers` are ffedge's parameters: W, b, V where a layer sees the label, gamma."""
+
+    def __init__(self, spec, facts, layers):
+        self.network, self.rule, self.spec, self.facts = spec.network, spec.rule, spec.train, facts
+        self.classes, self.L = len(facts.classes), len(layers)
+        self.layers = [{"W": self._whole(i, p), "b": np.array(p["b"], float)} for i, p in enumerate(layers)]
+        self.gamma = [float(p.get("gamma", 0.0)) for p in layers]
+        self.moments = {}
+
+    def _sees_label(self, layer):
+        return layer == 0 or self.network.label_layers == "all"
+
+    def _replaced(self, layer):
+        """Say whether the label takes the place of inputs: then its rows of W come first, else last."""
+        return layer == 0 and self.network.label_mode == "overlay"
+
+    def _whole(self, layer, parts):
+        order = [parts["V"], parts["W"]] if self._replaced(layer) else [parts["W"], parts.get("V", parts["W"][:0])]
+        return np.concatenate(order).astype(float)
+
+    def parameters(self, layer):
+        """Return W, V and b apart, as ffedge names them."""
+        W, C = self.layers[layer]["W"], self.classes if self._sees_label(layer) else 0
+        V, rest = (W[:C], W[C:]) if self._replaced(layer) else (W[len(W) - C :], W[: len(W) - C])
+        return {"W": rest, "b": self.layers[layer]["b"]} | ({"V": V} if C else {})
+
+    def onehot(self, labels):
+        return float(self.network.label_scale) * np.eye(self.classes)[labels.reshape(-1)]
+
+    def rows(self, raw, labels, mask=None):
+        """Write each tried label [N, M] into its sample [N, I]: rows [R, F], scaled, dropped out, normed."""
+        x = (raw.astype(float) - np.array(self.facts.offset)) * np.array(self.facts.scale)
+        if mask is not None:
+            x[:, x.shape[1] - mask.shape[1] :] *= mask / (1.0 - self.spec.input_dropout)
+        rows, onehot = np.repeat(x, labels.shape[1], axis=0), self.onehot(labels)
+        if self.network.label_mode == "overlay":
+            rows[:, : self.classes] = onehot
+        else:
+            rows = np.concatenate([rows, onehot], axis=1)
+        if self.network.input_norm == "unit":
+            rows /= np.linalg.norm(rows, axis=1, keepdims=True) + EPSILON
+        elif self.network.input_norm == "rms":
+            rows /= np.sqrt(np.mean(rows**2, axis=1, keepdims=True)) + EPSILON
+        return rows
+
+    def normed(self, y):
+        if self.network.norm == "unit":
+            return y / (np.linalg.norm(y, axis=1, keepdims=True) + EPSILON)
+        if self.network.norm == "rms":
+            return y / (np.sqrt(np.mean(y**2, axis=1, keepdims=True)) + EPSILON)
+        return (y - y.mean(1, keepdims=True)) / np.sqrt(y.var(1, keepdims=True) + EPSILON)
+
+    def forward(self, raw, labels, mask=None):
+        """Return each layer's inputs [R, F], activity [R, H] and goodness [N, M]."""
+        x, result = self.rows(raw, labels, mask), []
+        for i, layer in enumerate(self.layers):
+            if i and self.network.label_layers == "all":
+                x = np.concatenate([x, self.onehot(labels)], axis=1)
+            y = np.maximum(x @ layer["W"] + layer["b"], 0.0)
+            g = (y**2).mean(1) if self.network.goodness == "mean" else (y**2).sum(1)
+            result.append((x, y, g.reshape(labels.shape)))
+            x = self.normed(y)
+        return result
+
+    def goodness(self, raw, mask=None):
+        """Return every class's goodness [N, L, C]."""
+        labels = np.tile(np.arange(self.classes), (len(raw), 1))
+        return np.stack([g for _, _, g in self.forward(raw, labels, mask)], axis=1)
+
+    def scores(self, raw):
+        weights = [1.0] * self.L
+        if self.rule.prediction_weights == "collaborative":
+            weights = [1.0 + sum(self.gamma[m] * self.alpha(m, i) for m in range(self.L)) for i in range(self.L)]
+        return np.einsum("l,nlc->nc", weights, self.goodness(raw))
+
+    def alpha(self, layer, other):
+        """Return the weight of another layer in a layer (eq. 5)."""
+        heard = {"all": other != layer, "previous": other < layer, "next": other > layer}[self.rule.scope]
+        if self.rule.variant == "ff" or not heard:
+            return 0.0
+        named = {"ones": 1.0, "mean": 1.0 / max(self.L - 1, 1)}
+        return named[self.rule.alpha] if isinstance(self.rule.alpha, str) else self.rule.alpha[layer][other]
+
+    def others(self, layer, g):
+        theta = self.rule.theta if self.rule.theta_placement == "per_layer" else 0.0
+        return sum((self.alpha(layer, k) * (g[k] - theta) for k in range(self.L)), np.zeros_like(g[layer]))
+
+    def loss_and_slope(self, G):
+        """Return the loss of each sample [N] and dLoss/dG [N, M]."""
+        rule, K = self.rule, G.shape[1] - 1
+        s = rule.slope if rule.slope is not None else {"symmetric": 4.0}.get(rule.loss, 1.0)
+        true, wrong = G[:, :1], G[:, 1:]
+        if rule.loss == "logistic":
+            loss = 0.5 * (softplus(-s * true)[:, 0] + softplus(s * wrong).mean(1))
+            return loss, 0.5 * s * np.concatenate([-sigmoid(-s * true), sigmoid(s * wrong) / K], axis=1)
+        if rule.loss == "symmetric":
+            pull = s * sigmoid(-s * (true - wrong)) / K
+            return softplus(-s * (true - wrong)).mean(1), np.concatenate([-pull.sum(1, keepdims=True), pull], axis=1)
+        target = np.full(K + 1, rule.smoothing / (K + 1)) + (1.0 - rule.smoothing) * np.eye(K + 1)[0]
+        return -(log_softmax(s * G) * target).sum(1), s * (np.exp(log_softmax(s * G)) - target)
+
+    def gradients(self, layer, passed):
+        """Return the mean loss of a layer and its gradients; the other layers' goodness is a plain number."""
+        x, y, g = passed[layer]
+        others = self.others(layer, [item[2] for item in passed])
+        losses, slope = self.loss_and_slope(g - self.rule.theta + self.gamma[layer] * others)
+        slope = slope / len(g)
+        dz = slope.reshape(-1, 1) * 2.0 * y / (y.shape[1] if self.network.goodness == "mean" else 1)
+        return losses.mean(), {"W": x.T @ dz, "b": dz.sum(0), "gamma": (slope * others).sum()}
+
+    def learn(self, active, raw, true, wrong, mask, step, rates):
+        """Let each active layer take a step, all from the weights before it; `step` counts from 0."""
+        passed = self.forward(raw, np.concatenate([true[:, None], wrong], axis=1), mask)
+        steps = [(i, *self.gradients(i, passed)) for i in active]
+        for i, _, gradient in steps:
+            for name in ("W", "b"):
+                kept = 1.0 - rates[i] * self.spec.weight_decay if name == "W" else 1.0
+                change = self._change((i, name), gradient[name], self.spec.optimizer, self.spec.momentum, step)
+                self.layers[i][name] = self.layers[i][name] * kept - rates[i] * change
+            if self.rule.variant == "acff":
+                change = self._change((i, "gamma"), gradient["gamma"], self.rule.gamma_optimizer, ADAM[0], step)
+                self.gamma[i] -= self.rule.gamma_rate * change
+        return {i: loss for i, loss, _ in steps}
+
+    def _change(self, key, gradient, kind, first, step):
+        m, v = self.moments.get(key, (0.0, 0.0))
+        if kind == "adam":
+            m, v = first * m + (1 - first) * gradient, ADAM[1] * v + (1 - ADAM[1]) * gradient**2
+            change = (m / (1 - first ** (step + 1))) / (np.sqrt(v / (1 - ADAM[1] ** (step + 1))) + ADAM[2])
+        else:
+            m = change = (first * m if kind == "momentum" else 0.0) + gradient
+        self.moments[key] = m, v
+        return change
+
+    def train(self, batches):
+        """Run a schedule; ``batches(stage, epoch)`` lists (raw, true, mask, wrong), wrong [N, K] or chosen by class
+        goodness [N, L, C]. Return the mean loss of each layer and epoch."""
+        greedy, epochs, losses = self.spec.schedule == "greedy", self.spec.epochs, {}
+        for stage in range(self.L if greedy else 1):
+            active, done = [stage] if greedy else list(range(self.L)), 0
+            for epoch in range(epochs):
+                listed = list(batches(stage, epoch))
+                for raw, true, mask, choice in listed:
+                    left = 1.0 - done / (epochs * len(listed))
+                    factor = {"none": 1.0, "linear": left, "half": min(1.0, 2.0 * left)}[self.spec.cooldown]
+                    rates = {i: factor * self.spec.rate[min(i, len(self.spec.rate) - 1)] for i in active}
+                    wrong = choice if isinstance(choice, np.ndarray) else choice(self.goodness(raw, mask))
+                    for i, loss in self.learn(active, raw, true, wrong, mask, done, rates).items():
+                        losses[i, epoch] = losses.get((i, epoch), 0.0) + loss * len(raw)
+                    done += 1
+        return losses

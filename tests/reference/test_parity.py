@@ -1,0 +1,182 @@
+"""The numpy oracle, the onnx engine and the torch engine learn the same weights, whatever the options.
+
+All start from the same weights and see the same draws; after 100 steps or more each parameter must agree to 1e-4 of its
+norm. The data overlap, so that gradients do not fade: Adam would divide rounding errors by their own size.
+"""
+
+from functools import cache
+from itertools import product
+
+import numpy as np
+import pytest
+from oracle import Oracle
+from toys import clusters, draws, make_engine, make_loop, prepared, small_spec, with_train
+
+from ffedge.runtime.stepper import initial_state
+from ffedge.spec import Spec
+from ffedge.training.checkpoint import Place
+from ffedge.training.watch import Journal
+
+TOLERANCE = 1e-4
+RATES = {"adam": 0.01, "momentum": 0.05, "sgd": 0.3}
+ENGINES = [pytest.param("onnx", id="onnx"), pytest.param("torch", id="torch", marks=pytest.mark.torch)]
+GRID = list(
+    product(
+        ("ff", "fcff", "acff"),
+        ("logistic", "symmetric", "contrastive"),
+        ("unit", "rms", "layer"),
+        ("overlay", "concat"),
+        ("adam", "momentum", "sgd"),
+    )
+)
+MATRIX = ((9.0, 0.5, -0.25), (0.75, 9.0, 0.3), (0.2, -0.4, 9.0))  # the diagonal counts for nothing
+DATA = {
+    "clouds": clusters(noise=1.5),
+    "bytes": clusters(noise=1.5, inputs=20, uint8=True, border=True),
+}
+OPTIONS = {
+    "greedy ff": {"variant": "ff"},
+    "greedy fcff": {"variant": "fcff"},
+    "greedy acff": {"variant": "acff"},
+    "greedy momentum": {"optimizer": "momentum"},
+    "greedy sgd": {"optimizer": "sgd", "rate": (0.1,)},
+    "label in every layer": {"label_layers": "all"},
+    "label in every layer, concat": {"label_layers": "all", "label_mode": "concat", "schedule": "interleaved"},
+    "goodness sum, unit": {"goodness": "sum", "norm": "unit", "slope": 0.2},
+    "goodness sum, rms": {"goodness": "sum", "norm": "rms", "slope": 0.2},
+    "goodness sum, layer": {"goodness": "sum", "norm": "layer", "slope": 0.2},
+    "input_norm unit": {"input_norm": "unit", "label_mode": "concat", "slope": 4.0},
+    "input_norm unit, overlay, dropout": {"input_norm": "unit", "input_dropout": 0.25, "slope": 4.0},
+    "input_norm rms": {"input_norm": "rms", "label_mode": "concat"},
+    "input_norm rms, overlay, dropout": {"input_norm": "rms", "input_dropout": 0.25},
+    "scope previous": {"scope": "previous", "schedule": "interleaved", "loss": "logistic"},
+    "scope next": {"scope": "next", "schedule": "interleaved", "loss": "logistic"},
+    "scope previous, greedy": {"scope": "previous", "loss": "logistic"},
+    "scope next, greedy": {"scope": "next", "loss": "logistic"},
+    "alpha mean": {"alpha": "mean", "schedule": "interleaved"},
+    "alpha matrix": {"alpha": MATRIX, "schedule": "interleaved", "loss": "logistic"},
+    "alpha matrix, greedy": {"alpha": MATRIX, "scope": "previous"},
+    "theta once": {"theta_placement": "once", "loss": "logistic", "theta": 1.5},
+    "theta once, interleaved": {"theta_placement": "once", "loss": "logistic", "theta": 1.5, "schedule": "interleaved"},
+    "theta per layer": {"theta_placement": "per_layer", "loss": "logistic", "theta": 1.5, "schedule": "interleaved"},
+    "gamma adam": {"gamma_optimizer": "adam", "gamma_rate": 0.01},
+    "gamma adam, sgd": {"gamma_optimizer": "adam", "optimizer": "sgd", "rate": (0.1,), "schedule": "interleaved"},
+    "gamma negative": {"gamma": -0.5, "gamma_rate": 0.1, "schedule": "interleaved"},
+    "cooldown none": {"cooldown": "none", "rate": (0.01, 0.004, 0.002)},
+    "cooldown half": {"cooldown": "half", "rate": (0.01, 0.004)},
+    "no weight decay": {"weight_decay": 0.0},
+    "strong weight decay": {"weight_decay": 0.9, "optimizer": "momentum"},
+    "first decay 0.5": {"momentum": 0.5},
+    "slope and smoothing": {"slope": 2.5, "smoothing": 0.2},
+    "one wrong label": {"n_negatives": 1},
+    "all wrong labels": {"n_negatives": 3, "loss": "logistic"},
+    "fixed negatives": {"negatives": "fixed"},
+    "hard negatives": {"negatives": "hard"},
+    "hard negatives, summed": {"negatives": "hard-sum"},
+    "hard negatives, summed, interleaved": {"negatives": "hard-sum", "schedule": "interleaved"},
+    "dropout": {"input_dropout": 0.25},
+    "dropout, concat, interleaved": {"input_dropout": 0.25, "label_mode": "concat", "schedule": "interleaved"},
+    "a last batch of 10": {"batch_size": 50},
+    "chunks, adam": {"batch_size": 50, "chunk_size": 16, "input_dropout": 0.25, "epochs": 15},
+    "chunks, interleaved": {"batch_size": 50, "chunk_size": 16, "schedule": "interleaved", "epochs": 20},
+    "chunks, momentum": {
+        "batch_size": 50,
+        "chunk_size": 16,
+        "optimizer": "momentum",
+        "gamma_optimizer": "adam",
+        "epochs": 15,
+    },
+    "full batch in chunks": {"batch_size": "full", "chunk_size": 48, "epochs": 40, "rate": (0.005,)},
+    "one layer": {"widths": (12,)},
+    "four layers": {"widths": (12, 10, 8, 6), "schedule": "interleaved"},
+    "held-out rows": {"holdout": 0.2},
+    "scaling range": {"scaling": "range"},
+    "scaling none": {"scaling": "none"},
+    "scaling standard": {"scaling": "standard"},
+    "label_scale max": {"label_scale": "max"},
+}
+
+
+@cache
+def oracle_after(spec, facts, data):
+    oracle = Oracle(spec, facts, initial_state(spec, facts))
+    return oracle, oracle.train(draws(spec, DATA[data], facts))
+
+
+def distance(found, wanted):
+    return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
+
+
+def check_parity(spec, data, engine):
+    """Train by the oracle and by an engine; compare parameters, gammas and the losses of every epoch."""
+    spec, facts = prepared(spec, DATA[data])
+    oracle, losses = oracle_after(spec, facts, data)
+    chosen, journal = with_train(spec, engine=engine), Journal()
+    loop = make_loop(chosen, DATA[data], make_engine(chosen, facts), journal, facts=facts)
+    loop.train(Place(), lambda: False)
+    for layer, (found, before) in enumerate(zip(loop.engine.state(), initial_state(spec, facts), strict=True)):
+        assert set(found) == set(before)
+        for name, wanted in oracle.parameters(layer).items():
+            assert distance(found[name], wanted) < TOLERANCE, (layer, name)
+            assert distance(before[name], wanted) > 100 * TOLERANCE, (layer, name, "hardly learnt")
+        assert float(found.get("gamma", 0.0)) == pytest.approx(oracle.gamma[layer], rel=TOLERANCE)
+    rows = len(DATA[data].train.labels) - len(loop.held_out)
+    for record in journal.records:
+        assert record.loss == pytest.approx(losses[record.layer, record.epoch] / rows, rel=TOLERANCE)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("variant", "loss", "norm", "label_mode", "optimizer"), GRID)
+def test_an_engine_learns_what_the_oracle_learns(engine, variant, loss, norm, label_mode, optimizer):
+    spec = small_spec(
+        widths=(12, 10),
+        schedule="interleaved",
+        epochs=5,
+        theta=0.5,
+        variant=variant,
+        loss=loss,
+        norm=norm,
+        label_mode=label_mode,
+        optimizer=optimizer,
+        rate=(RATES[optimizer],),
+    )
+    check_parity(spec, "clouds", engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_engine_follows_an_option_as_the_oracle_does(engine, option):
+    changes = {"epochs": 5} | OPTIONS[option]
+    check_parity(small_spec(**changes), "clouds", engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("label_mode", ["overlay", "concat"])
+def test_bytes_with_an_empty_border_are_learnt_alike(engine, label_mode):
+    check_parity(small_spec(label_mode=label_mode, epochs=5), "bytes", engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_agreement_lasts_for_hundreds_of_steps(engine):
+    check_parity(small_spec(epochs=30, schedule="interleaved", cooldown="none"), "clouds", engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_papers_own_preset_is_learnt_alike(engine):
+    spec = Spec.make("paper", widths=(12, 10), epochs=50, threads=1)
+    check_parity(spec, "bytes", engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_batch_in_chunks_is_the_batch(engine):
+    """Chunks change the order of sums alone: the weights agree far better than with another batch size."""
+    spec, facts = prepared(small_spec(batch_size="full", epochs=20, input_dropout=0.2), DATA["clouds"])
+    states = []
+    for chunk_size in (2048, 33):
+        chosen = with_train(spec, engine=engine, chunk_size=chunk_size)
+        loop = make_loop(chosen, DATA["clouds"], facts=facts)
+        loop.train(Place(), lambda: False)
+        states.append(loop.engine.state())
+    for whole, cut in zip(*states, strict=True):
+        for name, value in whole.items():
+            assert distance(cut[name], value) < 1e-5, name

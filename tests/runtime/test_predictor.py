@@ -1,0 +1,272 @@
+"""The predictor: the oracle's scores from a file, in bounded memory, and one line for whatever is wrong with it."""
+
+import json
+from itertools import product
+
+import numpy as np
+import onnx
+import pytest
+from onnx.reference import ReferenceEvaluator
+from oracle import Oracle
+from toys import clusters, in_child, make_model, small_spec
+
+from ffedge.data.dataset import Dataset, Split
+from ffedge.data.rows import ArrayRows
+from ffedge.errors import DataError, ModelError
+from ffedge.runtime import Predictor
+from ffedge.runtime.predictor import MAX_ROWS
+
+DATA = {"floats": clusters(), "bytes": clusters(inputs=20, uint8=True, border=True)}
+CHANGES = [
+    {"label_mode": mode, "norm": norm, "label_layers": layers}
+    for mode, norm, layers in product(("overlay", "concat"), ("unit", "rms", "layer"), ("first", "all"))
+] + [
+    {"goodness": "sum"},
+    {"input_norm": "unit"},
+    {"input_norm": "rms"},
+    {"input_norm": "unit", "label_mode": "concat"},
+    {"prediction_weights": "collaborative"},
+    {"prediction_weights": "collaborative", "scope": "previous", "alpha": "mean"},
+    {"variant": "ff", "prediction_weights": "collaborative"},
+    {"widths": (9,)},
+    {"label_scale": "max"},
+]
+
+
+def rows_of(data, count=None):
+    inputs = data.train.inputs
+    return inputs.take(np.arange(len(inputs)) if count is None else np.arange(count) % len(inputs))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make_model(small_spec(), DATA["floats"])
+
+
+@pytest.fixture(scope="module")
+def predictor(model):
+    return Predictor(model[0], threads=1)
+
+
+@pytest.mark.parametrize("changes", CHANGES, ids=str)
+@pytest.mark.parametrize("data", DATA)
+def test_predictions_are_the_oracles_and_the_reference_evaluators(changes, data):
+    written, spec, facts, layers = make_model(small_spec(**changes), DATA[data])
+    raw = rows_of(DATA[data], 40)
+    found = Predictor(written, threads=1).predict(raw, layers=True)
+    oracle = Oracle(spec, facts, layers)
+    wanted = oracle.scores(raw)
+    np.testing.assert_allclose(found.scores, wanted, rtol=1e-4)
+    np.testing.assert_allclose(found.goodness, oracle.goodness(raw), rtol=1e-4)
+    np.testing.assert_array_equal(found.label, wanted.argmax(axis=1))
+    names = ["scores", "label", "margin", "goodness"]
+    for name, value in zip(
+        names, ReferenceEvaluator(onnx.load_from_string(written)).run(names, {"input": raw}), strict=True
+    ):
+        np.testing.assert_allclose(getattr(found, name), value, rtol=1e-4, atol=1e-5)
+    assert found.label.dtype == np.int64
+    assert {found.scores.dtype, found.margin.dtype, found.goodness.dtype} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("count", [1, 2, MAX_ROWS // 4, MAX_ROWS // 4 + 1, 2 * MAX_ROWS + 3])
+def test_a_row_has_the_same_prediction_in_any_company(predictor, count):
+    """640 rows (samples times classes) go through at once: 160 samples of 4 classes."""
+    raw = rows_of(DATA["floats"], count)
+    found, alone = predictor.predict(raw, layers=True), [predictor.predict(row) for row in raw[:170]]
+    assert len(found) == count
+    assert found.goodness.shape == (count, 3, 4)
+    for i, one in enumerate(alone):
+        assert len(one) == 1
+        np.testing.assert_allclose(one.scores[0], found.scores[i], rtol=1e-5)
+        assert one.label[0] == found.label[i]
+    np.testing.assert_allclose(found.scores, np.tile(found.scores[:160], (9, 1))[:count], rtol=1e-5)
+
+
+def test_many_classes_go_through_one_sample_at_a_time():
+    data = clusters(rows=1000, inputs=20, classes=700)
+    written, spec, facts, layers = make_model(small_spec(label_mode="concat", widths=(9, 8)), data)
+    raw = rows_of(data, 3)
+    np.testing.assert_allclose(
+        Predictor(written).predict(raw).scores, Oracle(spec, facts, layers).scores(raw), rtol=1e-4
+    )
+
+
+def test_no_rows_give_an_empty_prediction(predictor):
+    found = predictor.predict(np.empty((0, 16), np.float32), layers=True)
+    assert len(found) == 0
+    assert (found.label.shape, found.margin.shape) == ((0,), (0,))
+    assert (found.scores.shape, found.goodness.shape) == ((0, 4), (0, 3, 4))
+
+
+def test_goodness_is_empty_unless_asked_for(predictor):
+    assert predictor.predict(rows_of(DATA["floats"], 2)).goodness.size == 0
+
+
+def test_a_path_and_bytes_give_the_same_predictor(model, predictor, tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model[0])
+    raw = rows_of(DATA["floats"], 5)
+    for given in (path, str(path)):
+        np.testing.assert_array_equal(Predictor(given).predict(raw).scores, predictor.predict(raw).scores)
+    assert Predictor(path).classes == ("class 0", "class 1", "class 2", "class 3")
+    assert Predictor(path).spec == model[1]
+    assert Predictor(path).facts == model[2]
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Make a model of 3 x 5 images of bytes with one channel, and some of them."""
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (60, 3, 5), dtype=np.uint8)
+    split = Split(ArrayRows(pictures), np.arange(60) % 3)
+    data = Dataset("pictures", split, None, ("a", "b", "c"), "sha")
+    return Predictor(make_model(small_spec(label_mode="concat"), data)[0]), pictures
+
+
+def test_images_come_as_they_are_or_flat_one_or_many(images):
+    predictor, pictures = images
+    wanted = predictor.predict(pictures).scores
+    np.testing.assert_array_equal(predictor.predict(pictures.reshape(60, 15)).scores, wanted)
+    for one in (pictures[7], pictures[7].ravel(), pictures[7:8], pictures[7:8].reshape(1, 15)):
+        np.testing.assert_allclose(predictor.predict(one).scores, wanted[7:8], rtol=1e-5)
+    np.testing.assert_array_equal(predictor.predict(list(pictures)).scores, wanted)
+    np.testing.assert_allclose(predictor.predict(np.asfortranarray(pictures)[::-1]).scores[::-1], wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int32, np.uint8])
+def test_a_float_model_takes_any_numbers(predictor, dtype):
+    raw = (rows_of(DATA["floats"], 6) * 3 + 10).astype(dtype)
+    found = predictor.predict(raw)
+    np.testing.assert_array_equal(found.scores, predictor.predict(raw.astype(np.float32)).scores)
+
+
+@pytest.mark.parametrize(
+    ("shape", "text"),
+    [
+        ((3, 15), r"inputs must have shape \[16\] or \[N, …\], got \[3, 15\]"),
+        ((15,), r"inputs must have shape \[16\] or \[N, …\], got \[15\]"),
+        ((3, 4, 4), r"inputs must have shape \[16\] or \[N, …\], got \[3, 4, 4\]"),
+        ((), r"inputs must have shape \[16\] or \[N, …\], got \[\]"),
+        ((0,), r"inputs must have shape \[16\] or \[N, …\], got \[0\]"),
+    ],
+)
+def test_inputs_of_another_shape_are_refused(predictor, shape, text):
+    with pytest.raises(DataError, match=f"^{text}$"):
+        predictor.predict(np.zeros(shape, np.float32))
+
+
+def test_a_batch_of_images_of_another_size_is_refused(images):
+    with pytest.raises(DataError, match=r"^inputs must have shape \[3, 5\] or \[N, …\], got \[2, 5, 3\]$"):
+        images[0].predict(np.zeros((2, 5, 3), np.uint8))
+
+
+def test_inputs_of_another_type_are_refused(predictor, images):
+    with pytest.raises(DataError, match=r"^inputs must be uint8 from 0 to 255 as in training, got float32$"):
+        images[0].predict(np.zeros((2, 3, 5), np.float32))
+    with pytest.raises(DataError, match=r"^inputs must be uint8 from 0 to 255 as in training, got int64$"):
+        images[0].predict(np.zeros((2, 3, 5), np.int64))
+    for value, name in ((np.full((2, 16), "1"), "<U1"), (np.zeros((2, 16), complex), "complex128")):
+        with pytest.raises(DataError, match=f"^inputs must be numbers, got {name}$"):
+            predictor.predict(value)
+    with pytest.raises(DataError, match=r"^inputs must be numbers, got bool$"):
+        predictor.predict(np.zeros((2, 16), bool))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_inputs_that_are_not_finite_are_refused(predictor, value):
+    raw = rows_of(DATA["floats"], 200).copy()
+    raw[170, 3] = value
+    with pytest.raises(DataError, match=r"^inputs must be finite, got NaN or infinity$"):
+        predictor.predict(raw)
+
+
+def test_a_number_beyond_float32_is_refused_without_a_warning(predictor):
+    with pytest.raises(DataError, match=r"^inputs must be finite, got NaN or infinity$"):
+        predictor.predict(np.full((1, 16), 1e300))  # the warning would be an error here
+
+
+def changed(model, **changes):
+    """Return the bytes of a model with other metadata; None takes a key out."""
+    proto = onnx.load_from_string(model)
+    stored = {p.key: p.value for p in proto.metadata_props} | {f"ffedge.{k}": v for k, v in changes.items()}
+    del proto.metadata_props[:]
+    onnx.helper.set_model_props(proto, {k: v for k, v in stored.items() if v is not None})
+    return proto.SerializeToString()
+
+
+def test_a_missing_file_is_named(tmp_path):
+    for path in (tmp_path / "none.onnx", tmp_path):
+        with pytest.raises(ModelError, match=f"^{path}: no such file. Train one with `ffedge train`$"):
+            Predictor(path)
+
+
+def test_a_file_that_is_no_model_is_named(model, tmp_path):
+    text, empty, half = tmp_path / "notes.txt", tmp_path / "empty.onnx", tmp_path / "half.onnx"
+    text.write_text("hello\n" * 50)
+    empty.write_bytes(b"")
+    half.write_bytes(model[0][: len(model[0]) // 2])
+    for path in (text, empty, half):
+        with pytest.raises(ModelError) as caught:
+            Predictor(path)
+        assert str(caught.value).startswith(f"{path}: is ")
+        assert "\n" not in str(caught.value)
+    with pytest.raises(ModelError, match=r"^model: is no ONNX model that onnxruntime can load. Pass a model.onnx$"):
+        Predictor(b"hello")
+
+
+def test_someone_elses_model_is_refused(model):
+    proto = onnx.load_from_string(model[0])
+    del proto.metadata_props[:]
+    text = "^model: is an ONNX model without ffedge's metadata. Export it with `ffedge export`$"
+    with pytest.raises(ModelError, match=text):
+        Predictor(proto.SerializeToString())
+
+
+def test_a_newer_format_is_refused(model):
+    with pytest.raises(ModelError, match=r"^model: has model format 2, but this ffedge reads 1. Upgrade ffedge$"):
+        Predictor(changed(model[0], format="2"))
+
+
+@pytest.mark.parametrize("key", ["spec", "input"])
+@pytest.mark.parametrize("value", [None, "[]", "{}", "3", "null", '"text"', "{"])
+def test_metadata_that_cannot_be_used_is_refused(model, key, value):
+    with pytest.raises(ModelError, match=r"^model: its metadata (cannot be used|is damaged) .*Export the model anew$"):
+        Predictor(changed(model[0], **{key: value}))
+
+
+def test_an_unknown_option_is_refused(model):
+    spec = model[1].to_dict()
+    for part, name, value in (
+        ("network", "norm", "batch"),
+        ("network", "widths", 5),
+        ("rule", "variant", "new"),
+        ("rule", "novelty", 1),
+    ):
+        damaged = {**spec, part: {**spec[part], name: value}}
+        with pytest.raises(ModelError, match=r"^model: its metadata cannot be used .*Export the model anew$"):
+            Predictor(changed(model[0], spec=json.dumps(damaged)))
+
+
+def test_a_model_without_the_outputs_is_refused(model):
+    proto = onnx.load_from_string(model[0])
+    kept = [output for output in proto.graph.output if output.name != "margin"]
+    del proto.graph.output[:]
+    proto.graph.output.extend(kept)
+    text = "^model: lacks the outputs scores, label and margin. Export the model anew$"
+    with pytest.raises(ModelError, match=text):
+        Predictor(proto.SerializeToString())
+
+
+def test_prediction_needs_neither_torch_nor_onnx(model, tmp_path):
+    (tmp_path / "model.onnx").write_bytes(model[0])
+    np.save(tmp_path / "raw.npy", rows_of(DATA["floats"], 5))
+    script = """
+        import numpy as np
+        from ffedge import Predictor
+
+        print(*Predictor("model.onnx").predict(np.load("raw.npy")).label)
+    """
+    hidden = {"torch", "onnx", "safetensors", "typer", "rich", "psutil", "pooch", "PIL"}
+    printed = in_child(script, hidden=hidden, cwd=tmp_path)
+    wanted = Predictor(model[0]).predict(rows_of(DATA["floats"], 5)).label
+    assert [int(word) for word in printed.split()] == wanted.tolist()

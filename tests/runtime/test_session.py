@@ -1,0 +1,72 @@
+"""Buffers that are used again, and kernels whose values are bound to them."""
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from ffedge.runtime.session import Kernel, Value, Workspace
+
+
+def test_a_buffer_asked_for_again_is_the_same_memory():
+    work = Workspace()
+    first = work.get("x", (4, 3))
+    first.array[...] = np.arange(12).reshape(4, 3)
+    assert work.get("x", (4, 3)) is first
+    np.testing.assert_array_equal(work.get("x", (2, 3)).array, [[0, 1, 2], [3, 4, 5]])
+    assert np.shares_memory(work.get("x", (12,)).array, first.array)
+    assert work.size_bytes == 12 * 4
+
+
+def test_a_buffer_grows_to_the_largest_shape_and_stays_there():
+    work = Workspace()
+    small = work.get("x", (2, 3))
+    large = work.get("x", (5, 3))
+    assert not np.shares_memory(small.array, large.array)
+    assert np.shares_memory(work.get("x", (2, 3)).array, large.array)
+    assert work.size_bytes == 15 * 4
+
+
+def test_names_do_not_share_memory_and_sizes_add_up():
+    work = Workspace()
+    assert not np.shares_memory(work.get("x", (3,)).array, work.get("y", (3,)).array)
+    assert work.get("labels", (2,), np.int64).array.dtype == np.int64
+    assert work.get("loss", ()).array.shape == ()
+    assert work.size_bytes == 3 * 4 + 3 * 4 + 2 * 8 + 4
+
+
+def test_a_value_that_was_given_out_outlives_the_buffers_growth():
+    work = Workspace()
+    held = work.get("x", (3,))
+    held.array[...] = 7
+    work.get("x", (1000,)).array[...] = 1
+    np.testing.assert_array_equal(held.ort.numpy(), [7, 7, 7])
+
+
+def test_an_array_and_its_value_are_one_memory():
+    value = Value(np.zeros(3, np.float32))
+    value.array[1] = 5
+    np.testing.assert_array_equal(value.ort.numpy(), [0, 5, 0])
+
+
+def twice():
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N"])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N"])
+    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "twice", [x], [y])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+def test_a_kernel_writes_into_the_memory_it_was_given():
+    kernel = Kernel(twice(), 1)
+    assert (kernel.inputs, kernel.outputs) == (("x",), ("y",))
+    for size in (3, 5, 3):  # shapes may change from run to run
+        x, y = Value(np.arange(size, dtype=np.float32)), Value(np.zeros(size, np.float32))
+        kernel.run({"x": x.ort, "unused": y.ort}, {"y": y.ort, "unused": x.ort})
+        np.testing.assert_array_equal(y.array, 2 * x.array)
+
+
+def test_a_kernel_keeps_no_value_of_the_run_before():
+    kernel = Kernel(twice(), 1)
+    x, y = Value(np.ones(2, np.float32)), Value(np.zeros(2, np.float32))
+    kernel.run({"x": x.ort}, {"y": y.ort})
+    with pytest.raises(KeyError, match=r"x"):
+        kernel.run({}, {"y": y.ort})

@@ -1,0 +1,307 @@
+"""Who may import what: the table of DESIGN.md section 3, held by reading the sources and by using each unit alone."""
+
+import ast
+import base64
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toys import builder, clusters, in_child, make_model, prepared, small_spec
+
+import ffedge
+from ffedge.training.graphs import needed_kernels
+
+PACKAGE = Path(ffedge.__file__).parent
+THIRD_PARTY = {"PIL", "numpy", "onnx", "onnxruntime", "pooch", "psutil", "rich", "safetensors", "torch", "typer"}
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What a unit may import as it is loaded: units of ffedge, packages; and what only inside its functions."""
+
+    units: str = ""
+    packages: str = ""
+    inside: str = ""
+
+
+TABLE = {
+    "__init__": Allowed(),
+    "__main__": Allowed("cli"),
+    "errors": Allowed(),
+    "spec": Allowed("errors"),
+    "seeds": Allowed("", "numpy"),
+    "labels": Allowed("", "numpy"),
+    "meter": Allowed("", "", "psutil"),
+    "network": Allowed("errors seeds spec", "numpy"),
+    "data": Allowed("errors seeds spec", "numpy", "PIL pooch"),
+    "graph": Allowed("errors network spec", "numpy onnx safetensors"),
+    "runtime": Allowed("errors labels network spec", "numpy onnxruntime"),
+    "evaluation": Allowed("data errors runtime", "numpy"),
+    "training": Allowed(
+        "__init__ data errors evaluation labels meter network runtime seeds spec",
+        "numpy safetensors",
+        "onnxruntime reference",
+    ),
+    "reference": Allowed("errors network runtime spec", "numpy torch"),
+    "cli": Allowed("__init__ errors spec", "typer", "data evaluation numpy rich runtime training"),
+}
+LATE = ("cli/progress.py",)  # loaded by a command that has begun its work, so what stands in functions may be imported
+
+
+def is_for_types(node):
+    return isinstance(node, ast.If) and ast.unparse(node.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
+
+
+def imports(nodes, inside=False):
+    """Yield each imported name and whether it is imported inside a function; what is for types alone is left out."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, inside) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from ((f"{node.module}.{alias.name}", inside) for alias in node.names)
+        elif is_for_types(node):
+            yield from imports(node.orelse, inside)
+        else:
+            function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            yield from imports(ast.iter_child_nodes(node), inside or function)
+
+
+def imports_of(path):
+    return list(imports([ast.parse(path.read_text())]))
+
+
+def unit_of(module):
+    """Name the unit of ffedge, or the package, that a module belongs to; None for the standard library."""
+    first, *rest = module.split(".")
+    if first == "ffedge":
+        return rest[0] if rest and rest[0] in TABLE else "__init__"
+    return None if first in sys.stdlib_module_names else first
+
+
+def unit_files():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        yield path.relative_to(PACKAGE).parts[0].removesuffix(".py"), path
+
+
+def test_every_unit_stands_in_the_table():
+    assert {unit for unit, _ in unit_files()} == set(TABLE)
+
+
+@pytest.mark.parametrize(("unit", "path"), list(unit_files()), ids=lambda value: str(getattr(value, "name", value)))
+def test_a_file_imports_what_its_unit_may(unit, path):
+    allowed = TABLE[unit]
+    loaded = {unit, *allowed.units.split(), *allowed.packages.split()}
+    for module, inside in imports_of(path):
+        name = unit_of(module)
+        late = inside or path.relative_to(PACKAGE).as_posix() in LATE
+        assert name is None or name in loaded | (set(allowed.inside.split()) if late else set()), module
+
+
+@pytest.mark.parametrize("late", LATE)
+def test_a_late_file_is_imported_inside_functions_alone(late):
+    module = "ffedge." + late.removesuffix(".py").replace("/", ".")
+    imported = [inside for _, path in unit_files() for name, inside in imports_of(path) if name.startswith(module)]
+    assert imported
+    assert all(imported)
+
+
+def test_the_reader_of_imports_sees_them_all():
+    source = """
+import a, b.c
+from d.e import f
+if x:
+    import g
+else:
+    import h
+try:
+    import i
+except ImportError:
+    import j
+class K:
+    import l
+    def m(self):
+        import n
+with o:
+    def p():
+        from q import r
+if TYPE_CHECKING:
+    import s
+else:
+    import t
+from ffedge import data, __version__
+"""
+    found = set(imports([ast.parse(source)]))
+    assert found == {(name, False) for name in ("a", "b.c", "d.e.f", "g", "h", "i", "j", "l", "t")} | {
+        ("n", True),
+        ("q.r", True),
+        ("ffedge.data", False),
+        ("ffedge.__version__", False),
+    }
+    assert [unit_of(name) for name in ("ffedge.data.rows", "ffedge.__version__", "ffedge", "json", "onnx.helper")] == [
+        "data",
+        "__init__",
+        "__init__",
+        None,
+        "onnx",
+    ]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Write what a unit needs to be used alone: a model, some inputs, the graphs of training."""
+    path = tmp_path_factory.mktemp("alone")
+    spec, facts = prepared(small_spec(epochs=1), clusters())
+    build = builder(spec, facts)
+    graphs = {repr(key): base64.b64encode(build(key)).decode() for key in needed_kernels(spec, facts)}
+    plain = {"spec": spec.to_dict(), "input": facts.to_dict(), "graphs": graphs}
+    (path / "training.json").write_text(json.dumps(plain))
+    (path / "model.onnx").write_bytes(make_model(small_spec(), clusters())[0])
+    np.save(path / "raw.npy", clusters().train.inputs.take(np.arange(16)))
+    return path
+
+
+USES = {
+    "__init__": "import ffedge; print(ffedge.__version__)",
+    "errors": "from ffedge.errors import FfedgeError; print(FfedgeError('x'))",
+    "spec": "from ffedge.spec import Spec; print(Spec.from_dict(Spec.make('paper').to_dict()))",
+    "seeds": "from ffedge.seeds import Draw, generator; print(generator(0, Draw.ORDER, 1).random())",
+    "labels": """
+        import numpy as np
+        from ffedge.labels import wrong_labels
+        print(wrong_labels(np.arange(4), 2, 5, np.random.default_rng(0)))
+    """,
+    "meter": "from ffedge.meter import PeakMeter; print(PeakMeter().start())",
+    "network": """
+        from ffedge.network import InputFacts, layer_shapes, resolve
+        from ffedge.spec import Spec
+        facts = InputFacts((16,), "uint8", ("a", "b", "c"))
+        print(layer_shapes(resolve(Spec.make(), facts, 100), facts)[0].initial(0)["W"].sum())
+    """,
+    "data": """
+        import numpy as np
+        from ffedge.data import load
+        print(load("mnist-mini").train.inputs.take(np.arange(3)).sum())
+    """,
+    "graph": """
+        import json
+        from ffedge.graph import model_bytes, training_graph
+        from ffedge.network import InputFacts, layer_shapes
+        from ffedge.spec import Spec
+        stored = json.load(open("training.json"))
+        spec, facts = Spec.from_dict(stored["spec"]), InputFacts.from_dict(stored["input"])
+        shapes = layer_shapes(spec, facts)
+        print(len(training_graph(spec, facts, "learn", shapes[0], True)))
+        print(len(model_bytes(spec, facts, [shape.initial(0) for shape in shapes], {})))
+    """,
+    "runtime": """
+        import base64, json
+        import numpy as np
+        from ffedge.network import InputFacts
+        from ffedge.runtime import Predictor
+        from ffedge.runtime.stepper import OnnxEngine, initial_state
+        from ffedge.spec import Spec
+
+        raw, stored = np.load("raw.npy"), json.load(open("training.json"))
+        print(Predictor("model.onnx").predict(raw).label)
+        spec, facts = Spec.from_dict(stored["spec"]), InputFacts.from_dict(stored["input"])
+        build = lambda key: base64.b64decode(stored["graphs"][repr(key)])
+        engine = OnnxEngine(spec, facts, build, initial_state(spec, facts))
+        engine.begin([0], chunked=False)
+        labels = np.tile(np.arange(3), (16, 1))
+        print(engine.learn(0, engine.product(raw, None), labels, np.zeros((16, 3), np.float32),
+                           batch=16, step=0, rate=0.01, emit=False).loss)
+    """,
+    "evaluation": """
+        from ffedge.evaluation import evaluate
+        from ffedge.runtime import Predictor
+        from toys_without_graphs import data
+        print(evaluate(Predictor("model.onnx"), data()).accuracy)
+    """,
+    "training": """
+        import sys
+        from pathlib import Path
+        import ffedge
+        from ffedge.errors import FfedgeError
+        spec = ffedge.Spec.make(widths=(8,), epochs=1, batch_size=1000)
+        run = ffedge.train(spec, "mnist-mini", Path("run"), force=True)
+        print(run.report.test_accuracy)
+        assert not {"torch", "onnx", "ffedge.graph"} & set(sys.modules)
+    """,
+    "reference": """
+        from ffedge.network import InputFacts
+        from ffedge.reference.engine import TorchEngine
+        from ffedge.spec import Spec
+        facts = InputFacts((16,), "float32", ("a", "b", "c"))
+        print(TorchEngine(Spec.make(widths=(4,)), facts, []).in_place)
+    """,
+    "cli": """
+        import sys
+        from ffedge.cli import main
+        sys.argv = ["ffedge", "--version"]
+        try:
+            main()
+        except SystemExit as stop:
+            assert not stop.code, stop.code
+        assert not {"numpy", "rich.progress", "ffedge.training", "ffedge.runtime"} & set(sys.modules)
+    """,
+}
+ALSO = {  # packages of the units that a unit stands on, or, for the command line, of typer
+    "reference": {"onnxruntime"},
+    "training": {"onnxruntime"},
+    "evaluation": {"onnxruntime"},
+    "cli": {"rich"},
+}
+
+
+@pytest.mark.parametrize(
+    "unit", [pytest.param(unit, marks=[pytest.mark.torch] if unit == "reference" else []) for unit in USES]
+)
+def test_a_unit_works_where_only_its_own_packages_are_installed(folder, unit):
+    (folder / "toys_without_graphs.py").write_text(
+        "import numpy as np\n"
+        "from ffedge.data.dataset import Dataset, Split\n"
+        "from ffedge.data.rows import ArrayRows\n"
+        "def data():\n"
+        "    split = Split(ArrayRows(np.load('raw.npy')), np.arange(16) % 4)\n"
+        "    return Dataset('x', split, None, tuple('abcd'), 'sha')\n"
+    )
+    hidden = THIRD_PARTY - set(TABLE[unit].packages.split()) - ALSO.get(unit, set())
+    assert in_child(USES[unit], hidden=hidden, cwd=folder).strip()
+
+
+def test_every_unit_is_used_alone():
+    assert set(USES) == set(TABLE) - {"__main__"}
+
+
+def test_a_hidden_package_cannot_be_imported():
+    """Guards the tests above."""
+    with pytest.raises(AssertionError, match=r"ModuleNotFoundError: No module named 'onnx"):
+        in_child("import onnx.helper", hidden={"onnx"})
+
+
+def test_a_graph_is_built_without_onnxruntime_or_torch_being_loaded(folder):
+    printed = in_child(
+        """
+        import sys
+        import ffedge.graph.__main__
+        print(*sorted({"onnxruntime", "torch"} & set(sys.modules)))
+        """,
+        cwd=folder,
+    )
+    assert printed.split() == []
+
+
+def test_importing_ffedge_loads_nothing():
+    printed = in_child("import sys, ffedge; print(*sorted(name for name in sys.modules if 'ffedge' in name))")
+    assert printed.split() == ["ffedge"]
+
+
+def test_public_names_are_found_on_first_use():
+    for name in ffedge.__all__:
+        assert getattr(ffedge, name) is not None
+    with pytest.raises(AttributeError, match=r"module 'ffedge' has no attribute 'banana'"):
+        _ = ffedge.banana

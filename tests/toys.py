@@ -1,0 +1,192 @@
+"""Small data, specs and engines that the tests share; graphs are built in this process, not in a child."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from ffedge.data.dataset import Dataset, Split
+from ffedge.data.rows import ArrayRows
+from ffedge.data.stream import Stream
+from ffedge.graph import model_bytes, training_graph
+from ffedge.graph.__main__ import answer
+from ffedge.labels import hard_labels, wrong_labels
+from ffedge.meter import PeakMeter
+from ffedge.network import resolve
+from ffedge.runtime.stepper import OnnxEngine, initial_state
+from ffedge.seeds import Draw, generator
+from ffedge.spec import Spec
+from ffedge.training.checkpoint import Place
+from ffedge.training.facts import measure
+from ffedge.training.loop import Loop, split_rows
+from ffedge.training.watch import Journal, Watcher
+
+WIDTHS = (12, 10, 8)
+
+
+@cache
+def clusters(rows=160, inputs=16, classes=4, noise=0.7, seed=0, uint8=False, border=False, test_rows=0):
+    """Make a data set of one cloud of points a class; with a `border` the first C inputs are empty."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(classes, inputs))
+    splits = []
+    for count in (rows, test_rows) if test_rows else (rows,):
+        labels = rng.permutation(np.arange(count) % classes)
+        values = centres[labels] + noise * rng.normal(size=(count, inputs))
+        if uint8:
+            values = np.clip(128 + 40 * values, 0, 255)
+        if border:
+            values[:, :classes] = 0
+        splits.append(Split(ArrayRows(values.astype(np.uint8 if uint8 else np.float32)), labels.astype(np.int64)))
+    names = tuple(f"class {c}" for c in range(classes))
+    return Dataset("clusters", splits[0], splits[1] if test_rows else None, names, f"sha-{rows}-{seed}")
+
+
+def small_spec(**changes):
+    """Return a spec without noise, for a few steps on `clusters`; no preset has a say in it."""
+    values = {
+        "widths": WIDTHS,
+        "label_mode": "overlay",
+        "label_scale": 2.0,
+        "epochs": 2,
+        "batch_size": 16,
+        "negatives": "fresh",
+        "n_negatives": 2,
+        "input_dropout": 0.0,
+        "holdout": 0.0,
+        "rate": (0.01,),
+        "threads": 1,
+    }
+    values |= changes
+    parts = {
+        name: part(**{field.name: values.pop(field.name) for field in dataclasses.fields(part) if field.name in values})
+        for name, part in Spec.PARTS.items()
+    }
+    assert not values
+    return Spec(**parts)
+
+
+def builder(spec, facts):
+    """Return the training graphs' builder, in this process."""
+    return lambda key: training_graph(spec, facts, key.kind, key.shape, key.flag)
+
+
+def make_engine(spec, facts, state=None):
+    """Return the engine that a spec names."""
+    state = initial_state(spec, facts) if state is None else state
+    if spec.train.engine == "torch":
+        from ffedge.reference.engine import TorchEngine
+
+        return TorchEngine(spec, facts, state)
+    return OnnxEngine(spec, facts, builder(spec, facts), state)
+
+
+def prepared(spec, dataset):
+    """Return the resolved spec and the facts of a data set."""
+    facts = measure(dataset, spec.network)
+    return resolve(spec, facts, len(dataset.train.labels)), facts
+
+
+def make_loop(spec, dataset, engine=None, journal=None, watcher=None, facts=None):
+    """Return a loop over a data set, for a resolved spec."""
+    facts = facts or measure(dataset, spec.network)
+    engine = engine or make_engine(spec, facts)
+    return Loop(spec, dataset, facts, engine, journal or Journal(), watcher or Watcher(), PeakMeter())
+
+
+def trained(spec, dataset, **changes):
+    """Train a spec with an engine to the end; return the parameters of each layer and the journal."""
+    spec, facts = prepared(with_train(spec, **changes), dataset)
+    journal = Journal()
+    loop = make_loop(spec, dataset, journal=journal, facts=facts)
+    loop.train(Place(), lambda: False)
+    return loop.engine.state(), journal
+
+
+def with_train(spec, **changes):
+    """Change fields of a spec's training."""
+    return dataclasses.replace(spec, train=dataclasses.replace(spec.train, **changes))
+
+
+def random_layers(spec, facts, seed=0):
+    """Draw parameters whose every entry matters."""
+    rng = np.random.default_rng(seed)
+    return [
+        {name: np.asarray(value + 0.2 * rng.normal(size=value.shape), np.float32) for name, value in layer.items()}
+        for layer in initial_state(spec, facts)
+    ]
+
+
+def make_model(spec, dataset, seed=0, **about):
+    """Return the bytes of a model file with drawn weights, its spec, facts and layers."""
+    spec, facts = prepared(spec, dataset)
+    layers = random_layers(spec, facts, seed)
+    return model_bytes(spec, facts, layers, about), spec, facts, layers
+
+
+def draws(spec, dataset, facts):
+    """Return the oracle's batches of a stage and epoch: (raw, true, mask, wrong), drawn from ffedge's seeds."""
+    train, rows = spec.train, split_rows(len(dataset.train.labels), spec)[1]
+    first = facts.size - (facts.n_classes if spec.network.label_mode == "overlay" else 0)
+    stream = Stream(dataset.train.inputs, dataset.train.labels, rows, train, first)
+
+    def batches(stage, epoch):
+        where = (stage,) if train.negatives == "fixed" else (stage, epoch)
+        rng = generator(train.seed, Draw.NEGATIVES, *where)
+        labels = wrong_labels(dataset.train.labels[rows], train.n_negatives, facts.n_classes, rng)
+        order, size = stream.order(stage, epoch), stream.batch_size
+        for step in range(stream.batches):
+            at = order[step * size : (step + 1) * size]
+            chunks = list(stream.chunks(at, stage, epoch, step))
+            raw, true = (np.concatenate([getattr(c, name) for c in chunks]) for name in ("raw", "labels"))
+            mask = np.concatenate([c.mask for c in chunks]) if train.input_dropout else None
+            hard = train.negatives.startswith("hard")
+            yield raw, true, mask, partial(chosen, true, (stage, epoch, step)) if hard else labels[at]
+
+    def chosen(true, where, goodness):
+        """Draw hard labels from the class goodness [N, L, C]: the first layer's, or that of all layers so far."""
+        so_far = where[0] + 1 if train.schedule == "greedy" else goodness.shape[1]
+        summed = goodness[:, : 1 if train.negatives == "hard" else so_far].sum(axis=1)
+        return hard_labels(summed, true, train.n_negatives, generator(train.seed, Draw.NEGATIVES, *where))
+
+    return batches
+
+
+def ask_here(spec, facts, **request):
+    """Answer as the child process would that builds graphs, in this process."""
+    whole = {"spec": spec.to_dict(), "input": facts.to_dict(), **request}
+    return json.loads(json.dumps(answer(json.loads(json.dumps(whole)))))
+
+
+HIDE = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {hidden!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Absent())
+"""
+
+
+def in_child(script, *words, hidden=(), cwd=None, stdin=None):
+    """Run a script in a process of its own, in which some packages cannot be imported; return its output."""
+    paths = [str(Path(__file__).parents[1]), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", HIDE.format(hidden=set(hidden)) + textwrap.dedent(script), *words],
+        cwd=cwd,
+        input=stdin,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -1,0 +1,103 @@
+"""What is measured of the training rows: the scaling that the spec asks for, the free border, the largest input."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ffedge.data.dataset import Dataset, Split
+from ffedge.data.rows import ArrayRows
+from ffedge.errors import DataError
+from ffedge.spec import NetworkSpec
+from ffedge.training import facts as facts_module
+from ffedge.training.facts import measure
+
+
+def dataset(rows, classes=2):
+    labels = np.arange(len(rows)) % classes
+    return Dataset("toy", Split(ArrayRows(np.asarray(rows)), labels), None, tuple(map(str, range(classes))), "sha")
+
+
+ROWS = np.random.default_rng(0).normal(3.0, 2.0, (50, 6)).astype(np.float32)
+BYTES = np.random.default_rng(0).integers(0, 256, (50, 2, 3), dtype=np.uint8)
+
+
+def scaled(facts, rows):
+    return (rows.reshape(len(rows), -1).astype(float) - np.array(facts.offset)) * np.array(facts.scale)
+
+
+@pytest.mark.parametrize("rows", [ROWS, BYTES])
+def test_standard_scaling_gives_all_inputs_together_mean_0_and_deviation_1(rows):
+    found = scaled(measure(dataset(rows), NetworkSpec(scaling="standard")), rows)
+    assert found.mean() == pytest.approx(0.0, abs=1e-5)
+    assert found.std() == pytest.approx(1.0, rel=1e-5)
+
+
+@pytest.mark.parametrize("rows", [ROWS, BYTES])
+def test_feature_scaling_gives_each_input_mean_0_and_deviation_1(rows):
+    found = scaled(measure(dataset(rows), NetworkSpec(scaling="feature")), rows)
+    np.testing.assert_allclose(found.mean(axis=0), 0.0, atol=1e-5)
+    np.testing.assert_allclose(found.std(axis=0), 1.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [ROWS, -ROWS, BYTES])
+def test_range_scaling_divides_by_the_largest_magnitude(rows):
+    found = scaled(measure(dataset(rows), NetworkSpec(scaling="range")), rows)
+    np.testing.assert_allclose(found, rows.reshape(50, -1) / np.abs(rows.astype(float)).max(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("rows", "like"), [(ROWS, "feature"), (BYTES, "standard")])
+def test_auto_scaling_depends_on_the_type(rows, like):
+    auto, chosen = (measure(dataset(rows), NetworkSpec(scaling=scaling)) for scaling in ("auto", like))
+    assert auto == chosen
+
+
+def test_no_scaling_leaves_inputs_as_they_are():
+    facts = measure(dataset(ROWS), NetworkSpec(scaling="none"))
+    assert (facts.offset, facts.scale) == ((0.0,), (1.0,))
+
+
+@pytest.mark.parametrize("scaling", ["standard", "feature", "range", "none"])
+@pytest.mark.parametrize("rows", [ROWS, BYTES])
+def test_the_largest_scaled_input_is_known(scaling, rows):
+    facts = measure(dataset(rows), NetworkSpec(scaling=scaling))
+    assert facts.largest == pytest.approx(scaled(facts, rows).max(), rel=1e-5)
+
+
+@given(st.integers(1, 3000))
+def test_the_size_of_a_block_changes_nothing(size):
+    with pytest.MonkeyPatch.context() as patch:
+        whole = measure(dataset(BYTES), NetworkSpec())
+        patch.setattr(facts_module, "BLOCK_BYTES", size)
+        assert measure(dataset(BYTES), NetworkSpec()) == whole
+
+
+def test_an_input_that_never_changes_becomes_zero():
+    rows = ROWS.copy()
+    rows[:, 2] = 1e6
+    found = scaled(measure(dataset(rows), NetworkSpec(scaling="feature")), rows)
+    assert not found[:, 2].any()
+    np.testing.assert_allclose(np.delete(found, 2, axis=1).std(axis=0), 1.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("taken", "free"), [(0, True), (5, True), (6, False)])
+def test_a_border_is_free_if_it_is_empty_in_9_of_10_rows(taken, free):
+    rows = BYTES.copy().reshape(50, 6)
+    rows[:, :2] = 0
+    rows[:taken, 1] = 1
+    assert measure(dataset(rows), NetworkSpec()).free_border == free
+    assert measure(dataset(rows, classes=3), NetworkSpec()).free_border is False
+
+
+@pytest.mark.parametrize("scaling", ["standard", "range"])
+def test_inputs_that_are_all_the_same_are_refused(scaling):
+    rows = np.zeros((8, 3), np.float32)
+    text = "^toy: inputs are all the same or too large. Check the file, or use --scaling none$"
+    with pytest.raises(DataError, match=text):
+        measure(dataset(rows), NetworkSpec(scaling=scaling))
+
+
+def test_shape_type_and_classes_are_those_of_the_data():
+    facts = measure(dataset(BYTES), NetworkSpec())
+    assert (facts.shape, facts.dtype, facts.classes) == ((2, 3), "uint8", ("0", "1"))
+    assert measure(dataset(ROWS), NetworkSpec()).dtype == "float32"
