@@ -6,7 +6,7 @@ Shape letters: I inputs of a sample, D inputs of a layer, H its units, C classes
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +93,30 @@ class LayerShape:
         rng = generator(seed, Draw.WEIGHTS, self.index)
         bound = 1.0 / math.sqrt(self.inputs + (self.classes if self.sees_label else 0))
         return {name: _uniform(rng, bound, shape) for name, shape in self.parameters().items()}
+
+
+class Learned(NamedTuple):
+    """What an engine's learning step yields.
+
+    Attributes
+    ----------
+    source : what the next layer reads, in the engine's own form; None unless it learns from the same batch.
+    goodness : [N, M] before the step.
+    loss : mean over the batch.
+    """
+
+    source: Any
+    goodness: Array
+    loss: float
+
+
+def initial_state(spec: Spec, facts: InputFacts) -> list[dict[str, Array]]:
+    """Draw every layer's parameters; layers that collaborate get their gamma."""
+    collaborates = spec.rule.variant != "ff"
+    return [
+        shape.initial(spec.train.seed) | ({"gamma": np.array(spec.rule.gamma, np.float32)} if collaborates else {})
+        for shape in layer_shapes(spec, facts)
+    ]
 
 
 def _uniform(rng: np.random.Generator, bound: float, shape: tuple[int, ...]) -> Array:

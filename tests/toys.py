@@ -18,8 +18,8 @@ from ffedge.graph import model_bytes, training_graph
 from ffedge.graph.__main__ import answer
 from ffedge.labels import hard_labels, wrong_labels
 from ffedge.meter import PeakMeter
-from ffedge.network import resolve
-from ffedge.runtime.stepper import OnnxEngine, initial_state
+from ffedge.network import initial_state, resolve
+from ffedge.runtime.stepper import OnnxEngine
 from ffedge.seeds import Draw, generator
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place

@@ -15,9 +15,8 @@ from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from ffedge.errors import FfedgeError
-from ffedge.network import InputFacts, layer_shapes
+from ffedge.network import InputFacts, Learned, layer_shapes
 from ffedge.reference import rules
-from ffedge.runtime.stepper import Learned
 from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, MOMENTS, Spec
 
 Array = NDArray[Any]
@@ -130,7 +129,7 @@ class TorchEngine:
         if batch == source.samples:
             self.apply(layer, step=step, rate=rate)
         following = Source(source.samples, rows, source.value) if rows is not None else None
-        return Learned(following, g.detach().cpu().numpy(), float(loss.detach()))  # type: ignore[arg-type]
+        return Learned(following, g.detach().cpu().numpy(), float(loss.detach()))
 
     def apply(self, layer: int, *, step: int, rate: float) -> None:
         """Step with the gradients, and clear them."""

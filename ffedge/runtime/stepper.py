@@ -6,12 +6,12 @@ C classes, K = M - 1 wrong labels.
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.network import InputFacts, LayerShape, layer_shapes
+from ffedge.network import InputFacts, LayerShape, Learned, layer_shapes
 from ffedge.runtime.kernels import Build, Kernels, updates_in_place
 from ffedge.runtime.session import Kernel, Value, Workspace
 from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, MOMENTS, Spec
@@ -30,14 +30,6 @@ class Source:
         """Return some samples of the first layer's source."""
         parts = {name: Value(value.array[start:stop]) for name, value in self.values.items()}
         return Source(min(stop, self.samples) - start, parts)
-
-
-class Learned(NamedTuple):
-    """What a learning step yields: the next layer's source (or None), g [N, M] before the step, the loss."""
-
-    source: Source | None
-    goodness: Array
-    loss: float
 
 
 class OnnxEngine:
@@ -189,12 +181,3 @@ class OnnxEngine:
         if not self.in_place:
             for old in (name.removeprefix("new.") for name in fresh):
                 state[old], self._spare[layer][old] = self._spare[layer][old], state[old]
-
-
-def initial_state(spec: Spec, facts: InputFacts) -> list[dict[str, Array]]:
-    """Draw every layer's parameters; layers that collaborate get their gamma."""
-    collaborates = spec.rule.variant != "ff"
-    return [
-        shape.initial(spec.train.seed) | ({"gamma": np.array(spec.rule.gamma, np.float32)} if collaborates else {})
-        for shape in layer_shapes(spec, facts)
-    ]

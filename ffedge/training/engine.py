@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol
 
-from ffedge.runtime.stepper import Array, Learned
+from ffedge.network import Array, Learned
 
 
 class Source(Protocol):

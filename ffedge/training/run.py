@@ -12,9 +12,9 @@ from ffedge.data import Dataset, load
 from ffedge.errors import FfedgeError, StoppedError, TrainingError
 from ffedge.evaluation import accuracy
 from ffedge.meter import PeakMeter, rss_bytes
-from ffedge.network import InputFacts, resolve
+from ffedge.network import InputFacts, initial_state, resolve
 from ffedge.runtime import Predictor
-from ffedge.runtime.stepper import OnnxEngine, initial_state
+from ffedge.runtime.stepper import OnnxEngine
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place, State
 from ffedge.training.engine import Engine

@@ -14,7 +14,8 @@ from toys import clusters, make_loop, prepared, random_layers, small_spec
 
 from ffedge.graph import model_bytes, training_graph
 from ffedge.graph.__main__ import answer
-from ffedge.runtime.stepper import OnnxEngine, initial_state
+from ffedge.network import initial_state
+from ffedge.runtime.stepper import OnnxEngine
 from ffedge.training import graphs
 from ffedge.training.checkpoint import Place
 

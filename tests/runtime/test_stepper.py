@@ -8,7 +8,7 @@ import pytest
 from oracle import Oracle
 from toys import clusters, make_engine, prepared, random_layers, small_spec
 
-from ffedge.runtime.stepper import initial_state
+from ffedge.network import initial_state
 
 DATA = clusters(rows=40)
 RAW = DATA.train.inputs.take(np.arange(20))
