@@ -251,7 +251,6 @@ USES = {
     """,
 }
 ALSO = {  # packages of the units that a unit stands on, or, for the command line, of typer
-    "reference": {"onnxruntime"},
     "training": {"onnxruntime"},
     "evaluation": {"onnxruntime"},
     "cli": {"rich"},

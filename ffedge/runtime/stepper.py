@@ -37,9 +37,9 @@ class OnnxEngine:
 
     Parameters
     ----------
+    spec : resolved.
     build : makes a graph's bytes for a key.
     state : the parameters of each layer (``W``, ``b``, ``V``, ``gamma``, moments ``W.m``, …), used as they are.
-    threads : 0 takes all cores.
     """
 
     def __init__(self, spec: Spec, facts: InputFacts, build: Build, state: list[dict[str, Array]]) -> None:
