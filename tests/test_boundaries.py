@@ -31,17 +31,18 @@ TABLE = {
     "__init__": Allowed(),
     "__main__": Allowed("cli"),
     "errors": Allowed(),
+    "child": Allowed(),
     "spec": Allowed("errors"),
     "seeds": Allowed("", "numpy"),
     "labels": Allowed("", "numpy"),
     "meter": Allowed("", "", "psutil"),
     "network": Allowed("errors seeds spec", "numpy"),
     "data": Allowed("errors seeds spec", "numpy", "PIL pooch"),
-    "graph": Allowed("errors network spec", "numpy onnx safetensors"),
+    "graph": Allowed("child errors network spec", "numpy onnx safetensors"),
     "runtime": Allowed("errors labels network spec", "numpy onnxruntime"),
     "evaluation": Allowed("data errors runtime", "numpy"),
     "training": Allowed(
-        "__init__ data errors evaluation labels meter network runtime seeds spec",
+        "__init__ child data errors evaluation labels meter network runtime seeds spec",
         "numpy safetensors",
         "onnxruntime reference",
     ),
@@ -166,6 +167,7 @@ def folder(tmp_path_factory):
 
 USES = {
     "__init__": "import ffedge; print(ffedge.__version__)",
+    "child": "from ffedge.child import ask; print(ask)",
     "errors": "from ffedge.errors import FfedgeError; print(FfedgeError('x'))",
     "spec": "from ffedge.spec import Spec; print(Spec.from_dict(Spec.make('paper').to_dict()))",
     "seeds": "from ffedge.seeds import Draw, generator; print(generator(0, Draw.ORDER, 1).random())",

@@ -1,17 +1,16 @@
-"""Builds graphs in a process of its own: ``python -m ffedge.graph`` reads one request (JSON) and answers (JSON).
+"""Builds graphs in a process of its own: ``python -m ffedge.graph`` answers one request.
 
 So the onnx package, and its 17 MB, stay out of the process that trains (see `ffedge.training.graphs`).
 """
 
 import base64
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file
 
+from ffedge.child import serve
 from ffedge.graph.model_file import model_bytes
 from ffedge.graph.step import training_graph
 from ffedge.network import InputFacts, LayerShape
@@ -33,8 +32,4 @@ def answer(request: dict[str, Any]) -> Any:
 
 
 if __name__ == "__main__":
-    try:
-        result = {"answer": answer(json.load(sys.stdin))}
-    except OSError as error:
-        result = {"errno": error.errno, "strerror": error.strerror}
-    json.dump(result, sys.stdout)
+    serve(answer)

@@ -1,39 +1,18 @@
 """Asks a short-lived child process for graphs, so that the training process never imports onnx."""
 
 import base64
-import json
-import os
-import subprocess
-import sys
 from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
-import ffedge
+from ffedge.child import ask
 from ffedge.network import InputFacts, layer_shapes
 from ffedge.runtime.kernels import Build, KernelKey, trial_shape
 from ffedge.spec import Spec
 
 
 def _ask(spec: Spec, facts: InputFacts, **request: Any) -> Any:
-    package = str(Path(ffedge.__file__).parents[1])
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([package, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "ffedge.graph"],
-        input=json.dumps({"spec": spec.to_dict(), "input": facts.to_dict(), **request}),
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"building graphs failed:\n{done.stderr}")
-    result = json.loads(done.stdout)
-    if "errno" in result:
-        raise OSError(result["errno"], result["strerror"])
-    return result["answer"]
+    return ask("ffedge.graph", {"spec": spec.to_dict(), "input": facts.to_dict(), **request})
 
 
 def training_graphs(spec: Spec, facts: InputFacts) -> Build:

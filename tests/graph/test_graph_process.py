@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 from toys import clusters, make_loop, prepared, random_layers, small_spec
 
+from ffedge.child import ask
 from ffedge.graph import model_bytes, training_graph
 from ffedge.graph.__main__ import answer
 from ffedge.network import initial_state
@@ -23,8 +24,7 @@ from ffedge.training.checkpoint import Place
 def test_the_child_builds_the_same_graphs_and_is_asked_once(monkeypatch):
     spec, facts = prepared(small_spec(), clusters())
     asked = []
-    run = subprocess.run
-    monkeypatch.setattr(graphs.subprocess, "run", lambda *args, **more: asked.append(args) or run(*args, **more))
+    monkeypatch.setattr(graphs, "ask", lambda *args: asked.append(args) or ask(*args))
     build = graphs.training_graphs(spec, facts)
     for key in graphs.needed_kernels(spec, facts):
         assert build(key) == training_graph(spec, facts, key.kind, key.shape, key.flag)

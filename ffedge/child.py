@@ -1,0 +1,53 @@
+"""Runs a module of ffedge in a process of its own: one JSON request in, one JSON answer out.
+
+The child starts anew, so what this process has imported or allocated is not in it.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def ask(module: str, request: dict[str, Any], environment: dict[str, str] | None = None) -> Any:
+    """Run ``python -m module`` with a request and return its answer.
+
+    Parameters
+    ----------
+    environment : variables to set beside this process's.
+
+    Raises
+    ------
+    OSError
+        The child met one, such as a full disk.
+    RuntimeError
+        The child failed; its standard error is in the text.
+    """
+    path = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))} | (environment or {})
+    done = subprocess.run(
+        [sys.executable, "-m", module],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        env=variables,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{module} failed:\n{done.stderr}")
+    result = json.loads(done.stdout.splitlines()[-1])
+    if "errno" in result:
+        raise OSError(result["errno"], result["strerror"])
+    return result["answer"]
+
+
+def serve(answer: Callable[[dict[str, Any]], Any]) -> None:
+    """Answer the one request that stands on standard input: the child's side of `ask`."""
+    try:
+        result = {"answer": answer(json.load(sys.stdin))}
+    except OSError as error:
+        result = {"errno": error.errno, "strerror": error.strerror}
+    print(json.dumps(result))

@@ -1,0 +1,52 @@
+"""A child process answers one request, knows nothing of this process, and fails loudly."""
+
+import errno
+import sys
+
+import pytest
+
+from ffedge.child import ask
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """Write a module that answers by a function's body, and return its name."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    def write(body):
+        (tmp_path / "served.py").write_text(
+            f"import os, sys\nfrom ffedge.child import serve\n\ndef answer(request):\n    {body}\n\nserve(answer)\n"
+        )
+        return "served"
+
+    return write
+
+
+def test_the_answer_comes_back_whole(module):
+    name = module("return {'twice': 2 * request['number'], 'letters': 'äß'}")
+    assert ask(name, {"number": 4}) == {"twice": 8, "letters": "äß"}
+
+
+def test_what_a_child_prints_before_its_answer_is_no_answer(module):
+    assert ask(module("print('noise'); return 1"), {}) == 1
+
+
+def test_the_child_has_not_imported_what_this_process_has(module):
+    assert "pytest" in sys.modules
+    assert ask(module("return 'pytest' in sys.modules or 'numpy' in sys.modules"), {}) is False
+
+
+def test_variables_are_set_beside_those_of_this_process(module, monkeypatch):
+    monkeypatch.setenv("HERE", "1")
+    assert ask(module("return [os.environ['HERE'], os.environ['THERE']]"), {}, {"THERE": "2"}) == ["1", "2"]
+
+
+def test_a_full_disk_in_the_child_is_one_here(module):
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        ask(module(f"raise OSError({errno.ENOSPC}, 'No space left on device')"), {})
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_a_bug_in_the_child_keeps_its_traceback(module):
+    with pytest.raises(RuntimeError, match="served failed:\n(.|\n)*ZeroDivisionError"):
+        ask(module("return 1 / 0"), {})
