@@ -39,6 +39,15 @@ class InputFacts:
     free_border: bool = True
     largest: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for facts that no data can have."""
+        if not isinstance(self.shape, tuple) or not all(isinstance(n, int) and n > 0 for n in self.shape):
+            raise ValueError(f"shape must be whole numbers from 1, got {self.shape!r}")
+        if self.dtype not in ("uint8", "float32"):
+            raise ValueError(f"dtype must be uint8 or float32, got {self.dtype!r}")
+        if not isinstance(self.classes, tuple) or not all(isinstance(name, str) for name in self.classes):
+            raise ValueError(f"classes must be names, got {self.classes!r}")
+
     @property
     def size(self) -> int:
         """Inputs of one sample, flattened."""

@@ -47,6 +47,10 @@ def _finite(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _listed(value: object) -> bool:
+    return isinstance(value, tuple | list)
+
+
 def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -83,7 +87,12 @@ class NetworkSpec:
     def __post_init__(self) -> None:
         """Raise ValueError for a value outside its rule."""
         _check_choices(self)
-        _check(1 <= len(self.widths) <= MAX_LAYERS, "widths", f"name 1 to {MAX_LAYERS} layers", self.widths)
+        _check(
+            _listed(self.widths) and 1 <= len(self.widths) <= MAX_LAYERS,
+            "widths",
+            f"name 1 to {MAX_LAYERS} layers",
+            self.widths,
+        )
         for width in self.widths:
             _check(_whole(width) and 1 <= width <= 65536, "widths", "be whole numbers from 1 to 65536", self.widths)
         _check(
@@ -139,7 +148,9 @@ class RuleSpec:
         if isinstance(self.alpha, str):
             _check(self.alpha in ("ones", "mean"), "alpha", "be ones, mean or a square matrix", self.alpha)
         else:
-            square = all(len(row) == len(self.alpha) and all(map(_finite, row)) for row in self.alpha)
+            square = _listed(self.alpha) and all(
+                _listed(row) and len(row) == len(self.alpha) and all(map(_finite, row)) for row in self.alpha
+            )
             _check(square, "alpha", "be a square matrix of finite numbers", self.alpha)
 
     @property
@@ -214,7 +225,12 @@ class TrainSpec:
             _check(_whole(getattr(self, name)) and getattr(self, name) >= 1, name, "be 1 or more", getattr(self, name))
         for name in ("seed", "threads"):
             _check(_whole(getattr(self, name)) and getattr(self, name) >= 0, name, "be 0 or more", getattr(self, name))
-        _check(bool(self.rate) and all(_finite(r) and r > 0 for r in self.rate), "rate", "be positive", self.rate)
+        _check(
+            _listed(self.rate) and bool(self.rate) and all(_finite(r) and r > 0 for r in self.rate),
+            "rate",
+            "be positive",
+            self.rate,
+        )
         for name in ("momentum", "input_dropout", "holdout"):
             value = getattr(self, name)
             _check(_finite(value) and 0 <= value < 1, name, "be in [0, 1)", value)
@@ -280,14 +296,15 @@ class Spec:
         unknown = sorted(set(values) - cls.field_names())
         if unknown:
             raise ValueError(f"a spec has no field {unknown[0]!r}. Use {', '.join(sorted(cls.field_names()))}")
+
+        def part(name: str) -> Any:
+            fields = dataclasses.fields(cls.PARTS[name])
+            return cls.PARTS[name](**{f.name: values[f.name] for f in fields if f.name in values})
+
+        network = part("network")
         if "rate" not in changes:  # a preset may name more rates than a shallow network has layers
-            values["rate"] = values.get("rate", TrainSpec.rate)[: len(values.get("widths", NetworkSpec.widths))]
-        return cls(
-            **{
-                name: part(**{f.name: values[f.name] for f in dataclasses.fields(part) if f.name in values})
-                for name, part in cls.PARTS.items()
-            }
-        )
+            values["rate"] = values.get("rate", TrainSpec.rate)[: len(network.widths)]
+        return cls(network, part("rule"), part("train"))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as plain lists, numbers and strings."""

@@ -1,8 +1,12 @@
-"""Where torch is not installed, the tests that need it are skipped and say so."""
+"""Where torch is not installed, the tests that need it are skipped and say so. Property tests have no deadline."""
 
 from importlib.util import find_spec
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("ffedge", deadline=None)  # a busy machine is not a failure
+hypothesis.settings.load_profile("ffedge")
 
 
 def pytest_collection_modifyitems(items):

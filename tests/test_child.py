@@ -48,5 +48,5 @@ def test_a_full_disk_in_the_child_is_one_here(module):
 
 
 def test_a_bug_in_the_child_keeps_its_traceback(module):
-    with pytest.raises(RuntimeError, match="served failed:\n(.|\n)*ZeroDivisionError"):
+    with pytest.raises(RuntimeError, match=r"served failed:\n(.|\n)*ZeroDivisionError"):
         ask(module("return 1 / 0"), {})

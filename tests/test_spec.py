@@ -12,6 +12,8 @@ from ffedge.spec import PRESETS, NetworkSpec, RuleSpec, Spec, TrainSpec
 
 REFUSED = [
     ("widths", ()),
+    ("widths", 500),
+    ("widths", None),
     ("widths", (0,)),
     ("widths", (5, 65537)),
     ("widths", (5, 2.0)),
@@ -37,6 +39,8 @@ REFUSED = [
     ("theta_placement", "twice"),
     ("scope", "above"),
     ("alpha", "twos"),
+    ("alpha", 1.0),
+    ("alpha", (1.0, 0.0)),
     ("alpha", ((0.0, 1.0),)),
     ("alpha", ((0.0, math.inf), (1.0, 0.0))),
     ("gamma", math.inf),
@@ -55,6 +59,7 @@ REFUSED = [
     ("n_negatives", 0),
     ("optimizer", "rmsprop"),
     ("rate", ()),
+    ("rate", 0.01),
     ("rate", (0.0,)),
     ("rate", (0.1, -0.1)),
     ("rate", (math.nan,)),

@@ -24,7 +24,9 @@ def command(
     from ffedge.runtime import Predictor
 
     predictor = Predictor(model, threads)
-    found = evaluate(predictor, load(data or predictor.metadata["data"]["name"], data_dir), on_train=train)
+    found = evaluate(
+        predictor, load(data or str(predictor.metadata.get("data", {}).get("name", "")), data_dir), on_train=train
+    )
     if as_json:
         print(json.dumps(dataclasses.asdict(found)))
         return

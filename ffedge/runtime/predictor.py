@@ -69,9 +69,7 @@ class Predictor:
             self.facts = InputFacts.from_dict(self.metadata["input"])
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{name}: its metadata cannot be used ({error}). Export the model anew") from error
-        outputs = {output.name for output in self._session.get_outputs()}
-        if not {"scores", "label", "margin"} <= outputs:
-            raise ModelError(f"{name}: lacks the outputs scores, label and margin. Export the model anew")
+        self._check_graph(name)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -99,6 +97,17 @@ class Predictor:
             for start in range(0, max(1, len(samples)), rows)
         ]
         return Prediction(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+
+    def _check_graph(self, name: str) -> None:
+        """Hold the graph's input and outputs against the metadata."""
+        inputs = self._session.get_inputs()
+        outputs = {output.name: output for output in self._session.get_outputs()}
+        if not {"scores", "label", "margin"} <= set(outputs):
+            raise ModelError(f"{name}: lacks the outputs scores, label and margin. Export the model anew")
+        kind = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}[self.facts.dtype]
+        given = (len(inputs), inputs[0].name, inputs[0].type, *inputs[0].shape[1:], outputs["scores"].shape[1])
+        if given != (1, "input", kind, *self.facts.shape, self.facts.n_classes):
+            raise ModelError(f"{name}: its graph is not the one that its metadata tell of. Export the model anew")
 
     def _samples(self, array: NDArray[Any]) -> NDArray[Any]:
         shape, size = self.facts.shape, self.facts.size

@@ -17,6 +17,7 @@ from ffedge.training.records import EpochRecord, append_line, atomic_file
 from ffedge.training.watch import Journal
 
 LEFT_OVER = re.compile(r"\..+\.\d+\.tmp")  # what a killed run was writing
+GENERATION = re.compile(r"\d+\.safetensors|\.\d+\.safetensors\.\d+\.tmp")
 CONTENT = {"model.onnx", "report.json", "metrics.jsonl", "checkpoint"}
 
 
@@ -41,6 +42,9 @@ class RunFolder(Journal):
         try:
             present = {path.name for path in self.path.iterdir()} if self.path.exists() else set()
             strange = {name for name in present - CONTENT if not LEFT_OVER.fullmatch(name)}
+            inside = self.path / "checkpoint"
+            if inside.is_dir():
+                strange |= {f"checkpoint/{p.name}" for p in inside.iterdir() if not GENERATION.fullmatch(p.name)}
             if strange and force:
                 raise FfedgeError(f"{self.path}: is no run folder (it holds {min(strange)}). Choose another --out")
             if present and not force:

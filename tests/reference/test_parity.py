@@ -87,7 +87,13 @@ OPTIONS = {
         "gamma_optimizer": "adam",
         "epochs": 15,
     },
-    "full batch in chunks": {"optimizer": "adam", "batch_size": "full", "chunk_size": 48, "epochs": 40, "rate": (0.005,)},
+    "full batch in chunks": {
+        "optimizer": "adam",
+        "batch_size": "full",
+        "chunk_size": 48,
+        "epochs": 40,
+        "rate": (0.005,),
+    },
     "one layer": {"widths": (12,)},
     "four layers": {"widths": (12, 10, 8, 6), "schedule": "interleaved"},
     "held-out rows": {"holdout": 0.2},
@@ -133,6 +139,7 @@ def test_an_engine_learns_what_the_oracle_learns(engine, variant, loss, norm, la
         widths=(12, 10),
         schedule="interleaved",
         epochs=5,
+        seed=3,
         theta=0.5,
         variant=variant,
         loss=loss,
@@ -148,7 +155,7 @@ def test_an_engine_learns_what_the_oracle_learns(engine, variant, loss, norm, la
 @pytest.mark.parametrize("option", OPTIONS)
 def test_an_engine_follows_an_option_as_the_oracle_does(engine, option):
     """By plain gradient steps unless it says otherwise: Adam would hide a gradient that is too large by a factor."""
-    changes = {"epochs": 5, "optimizer": "sgd"} | OPTIONS[option]
+    changes = {"epochs": 5, "optimizer": "sgd", "seed": 3} | OPTIONS[option]
     changes = {"rate": (RATES[changes["optimizer"]],)} | changes
     check_parity(small_spec(**changes), "clouds", engine)
 

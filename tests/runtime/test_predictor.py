@@ -82,6 +82,21 @@ def test_a_row_has_the_same_prediction_in_any_company(predictor, count):
     np.testing.assert_allclose(found.scores, np.tile(found.scores[:160], (9, 1))[:count], rtol=1e-5)
 
 
+@pytest.mark.parametrize(("classes", "most"), [(4, 160), (3, 213)])
+def test_no_more_than_640_rows_go_through_at_once(monkeypatch, classes, most):
+    data = clusters(classes=classes)
+    predictor, sizes = Predictor(make_model(small_spec(), data)[0]), []
+
+    class Counted:
+        run = staticmethod(lambda names, feeds: sizes.append(len(feeds["input"])) or session.run(names, feeds))
+
+    session = predictor._session
+    monkeypatch.setattr(predictor, "_session", Counted)
+    assert len(predictor.predict(rows_of(data, 500))) == 500
+    assert max(sizes) == most
+    assert most * classes <= MAX_ROWS
+
+
 def test_many_classes_go_through_one_sample_at_a_time():
     data = clusters(rows=1000, inputs=20, classes=700)
     written, spec, facts, layers = make_model(small_spec(label_mode="concat", widths=(9, 8)), data)
@@ -232,6 +247,25 @@ def test_a_newer_format_is_refused(model):
 def test_metadata_that_cannot_be_used_is_refused(model, key, value):
     with pytest.raises(ModelError, match=r"^model: its metadata (cannot be used|is damaged) .*Export the model anew$"):
         Predictor(changed(model[0], **{key: value}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("dtype", "int7"), ("dtype", 3), ("shape", "wide"), ("shape", [-1]), ("shape", [16.0]), ("classes", 4)],
+)
+def test_facts_of_the_input_that_make_no_sense_are_refused(model, name, value):
+    damaged = {**model[2].to_dict(), name: value}
+    with pytest.raises(ModelError, match=r"^model: its metadata cannot be used .*Export the model anew$"):
+        Predictor(changed(model[0], input=json.dumps(damaged)))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("shape", [4, 4]), ("shape", [17]), ("dtype", "uint8"), ("classes", ["a", "b"])]
+)
+def test_facts_that_are_not_the_graphs_are_refused(model, name, value):
+    damaged = {**model[2].to_dict(), name: value}
+    with pytest.raises(ModelError, match=r"^model: .*Export the model anew$"):
+        Predictor(changed(model[0], input=json.dumps(damaged)))
 
 
 def test_an_unknown_option_is_refused(model):

@@ -29,7 +29,8 @@ def test_a_forward_pass_gives_the_goodness_of_each_label(changes, given):
     source = engine.product(RAW, None)
     wanted = oracle.forward(RAW, labels if given else np.tile(np.arange(4), (20, 1)))
     for layer in range(3):
-        source, goodness = engine.forward(layer, source, labels)
+        read, (source, goodness) = source, engine.forward(layer, source, labels)
+        assert not any(np.shares_memory(source.values["x"].array, value.array) for value in read.values.values())
         np.testing.assert_allclose(goodness, wanted[layer][2], rtol=1e-4)
         rows = oracle.normed(wanted[layer][1])
         np.testing.assert_allclose(source.values["x"].array, rows, rtol=1e-3, atol=1e-4)

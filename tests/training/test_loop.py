@@ -176,6 +176,20 @@ def test_a_loss_that_is_no_number_stops_training_and_names_layer_and_rate(engine
         loop.train(Place(), lambda: False)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_weight_that_is_no_number_is_found_at_the_epochs_end_even_if_no_loss_tells(engine):
+    """A unit with the bias -inf is silent for ever, and no row's goodness shows it."""
+    spec, facts = prepared(with_train(small_spec(variant="ff"), engine=engine), DATA)
+    loop = make_loop(spec, DATA, make_engine(spec, facts), facts=facts)
+
+    def silence():
+        loop.engine.state()[0]["b"][3] = -np.inf
+        return False
+
+    with pytest.raises(Diverged, match=r"^layer 0, epoch 0: "), np.errstate(all="ignore"):
+        loop.train(Place(), silence)
+
+
 def test_a_watcher_hears_of_every_batch_and_epoch():
     class Told(Watcher):
         def __init__(self):

@@ -185,6 +185,15 @@ def test_force_replaces_a_run_and_nothing_else(tmp_path):
     assert (tmp_path / "home" / "report.json").read_text() == "mine"
 
 
+def test_force_leaves_someone_elses_folder_called_checkpoint(tmp_path):
+    """Other programs keep a `checkpoint` too: what is in it must be ffedge's."""
+    (tmp_path / "other" / "checkpoint").mkdir(parents=True)
+    (tmp_path / "other" / "checkpoint" / "best.pt").write_text("a week of training")
+    with pytest.raises(FfedgeError, match=r"is no run folder .*Choose another --out$"):
+        train(small_spec(), clusters(), tmp_path / "other", force=True)
+    assert (tmp_path / "other" / "checkpoint" / "best.pt").read_text() == "a week of training"
+
+
 def test_force_removes_what_a_killed_run_left_half_written(tmp_path):
     spec = small_spec(widths=(4,), epochs=1)
     train(spec, clusters(), tmp_path / "run")

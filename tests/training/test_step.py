@@ -96,6 +96,15 @@ def test_a_loss_that_is_no_number_names_its_layer(engine):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_an_infinite_loss_is_no_number_either(engine):
+    run, _ = learner(engine, variant="ff", loss="logistic")
+    run.engine.begin([0], chunked=False)
+    run.engine.state()[0]["W"][...] *= 1e25
+    with np.errstate(all="ignore"):
+        assert run.batch([chunk(0, 16)], 16, turn([0])) == 0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_layers_that_do_not_learn_stay_as_they_were(engine):
     run, _ = learner(engine)
     run.engine.begin([1], chunked=False)
