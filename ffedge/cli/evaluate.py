@@ -24,9 +24,8 @@ def command(
     from ffedge.runtime import Predictor
 
     predictor = Predictor(model, threads)
-    found = evaluate(
-        predictor, load(data or str(predictor.metadata.get("data", {}).get("name", "")), data_dir), on_train=train
-    )
+    learnt_from = predictor.metadata.get("data", {}).get("name", "")
+    found = evaluate(predictor, load(data or learnt_from, data_dir), on_train=train)
     if as_json:
         print(json.dumps(dataclasses.asdict(found)))
         return
