@@ -28,15 +28,17 @@ def command(
         ["classes", ", ".join(facts.classes)],
         *([key, _text(value)] for key, value in predictor.metadata.items() if key not in ("spec", "input")),
     ]
-    print_table("model", ["", "value"], rows)
+    print_table("model", ["", "value"], rows, figures=False)
     for part, fields in predictor.metadata["spec"].items():
-        print_table(part, ["", "value"], [[name, _text(value)] for name, value in fields.items()])
+        print_table(part, ["", "value"], [[name, _text(value)] for name, value in fields.items()], figures=False)
 
 
 def _text(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
-    return ", ".join(map(_text, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _short(values: tuple[float, ...]) -> str:
