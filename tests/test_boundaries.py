@@ -15,7 +15,19 @@ import ffedge
 from ffedge.training.graphs import needed_kernels
 
 PACKAGE = Path(ffedge.__file__).parent
-THIRD_PARTY = {"PIL", "numpy", "onnx", "onnxruntime", "pooch", "psutil", "rich", "safetensors", "torch", "typer"}
+THIRD_PARTY = {
+    "PIL",
+    "matplotlib",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "pooch",
+    "psutil",
+    "rich",
+    "safetensors",
+    "torch",
+    "typer",
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +59,8 @@ TABLE = {
         "onnxruntime reference",
     ),
     "reference": Allowed("errors network spec", "numpy torch"),
-    "cli": Allowed("__init__ errors spec", "typer", "data evaluation numpy rich runtime training"),
+    "compare": Allowed("child data errors meter network spec training", "numpy", "matplotlib reference torch"),
+    "cli": Allowed("__init__ errors spec", "typer", "compare data evaluation numpy rich runtime training"),
 }
 LATE = ("cli/progress.py",)  # loaded by a command that has begun its work, so what stands in functions may be imported
 
@@ -168,6 +181,7 @@ def folder(tmp_path_factory):
 USES = {
     "__init__": "import ffedge; print(ffedge.__version__)",
     "child": "from ffedge.child import ask; print(ask)",
+    "compare": "from ffedge.compare.memory import Work, bound_bytes; print(bound_bytes(Work(), 784, 'adam'))",
     "errors": "from ffedge.errors import FfedgeError; print(FfedgeError('x'))",
     "spec": "from ffedge.spec import Spec; print(Spec.from_dict(Spec.make('paper').to_dict()))",
     "seeds": "from ffedge.seeds import Draw, generator; print(generator(0, Draw.ORDER, 1).random())",
@@ -255,6 +269,7 @@ USES = {
 ALSO = {  # packages of the units that a unit stands on, or, for the command line, of typer
     "training": {"onnxruntime"},
     "evaluation": {"onnxruntime"},
+    "compare": {"onnxruntime", "safetensors"},
     "cli": {"rich"},
 }
 

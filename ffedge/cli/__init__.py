@@ -11,7 +11,7 @@ from typing import NoReturn
 import typer
 
 from ffedge import __version__
-from ffedge.cli import data, evaluate, export, info, predict, report, train
+from ffedge.cli import bench, data, evaluate, export, info, predict, report, train
 from ffedge.errors import FfedgeError, StoppedError
 from ffedge.spec import Spec
 
@@ -28,6 +28,7 @@ app.command("predict")(predict.command)
 app.command("info")(info.command)
 app.command("export")(export.command)
 app.command("report")(report.command)
+app.command("bench")(bench.command)
 app.add_typer(data.app, name="data")
 
 

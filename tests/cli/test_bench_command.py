@@ -1,0 +1,49 @@
+"""ffedge bench: its table, its files, its errors; with ffedge's own arms, which need no torch."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Ffedge
+
+SMALL = ["--widths", "16,16", "--rows", "300", "--arms", "ffedge-ff-adam,ffedge-acff-adam"]
+
+
+def test_memory_prints_a_row_an_arm_and_writes_what_it_measured(ffedge: Ffedge, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bench"
+    done = ffedge("bench", "--memory", "--data", data, "--out", out, *SMALL)
+    assert done.code == 0, done.err
+    result = json.loads((out / "memory.json").read_text())
+    assert [m["arm"] for m in result["points"][0]["measures"]] == ["ffedge-ff-adam", "ffedge-acff-adam"]
+    for m in result["points"][0]["measures"]:
+        assert f"{m['peak_over_imports_bytes'] / 2**20:.1f}" in done.out
+    again = ffedge("bench", "--memory", "--data", data, "--out", out, "--json", *SMALL)
+    assert json.loads(again.out)["points"] == result["points"]
+    assert "batch" not in again.err  # nothing was measured again
+
+
+def test_a_sweep_has_a_point_a_value(ffedge: Ffedge, data: Path, tmp_path: Path) -> None:
+    words = ["--sweep", "depth", "--quick", "--data", data, "--out", tmp_path, *SMALL[:4], "--arms", "ffedge-ff-adam"]
+    done = ffedge("bench", "--memory", *words)
+    assert done.code == 0, done.err
+    points = json.loads((tmp_path / "memory-depth.json").read_text())["points"]
+    assert [(point["value"], len(point["work"]["widths"])) for point in points] == [(2, 2), (4, 4), (8, 8)]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "bench needs --memory"),
+        (["--memory", "--sweep", "time"], "--sweep must be one of depth, width, batch, got 'time'"),
+        (["--memory", "--arms", "magic"], "got 'magic'"),
+    ],
+)
+def test_wrong_usage_is_one_line(
+    ffedge: Ffedge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = ffedge("bench", *words)
+    assert done.code == 2
+    assert message in done.line
+    assert not list(tmp_path.iterdir())
