@@ -1,0 +1,76 @@
+"""Test accuracy, time and peak memory of ``ffedge train``: data sets x variants x seeds, each run its own process.
+
+    python bench/accuracy.py --data mnist fashion-mnist --epochs 15 --seeds 0 1 2
+
+The preset was chosen on a split of the training set; the test set is read once a run, by the report.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from common import HERE, ROOT, table, write_results
+
+VARIANTS = ("ff", "fcff", "acff")
+
+
+def main() -> None:
+    """Run every combination and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", nargs="+", default=["mnist", "fashion-mnist"])
+    parser.add_argument("--variants", nargs="+", default=VARIANTS)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--name", default="accuracy", help="of the result file")
+    parser.add_argument("--out", type=Path, default=HERE / "results")
+    arguments = parser.parse_args()
+    runs = [
+        train(data, variant, seed, arguments.epochs, arguments.threads)
+        for data in arguments.data
+        for variant in arguments.variants
+        for seed in arguments.seeds
+    ]
+    rows = [summary(data, variant, runs) for data in arguments.data for variant in arguments.variants]
+    print(table(["data", "variant", "test accuracy %, mean (each seed)", "seconds", "peak MiB"], rows))
+    settings = {key: value for key, value in vars(arguments).items() if key != "out"}
+    print(write_results(arguments.name, settings, runs, arguments.out, packages=["onnxruntime"]))
+
+
+def train(data: str, variant: str, seed: int, epochs: int, threads: int) -> dict[str, Any]:
+    """Run ``ffedge train`` with the preset and return what counts of its report."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["--data", data, "--variant", variant, "--seed", seed, "--epochs", epochs, "--threads", threads]
+        command = [sys.executable, "-m", "ffedge", "train", *map(str, words), "--out", f"{folder}/run", "--json"]
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        done = subprocess.run(
+            command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": path}
+        )
+    report = json.loads(done.stdout)
+    kept = ("test_accuracy", "train_accuracy", "seconds", "rss_peak_bytes", "import_bytes", "layers", "data", "spec")
+    result = {"data_name": data, "variant": variant, "seed": seed} | {key: report[key] for key in kept}
+    print(f"{data} {variant} seed {seed}: {100 * report['test_accuracy']:.2f} %", file=sys.stderr, flush=True)
+    return result
+
+
+def summary(data: str, variant: str, runs: list[dict[str, Any]]) -> list[str]:
+    """Return a row of the table."""
+    own = [run for run in runs if run["data_name"] == data and run["variant"] == variant]
+    each = [100 * run["test_accuracy"] for run in own]
+    return [
+        data,
+        variant,
+        f"{statistics.mean(each):.2f} ({' '.join(f'{value:.2f}' for value in each)})",
+        f"{statistics.median(run['seconds'] for run in own):.1f}",
+        f"{max(run['rss_peak_bytes'] for run in own) / 2**20:.0f}",
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""What the benchmarks share: clean child processes, facts of the machine, medians, result files, plain tables.
+
+The parent of a benchmark imports neither torch nor a peer: arms run in a child, started anew and never forked.
+"""
+
+import datetime
+import importlib.metadata
+import json
+import os
+import resource
+import statistics
+import subprocess
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ffedge.child import ask
+from ffedge.training.records import machine, versions
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+QUIET_CORES = 0.25
+TRIES = 3
+WAIT_S = 30
+Values = dict[str, list[float]]
+
+
+def child(module: str, request: dict[str, Any], threads: int, tries: int = TRIES) -> dict[str, Any]:
+    """Run a module of this folder in a new interpreter, which answers one request (see `ffedge.child`).
+
+    It begins when other processes are quiet, or after half a minute. The answer also holds ``cores_elsewhere``: how
+    many cores other processes kept busy meanwhile. Where that was more than a quarter of a core the child runs again,
+    `tries` times at most; the quietest run counts.
+
+    Parameters
+    ----------
+    module : calls `ffedge.child.serve` where it is run.
+    threads : for every library that reads its count from the environment; the module sets the others.
+
+    Raises
+    ------
+    RuntimeError
+        The child failed; its standard error is in the text.
+    """
+    variables = dict.fromkeys(THREAD_VARIABLES, str(threads))
+    variables |= {"TQDM_DISABLE": "1", "PYTHONPATH": os.pathsep.join([str(HERE), str(ROOT)])}
+    answers = []
+    for _ in range(tries):
+        _wait_for_quiet()
+        before = _times_s()
+        answer = ask(module, request, variables)
+        answers.append(answer | {"cores_elsewhere": _cores_elsewhere(before)})
+        if answers[-1]["cores_elsewhere"] <= QUIET_CORES:
+            break
+    return min(answers, key=lambda answer: answer["cores_elsewhere"])
+
+
+def _wait_for_quiet() -> None:
+    for _ in range(WAIT_S):
+        before = _times_s()
+        time.sleep(1)
+        if _cores_elsewhere(before) <= QUIET_CORES:
+            break
+
+
+def _cores_elsewhere(before: tuple[float, float, float]) -> float:
+    wall, busy, own = (now - then for now, then in zip(_times_s(), before, strict=True))
+    return max(0.0, busy - own) / wall
+
+
+def _times_s() -> tuple[float, float, float]:
+    """Return now, the busy seconds of all cores (0 where the system does not tell), and this process's share."""
+    own = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    busy, stat = 0.0, Path("/proc/stat")
+    if stat.exists():
+        user, nice, system, _, _, *interrupts = map(int, stat.read_text().splitlines()[0].split()[1:9])
+        busy = (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
+    return time.perf_counter(), busy, own
+
+
+def ratios(values: Values, pairs: Iterable[tuple[str, str]]) -> Values:
+    """Divide the first arm's value by the second's, round by round."""
+    return {f"{a} / {b}": [x / y for x, y in zip(values[a], values[b], strict=True)] for a, b in pairs}
+
+
+def medians(values: Values) -> dict[str, float]:
+    """Return the median over the rounds of each entry."""
+    return {name: statistics.median(rounds) for name, rounds in values.items()}
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Lay out rows in columns: the first to the left, the others to the right."""
+    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ([cell.rjust(width) for cell, width in zip(row, widths, strict=True)] for row in cells)
+    return "\n".join("  ".join([row[0].strip().ljust(widths[0]), *row[1:]]) for row in lines)
+
+
+def spread(rounds: Sequence[float], digits: int = 2) -> str:
+    """Write a median and, in brackets, the least and the greatest round."""
+    low, high = min(rounds), max(rounds)
+    return f"{statistics.median(rounds):.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def write_results(name: str, settings: dict[str, Any], results: Any, folder: Path, packages: Sequence[str]) -> Path:
+    """Write ``<name>-<date>-<architecture>-<cores>cores.json``; no host name, no path, no user.
+
+    Parameters
+    ----------
+    settings : everything that was chosen for this run.
+    results : raw rounds and medians; units stand in the names.
+    packages : whose versions matter beside ffedge's own.
+    """
+    facts, today = machine(), datetime.datetime.now(datetime.UTC).date().isoformat()
+    document = {
+        "benchmark": name,
+        "date": today,
+        "commit": _commit(),
+        "machine": facts | {"load_average": os.getloadavg()[0]},
+        "versions": versions() | {package: _version(package) for package in packages},
+        "settings": settings,
+        "results": results,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}-{today}-{facts['architecture']}-{facts['cores']}cores.json"
+    path.write_text(json.dumps(document, indent=1) + "\n")
+    return path
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """Return the commit of the checkout, with ``+`` where the package has changes that are not committed."""
+    git = ["git", "-C", str(ROOT)]
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    changed = subprocess.run([*git, "status", "--porcelain", "ffedge"], capture_output=True, text=True, check=False)
+    return None if head.returncode else head.stdout.strip() + ("+" if changed.stdout.strip() else "")
