@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ffedge.errors import FfedgeError
+
 
 def ask(module: str, request: dict[str, Any], environment: dict[str, str] | None = None) -> Any:
     """Run ``python -m module`` with a request and return its answer.
@@ -21,8 +23,8 @@ def ask(module: str, request: dict[str, Any], environment: dict[str, str] | None
 
     Raises
     ------
-    OSError
-        The child met one, such as a full disk.
+    OSError, FfedgeError, ValueError
+        The child met one: a full disk, data or a request that it cannot use.
     RuntimeError
         The child failed; its standard error is in the text.
     """
@@ -41,6 +43,8 @@ def ask(module: str, request: dict[str, Any], environment: dict[str, str] | None
     result = json.loads(done.stdout.splitlines()[-1])
     if "errno" in result:
         raise OSError(result["errno"], result["strerror"])
+    if "error" in result:
+        raise (ValueError if result["kind"] == "ValueError" else FfedgeError)(result["error"])
     return result["answer"]
 
 
@@ -50,4 +54,6 @@ def serve(answer: Callable[[dict[str, Any]], Any]) -> None:
         result = {"answer": answer(json.load(sys.stdin))}
     except OSError as error:
         result = {"errno": error.errno, "strerror": error.strerror}
+    except (FfedgeError, ValueError) as error:
+        result = {"error": str(error), "kind": type(error).__name__}
     print(json.dumps(result))

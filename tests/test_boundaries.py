@@ -43,7 +43,7 @@ TABLE = {
     "__init__": Allowed(),
     "__main__": Allowed("cli"),
     "errors": Allowed(),
-    "child": Allowed(),
+    "child": Allowed("errors"),
     "spec": Allowed("errors"),
     "seeds": Allowed("", "numpy"),
     "labels": Allowed("", "numpy"),

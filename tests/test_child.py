@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from ffedge.child import ask
+from ffedge.errors import DataError, FfedgeError
 
 
 @pytest.fixture
@@ -45,6 +46,13 @@ def test_a_full_disk_in_the_child_is_one_here(module):
     with pytest.raises(OSError, match="No space left on device") as caught:
         ask(module(f"raise OSError({errno.ENOSPC}, 'No space left on device')"), {})
     assert caught.value.errno == errno.ENOSPC
+
+
+@pytest.mark.parametrize("kind", [DataError, ValueError])
+def test_what_a_user_can_mend_keeps_its_one_line(module, kind):
+    body = f"from ffedge.errors import DataError; raise {kind.__name__}('x.npz: holds no rows')"
+    with pytest.raises(FfedgeError if kind is DataError else ValueError, match=r"^x.npz: holds no rows$"):
+        ask(module(body), {})
 
 
 def test_a_bug_in_the_child_keeps_its_traceback(module):

@@ -55,7 +55,8 @@ def main() -> NoReturn:
     except Exception as error:
         if not hasattr(error, "exit_code") or not hasattr(error, "format_message"):
             raise
-        code = _fail(f"{error.format_message()} Try `ffedge --help`", 2)
+        message = error.format_message()  # empty where the help was printed because no command was given
+        code = _fail(f"{message} Try `ffedge --help`", 2) if message else 2
     sys.exit(code)
 
 

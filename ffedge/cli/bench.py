@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,6 +52,7 @@ def command(
     names = arms.split(",") if arms else list(SWEPT if sweep else QUICK if quick else ARMS)
     if unknown := [name for name in names if name not in ARMS]:
         raise ValueError(f"--arms must be of {', '.join(ARMS)}, got {unknown[0]!r}")
+    _check_torch(names)
     values = comparison.SWEEPS[sweep] if sweep else ()
     where = str(data_dir.resolve()) if data_dir else None
     work = Work(data, where, parse("widths", widths), batch_size, rows, epochs, seed, threads)
@@ -68,6 +70,18 @@ def command(
         _print(point, sweep)
     _print_conclusion(found, sweep)
     print(", ".join(str(path) for path in [stem.with_suffix(".json"), *written]))
+
+
+def _check_torch(names: list[str]) -> None:
+    from ffedge.compare.arms import ARMS
+    from ffedge.errors import FfedgeError
+
+    needing = [name for name in names if ARMS[name].trainer != "onnx"]
+    if needing and find_spec("torch") is None:
+        raise FfedgeError(
+            f"the arm {needing[0]} needs torch, which is not installed. Run: pip install 'ffedge[torch]', or choose "
+            "others with --arms"
+        )
 
 
 def _draw(found: "list[Point]", sweep: str | None, stem: Path) -> list[Path]:

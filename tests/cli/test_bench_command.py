@@ -31,6 +31,22 @@ def test_a_sweep_has_a_point_a_value(ffedge: Ffedge, data: Path, tmp_path: Path)
     assert [(point["value"], len(point["work"]["widths"])) for point in points] == [(2, 2), (4, 4), (8, 8)]
 
 
+def test_what_an_arm_cannot_do_is_one_line(
+    ffedge: Ffedge, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["bench", "--memory", "--out", tmp_path / "bench", "--widths", "8"]
+    absent = ffedge(*words, "--arms", "ffedge-ff-adam", "--data", "nowhere.npz")
+    assert absent.code == 1
+    assert "nowhere.npz: is neither a known data set" in absent.err.splitlines()[-1]
+    wide = ffedge(*words, "--arms", "ffedge-ff-adam", "--data", data, "--rows", 64, "--batch-size", 100)
+    assert wide.code == 2
+    assert "--batch-size must be at most the 61 rows that are trained on, got 100" in wide.err.splitlines()[-1]
+    monkeypatch.setattr("ffedge.cli.bench.find_spec", lambda _: None)
+    torch = ffedge(*words, "--arms", "backprop-sgd", "--data", data)
+    assert torch.code == 1
+    assert "the arm backprop-sgd needs torch, which is not installed" in torch.line
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
