@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -73,16 +74,14 @@ def train(
     ValueError
         The spec does not fit the data.
     """
-    started, imported = time.perf_counter(), rss_bytes()
-    meter = PeakMeter()
+    started, imported, meter = time.perf_counter(), rss_bytes(), PeakMeter()
     if resume and out and (spec is None or data is None):
         began_with, source = stored(out)
         spec, data = spec or began_with, data or source
     spec, data = spec or Spec.make(), data or "mnist-mini"
     dataset = data if isinstance(data, Dataset) else load(data, data_dir)
     facts = measure(dataset, spec.network)
-    rows = len(dataset.train.labels)
-    spec = resolve(spec, facts, rows)
+    spec = resolve(spec, facts, len(dataset.train.labels))
     out = out or next_folder(Path("runs"), spec.rule.variant, dataset.name)
     folder = RunFolder(out, spec, facts, dataset, dataset.name if isinstance(data, Dataset) else str(data))
     if resume:
@@ -92,33 +91,39 @@ def train(
         state, place = initial_state(spec, facts), Place()
     loop = Loop(spec, dataset, facts, make_engine(spec, facts, state), folder, watcher or Watcher(), meter)
     stopped = _train_until_stopped(loop, place, stop, folder)
-    layers = loop.layer_records()
-    in_place = loop.engine.in_place
-    del loop  # the trained layers' memory goes before the model is read
+    layers, in_place = loop.layer_records(), loop.engine.in_place
+    del loop, state  # the trained layers' memory goes before the model is read
     model = folder.write_model()
-    predictor = Predictor(model, threads=spec.train.threads)
-    shown = np.linspace(0, rows - 1, min(rows, TRAIN_ACCURACY_ROWS)).astype(np.int64)
     report = Report(
         spec=spec.to_dict(),
         data={"name": dataset.name, "sha256": dataset.sha256},
         input=facts.to_dict(),
         layers=layers,
-        test_accuracy=accuracy(predictor, dataset.test) if dataset.test else None,
-        train_accuracy=accuracy(predictor, dataset.train, shown),
-        train_accuracy_rows=len(shown),
-        seconds=time.perf_counter() - started,
-        rss_peak_bytes=max(meter.peak(), meter.whole_bytes),
         import_bytes=imported,
-        model_sha256=hashlib.sha256(model.read_bytes()).hexdigest(),
-        model_bytes=model.stat().st_size,
         in_place=in_place,
         stopped=stopped,
+        **_accuracies(model, dataset, spec.train.threads),
+        model_sha256=hashlib.sha256(model.read_bytes()).hexdigest(),
+        model_bytes=model.stat().st_size,
+        seconds=time.perf_counter() - started,
+        rss_peak_bytes=max(meter.peak(), meter.whole_bytes),
     )
     with atomic_file(folder.path / "report.json") as temporary:
         temporary.write_text(report.to_json())
     if stopped:
         raise TrainingError(f"{stopped}. The network of the last good epoch stands in {model}")
     return Run(folder.path, report)
+
+
+def _accuracies(model: Path, dataset: Dataset, threads: int) -> dict[str, Any]:
+    """Measure the model file itself, on the test split and on rows spread evenly over the train split."""
+    predictor, rows = Predictor(model, threads), len(dataset.train.labels)
+    shown = np.linspace(0, rows - 1, min(rows, TRAIN_ACCURACY_ROWS)).astype(np.int64)
+    return {
+        "test_accuracy": accuracy(predictor, dataset.test) if dataset.test else None,
+        "train_accuracy": accuracy(predictor, dataset.train, shown),
+        "train_accuracy_rows": len(shown),
+    }
 
 
 def _train_until_stopped(loop: Loop, place: Place, stop: Callable[[], bool], folder: RunFolder) -> str | None:
