@@ -96,6 +96,8 @@ class Predictor:
             self._session.run(names, {"input": samples[start : start + rows]})
             for start in range(0, max(1, len(samples)), rows)
         ]
+        if len(parts) == 1:
+            return Prediction(*parts[0])
         return Prediction(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
     def _check_graph(self, name: str) -> None:
