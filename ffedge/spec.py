@@ -28,6 +28,7 @@ MAX_CLASSES = 1000
 MOMENTS: dict[str, tuple[str, ...]] = {"adam": ("m", "v"), "momentum": ("m",), "sgd": ()}
 ADAM_DECAYS = (0.9, 0.999)
 ADAM_EPSILON = 1e-8
+NORM_EPSILON = 1e-4
 
 
 def _check(ok: bool, name: str, rule: str, value: object) -> None:

@@ -5,9 +5,7 @@ Shape letters: N samples, M labels tried for each sample, R = N * M rows, D inpu
 
 from ffedge.graph.build import GraphBuilder
 from ffedge.network import InputFacts
-from ffedge.spec import NetworkSpec, TrainSpec
-
-NORM_EPSILON = 1e-4
+from ffedge.spec import NORM_EPSILON, NetworkSpec, TrainSpec
 
 
 def scaled_input(g: GraphBuilder, raw: str, network: NetworkSpec, facts: InputFacts) -> str:

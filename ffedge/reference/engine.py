@@ -17,7 +17,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from ffedge.errors import FfedgeError
 from ffedge.network import InputFacts, Learned, layer_shapes
 from ffedge.reference import rules
-from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, MOMENTS, Spec
+from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, MOMENTS, NORM_EPSILON, Spec
 
 Array = NDArray[Any]
 TORCH_NAMES = {"momentum": {"m": "momentum_buffer"}, "adam": {"m": "exp_avg", "v": "exp_avg_sq"}, "sgd": {}}
@@ -104,7 +104,7 @@ class TorchEngine:
             squares = x.square().sum(1, keepdim=True) + value.square()
             inputs = x.shape[1] + self.facts.n_classes  # the label's inputs beside the others
             squares = squares / inputs if network.input_norm == "rms" else squares
-            length = squares.sqrt() + rules.NORM_EPSILON
+            length = squares.sqrt() + NORM_EPSILON
             x, value = x / length, value / length
         return Source(len(x), x, value)
 

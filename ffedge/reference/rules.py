@@ -7,9 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ffedge.spec import NetworkSpec, RuleSpec
-
-NORM_EPSILON = 1e-4
+from ffedge.spec import NORM_EPSILON, NetworkSpec, RuleSpec
 
 
 def goodness(y: Tensor, network: NetworkSpec) -> Tensor:
