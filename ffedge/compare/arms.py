@@ -1,9 +1,12 @@
 """The arms of a comparison, and the work that all of them do: same data, batches, widths, seed and threads."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+from ffedge.spec import Optimizer, Variant
 
 Trainer = Literal["onnx", "torch", "backprop"]
+Form = Literal["plain", "checkpoint", "hook", "accumulate"]
 
 
 @dataclass(frozen=True)
@@ -19,9 +22,9 @@ class Arm:
     """
 
     trainer: Trainer
-    variant: Literal["ff", "fcff", "acff"] = "ff"
-    optimizer: Literal["adam", "momentum", "sgd"] = "adam"
-    form: Literal["plain", "checkpoint", "hook", "accumulate"] = "plain"
+    variant: Variant = "ff"
+    optimizer: Optimizer = "adam"
+    form: Form = "plain"
 
     @property
     def name(self) -> str:
@@ -31,8 +34,8 @@ class Arm:
         return f"ffedge-{self.variant}-{self.optimizer}" + ("" if self.trainer == "onnx" else "-torch")
 
 
-FORMS: tuple[Literal["plain", "checkpoint", "hook", "accumulate"], ...] = ("plain", "checkpoint", "hook", "accumulate")
-OPTIMIZERS: tuple[Literal["adam", "momentum", "sgd"], ...] = ("adam", "sgd", "momentum")
+FORMS: tuple[Form, ...] = get_args(Form)
+OPTIMIZERS: tuple[Optimizer, ...] = ("adam", "sgd", "momentum")
 ALL = (
     *(Arm("onnx", variant) for variant in ("ff", "fcff", "acff")),
     *(Arm("onnx", "ff", optimizer) for optimizer in ("sgd", "momentum")),
