@@ -197,6 +197,11 @@ def layer_shapes(spec: Spec, facts: InputFacts) -> tuple[LayerShape, ...]:
     )
 
 
+def trained(spec: Spec, shape: LayerShape) -> dict[str, tuple[int, ...]]:
+    """Return the shape of everything that a layer learns by name: its parameters, and for A-CFF its gamma."""
+    return shape.parameters() | ({"gamma": ()} if spec.rule.variant == "acff" else {})
+
+
 def prediction_weights(spec: Spec, gammas: list[float]) -> list[float]:
     """Return the weight of each layer's goodness in the sum: 1, or ``1 + sum_{m != l} gamma_m alpha_ml``."""
     layers = len(spec.network.widths)

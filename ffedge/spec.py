@@ -307,6 +307,10 @@ class Spec:
             values["rate"] = values.get("rate", TrainSpec.rate)[: len(network.widths)]
         return cls(network, part("rule"), part("train"))
 
+    def optimizer_of(self, parameter: str) -> Optimizer:
+        """Return the optimiser that a parameter learns by; gamma has its own."""
+        return self.rule.gamma_optimizer if parameter == "gamma" else self.train.optimizer
+
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as plain lists, numbers and strings."""
         plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))

@@ -21,7 +21,7 @@ from ffedge.graph.layer import (
 )
 from ffedge.graph.loss import loss_and_slope
 from ffedge.graph.optimizer import update
-from ffedge.network import InputFacts, LayerShape
+from ffedge.network import InputFacts, LayerShape, trained
 from ffedge.spec import ADAM_DECAYS, MOMENTS, Spec
 
 
@@ -83,7 +83,7 @@ def learning_graph(spec: Spec, shape: LayerShape, *, emit_rows: bool, accumulate
         gradients["gamma"] = g.op("ReduceSum", every, keepdims=0)
     if accumulate:
         for name, gradient in gradients.items():
-            dims = shape.parameters().get(name, ())
+            dims = trained(spec, shape)[name]
             g.op("Add", g.input(f"sum.{name}", dims), gradient, out=f"new.sum.{name}")
             g.output(f"new.sum.{name}", dims)
     else:
@@ -94,8 +94,7 @@ def learning_graph(spec: Spec, shape: LayerShape, *, emit_rows: bool, accumulate
 def apply_graph(spec: Spec, shape: LayerShape) -> onnx.ModelProto:
     """Step with the accumulated gradients ``sum.*``."""
     g = GraphBuilder("apply")
-    names = [*shape.parameters(), *(["gamma"] if spec.rule.variant == "acff" else [])]
-    _updates(g, spec, shape, {n: g.input(f"sum.{n}", shape.parameters().get(n, ())) for n in names})
+    _updates(g, spec, shape, {name: g.input(f"sum.{name}", dims) for name, dims in trained(spec, shape).items()})
     return g.model()
 
 
@@ -171,15 +170,14 @@ def _gradients(g: GraphBuilder, spec: Spec, shape: LayerShape, y: str, slope: st
 
 
 def _updates(g: GraphBuilder, spec: Spec, shape: LayerShape, gradients: dict[str, str]) -> None:
-    train, rule = spec.train, spec.rule
+    train = spec.train
     _scalars(g, "", train.optimizer)
     if train.weight_decay:
         g.input("keep", ())
         g.input("decaying.rate", ())
     for name, gradient in gradients.items():
         gamma = name == "gamma"
-        kind = rule.gamma_optimizer if gamma else train.optimizer
-        dims = shape.parameters().get(name, ())
+        kind, dims = spec.optimizer_of(name), trained(spec, shape)[name]
         for part in (name, *(f"{name}.{moment}" for moment in MOMENTS[kind])):
             g.input(part, dims)
         if gamma:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.network import InputFacts, LayerShape, Learned, layer_shapes
+from ffedge.network import InputFacts, LayerShape, Learned, layer_shapes, trained
 from ffedge.runtime.kernels import Build, Kernels, updates_in_place
 from ffedge.runtime.session import Kernel, Value, Workspace
 from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, MOMENTS, Spec
@@ -64,9 +64,9 @@ class OnnxEngine:
     def begin(self, layers: list[int], *, chunked: bool) -> None:
         """Make room for the moments (and the gradients' sums) of the layers that learn next; those there stay."""
         for i in layers:
-            for name in self._trained(i):
-                kind = self.spec.rule.gamma_optimizer if name == "gamma" else self.spec.train.optimizer
-                for part in (*(f"{name}.{m}" for m in MOMENTS[kind]), *([f"sum.{name}"] if chunked else [])):
+            for name in trained(self.spec, self.shapes[i]):
+                moments = MOMENTS[self.spec.optimizer_of(name)]
+                for part in (*(f"{name}.{m}" for m in moments), *([f"sum.{name}"] if chunked else [])):
                     if part not in self._state[i]:
                         self._state[i][part] = Value(np.zeros_like(self._state[i][name].array))
 
@@ -132,10 +132,6 @@ class OnnxEngine:
     def buffer_bytes(self) -> int:
         """Memory of inputs, rows and results that stays between steps."""
         return self._work.size_bytes
-
-    def _trained(self, layer: int) -> list[str]:
-        names = list(self.shapes[layer].parameters())
-        return [*names, "gamma"] if self.spec.rule.variant == "acff" else names
 
     def _rows(self, layer: int, rows: int) -> dict[str, Value]:
         # two buffers take turns, so that a layer never writes where it reads
