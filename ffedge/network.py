@@ -119,13 +119,15 @@ class Learned(NamedTuple):
     loss: float
 
 
+def initial_layer(spec: Spec, shape: LayerShape) -> dict[str, Array]:
+    """Draw a layer's parameters; one that collaborates gets its gamma."""
+    gamma = {} if spec.rule.variant == "ff" else {"gamma": np.array(spec.rule.gamma, np.float32)}
+    return shape.initial(spec.train.seed) | gamma
+
+
 def initial_state(spec: Spec, facts: InputFacts) -> list[dict[str, Array]]:
-    """Draw every layer's parameters; layers that collaborate get their gamma."""
-    collaborates = spec.rule.variant != "ff"
-    return [
-        shape.initial(spec.train.seed) | ({"gamma": np.array(spec.rule.gamma, np.float32)} if collaborates else {})
-        for shape in layer_shapes(spec, facts)
-    ]
+    """Draw every layer's parameters."""
+    return [initial_layer(spec, shape) for shape in layer_shapes(spec, facts)]
 
 
 def _uniform(rng: np.random.Generator, bound: float, shape: tuple[int, ...]) -> Array:

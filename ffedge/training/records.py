@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from safetensors import SafetensorError
-
 from ffedge.errors import FfedgeError, ModelError
 
 REPORT_FORMAT = 1
@@ -159,14 +157,14 @@ def writing(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, SafetensorError) as error:
-        why = getattr(error, "strerror", None) or str(error)
+    except OSError as error:
+        why = error.strerror or str(error)
         raise FfedgeError(f"{path}: cannot be written ({why}). Free space or choose another --out") from error
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path, *, sync: bool = True) -> Iterator[Path]:
-    """Yield a path to write to; the file then takes its place whole or not at all (with `sync`: even if power fails).
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a path to write to; the file then takes its place whole or not at all, even if power fails.
 
     Raises
     ------
@@ -177,16 +175,15 @@ def atomic_file(path: Path, *, sync: bool = True) -> Iterator[Path]:
     try:
         with writing(path):
             yield temporary
-            if sync:
-                _sync(temporary)
+            sync(temporary)
             temporary.replace(path)
-            if sync:
-                _sync(path.parent)
+            sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Force a file, or a folder's list of files, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
