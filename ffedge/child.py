@@ -1,6 +1,6 @@
-"""Runs a module of ffedge in a process of its own: one JSON request in, one JSON answer out.
+"""Runs a module of ffedge in a process of its own: one JSON request in, one JSON answer out; or goes on as one.
 
-The child starts anew, so what this process has imported or allocated is not in it.
+The other process starts anew, so what this one has imported or allocated is not in it.
 """
 
 import json
@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ffedge.errors import FfedgeError
 
@@ -28,14 +28,12 @@ def ask(module: str, request: dict[str, Any], environment: dict[str, str] | None
     RuntimeError
         The child failed; its standard error is in the text.
     """
-    path = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    variables = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))} | (environment or {})
     done = subprocess.run(
         [sys.executable, "-m", module],
         input=json.dumps(request),
         capture_output=True,
         text=True,
-        env=variables,
+        env=variables() | (environment or {}),
         check=False,
     )
     if done.returncode:
@@ -46,6 +44,19 @@ def ask(module: str, request: dict[str, Any], environment: dict[str, str] | None
     if "error" in result:
         raise (ValueError if result["kind"] == "ValueError" else FfedgeError)(result["error"])
     return result["answer"]
+
+
+def become(module: str, *words: str) -> NoReturn:
+    """Go on as ``python -m module words``: this process, with its number, but with none of its memory."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os.execve(sys.executable, [sys.executable, "-m", module, *words], variables())
+
+
+def variables() -> dict[str, str]:
+    """Return the environment in which Python finds this very package."""
+    path = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
 
 
 def serve(answer: Callable[[dict[str, Any]], Any]) -> None:

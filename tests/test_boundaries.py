@@ -56,13 +56,13 @@ TABLE = {
     "runtime": Allowed("errors labels network pages spec", "numpy onnxruntime"),
     "evaluation": Allowed("data errors runtime", "numpy"),
     "training": Allowed(
-        "__init__ child data errors labels meter network runtime seeds spec tensors",
+        "__init__ child data errors labels meter network pages runtime seeds spec tensors",
         "numpy",
         "onnxruntime reference",
     ),
     "reference": Allowed("errors network spec", "numpy torch"),
     "compare": Allowed("child data errors meter network spec training", "numpy", "matplotlib reference torch"),
-    "cli": Allowed("__init__ errors spec", "typer", "compare data evaluation numpy rich runtime training"),
+    "cli": Allowed("__init__ child errors spec", "typer", "compare data evaluation numpy rich runtime training"),
 }
 LATE = ("cli/progress.py",)  # loaded by a command that has begun its work, so what stands in functions may be imported
 

@@ -75,8 +75,8 @@ class Stream:
         where = (self.train.seed, stage, epoch, step)
         dropout = generator(where[0], Draw.DROPOUT, *where[1:])
         shift = generator(where[0], Draw.SHIFT, *where[1:])
-        for start in range(0, len(positions), self.train.chunk_size):
-            part = positions[start : start + self.train.chunk_size]
+        for start in range(0, len(positions), self.train.chunk_rows):
+            part = positions[start : start + self.train.chunk_rows]
             images = self.source.take(self.rows[part])
             if self.train.shift:
                 images = shifted(images, self.train.shift, shift)

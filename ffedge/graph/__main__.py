@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
 from ffedge.child import serve
+from ffedge.graph.live import live_lines
 from ffedge.graph.model_file import model_bytes
 from ffedge.graph.step import training_graph
 from ffedge.network import InputFacts, LayerShape, initial_layer, layer_shapes
@@ -24,14 +26,21 @@ def answer(request: dict[str, Any]) -> Any:
     """
     spec, facts = Spec.from_dict(request["spec"]), InputFacts.from_dict(request["input"])
     if "keys" in request:
-        graphs = (training_graph(spec, facts, kind, LayerShape(*shape), flag) for kind, shape, flag in request["keys"])
-        return [base64.b64encode(graph).decode() for graph in graphs]
+        return [_graph(spec, facts, kind, LayerShape(*shape), flag) for kind, shape, flag in request["keys"]]
     layers = [
         _stored(Path(source[0]), source[1]) if source else initial_layer(spec, shape)
         for source, shape in zip(request["layers"], layer_shapes(spec, facts), strict=True)
     ]
     Path(request["out"]).write_bytes(model_bytes(spec, facts, layers, request["about"]))
     return None
+
+
+def _graph(spec: Spec, facts: InputFacts, kind: str, shape: LayerShape, flag: bool) -> dict[str, Any]:
+    """Return a graph, and how much memory it takes while it runs: lines over samples, or over rows of W or of x."""
+    model = training_graph(spec, facts, kind, shape, flag)
+    labels = 1 + spec.train.wrong_labels if kind in ("learn", "accumulate") else shape.classes if flag else 1
+    lines = live_lines(onnx.load_from_string(model), labels)
+    return {"graph": base64.b64encode(model).decode(), "live": lines}
 
 
 def _stored(path: Path, prefix: str) -> dict[str, np.ndarray]:

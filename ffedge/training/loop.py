@@ -20,6 +20,7 @@ from ffedge.spec import MOMENTS, Spec
 from ffedge.training.checkpoint import Place, State
 from ffedge.training.engine import Engine
 from ffedge.training.records import EpochRecord, LayerRecord
+from ffedge.training.rhythm import Rhythm
 from ffedge.training.step import LayerSums, Learner, Turn
 from ffedge.training.watch import Journal, Progress, Watcher
 
@@ -47,6 +48,7 @@ class Loop:
         journal: Journal,
         watcher: Watcher,
         meter: PeakMeter,
+        rhythm: Rhythm | None = None,
     ) -> None:
         self.spec, self.dataset, self.engine = spec, dataset, engine
         self._journal, self._watcher, self._meter = journal, watcher, meter
@@ -56,10 +58,11 @@ class Loop:
         self._shapes = layer_shapes(spec, facts)
         self._stream = Stream(dataset.train.inputs, dataset.train.labels, rows, spec.train, self._shapes[0].inputs)
         self._learner = Learner(spec, engine, facts.n_classes)
+        self._rhythm = rhythm or Rhythm()
         self._seconds = 0.0
 
     def train(self, place: Place, stop: Callable[[], bool]) -> None:
-        """Run every stage from a place on; each epoch ends at a checkpoint.
+        """Run every stage from a place on; checkpoints come by the rhythm, and at each stage's end.
 
         Raises
         ------
@@ -74,7 +77,8 @@ class Loop:
                 now = here if here.epoch == epoch else Place(stage, epoch)
                 self._epoch(now, stop)
                 self._record(stage, epoch, start)
-                self._checkpoint(Place(stage, epoch + 1), self.stages[stage])
+                if self._rhythm.due(epoch_ends=True) or epoch + 1 == self.spec.train.epochs:
+                    self._checkpoint(Place(stage, epoch + 1), self.stages[stage])
             self.engine.finish(self.stages[stage])
             for layer in self.stages[stage]:
                 self.engine.place(layer, self._journal.keep(layer, self.engine.state()[layer], finished=True))
@@ -89,7 +93,7 @@ class Loop:
                 drawn = initial_layer(self.spec, self._shapes[layer])
                 kept = drawn if layer in active else self._journal.keep(layer, drawn, finished=False)
                 self.engine.place(layer, kept)
-        self.engine.begin(active, chunked=self._stream.batch_size > self.spec.train.chunk_size)
+        self.engine.begin(active, chunked=self._stream.batch_size > self.spec.train.chunk_rows)
 
     def fall_back(self, state: State) -> None:
         """Take every layer from a checkpoint's state; those that had not begun are drawn."""
@@ -98,8 +102,9 @@ class Loop:
             self.engine.place(layer, arrays or initial_layer(self.spec, self._shapes[layer]))
 
     def _checkpoint(self, place: Place, learning: list[int]) -> None:
-        state = self.engine.state()
+        began, state = time.perf_counter(), self.engine.state()
         self._journal.checkpoint([layer if i in learning else {} for i, layer in enumerate(state)], place)
+        self._rhythm.written(time.perf_counter() - began)
 
     def layer_records(self) -> list[LayerRecord]:
         """Sum up each layer's epochs."""
@@ -143,16 +148,21 @@ class Loop:
                 raise self._diverged(bad, epoch)
             self._seconds += time.perf_counter() - began
             self._tell(stage, epoch, step, min((step + 1) * size, len(order)))
-            if stop():
+            stopping, last = stop(), step + 1 == self._stream.batches
+            if stopping or (not last and self._rhythm.due()):
+                self._check(stage, epoch)
                 self._checkpoint(self._place(stage, epoch, step + 1), active)
+            if stopping:
                 raise Interrupted
 
-    def _check(self, stage: int, epoch: int, finite: NDArray[np.bool_]) -> None:
-        """Look whether an epoch's last step, whose loss nobody saw, ruined the network."""
+    def _check(self, stage: int, epoch: int, finite: NDArray[np.bool_] | None = None) -> None:
+        """Look whether the last step, whose loss nobody saw, ruined the network (`finite`: the goodness of a layer)."""
         state = self.engine.state()
         for i in self.stages[stage]:
             weights = (array for name, array in state[i].items() if "." not in name)
-            if not (finite[i] and all(math.isfinite(array.min()) and math.isfinite(array.max()) for array in weights)):
+            if (finite is not None and not finite[i]) or not (
+                all(math.isfinite(array.min()) and math.isfinite(array.max()) for array in weights)
+            ):
                 raise self._diverged(i, epoch)
 
     def _diverged(self, layer: int, epoch: int) -> Diverged:
@@ -243,7 +253,7 @@ class Loop:
         hits, finite = np.zeros(layers + 1, np.int64), np.ones(layers, np.bool_)
         gammas = [float(state.get("gamma", self.spec.rule.gamma)) for state in self.engine.state()]
         weights = np.array(prediction_weights(self.spec, gammas)[:layers], np.float32)
-        size = min(EVALUATION_ROWS, self.spec.train.chunk_size)
+        size = min(EVALUATION_ROWS, self.spec.train.chunk_rows)
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
             raw = np.ascontiguousarray(split.inputs.take(part).reshape(len(part), -1))

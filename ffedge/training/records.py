@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from ffedge.errors import FfedgeError, ModelError
 
-REPORT_FORMAT = 1
+REPORT_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class Report:
     model_sha256: str
     model_bytes: int
     in_place: bool
+    plan: dict[str, Any] | None = None
     stopped: str | None = None
     format: int = REPORT_FORMAT
     versions: dict[str, str] = dataclasses.field(default_factory=dict)

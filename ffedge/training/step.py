@@ -13,11 +13,17 @@ from numpy.typing import NDArray
 
 from ffedge.data.stream import Chunk
 from ffedge.labels import Labels, hard_labels, tried_labels
-from ffedge.spec import Spec
+from ffedge.spec import Spec, TrainSpec
 from ffedge.training.engine import Engine
 
 Floats = NDArray[np.float32]
 MAX_ROWS = 512
+
+
+def evaluation_rows(train: TrainSpec, classes: int, chunk: int) -> int:
+    """Return how many rows go through the layers at once where all classes are tried for some samples."""
+    rows = max(classes, min(MAX_ROWS, chunk * (1 + train.wrong_labels)))
+    return rows - rows % classes
 
 
 @dataclass
@@ -74,14 +80,14 @@ class Learner:
             for layer, loss in self._chunk(chunk, samples, turn).items():
                 if not math.isfinite(loss):
                     return layer
-        if samples > self.spec.train.chunk_size:
+        if samples > self.spec.train.chunk_rows:
             for layer in turn.active:
                 self.engine.apply(layer, step=turn.step, rate=turn.rates[layer])
         return None
 
     def class_goodness(self, source: Any, layers: int) -> Floats:
         """Return the goodness [N, layers, C] of every class in the first layers, in bounded memory."""
-        most = max(1, MAX_ROWS // self.n_classes)
+        most = evaluation_rows(self.spec.train, self.n_classes, self.spec.train.chunk_rows) // self.n_classes
         result = np.empty((source.samples, layers, self.n_classes), np.float32)
         for start in range(0, source.samples, most):
             part = source.part(start, start + most)

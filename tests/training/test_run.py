@@ -40,10 +40,10 @@ def test_the_folder_holds_four_things(run):
 
 def test_the_report_has_every_field_with_its_unit(run):
     report = json.loads((run.path / "report.json").read_text())
-    assert report["format"] == 1
+    assert report["format"] == 2
     assert report["versions"]["ffedge"] == ffedge.__version__
     assert {"processor", "cores", "architecture", "system"} <= set(report["machine"])
-    assert Spec.from_dict(report["spec"]) == SPEC
+    assert Spec.from_dict(report["spec"]) == with_train(SPEC, chunk_size=2048, tile_bytes=2**20, moments="memory")
     assert report["data"] == {"name": "clusters", "sha256": DATA.sha256}
     assert 10e6 < report["import_bytes"] <= report["rss_peak_bytes"] < 10e9
     assert 0 < report["seconds"] < 60
@@ -275,7 +275,7 @@ def test_a_loss_that_is_no_number_leaves_the_last_good_model(tmp_path, engine):
         train(spec, DATA, path)
     assert str(caught.value) == (
         f"layer 1, epoch 0: the loss is not a number at rate 1e+25. Use a smaller --rate. "
-        f"The network of the last good epoch stands in {path / 'model.onnx'}"
+        f"The network of the last checkpoint stands in {path / 'model.onnx'}"
     )
     alone = train(with_train(spec, rate=(0.02,), epochs=2), DATA, tmp_path / "good").model
     raw = DATA.test.inputs.take(np.arange(200))
@@ -288,7 +288,10 @@ def test_a_loss_that_is_no_number_leaves_the_last_good_model(tmp_path, engine):
 
 
 def test_a_loss_that_is_no_number_in_the_first_epoch_says_so(tmp_path):
-    with pytest.raises(TrainingError, match=r"^layer 0, epoch 0: .*No epoch was completed$"), np.errstate(all="ignore"):
+    with (
+        pytest.raises(TrainingError, match=r"^layer 0, epoch 0: .*There is no checkpoint before it$"),
+        np.errstate(all="ignore"),
+    ):
         train(small_spec(rate=(1e25,), weight_decay=0.0), DATA, tmp_path / "run")
 
 
