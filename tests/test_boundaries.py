@@ -46,7 +46,7 @@ TABLE = {
     "child": Allowed("errors"),
     "spec": Allowed("errors"),
     "seeds": Allowed("", "numpy"),
-    "labels": Allowed("", "numpy"),
+    "labels": Allowed("seeds", "numpy"),  # wrong labels are a function of the sample's place
     "meter": Allowed("", "", "psutil"),
     "network": Allowed("errors seeds spec", "numpy"),
     "data": Allowed("errors seeds spec", "numpy", "PIL pooch"),
@@ -188,7 +188,8 @@ USES = {
     "labels": """
         import numpy as np
         from ffedge.labels import wrong_labels
-        print(wrong_labels(np.arange(4), 2, 5, np.random.default_rng(0)))
+        from ffedge.seeds import Draw, key
+        print(wrong_labels(np.arange(4), np.arange(4), 2, 5, key(2, 0, Draw.NEGATIVES)))
     """,
     "meter": "from ffedge.meter import PeakMeter; print(PeakMeter().start())",
     "network": """
