@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +18,7 @@ from ffedge.data.rows import open_to_read
 from ffedge.errors import DataError
 
 CHUNK_BYTES = 1 << 16
+TO_MEND = "set FFEDGE_CACHE to another folder"
 
 
 def cache_folder() -> Path:
@@ -60,13 +61,16 @@ def nameless_file(folder: Path) -> Iterator[tuple[IO[bytes], Path]]:
     """
     with writing(folder):
         file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
-    with file:
+    try:
         yield file, Path(f"/dev/fd/{file.fileno()}")
+    finally:
+        with suppress(OSError):  # what a full disk did not take; what was flushed is safe
+            file.close()
 
 
 @contextmanager
-def writing(place: Path) -> Iterator[None]:
-    """Turn what goes wrong while something is written into one line.
+def writing(place: Path, remedy: str = TO_MEND) -> Iterator[None]:
+    """Turn what goes wrong while something is written into one line, which ends with the remedy.
 
     Raises
     ------
@@ -76,9 +80,7 @@ def writing(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(
-            f"{place}: cannot be written ({error.strerror}). Free space there, or set FFEDGE_CACHE to another folder."
-        ) from error
+        raise DataError(f"{place}: cannot be written ({error.strerror}). Free space there, or {remedy}.") from error
 
 
 def sha256_of(path: Path) -> str:

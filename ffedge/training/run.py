@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ffedge.data import Dataset, load
+from ffedge.data import Batches, Dataset, load
 from ffedge.errors import FfedgeError, StoppedError, TrainingError
 from ffedge.evaluation import accuracy
 from ffedge.meter import PeakMeter, rss_bytes
@@ -44,7 +44,7 @@ class Run:
 
 def train(
     spec: Spec | None = None,
-    data: str | Path | Dataset | None = None,
+    data: str | Path | Dataset | Batches | None = None,
     out: Path | None = None,
     *,
     data_dir: Path | None = None,
@@ -58,7 +58,8 @@ def train(
     Parameters
     ----------
     spec : None takes the preset ``tuned``, or, to resume, what the run began with.
-    data : a known name, a path, or an open data set; None takes ``mnist-mini``, or what the run began with.
+    data : a known name, a path, minibatches ``(x, y)`` (see `ffedge.load`), or an open data set; None takes
+        ``mnist-mini``, or what the run began with.
     out : the run folder; None takes the next free one of runs/<variant>-<data>-<n>.
     data_dir : where known data sets are looked for first.
     resume : go on from the folder's checkpoint.
@@ -77,13 +78,13 @@ def train(
     started, imported, meter = time.perf_counter(), rss_bytes(), PeakMeter()
     if resume and out and (spec is None or data is None):
         began_with, source = stored(out)
-        spec, data = spec or began_with, data or source
-    spec, data = spec or Spec.make(), data or "mnist-mini"
+        spec, data = spec or began_with, source if data is None else data
+    spec, data = spec or Spec.make(), "mnist-mini" if data is None else data
     dataset = data if isinstance(data, Dataset) else load(data, data_dir)
     facts = measure(dataset, spec.network)
     spec = resolve(spec, facts, len(dataset.train.labels))
     out = out or next_folder(Path("runs"), spec.rule.variant, dataset.name)
-    folder = RunFolder(out, spec, facts, dataset, dataset.name if isinstance(data, Dataset) else str(data))
+    folder = RunFolder(out, spec, facts, dataset, str(data) if isinstance(data, str | Path) else dataset.name)
     if resume:
         state, place = folder.restore()
     else:
