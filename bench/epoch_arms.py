@@ -67,7 +67,7 @@ def mnist(*, standard: bool) -> tuple[Any, Any, Any, Any]:
     for split in (data.train, data.test):
         pixels = torch.from_numpy(next(split.inputs.blocks(len(split.labels)))).reshape(len(split.labels), -1)
         x = pixels.float() / 255.0
-        result += [(x - 0.1307) / 0.3081 if standard else x, torch.from_numpy(split.labels)]
+        result += [(x - 0.1307) / 0.3081 if standard else x, torch.from_numpy(split.labels).long()]
     return tuple(result)
 
 

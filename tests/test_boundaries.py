@@ -46,7 +46,7 @@ TABLE = {
     "child": Allowed("errors"),
     "spec": Allowed("errors"),
     "seeds": Allowed("", "numpy"),
-    "labels": Allowed("", "numpy"),
+    "labels": Allowed("seeds", "numpy"),  # wrong labels are a function of the sample's place
     "meter": Allowed("", "", "psutil"),
     "pages": Allowed("", "numpy"),
     "tensors": Allowed("pages", "numpy"),
@@ -190,7 +190,8 @@ USES = {
     "labels": """
         import numpy as np
         from ffedge.labels import wrong_labels
-        print(wrong_labels(np.arange(4), 2, 5, np.random.default_rng(0)))
+        from ffedge.seeds import Draw, key
+        print(wrong_labels(np.arange(4), np.arange(4), 2, 5, key(2, 0, Draw.NEGATIVES)))
     """,
     "meter": "from ffedge.meter import PeakMeter; print(PeakMeter().start())",
     "pages": "import numpy as np; from ffedge.pages import copy; a = np.ones(3); copy(a, a); print(a.sum())",

@@ -20,7 +20,7 @@ from ffedge.labels import hard_labels, wrong_labels
 from ffedge.meter import PeakMeter
 from ffedge.network import initial_state, resolve
 from ffedge.runtime.stepper import OnnxEngine
-from ffedge.seeds import Draw, generator
+from ffedge.seeds import Draw, generator, key
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place
 from ffedge.training.facts import measure
@@ -138,16 +138,14 @@ def draws(spec, dataset, facts):
 
     def batches(stage, epoch):
         where = (stage,) if train.negatives == "fixed" else (stage, epoch)
-        rng = generator(train.seed, Draw.NEGATIVES, *where)
-        labels = wrong_labels(dataset.train.labels[rows], train.n_negatives, facts.n_classes, rng)
-        order, size = stream.order(stage, epoch), stream.batch_size
+        drawn = key(2, train.seed, Draw.NEGATIVES, *where)
         for step in range(stream.batches):
-            at = order[step * size : (step + 1) * size]
-            chunks = list(stream.chunks(at, stage, epoch, step))
-            raw, true = (np.concatenate([getattr(c, name) for c in chunks]) for name in ("raw", "labels"))
+            chunks = list(stream.chunks(stage, epoch, step))
+            raw, true, at = (np.concatenate([getattr(c, n) for c in chunks]) for n in ("raw", "labels", "positions"))
+            labels = wrong_labels(true, at, train.n_negatives, facts.n_classes, drawn)
             mask = np.concatenate([c.mask for c in chunks]) if train.input_dropout else None
             hard = train.negatives.startswith("hard")
-            yield raw, true, mask, partial(chosen, true, (stage, epoch, step)) if hard else labels[at]
+            yield raw, true, mask, partial(chosen, true, (stage, epoch, step)) if hard else labels
 
     def chosen(true, where, goodness):
         """Draw hard labels from the class goodness [N, L, C]: the first layer's, or that of all layers so far."""

@@ -138,10 +138,8 @@ def _backprop(arm: Arm, work: Work, dataset: Dataset, meter: PeakMeter) -> _Trai
     net = Backprop(work.widths, facts, optimizer=arm.optimizer, rate=rate, form=arm.form, seed=work.seed)
     start = meter.start()
     for epoch in range(work.epochs):
-        order = stream.order(0, epoch)
         for step in range(stream.batches):
-            batch = order[step * stream.batch_size : (step + 1) * stream.batch_size]
-            for chunk in stream.chunks(batch, 0, epoch, step):
+            for chunk in stream.chunks(0, epoch, step):
                 net.learn(chunk.raw, chunk.labels)
     peak = meter.peak()
     raw = dataset.train.inputs.take(held).reshape(len(held), -1)
@@ -197,7 +195,7 @@ class _FirstRows:
 
 def _first_rows(whole: Dataset, rows: int) -> Dataset:
     inputs = _FirstRows(whole.train.inputs, rows)
-    train = Split(inputs, whole.train.labels[: len(inputs)])
+    train = Split(inputs, whole.train.labels[np.arange(len(inputs))])
     return Dataset(whole.name, train, None, whole.classes, whole.sha256)
 
 

@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.data import Dataset, Split
-from ffedge.data.stream import Stream
-from ffedge.labels import Labels, wrong_labels
+from ffedge.data.stream import OtherRows, Stream
+from ffedge.labels import wrong_labels
 from ffedge.meter import PeakMeter, rss_bytes
 from ffedge.network import InputFacts, initial_layer, layer_shapes, prediction_weights
-from ffedge.seeds import Draw, generator
+from ffedge.seeds import Draw, Permutation, generator, key
 from ffedge.spec import MOMENTS, Spec
 from ffedge.training.checkpoint import Place, State
 from ffedge.training.engine import Engine
 from ffedge.training.records import EpochRecord, LayerRecord
 from ffedge.training.rhythm import Rhythm
-from ffedge.training.step import LayerSums, Learner, Turn
+from ffedge.training.step import LayerSums, Learner, Turn, Wrong
 from ffedge.training.watch import Journal, Progress, Watcher
 
 EVALUATION_ROWS = 256
@@ -135,19 +135,19 @@ class Loop:
         active, size = self.stages[stage], self._stream.batch_size
         self._learner.sums = {layer: LayerSums(*sums) for layer, *sums in place.sums}
         self._seconds = place.seconds
-        order, wrong = self._stream.order(stage, epoch), self._wrong(stage, epoch)
+        wrong = self._wrong(stage, epoch)
         for step in range(place.step, self._stream.batches):
             began = time.perf_counter()
-            positions = order[step * size : (step + 1) * size]
+            samples = self._stream.samples(step)
             rates = {i: self._rate(i, stage, epoch, step) for i in active}
             done = epoch * self._stream.batches + step
             rng = generator(self.spec.train.seed, Draw.NEGATIVES, stage, epoch, step)
-            chunks = self._stream.chunks(positions, stage, epoch, step)
-            bad = self._learner.batch(chunks, len(positions), Turn(active, wrong, rng, done, rates))
+            chunks = self._stream.chunks(stage, epoch, step)
+            bad = self._learner.batch(chunks, samples, Turn(active, wrong, rng, done, rates))
             if bad is not None:
                 raise self._diverged(bad, epoch)
             self._seconds += time.perf_counter() - began
-            self._tell(stage, epoch, step, min((step + 1) * size, len(order)))
+            self._tell(stage, epoch, step, step * size + samples)
             stopping, last = stop(), step + 1 == self._stream.batches
             if stopping or (not last and self._rhythm.due()):
                 self._check(stage, epoch)
@@ -173,15 +173,15 @@ class Loop:
         sums = tuple((i, s.loss, s.positive, s.negative) for i, s in self._learner.sums.items())
         return Place(stage, epoch, step, self._seconds, sums)
 
-    def _wrong(self, stage: int, epoch: int) -> Labels | None:
-        """Draw the wrong labels of all rows, where the network does not choose them."""
+    def _wrong(self, stage: int, epoch: int) -> Wrong | None:
+        """Return what draws a chunk's wrong labels, where the network does not choose them."""
         train = self.spec.train
         if train.negatives.startswith("hard"):
             return None
         where = (stage,) if train.negatives == "fixed" else (stage, epoch)
-        labels = self._stream.labels[self._stream.rows]
-        return wrong_labels(
-            labels, train.wrong_labels, self.dataset.n_classes, generator(train.seed, Draw.NEGATIVES, *where)
+        drawn = key(2, train.seed, Draw.NEGATIVES, *where)
+        return lambda chunk: wrong_labels(
+            chunk.labels, chunk.positions, train.wrong_labels, self.dataset.n_classes, drawn
         )
 
     def _rate(self, layer: int, stage: int, epoch: int, step: int) -> float:
@@ -244,7 +244,9 @@ class Loop:
 
         And whether the goodness of each layer is finite; where no rows are held out, on some others.
         """
-        rows = self.held_out if len(self.held_out) else self._stream.rows[:CHECKED_ROWS]
+        rows = self.held_out
+        if not len(rows):
+            rows = self._stream.rows[np.arange(min(CHECKED_ROWS, len(self._stream.rows)))]
         hits, finite = self._hits(self.dataset.train, rows, layers)
         return hits / len(rows), finite
 
@@ -264,8 +266,8 @@ class Loop:
         return hits, finite
 
 
-def split_rows(count: int, spec: Spec) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the held-out rows and the rows to train on, both in ascending order."""
-    order = generator(spec.train.seed, Draw.HOLDOUT).permutation(count)
-    held = spec.train.held_out(count)
-    return np.sort(order[:held]), np.sort(order[held:])
+def split_rows(count: int, spec: Spec) -> tuple[NDArray[np.int64], OtherRows]:
+    """Return the held-out rows, in ascending order, and the others, to train on."""
+    order = Permutation(count, spec.train.seed, Draw.HOLDOUT)
+    held = np.sort(order.at(np.arange(spec.train.held_out(count))))
+    return held, OtherRows(count, held)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ffedge.data import Dataset, load
+from ffedge.data import Batches, Dataset, load
 from ffedge.data.cache import sha256_of
 from ffedge.errors import FfedgeError, StoppedError, TrainingError
 from ffedge.meter import PeakMeter, anonymous_bytes, rss_bytes
@@ -47,7 +47,7 @@ class Run:
 
 def train(
     spec: Spec | None = None,
-    data: str | Path | Dataset | None = None,
+    data: str | Path | Dataset | Batches | None = None,
     out: Path | None = None,
     *,
     data_dir: Path | None = None,
@@ -62,7 +62,8 @@ def train(
     Parameters
     ----------
     spec : None takes the preset ``tuned``, or, to resume, what the run began with.
-    data : a known name, a path, or an open data set; None takes ``mnist-mini``, or what the run began with.
+    data : a known name, a path, minibatches ``(x, y)`` (see `ffedge.load`), or an open data set; None takes
+        ``mnist-mini``, or what the run began with.
     out : the run folder; None takes the next free one of runs/<variant>-<data>-<n>.
     data_dir : where known data sets are looked for first.
     resume : go on from the folder's checkpoint.
@@ -85,12 +86,12 @@ def train(
     return_large_blocks()
     if resume and out:
         began_with, source = stored(out)
-        spec, data = began_with if spec is None else _as_planned(spec, began_with), data or source
-    dataset, facts, spec, graphs, plan = _prepare(spec or Spec.make(), data or "mnist-mini", data_dir)
+        spec = began_with if spec is None else _as_planned(spec, began_with)
+        data = source if data is None else data
+    data = "mnist-mini" if data is None else data
+    dataset, facts, spec, graphs, plan = _prepare(spec or Spec.make(), data, data_dir)
     out = out or next_folder(Path("runs"), spec.rule.variant, dataset.name)
-    folder = RunFolder(
-        out, spec, facts, dataset, str(data or dataset.name) if not isinstance(data, Dataset) else dataset.name
-    )
+    folder = RunFolder(out, spec, facts, dataset, str(data) if isinstance(data, str | Path) else dataset.name)
     if resume:
         found = folder.restore()
         state, place = found.state, found.place
@@ -126,7 +127,7 @@ def train(
     return Run(folder.path, report)
 
 
-def plan(spec: Spec, data: str | Path | Dataset = "mnist-mini", data_dir: Path | None = None) -> Plan:
+def plan(spec: Spec, data: str | Path | Dataset | Batches = "mnist-mini", data_dir: Path | None = None) -> Plan:
     """Say what training would take in memory, and what a budget makes of it, without training.
 
     Raises
@@ -144,7 +145,7 @@ def plan(spec: Spec, data: str | Path | Dataset = "mnist-mini", data_dir: Path |
 
 
 def _prepare(
-    spec: Spec, data: str | Path | Dataset, data_dir: Path | None
+    spec: Spec, data: str | Path | Dataset | Batches, data_dir: Path | None
 ) -> tuple[Dataset, InputFacts, Spec, Graphs | None, Plan | None]:
     """Open the data, fill in the spec by them, and plan the memory of the onnx engine."""
     dataset = data if isinstance(data, Dataset) else load(data, data_dir)

@@ -4,7 +4,7 @@ Shape letters: N samples of a chunk, C classes, L layers, M labels tried for eac
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from ffedge.spec import Spec, TrainSpec
 from ffedge.training.engine import Engine
 
 Floats = NDArray[np.float32]
+Wrong = Callable[[Chunk], Labels]
 MAX_ROWS = 512
 
 
@@ -48,14 +49,14 @@ class Turn:
     Attributes
     ----------
     active : layers that learn.
-    wrong : [rows, K] wrong labels by stream position, or None where the network's own goodness draws them.
+    wrong : returns a chunk's wrong labels [N, K]; None where the network's own goodness draws them.
     rng : draws hard negatives.
     step : updates before this one.
     rates : learning rate of each active layer.
     """
 
     active: list[int]
-    wrong: Labels | None
+    wrong: Wrong | None
     rng: np.random.Generator
     step: int
     rates: dict[int, float]
@@ -122,7 +123,7 @@ class Learner:
 
     def _wrong(self, chunk: Chunk, first: Any, turn: Turn) -> Labels:
         if turn.wrong is not None:
-            return turn.wrong[chunk.positions]
+            return turn.wrong(chunk)
         layers = 1 if self.spec.train.negatives == "hard" else max(turn.active) + 1
         goodness = self.class_goodness(first, layers).sum(axis=1)
         return hard_labels(goodness, chunk.labels, self.spec.train.wrong_labels, turn.rng)

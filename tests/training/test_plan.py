@@ -32,8 +32,8 @@ def test_without_a_budget_speed_decides():
 
 
 def test_a_budget_with_room_changes_nothing_and_a_tight_one_costs_speed():
-    free = plan(WIDE, DATA)
-    roomy, tight = of_budget(WIDE, 10**10), of_budget(WIDE, int(of_budget(WIDE, 10**10).floor_bytes * 1.02))
+    free, roomy = plan(WIDE, DATA), of_budget(WIDE, 10**10)
+    tight = of_budget(WIDE, roomy.floor_bytes + 2**20)
     assert (roomy.chunk_size, roomy.moments) == (128, "memory")
     assert abs(roomy.peak_bytes - free.peak_bytes) < 4 * MIB
     assert tight.peak_bytes <= tight.budget_bytes < roomy.peak_bytes
