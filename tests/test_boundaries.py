@@ -21,6 +21,7 @@ THIRD_PARTY = {
     "numpy",
     "onnx",
     "onnxruntime",
+    "onnxsim",
     "pooch",
     "psutil",
     "rich",
@@ -59,7 +60,11 @@ TABLE = {
         "onnxruntime reference",
     ),
     "reference": Allowed("errors network spec", "numpy torch"),
-    "compare": Allowed("child data errors meter network spec training", "numpy", "matplotlib reference torch"),
+    "compare": Allowed(  # runtime: backprop in onnxruntime runs in sessions like ffedge's; graph, onnx: its graph
+        "child data errors meter network runtime seeds spec training",
+        "numpy onnxruntime",
+        "graph matplotlib onnx onnxsim reference torch",
+    ),
     "cli": Allowed("__init__ errors spec", "typer", "compare data evaluation numpy rich runtime training"),
 }
 LATE = ("cli/progress.py",)  # loaded by a command that has begun its work, so what stands in functions may be imported
@@ -269,7 +274,7 @@ USES = {
 ALSO = {  # packages of the units that a unit stands on, or, for the command line, of typer
     "training": {"onnxruntime"},
     "evaluation": {"onnxruntime"},
-    "compare": {"onnxruntime", "safetensors"},
+    "compare": {"safetensors"},
     "cli": {"rich"},
 }
 

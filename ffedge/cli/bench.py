@@ -2,7 +2,6 @@
 
 import json
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,16 +42,14 @@ def command(
 ) -> None:
     """Compare ffedge with backpropagation, each arm in a process of its own. Needs torch for the backprop arms."""
     from ffedge.compare import memory as comparison
-    from ffedge.compare.arms import ARMS, QUICK, SWEPT, Work
+    from ffedge.compare.arms import ARMS, QUICK, SWEPT, Work, check_arms
 
     if not memory:
         raise ValueError("bench needs --memory, the measure to take")
     if sweep is not None and sweep not in comparison.SWEEPS:
         raise ValueError(f"--sweep must be one of {', '.join(comparison.SWEEPS)}, got {sweep!r}")
     names = arms.split(",") if arms else list(SWEPT if sweep else QUICK if quick else ARMS)
-    if unknown := [name for name in names if name not in ARMS]:
-        raise ValueError(f"--arms must be of {', '.join(ARMS)}, got {unknown[0]!r}")
-    _check_torch(names)
+    check_arms(names)
     values = comparison.SWEEPS[sweep] if sweep else ()
     where = str(data_dir.resolve()) if data_dir else None
     work = Work(data, where, parse("widths", widths), batch_size, rows, epochs, seed, threads)
@@ -70,18 +67,6 @@ def command(
         _print(point, sweep)
     _print_conclusion(found, sweep)
     print(", ".join(str(path) for path in [stem.with_suffix(".json"), *written]))
-
-
-def _check_torch(names: list[str]) -> None:
-    from ffedge.compare.arms import ARMS
-    from ffedge.errors import FfedgeError
-
-    needing = [name for name in names if ARMS[name].trainer != "onnx"]
-    if needing and find_spec("torch") is None:
-        raise FfedgeError(
-            f"the arm {needing[0]} needs torch, which is not installed. Run: pip install 'ffedge[torch]', or choose "
-            "others with --arms"
-        )
 
 
 def _draw(found: "list[Point]", sweep: str | None, stem: Path) -> list[Path]:
@@ -130,9 +115,9 @@ def _print(point: "Point", sweep: str | None) -> None:
             layers = [
                 [
                     f"{x.index}: {x.units}",
-                    f"{x.seconds:.2f}",
+                    "-" if x.seconds is None else f"{x.seconds:.2f}",
                     f"{x.rss_start_bytes / MIB:.0f}",
-                    f"{x.rss_peak_bytes / MIB:.0f}",
+                    "-" if x.rss_peak_bytes is None else f"{x.rss_peak_bytes / MIB:.0f}",
                 ]
                 for x in m.layers
             ]

@@ -10,7 +10,7 @@ from typing import Any
 
 from ffedge.child import ask
 from ffedge.compare.arms import ARMS, Work
-from ffedge.compare.measure import LayerMeasure, Measure
+from ffedge.compare.measure import Measure
 from ffedge.spec import MOMENTS
 from ffedge.training.records import machine, versions
 
@@ -62,8 +62,7 @@ class Measurer:
             if self._file is not None:
                 with self._file.open("a") as file:
                     file.write(json.dumps({"key": key, "measure": self._known[key]}) + "\n")
-        values = dict(self._known[key])
-        return Measure(**values | {"layers": [LayerMeasure(**layer) for layer in values["layers"]]})
+        return Measure.read(self._known[key])
 
 
 def points(
@@ -122,7 +121,7 @@ def sentences(measures: Iterable[Measure]) -> list[str]:
     for name, own in by_name.items():
         arm = ARMS[name]
         rivals = [m for m in by_name.values() if _is_rival(m.arm, arm.optimizer)]
-        if arm.trainer == "backprop" or not rivals:
+        if arm.is_backprop or not rivals:
             continue
         best = min(rivals, key=lambda m: m.peak_over_imports_bytes)
         less = "less" if own.peak_over_imports_bytes < best.peak_over_imports_bytes else "not less"
@@ -136,7 +135,7 @@ def sentences(measures: Iterable[Measure]) -> list[str]:
 
 
 def _is_rival(name: str, optimizer: str) -> bool:
-    return ARMS[name].trainer == "backprop" and ARMS[name].optimizer == optimizer
+    return ARMS[name].is_backprop and ARMS[name].optimizer == optimizer
 
 
 def _mib(count: int) -> str:

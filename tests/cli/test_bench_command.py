@@ -41,10 +41,12 @@ def test_what_an_arm_cannot_do_is_one_line(
     wide = ffedge(*words, "--arms", "ffedge-ff-adam", "--data", data, "--rows", 64, "--batch-size", 100)
     assert wide.code == 2
     assert "--batch-size must be at most the 61 rows that are trained on, got 100" in wide.err.splitlines()[-1]
-    monkeypatch.setattr("ffedge.cli.bench.find_spec", lambda _: None)
-    torch = ffedge(*words, "--arms", "backprop-sgd", "--data", data)
-    assert torch.code == 1
-    assert "the arm backprop-sgd needs torch, which is not installed" in torch.line
+    monkeypatch.setattr("ffedge.compare.arms.find_spec", lambda _: None)
+    for arm, package, extra in (("backprop-sgd", "torch", "torch"), ("backprop-sgd-ort", "onnxsim", "bench")):
+        done = ffedge(*words, "--arms", arm, "--data", data)
+        assert done.code == 1
+        needs = f"the arm {arm} needs {package}, which is not installed. Run: pip install 'ffedge[{extra}]'"
+        assert needs in done.line
 
 
 @pytest.mark.parametrize(

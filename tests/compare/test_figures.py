@@ -11,7 +11,7 @@ pytest.importorskip("matplotlib", reason="needs matplotlib, which is not install
 
 def point(value, *peaks):
     measures = [
-        Measure(arm, 0, peak, peak, [], {}, 1.0, 10, 16, 0.5)
+        Measure(arm, 0, peak, peak, [], {}, 1.0, 0.1, 10, 16, 0.5)
         for arm, peak in zip(("ffedge-ff-adam", "backprop-adam"), peaks, strict=True)
     ]
     return Point(value, Work(), measures)

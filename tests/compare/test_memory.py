@@ -6,7 +6,8 @@ import pytest
 
 from ffedge.compare import memory
 from ffedge.compare.arms import ARMS, Work
-from ffedge.compare.measure import LayerMeasure, Measure
+from ffedge.compare.measure import Measure
+from ffedge.compare.trainers import LayerMeasure
 
 
 def measured(arm, over, seconds=1.0, accuracy=0.9):
@@ -18,6 +19,7 @@ def measured(arm, over, seconds=1.0, accuracy=0.9):
         layers=[LayerMeasure(0, 8, seconds, 1, 2)],
         counted_bytes={"weights": 1, "gradients": 1, "moments": 2, "saved_for_backward": 0, "buffers": None},
         seconds=seconds,
+        setup_s=0.1,
         rows=100,
         inputs=16,
         accuracy=accuracy,
@@ -97,5 +99,5 @@ def test_a_sweep_changes_one_thing():
 
 
 def test_arms_are_named_apart():
-    assert len(ARMS) == 18
+    assert len(ARMS) == 24
     assert all(name == arm.name for name, arm in ARMS.items())
