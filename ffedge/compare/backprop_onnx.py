@@ -72,15 +72,15 @@ class BackpropOnnx:
             weights *= 2.0 * math.sqrt(6.0 / inputs)
         self._rate = rate
 
-    def learn(self, raw: Array, labels: NDArray[np.int64]) -> float:
-        """Take one step on a batch [N, I], shorter than the others or as long; return the loss."""
+    def learn(self, raw: Array, labels: NDArray[np.int64], share: float = 1.0) -> float:
+        """Take one step on a batch [N, I], no longer than the others, with a share of the rate; return the loss."""
         n, feeds = len(raw), self._step.feeds
         x, y, weight = (feeds[name].array for name in ("x", "y", "weight"))
         x[:n] = (raw - self._offset) * self._scale
         y[...] = 0.0
         y[np.arange(n), labels] = 1.0
         weight[:n], weight[n:] = 1.0 / n, 0.0  # rows left over from the batch before weigh nothing
-        return self._step.run(self._rate)
+        return self._step.run(self._rate * share)
 
     def predict(self, raw: Array) -> NDArray[np.int64]:
         """Return the label [N] of each row [N, I]."""

@@ -81,7 +81,7 @@ class Watch:
 class Net(Protocol):
     """A backprop baseline."""
 
-    def learn(self, raw: Array, labels: NDArray[np.int64]) -> float: ...  # noqa: D102
+    def learn(self, raw: Array, labels: NDArray[np.int64], share: float) -> float: ...  # noqa: D102
     def predict(self, raw: Array) -> NDArray[np.int64]: ...  # noqa: D102
 
 
@@ -212,7 +212,8 @@ def _backprop(arm: Arm, spec: Spec, facts: InputFacts, dataset: Dataset, meter: 
         for step in range(stream.batches):
             batch = order[step * stream.batch_size : (step + 1) * stream.batch_size]
             for chunk in stream.chunks(batch, 0, epoch, step):
-                net.learn(chunk.raw, chunk.labels)
+                done = (epoch * stream.batches + step) / (spec.train.epochs * stream.batches)
+                net.learn(chunk.raw, chunk.labels, 1.0 - done)  # the rate falls as ffedge's does
             watch.batch(len(batch), ends_epoch=step + 1 == stream.batches, predict=net.predict)
         watch.epoch()
     peak = meter.peak()

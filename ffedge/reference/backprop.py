@@ -56,6 +56,7 @@ class Backprop:
                 nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
                 nn.init.zeros_(module.bias)
         self.form, self.optimizer, self.saved = form, optimizer, SavedBytes()
+        self._rate = rate
         self.seconds = [0.0] * len(self.layers)
         self.gradient_bytes = 0
         self._first_step = True  # later ones save as much, and counting it would be in their time
@@ -68,8 +69,10 @@ class Backprop:
             for parameter, own in zip(parameters, self._optimizers, strict=True):
                 parameter.register_post_accumulate_grad_hook(self._stepper(own))  # type: ignore[no-untyped-call]
 
-    def learn(self, raw: Array, labels: NDArray[np.int64]) -> float:
-        """Take one step on a batch [N, I]; return the loss."""
+    def learn(self, raw: Array, labels: NDArray[np.int64], share: float = 1.0) -> float:
+        """Take one step on a batch [N, I], with a share of the rate; return the loss."""
+        for group in (group for optimizer in self._optimizers for group in optimizer.param_groups):
+            group["lr"] = self._rate * share
         parts = MICRO_BATCHES if self.form == "accumulate" else 1
         x, y, total = torch.from_numpy(raw), torch.from_numpy(labels), 0.0
         for rows, true in zip(x.chunk(parts), y.chunk(parts), strict=True):

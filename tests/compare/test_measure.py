@@ -10,7 +10,7 @@ WORK = Work(widths=(64, 64, 64), rows=1500, batch_size=32)
 
 def measure(arm, **changes):
     work = {**vars(WORK), "widths": list(WORK.widths), **changes}
-    return ask("ffedge.compare", {"arm": arm, "work": work})
+    return ask("ffedge.compare", {"task": "memory", "arm": arm, "work": work})
 
 
 @pytest.fixture(scope="module")
