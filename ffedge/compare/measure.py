@@ -36,7 +36,7 @@ class Measure:
     seconds : from opening the data set to the last accuracy; `setup_s` of them passed before the first batch (graphs
         are built, sessions loaded).
     accuracy : on the held-out rows, 0 to 1.
-    unknown : why a value is None, by its name.
+    unknown : why a value is None, or not of the whole training, by its name.
     """
 
     arm: str

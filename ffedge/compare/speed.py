@@ -17,6 +17,7 @@ DEFAULT = Work("mnist", widths=(500, 500), batch_size=64, rows=60_000, epochs=5)
 QUICK = Work("mnist-mini", widths=(500, 500), batch_size=64, rows=6000, epochs=4)
 TARGETS = (0.97, 0.98)
 QUICK_TARGETS = (0.90, 0.92)
+LITTLE = 1.05
 QUICK_ARMS = ("ffedge-ff-adam", "ffedge-acff-adam", "backprop-adam", "backprop-sgd", "backprop-adam-ort")
 CLOCK = (
     "Seconds are of training alone: the clock stands still while accuracy is measured on the held-out rows, "
@@ -113,6 +114,8 @@ def _who(found: Sequence[ArmCurves], target: float, by: str) -> str:
     winner, last = sorted((own, other), key=reached.__getitem__)
     who = "backprop" if ARMS[winner].is_backprop else "ffedge"
     times_text = f"{winner} took {reached[winner]:.2f} s, {last} {reached[last]:.2f} s"
+    if reached[last] < LITTLE * reached[winner]:
+        return text + f"neither is faster by more than 5 %: {times_text}."
     return text + f"{who} is faster, {reached[last] / reached[winner]:.1f} times: {times_text}."
 
 

@@ -56,7 +56,7 @@ class Trained:
     ----------
     accuracy : on the held-out rows, 0 to 1.
     counted_bytes : weights, gradients, moments, saved_for_backward, buffers, the most at one time.
-    unknown : why a value is None, by its name.
+    unknown : why a value is None, or not of the whole training, by its name.
     """
 
     layers: list[LayerMeasure]

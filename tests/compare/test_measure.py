@@ -1,9 +1,16 @@
 """Arms measured for real, in clean children."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
+from toys import clusters
 
 from ffedge.child import ask
 from ffedge.compare.arms import ARMS, NEEDS, Work
+from ffedge.compare.measure import measure as measure_here
+from ffedge.compare.trainers import train
+from ffedge.meter import PeakMeter
 
 WORK = Work(widths=(64, 64, 64), rows=1500, batch_size=32)
 
@@ -72,4 +79,22 @@ def test_what_backprop_saves_grows_with_depth_and_the_local_step_does_not(arm, g
     shallow, deep = (
         measure(arm, widths=[64] * depth, rows=200)["counted_bytes"]["saved_for_backward"] for depth in (3, 6)
     )
+    assert (shallow > 0) == (arm != "ffedge-ff-adam")
     assert deep - shallow == 3 * grown * 4 * 32 * 64
+
+
+def test_where_no_peak_can_be_reset_the_layers_have_none_and_the_process_has_its_own(monkeypatch):
+    monkeypatch.setattr("ffedge.meter.CLEAR_REFS", Path("/nowhere/clear_refs"))
+    found = measure_here(ARMS["ffedge-ff-sgd"], Work(widths=(8, 8), rows=200, batch_size=32, threads=1))
+    assert [layer["rss_peak_bytes"] for layer in found["layers"]] == [None, None]
+    assert "clear_refs" in found["unknown"]["layers.rss_peak_bytes"]
+    assert found["rss_peak_bytes"] > 30e6
+
+
+def test_a_loss_that_is_no_number_ends_an_arm_and_not_the_comparison():
+    data = clusters(rows=200)
+    work = Work(widths=(8, 8), batch_size=16, threads=1)
+    with np.errstate(all="ignore"):
+        trained = train(ARMS["ffedge-ff-sgd"], work, data, PeakMeter(), rate=(0.1, 1e30))
+    assert len(trained.layers) == 1
+    assert "not a number" in trained.unknown["accuracy"]

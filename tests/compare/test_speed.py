@@ -6,9 +6,11 @@ from planted import curve, runs
 from toys import clusters
 
 from ffedge.child import ask
-from ffedge.compare.arms import Work
+from ffedge.compare.arms import ARMS, Work
 from ffedge.compare.curve import AS_SHIPPED, Curve, Recorder
 from ffedge.compare.speed import document, sentences
+from ffedge.compare.trainers import train
+from ffedge.meter import PeakMeter
 
 FF, BP = "ffedge-ff-adam", "backprop-adam"
 
@@ -43,6 +45,12 @@ def test_the_sentence_says_who_is_faster_in_words():
     assert any("Rows a second by adam: backprop has 1.8 times as many" in line for line in turned)
     assert any("the clock stands still" in line for line in turned)
     assert turned[-1].startswith("Energy is not measured")
+
+
+def test_a_few_percent_are_no_win():
+    arms = [runs(curve(FF, (2.0, 0.97))), runs(curve(BP, (2.08, 0.97)))]
+    said = sentences(arms, [0.97])[0]
+    assert said.endswith("neither is faster by more than 5 %: ffedge-ff-adam took 2.00 s, backprop-adam 2.08 s.")
 
 
 def test_the_fastest_arm_of_each_side_is_named():
@@ -94,6 +102,15 @@ def test_evaluation_is_not_in_the_seconds():
         (6, 60, 1),
     ]
     assert recorder.evaluation_s == 4 * 100 + 2 * 50
+
+
+def test_the_curve_measures_the_sum_of_the_layers_so_far_as_the_loop_does():
+    recorder, data = Recorder(evaluations=1), clusters(rows=600, noise=1.6)
+    work = Work(widths=(12, 10), batch_size=16, epochs=2, threads=1)
+    trained = train(ARMS[FF], work, data, PeakMeter(), recorder, holdout=0.5)
+    assert len(recorder.points) == 4
+    assert recorder.points[-1].accuracy == pytest.approx(trained.accuracy)
+    assert recorder.points[1].accuracy != recorder.points[-1].accuracy  # the first layer alone
 
 
 @pytest.mark.parametrize("arm", ["ffedge-ff-adam", "ffedge-acff-adam"])
