@@ -56,7 +56,14 @@ ALL = (
     *(Arm("backprop-ort", optimizer=optimizer, in_place=also) for optimizer in OPTIMIZERS for also in (False, True)),
 )
 ARMS = {arm.name: arm for arm in ALL}
-SWEPT = ("ffedge-ff-adam", "backprop-adam", "backprop-adam-hook", "backprop-sgd", "backprop-adam-ort-inplace")
+SWEPT = (
+    "ffedge-ff-adam",
+    "ffedge-ff-sgd",
+    "backprop-adam",
+    "backprop-adam-hook",
+    "backprop-sgd",
+    "backprop-adam-ort-inplace",
+)
 QUICK = ("ffedge-ff-adam", "ffedge-acff-adam", "backprop-adam", "backprop-adam-hook", "backprop-adam-ort-inplace")
 
 
