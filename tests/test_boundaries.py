@@ -21,6 +21,7 @@ THIRD_PARTY = {
     "numpy",
     "onnx",
     "onnxruntime",
+    "onnxsim",
     "pooch",
     "psutil",
     "rich",
@@ -61,10 +62,15 @@ TABLE = {
         "onnxruntime reference",
     ),
     "reference": Allowed("errors network spec", "numpy torch"),
-    "compare": Allowed("child data errors meter network spec training", "numpy", "matplotlib reference torch"),
-    "cli": Allowed("__init__ child errors spec", "typer", "compare data evaluation numpy rich runtime training"),
+    "compare": Allowed(  # runtime: backprop in onnxruntime runs in sessions like ffedge's; graph, onnx: its graph
+        "child data errors meter network pages runtime seeds spec training",
+        "numpy onnxruntime",
+        "graph matplotlib onnx onnxsim reference torch",
+    ),
+    "cli": Allowed("__init__ child errors spec", "typer", "compare data evaluation numpy psutil rich runtime training"),
 }
-LATE = ("cli/progress.py",)  # loaded by a command that has begun its work, so what stands in functions may be imported
+# loaded by a command that has begun its work, so what stands in functions may be imported
+LATE = ("cli/progress.py", "cli/bench_live.py", "cli/bench_tables.py")
 
 
 def is_for_types(node):
@@ -280,7 +286,6 @@ USES = {
 ALSO = {  # packages of the units that a unit stands on, or, for the command line, of typer
     "training": {"onnxruntime"},
     "evaluation": {"onnxruntime"},
-    "compare": {"onnxruntime"},
     "cli": {"rich"},
 }
 

@@ -330,7 +330,9 @@ def test_labels_in_order_of_their_class_are_shuffled_all_the_same():
     labels = np.repeat(np.arange(4), 5000)
     dataset = load(cut(labels[:, None].astype(np.uint8), labels, 64))
     rows = OtherRows(20_000, np.array([], np.int64))
-    stream = Stream(dataset.train.inputs, dataset.train.labels, rows, small_spec(batch_size=100, chunk_size=100).train, 1)
+    stream = Stream(
+        dataset.train.inputs, dataset.train.labels, rows, small_spec(batch_size=100, chunk_size=100).train, 1
+    )
     for step in range(0, 200, 10):
         (chunk,) = stream.chunks(0, 0, step)
         assert (np.bincount(chunk.labels, minlength=4) > 5).all()
