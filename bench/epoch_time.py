@@ -1,4 +1,4 @@
-"""Seconds of one training epoch, MNIST 784-500-500: ffedge beside two Forward-Forward peers and backprop in torch.
+"""Seconds of one training epoch, MNIST 784-500-500: ffedge beside two Forward-Forward peers and two of backprop.
 
 Each arm is a new process; the arms take turns (A B C ... A B C ...), and ratios are taken within a round. Every arm
 trains the same number of epochs, and the last one counts: all before it are warm-up. What an epoch's seconds hold, and
@@ -17,7 +17,7 @@ from epoch_arms import FFEDGE, PEERS
 from ffedge.compare.rounds import medians, ratios, spread_text
 
 ARMS = [*FFEDGE, *PEERS]
-PACKAGES = ("torch", "fflib")
+PACKAGES = ("torch", "fflib", "scikit-learn")
 
 
 def arguments() -> argparse.ArgumentParser:
