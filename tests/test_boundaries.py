@@ -51,13 +51,14 @@ TABLE = {
     "meter": Allowed("", "", "psutil"),
     "pages": Allowed("", "numpy"),
     "tensors": Allowed("pages", "numpy"),
+    "model_file": Allowed("errors network pages spec", "numpy"),
     "network": Allowed("errors seeds spec", "numpy"),
     "data": Allowed("errors seeds spec", "numpy", "PIL pooch"),
-    "graph": Allowed("child errors network spec tensors", "numpy onnx"),
+    "graph": Allowed("child errors network spec", "numpy onnx"),
     "runtime": Allowed("errors labels network pages spec", "numpy onnxruntime"),
     "evaluation": Allowed("data errors runtime", "numpy"),
     "training": Allowed(
-        "__init__ child data errors labels meter network pages runtime seeds spec tensors",
+        "__init__ child data errors labels meter model_file network pages runtime seeds spec tensors",
         "numpy",
         "onnxruntime reference",
     ),
@@ -221,14 +222,26 @@ USES = {
     """,
     "graph": """
         import json
-        from ffedge.graph import model_bytes, training_graph
+        from ffedge.graph import template, training_graph
         from ffedge.network import InputFacts, layer_shapes
         from ffedge.spec import Spec
         stored = json.load(open("training.json"))
         spec, facts = Spec.from_dict(stored["spec"]), InputFacts.from_dict(stored["input"])
         shapes = layer_shapes(spec, facts)
         print(len(training_graph(spec, facts, "learn", shapes[0], True)))
-        print(len(model_bytes(spec, facts, [shape.initial(0) for shape in shapes], {})))
+        print(len(template(spec, facts)))
+    """,
+    "model_file": """
+        import json
+        from pathlib import Path
+        from ffedge.model_file import model_content, write_model
+        from ffedge.network import InputFacts, initial_state
+        from ffedge.spec import Spec
+        stored = json.load(open("training.json"))
+        spec, facts = Spec.from_dict(stored["spec"]), InputFacts.from_dict(stored["input"])
+        template = bytes([7 << 3 | 2, 0])  # a model with an empty graph
+        write_model(Path("written.onnx"), template, *model_content(spec, facts, initial_state(spec, facts), {}))
+        print(Path("written.onnx").stat().st_size)
     """,
     "runtime": """
         import base64, json

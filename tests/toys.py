@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 from functools import cache, partial
 from pathlib import Path
@@ -14,10 +15,11 @@ import numpy as np
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.rows import ArrayRows
 from ffedge.data.stream import Stream
-from ffedge.graph import model_bytes, training_graph
+from ffedge.graph import template, training_graph
 from ffedge.graph.__main__ import answer
 from ffedge.labels import hard_labels, wrong_labels
 from ffedge.meter import PeakMeter
+from ffedge.model_file import model_content, write_model
 from ffedge.network import initial_state, resolve
 from ffedge.runtime.stepper import OnnxEngine
 from ffedge.seeds import Draw, generator, key
@@ -127,7 +129,15 @@ def make_model(spec, dataset, seed=0, **about):
     """Return the bytes of a model file with drawn weights, its spec, facts and layers."""
     spec, facts = prepared(spec, dataset)
     layers = random_layers(spec, facts, seed)
-    return model_bytes(spec, facts, layers, about), spec, facts, layers
+    return model_bytes(spec, facts, layers, **about), spec, facts, layers
+
+
+def model_bytes(spec, facts, layers, **about):
+    """Return the bytes of a model file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        write_model(path, template(spec, facts), *model_content(spec, facts, layers, about))
+        return path.read_bytes()
 
 
 def draws(spec, dataset, facts):

@@ -2,7 +2,6 @@
 
 import base64
 from dataclasses import astuple, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ffedge.child import ask
@@ -23,19 +22,23 @@ class Graphs:
     ----------
     live : of each known graph, the memory it takes while it runs: lines (bytes, bytes for each sample), of which the
         greatest counts (see `ffedge.graph.live`).
+    template : the model file without its weights.
     """
 
     spec: Spec
     facts: InputFacts
     live: dict[KernelKey, list[list[int]]] = field(default_factory=dict)
+    template: bytes = b""
     _known: dict[KernelKey, bytes] = field(default_factory=dict)
 
     def fetch(self, *more: KernelKey) -> None:
         """Ask for all graphs that training needs, and for some more."""
         keys = sorted({*needed_kernels(self.spec, self.facts), *more} - set(self._known), key=repr)
         asked = [(key.kind, astuple(key.shape), key.flag) for key in keys]
-        for key, answer in zip(keys, _ask(self.spec, self.facts, keys=asked), strict=True):
-            self._known[key], self.live[key] = base64.b64decode(answer["graph"]), answer["live"]
+        answer = _ask(self.spec, self.facts, keys=asked)
+        self.template = base64.b64decode(answer["template"])
+        for key, graph in zip(keys, answer["graphs"], strict=True):
+            self._known[key], self.live[key] = base64.b64decode(graph["graph"]), graph["live"]
 
     def __call__(self, key: KernelKey) -> bytes:
         """Return a graph's bytes; what nobody foresaw is asked for alone."""
@@ -62,9 +65,6 @@ def needed_kernels(spec: Spec, facts: InputFacts) -> set[KernelKey]:
     return keys
 
 
-def write_model(
-    spec: Spec, facts: InputFacts, sources: list[tuple[Path, str] | None], out: Path, about: dict[str, Any]
-) -> None:
-    """Write a model file; each layer's weights are read from a file, from under a prefix, or drawn where None."""
-    layers = [None if source is None else (str(source[0].resolve()), source[1]) for source in sources]
-    _ask(spec, facts, layers=layers, out=str(out.resolve()), about=about)
+def model_template(spec: Spec, facts: InputFacts) -> bytes:
+    """Return the model file without its weights."""
+    return base64.b64decode(_ask(spec, facts, keys=[])["template"])

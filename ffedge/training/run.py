@@ -21,7 +21,7 @@ from ffedge.training.checkpoint import Place, State
 from ffedge.training.engine import Engine
 from ffedge.training.facts import measure
 from ffedge.training.folder import RunFolder, next_folder, stored
-from ffedge.training.graphs import Graphs
+from ffedge.training.graphs import Graphs, model_template
 from ffedge.training.loop import Diverged, Interrupted, Loop
 from ffedge.training.plan import Plan, make_plan
 from ffedge.training.records import Report, atomic_file
@@ -104,7 +104,7 @@ def train(
     loop = Loop(spec, dataset, facts, make_engine(spec, facts, state, graphs, out), folder, watcher, meter, rhythm)
     del state
     stopped = _train_until_stopped(loop, place, stop, folder)
-    model = folder.write_model()
+    model = folder.write_model(graphs.template if graphs else model_template(spec, facts))
     report = Report(
         spec=spec.to_dict(),
         data={"name": dataset.name, "sha256": dataset.sha256},

@@ -247,19 +247,6 @@ def test_a_full_disk_is_one_line_that_names_the_file(tmp_path, monkeypatch, meth
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
-def test_a_disk_that_fills_up_while_the_model_is_written_is_one_line(run, monkeypatch):
-    """The child that writes the model meets the full disk, not this process."""
-    from ffedge.training.graphs import write_model
-
-    monkeypatch.undo()
-    facts = Predictor(run.model).facts
-    with pytest.raises((FfedgeError, OSError)) as caught:
-        write_model(SPEC, facts, [None] * len(SPEC.network.widths), Path("/dev/full"), {})
-    assert "No space left on device" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
 def test_a_batch_larger_than_the_data_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"^batch_size must be at most the 160 rows that are trained on, got 161$"):
         train(small_spec(batch_size=161), clusters(), tmp_path / "run")
