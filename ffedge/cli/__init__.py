@@ -12,7 +12,7 @@ import typer
 
 from ffedge import __version__
 from ffedge.cli import bench, data, evaluate, export, info, predict, report, train
-from ffedge.errors import FfedgeError, StoppedError
+from ffedge.errors import FfedgeError, StoppedError, one_line
 from ffedge.spec import Spec
 
 app = typer.Typer(
@@ -61,7 +61,7 @@ def main() -> NoReturn:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"ffedge: {message}", file=sys.stderr)
+    print(f"ffedge: {one_line(message)}", file=sys.stderr)
     return code
 
 

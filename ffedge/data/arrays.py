@@ -15,7 +15,7 @@ from urllib.parse import quote
 import numpy as np
 
 from ffedge.data.cache import CHUNK_BYTES, unpack
-from ffedge.data.rows import Rows, open_to_read
+from ffedge.data.rows import MAX_AXES, Rows, open_to_read
 from ffedge.errors import DataError
 
 _RESAVE = "Save it again with np.save(file, np.ascontiguousarray(array))"
@@ -49,6 +49,8 @@ def read_npy(path: Path, name: str = "") -> Rows:
         raise DataError(f"{name}: holds Python objects, which ffedge never unpickles. Convert it to numbers first.")
     if dtype.kind not in "biufU":
         raise DataError(f"{name}: must hold numbers or strings, got {dtype}. Convert it first.")
+    if len(shape) > MAX_AXES:
+        raise DataError(f"{name}: has {len(shape)} axes, more than {MAX_AXES}. Reshape it.")
     if not shape or min(shape) < 1:
         raise DataError(f"{name}: holds no rows (its shape is {list(shape)}). Check the file.")
     if fortran:
@@ -100,6 +102,8 @@ def read_npz(path: Path, member: str) -> Rows:
             info = archive.getinfo(f"{member}.npy")
         except KeyError as error:
             raise DataError(f"{name}: was not found. Members are {', '.join(npz_members(path))}.") from error
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise DataError(f"{name}: is packed in a way that np.savez does not use. Save it again with np.savez.")
         unpacked = unpack(path, f"{quote(member, safe='')}.npy", lambda: _unzip(archive, info, path), info.file_size)
     return read_npy(unpacked, name)
 

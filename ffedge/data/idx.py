@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ffedge.data.cache import CHUNK_BYTES, unpack
-from ffedge.data.rows import Rows, open_to_read
+from ffedge.data.rows import MAX_AXES, Rows, open_to_read
 from ffedge.errors import DataError
 
 GZIP_MAGIC = b"\x1f\x8b"  # told by content: servers and browsers unpack files and keep the name
@@ -72,6 +72,8 @@ def read_header(path: Path, chunks: Iterable[bytes]) -> IdxHeader:
     shape = struct.unpack(f">{n_axes}I", head[4:offset])
     if 0 in shape:
         raise DataError(f"{path}: holds no rows (its shape is {list(shape)}). Check the file.")
+    if n_axes > MAX_AXES:
+        raise DataError(f"{path}: has {n_axes} axes, more than {MAX_AXES}. Check the file.")
     dtype = np.dtype(DTYPES[code])
     return IdxHeader(shape, dtype, offset, offset + math.prod(shape) * dtype.itemsize)
 

@@ -8,6 +8,7 @@ Shapes: N rows in the file, n rows asked for.
 
 import math
 import os
+import stat
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.errors import DataError
+
+MAX_AXES = 8
 
 
 class RowSource(Protocol):
@@ -200,14 +203,18 @@ def open_to_read(path: Path) -> int:
     Raises
     ------
     DataError
-        If the file is not there or may not be read.
+        If the file is not there, may not be read, or is none (a folder; a pipe, which might never say anything).
     """
     try:
-        return os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError as error:
         raise DataError(f"{path}: was not found. Check the path.") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be opened ({error.strerror}). Check its permissions.") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise DataError(f"{path}: is no regular file. Pass a file, not a folder, a device or a pipe.")
+    return descriptor
 
 
 def _as_float32(rows: NDArray[Any]) -> NDArray[np.float32]:

@@ -16,6 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ffedge.errors import ModelError
+from ffedge.json_text import parse
+from ffedge.spec import MAX_LAYERS
 from ffedge.training.records import atomic_file, writing
 
 KEEP = 2
@@ -99,11 +101,13 @@ class Checkpoints:
                     f"{path}: was made with another {key}{_difference(stored.get(key), value)}. "
                     "Resume with what the run began with, or start anew in another folder"
                 )
-        place = json.loads(metadata["place"])
+        place = parse(metadata["place"])
         place["sums"] = tuple(tuple(item) for item in place["sums"])
         state: State = []
         for name, value in tensors.items():
             index, parameter = name.removeprefix("layers.").split(".", 1)
+            if not 0 <= int(index) < MAX_LAYERS:
+                raise ValueError(f"{name}: there can be no such layer")
             state.extend({} for _ in range(int(index) + 1 - len(state)))
             state[int(index)][parameter] = np.array(value)  # a copy of its own, writable and aligned
         return state, Place(**place)
@@ -115,7 +119,7 @@ def _metadata(path: Path) -> dict[str, str]:
 
 
 def _identity(metadata: dict[str, str]) -> dict[str, Any]:
-    stored = json.loads(metadata["identity"])
+    stored = parse(metadata["identity"])
     if not isinstance(stored, dict):
         raise TypeError("identity must be an object")
     return stored

@@ -1,6 +1,5 @@
 """The run folder: model.onnx, report.json, metrics.jsonl, checkpoint/. An existing one is never overwritten unasked."""
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from ffedge import __version__
 from ffedge.data import Dataset
 from ffedge.errors import FfedgeError, ModelError
+from ffedge.json_text import parse
 from ffedge.network import InputFacts
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Checkpoints, Place, State
@@ -67,7 +67,7 @@ class RunFolder(Journal):
             text = path.read_text() if path.exists() else ""
             lines = text[: text.rfind("\n") + 1].splitlines()  # a kill may have torn the last one
             self.records = [
-                record for line in lines if _before(record := EpochRecord(**json.loads(line)), place, self._spec)
+                record for line in lines if _before(record := EpochRecord(**parse(line)), place, self._spec)
             ]
         except (ValueError, TypeError) as error:
             raise ModelError(f"{path}: is damaged ({error}). Start anew without --resume") from error
