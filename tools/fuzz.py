@@ -148,8 +148,8 @@ class Fuzzer:
         case = hostile(kind, self.valid, rng)
         packed = self._write(case)
         path = self._case / case.main
-        request = {"kind": kind, "path": str(path), "turn": number, "long": number % LONG_EVERY == 0, **self._fixed}
-        answer = self._worker.ask(request, self._most_s + (20 if request["long"] else 0))
+        request = {"kind": kind, "path": str(path), "turn": rng.randrange(60), "long": number % LONG_EVERY == 0}
+        answer = self._worker.ask(request | self._fixed, self._most_s + (20 if request["long"] else 0))
         tally = self.tallies[kind]
         if number % COMMAND_EVERY == COMMAND_EVERY - 1 and answer["outcome"] != "finding":
             tally.commands += 1
@@ -278,7 +278,7 @@ def report(fuzzer: Fuzzer, options: argparse.Namespace, seconds: float) -> None:
     for kind, tally in fuzzer.tallies.items():
         if tally.files:
             counts = f"{tally.files:6} files {tally.read:6} read {tally.refused:6} refused {tally.findings:4} findings"
-            worst = f"longest {tally.longest_s:.2f} s, peak {tally.rss_peak_bytes / 1e6:.0f} MB"
+            worst = f"longest {tally.longest_s:.2f} s for {tally.longest_was}, peak {tally.rss_peak_bytes / 1e6:.0f} MB"
             print(f"{kind:12} {counts} {tally.commands:3} commands, {worst}")
     if options.out:
         settings = {"files": options.files, "seed": options.seed, "kind": options.kind, "most_s": options.seconds}

@@ -57,7 +57,7 @@ def read_npy(path: Path, name: str = "") -> Rows:
         raise DataError(f"{name}: is in Fortran order, whose rows are not contiguous. {_RESAVE}.")
     if dtype.itemsize == 0:
         raise DataError(f"{name}: holds only empty strings. Check the file.")
-    rows = Rows(path, offset, shape, dtype)
+    rows = Rows(path, offset, shape, dtype, name)
     if size > (needed := offset + rows.n_bytes):
         raise DataError(f"{name}: has {size - needed} bytes more than its header says. {_RESAVE}.")
     return rows

@@ -55,7 +55,7 @@ def read_idx(path: Path) -> Rows:
         return Rows(path, header.offset, header.shape, header.dtype)
     header = read_header(path, gunzip(path))
     unpacked = unpack(path, path.name.removesuffix(".gz"), lambda: gunzip(path), header.n_bytes)
-    return Rows(unpacked, header.offset, header.shape, header.dtype)
+    return Rows(unpacked, header.offset, header.shape, header.dtype, str(path))
 
 
 def read_header(path: Path, chunks: Iterable[bytes]) -> IdxHeader:

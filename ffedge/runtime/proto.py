@@ -72,12 +72,12 @@ def read_parts(model: bytes | Path) -> ModelParts:
 def _model(data: Buffer, size: int) -> ModelParts:
     known = {1: VARINT, 2: BYTES, 3: BYTES, 4: BYTES, 5: VARINT, 6: BYTES, 7: BYTES, 8: BYTES, 14: BYTES}
     parts = ModelParts(size)
-    message = _Message(data, (0, size), known, "model", repeated=(8, 14))
+    message = _Message(data, (0, size), known, "a model", repeated=(8, 14))
     for entry in message.spans(14, MOST_METADATA):
-        pair = _Message(data, entry, {1: BYTES, 2: BYTES}, "metadata")
+        pair = _Message(data, entry, {1: BYTES, 2: BYTES}, "a metadata entry")
         parts.metadata[pair.text(1)] = pair.text(2)
     for entry in message.spans(8, 1):
-        opset = _Message(data, entry, {1: BYTES, 2: VARINT}, "operator set")
+        opset = _Message(data, entry, {1: BYTES, 2: VARINT}, "an operator set")
         if opset.text(1):
             raise ValueError(f"operators of {opset.text(1)!r}")
         parts.opset = opset.number(2)
@@ -88,9 +88,9 @@ def _model(data: Buffer, size: int) -> ModelParts:
 
 def _graph(data: Buffer, span: Span, parts: ModelParts) -> None:
     known = dict.fromkeys((1, 2, 5, 10, 11, 12), BYTES)
-    graph = _Message(data, span, known, "graph", repeated=(1, 5, 11, 12))
+    graph = _Message(data, span, known, "a graph", repeated=(1, 5, 11, 12))
     for entry in graph.spans(11, 1):
-        parts.inputs.append(_Message(data, entry, {1: BYTES, 2: BYTES, 3: BYTES}, "input").text(1))
+        parts.inputs.append(_Message(data, entry, {1: BYTES, 2: BYTES, 3: BYTES}, "an input").text(1))
     graph.spans(12, MOST_INTS)
     for entry in graph.spans(5, MOST_PARTS):
         name, tensor = _tensor(data, entry)
@@ -113,12 +113,12 @@ def _tensor(data: Buffer, span: Span) -> tuple[str, Tensor]:
 
 def _node(data: Buffer, span: Span) -> Node:
     known = dict.fromkeys((1, 2, 3, 4, 5, 6, 7), BYTES)
-    message = _Message(data, span, known, "node", repeated=(1, 2, 5))
+    message = _Message(data, span, known, "a node", repeated=(1, 2, 5))
     if message.text(7):
         raise ValueError(f"an operator of {message.text(7)!r}")
     attributes = {}
     for entry in message.spans(5, 4):
-        attribute = _Message(data, entry, {1: BYTES, 3: VARINT, 8: VARINT, 20: VARINT}, "attribute", repeated=(8,))
+        attribute = _Message(data, entry, {1: BYTES, 3: VARINT, 8: VARINT, 20: VARINT}, "an attribute", repeated=(8,))
         for place in (3, 8):
             if attribute.number(20) == ATTRIBUTE_TYPES[place]:
                 attributes[attribute.text(1)] = attribute.ints(place, MOST_INTS)
@@ -138,24 +138,24 @@ class _Message:
         self._fields: dict[int, list[int | Span]] = {}
         for number, kind, value in _fields(data, *span):
             if known.get(number) != kind:
-                raise ValueError(f"field {number} of a {what}")
+                raise ValueError(f"field {number} of {what}")
             values = self._fields.setdefault(number, [])
             if values and number not in repeated:
-                raise ValueError(f"field {number} of a {what} twice")
+                raise ValueError(f"field {number} of {what} twice")
             if len(values) > MOST_PARTS:
-                raise ValueError(f"more than {MOST_PARTS} times field {number} of a {what}")
+                raise ValueError(f"more than {MOST_PARTS} times field {number} of {what}")
             values.append(value)
 
     def spans(self, number: int, most: int) -> list[Span]:
         values = self._fields.get(number, [])
         if len(values) > most:
-            raise ValueError(f"{len(values)} times field {number} of a {self._what}")
+            raise ValueError(f"{len(values)} times field {number} of {self._what}")
         return [value for value in values if isinstance(value, tuple)]
 
     def ints(self, number: int, most: int) -> tuple[int, ...]:
         values = [value for value in self._fields.get(number, []) if isinstance(value, int)]
         if len(values) > most:
-            raise ValueError(f"{len(values)} times field {number} of a {self._what}")
+            raise ValueError(f"{len(values)} times field {number} of {self._what}")
         return tuple(value - (1 << 64) if value >> 63 else value for value in values)
 
     def number(self, number: int) -> int:

@@ -85,7 +85,7 @@ class Checkpoints:
                 result = read(path)
                 self._safe = path
                 return result
-            except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+            except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError):
                 torn.append(path.name)
         found = f"only torn files ({', '.join(torn)})" if torn else "no checkpoint"
         raise ModelError(f"{self.folder}: holds {found}. Start anew without --resume")

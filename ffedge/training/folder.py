@@ -106,9 +106,13 @@ def export(run: Path, out: Path, *, force: bool = False) -> None:
         raise FfedgeError(f"{out}: exists already. Choose another --out, or use --force")
     checkpoints = Checkpoints(run / "checkpoint")
     about, weights = checkpoints.about()
-    metadata = {"version": __version__, "data": {"name": about["name"], "sha256": about["data"]}}
+    try:
+        metadata = {"version": __version__, "data": {"name": about["name"], "sha256": about["data"]}}
+        spec, facts = Spec.from_dict(about["spec"]), InputFacts.from_dict(about["input"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{run / 'checkpoint'}: cannot be used ({error}). Start anew without --resume") from error
     with atomic_file(out) as temporary:
-        write_model(Spec.from_dict(about["spec"]), InputFacts.from_dict(about["input"]), weights, temporary, metadata)
+        write_model(spec, facts, weights, temporary, metadata)
 
 
 def stored(path: Path) -> tuple[Spec, str]:
