@@ -295,6 +295,26 @@ def test_an_npz_packed_in_another_way_is_refused(tmp_path, method):
     assert refusal(DataError, read_inputs, tmp_path / "d.npz", (3, 2)) == line
 
 
+def test_a_member_whose_name_is_no_text_is_refused(tmp_path):
+    """Where the header inside says UTF-8 and has other bytes, zipfile raises a bare UnicodeDecodeError."""
+    whole = io.BytesIO()
+    np.savez(whole, x=IMAGES)
+    content = whole.getvalue()
+    assert content[:4] == b"PK\3\4"
+    (tmp_path / "d.npz").write_bytes(content[:7] + b"\x08" + content[8:30] + b"\xff" + content[31:])
+    text = refusal(DataError, read_inputs, tmp_path / "d.npz", (3, 2))
+    assert text.startswith(f"{tmp_path}/d.npz: is corrupt or not supported ('utf-8' codec can't decode byte 0xff")
+
+
+def test_an_array_that_asks_for_more_than_any_file_has_is_refused(tmp_path):
+    path = saved(tmp_path / "d")
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"(4, 3, 2), }" + b" " * 30, b"(9" + b"0" * 29 + b", 3, 2), }  "))
+    assert refusal(DataError, ffedge.load, path) == (
+        f"{path}: asks for more bytes than a file can have. Check the file."
+    )
+
+
 def test_names_in_an_npz_cannot_break_the_line_or_lead_outside(tmp_path):
     with zipfile.ZipFile(tmp_path / "d.npz", "w") as archive:
         for name in ("../../a\nb.npy", "\x1b[2J.npy"):

@@ -4,6 +4,7 @@ Members of an ``.npz`` are unpacked to the cache one after another, in chunks, a
 """
 
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from ffedge.data.cache import CHUNK_BYTES, unpack
 from ffedge.data.rows import MAX_AXES, Rows, open_to_read
 from ffedge.errors import DataError
 
+BROKEN = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError)
 _RESAVE = "Save it again with np.save(file, np.ascontiguousarray(array))"
 
 
@@ -112,7 +114,7 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
     os.close(open_to_read(path))
     try:
         return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+    except BROKEN as error:
         raise DataError(f"{path}: is no complete .npz file ({error}). Copy or save it again.") from error
 
 
@@ -121,5 +123,5 @@ def _unzip(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> Itera
         with archive.open(info) as member:
             while chunk := member.read(CHUNK_BYTES):
                 yield chunk
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+    except BROKEN as error:
         raise DataError(f"{path}: is corrupt or not supported ({error}). Copy or save it again.") from error
