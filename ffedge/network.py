@@ -133,13 +133,31 @@ class Learned(NamedTuple):
     loss: float
 
 
+def initial_layer(spec: Spec, shape: LayerShape) -> dict[str, Array]:
+    """Draw a layer's parameters; one that collaborates gets its gamma."""
+    gamma = {} if spec.rule.variant == "ff" else {"gamma": np.array(spec.rule.gamma, np.float32)}
+    return shape.initial(spec.train.seed) | gamma
+
+
 def initial_state(spec: Spec, facts: InputFacts) -> list[dict[str, Array]]:
-    """Draw every layer's parameters; layers that collaborate get their gamma."""
-    collaborates = spec.rule.variant != "ff"
-    return [
-        shape.initial(spec.train.seed) | ({"gamma": np.array(spec.rule.gamma, np.float32)} if collaborates else {})
-        for shape in layer_shapes(spec, facts)
-    ]
+    """Draw every layer's parameters."""
+    return [initial_layer(spec, shape) for shape in layer_shapes(spec, facts)]
+
+
+def check_state(spec: Spec, facts: InputFacts, state: list[dict[str, Array]]) -> None:
+    """Raise ValueError where a state is not this network's: each layer empty, or whole, in its shapes and float32."""
+    shapes = layer_shapes(spec, facts)
+    if len(state) != len(shapes):
+        raise ValueError(f"it has {len(state)} layers, but the network {len(shapes)}")
+    for shape, layer in zip(shapes, state, strict=True):
+        gamma: dict[str, tuple[int, ...]] = {} if spec.rule.variant == "ff" else {"gamma": ()}
+        wanted = shape.parameters() | gamma
+        if missing := sorted(set(wanted) - set(layer)) if layer else []:
+            raise ValueError(f"layer {shape.index} lacks {missing[0]}")
+        for name, array in layer.items():
+            size = wanted.get(name.partition(".")[0])  # W.m, a moment of W, has W's shape
+            if array.shape != size or array.dtype != np.float32:
+                raise ValueError(f"layer {shape.index} has {name} of {array.dtype} {list(array.shape)}")
 
 
 def _uniform(rng: np.random.Generator, bound: float, shape: tuple[int, ...]) -> Array:

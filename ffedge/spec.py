@@ -184,6 +184,8 @@ class TrainSpec:
     batch_size : rows of a minibatch; ``full`` takes the whole training set as one batch, ``auto`` takes 256, or all
         rows where there are fewer.
     chunk_size : most rows in memory at once; a larger batch is accumulated exactly, chunk by chunk.
+    tile_bytes : most bytes of a layer's weights that are updated at once; the result is the same whatever it is.
+    moments : where the optimiser keeps the moments of the weights: in memory, or in a file in the run folder.
     schedule : ``greedy`` trains a layer to its end, then the next; ``interleaved`` takes each minibatch through all.
     negatives : wrong labels drawn once (``fixed``), anew each epoch (``fresh``), or from the softmax of the network's
         own class goodness: of the first layer (``hard``) or of all layers so far (``hard-sum``).
@@ -201,6 +203,8 @@ class TrainSpec:
     epochs: int = 20
     batch_size: int | Literal["full", "auto"] = "auto"
     chunk_size: int = 2048
+    tile_bytes: int = 2**20
+    moments: Literal["memory", "file"] = "memory"
     schedule: Literal["greedy", "interleaved"] = "greedy"
     negatives: Literal["fixed", "fresh", "hard", "hard-sum"] = "hard"
     n_negatives: int | Literal["auto"] = "auto"
@@ -224,7 +228,7 @@ class TrainSpec:
             value = getattr(self, name)
             rule = f"be 1 or more, or {' or '.join(words)}"
             _check(value in words or (_whole(value) and value >= 1), name, rule, value)
-        for name in ("epochs", "chunk_size"):
+        for name in ("epochs", "chunk_size", "tile_bytes"):
             _check(_whole(getattr(self, name)) and getattr(self, name) >= 1, name, "be 1 or more", getattr(self, name))
         _check(_whole(self.seed) and self.seed >= 0, "seed", "be 0 or more", self.seed)
         _check(_whole(self.threads) and 0 <= self.threads <= MAX_THREADS, "threads", "be 0 to 1024", self.threads)

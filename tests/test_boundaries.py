@@ -49,14 +49,16 @@ TABLE = {
     "seeds": Allowed("", "numpy"),
     "labels": Allowed("", "numpy"),
     "meter": Allowed("", "", "psutil"),
+    "pages": Allowed("", "numpy"),
+    "tensors": Allowed("pages", "numpy"),
     "network": Allowed("errors seeds spec", "numpy"),
     "data": Allowed("errors seeds spec", "numpy", "PIL pooch"),
-    "graph": Allowed("child errors network spec", "numpy onnx safetensors"),
-    "runtime": Allowed("errors json_text labels network spec", "numpy onnxruntime"),
+    "graph": Allowed("child errors network spec tensors", "numpy onnx"),
+    "runtime": Allowed("errors json_text labels network pages spec", "numpy onnxruntime"),
     "evaluation": Allowed("data errors runtime", "numpy"),
     "training": Allowed(
-        "__init__ child data errors evaluation json_text labels meter network runtime seeds spec",
-        "numpy safetensors",
+        "__init__ child data errors json_text labels meter network runtime seeds spec tensors",
+        "numpy",
         "onnxruntime reference",
     ),
     "reference": Allowed("errors network spec", "numpy torch"),
@@ -193,6 +195,14 @@ USES = {
         print(wrong_labels(np.arange(4), 2, 5, np.random.default_rng(0)))
     """,
     "meter": "from ffedge.meter import PeakMeter; print(PeakMeter().start())",
+    "pages": "import numpy as np; from ffedge.pages import copy; a = np.ones(3); copy(a, a); print(a.sum())",
+    "tensors": """
+        from pathlib import Path
+        import numpy as np
+        from ffedge.tensors import TensorFile, write_tensors
+        write_tensors(Path("tensors"), {"a": np.ones(3, np.float32)}, {})
+        print(TensorFile(Path("tensors")).check())
+    """,
     "network": """
         from ffedge.network import InputFacts, layer_shapes, resolve
         from ffedge.spec import Spec
@@ -271,7 +281,7 @@ USES = {
 ALSO = {  # packages of the units that a unit stands on, or, for the command line, of typer
     "training": {"onnxruntime"},
     "evaluation": {"onnxruntime"},
-    "compare": {"onnxruntime", "safetensors"},
+    "compare": {"onnxruntime"},
     "cli": {"rich"},
 }
 

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,12 @@ from ffedge.cli import main
 from ffedge.data import read_image, read_inputs
 from ffedge.errors import CONTROL, LONGEST_LINE, DataError, FfedgeError, ModelError, one_line
 from ffedge.json_text import MOST_DEPTH, parse
-from ffedge.network import InputFacts
+from ffedge.network import InputFacts, check_state
 from ffedge.spec import Spec
+from ffedge.tensors import TensorFile, write_tensors
 from ffedge.training.checkpoint import Checkpoints, Place
-from ffedge.training.folder import export, stored
-from ffedge.training.records import LayerRecord, Report
+from ffedge.training.folder import RunFolder, export, stored
+from ffedge.training.records import EpochRecord, LayerRecord, Report
 
 ROOT = Path(__file__).parents[1]
 LABELS = np.array([0, 1, 2, 0])
@@ -504,23 +506,51 @@ def test_a_report_that_ffedge_wrote_is_read(model, tmp_path):
     assert json.loads(Report.read(tmp_path / "report.json").to_json()) == report_of(model)
 
 
-def checkpointed(tmp_path, state, identity):
-    checkpoints = Checkpoints(tmp_path / "checkpoint")
-    checkpoints.save(state, Place(), identity)
-    return checkpoints
+def checkpointed(tmp_path, model, state=None, place=None, **about):
+    _, spec, facts, layers = model
+    about = {"spec": spec.to_dict(), "data": "x", "input": facts.to_dict(), "name": "toy", "source": "toy"} | about
+    return Checkpoints(tmp_path / "checkpoint").save(state or layers, place or Place(), about)
 
 
-@pytest.mark.parametrize("name", ["layers.1000000000.W", "layers.-1.W"])
-def test_a_layer_that_no_network_has_takes_no_memory(tmp_path, name):
-    checkpoints = checkpointed(tmp_path, [{"W": np.zeros((2, 2), np.float32)}], {})
-    (path,) = checkpoints.generations()
-    content = path.read_bytes()
-    size = struct.unpack("<Q", content[:8])[0]
-    header = content[8 : 8 + size].replace(b"layers.0.W", name.encode())
-    path.write_bytes(struct.pack("<Q", len(header)) + header + content[8 + size :])
-    assert refusal(ModelError, checkpoints.load, {}) == (
-        f"{tmp_path}/checkpoint: holds only torn files (000000.safetensors). Start anew without --resume"
-    )
+def altered(model, change):
+    state = [dict(layer) for layer in model[3]]
+    change(state)
+    return state
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda s: s[1].update(W=s[1]["W"].T), "layer 1 has W of float32 [10, 12]"),
+        (lambda s: s[0].update({"W.m": np.zeros((2, 2), np.float32)}), "layer 0 has W.m of float32 [2, 2]"),
+        (lambda s: s[2].update(banana=np.zeros(2, np.float32)), "layer 2 has banana of float32 [2]"),
+        (lambda s: s[0].pop("gamma"), "layer 0 lacks gamma"),
+        (lambda s: s.pop(), "it has 2 layers, but the network 3"),
+    ],
+)
+def test_a_checkpoint_of_other_weights_is_refused(model, tmp_path, change, why):
+    path = checkpointed(tmp_path, model, altered(model, change))
+    line = f"{path}: cannot be used ({why}). Start anew without --resume"
+    assert refusal(ModelError, export, tmp_path, tmp_path / "model.onnx") == line
+    folder = RunFolder(tmp_path, *model[1:3], replace(clusters(), sha256="x"), "toy")
+    assert refusal(ModelError, folder.restore) == line
+
+
+def test_the_state_of_any_run_passes(model):
+    _, spec, facts, layers = model
+    check_state(spec, facts, layers)
+    check_state(spec, facts, [{}, {}, {}])
+    check_state(spec, facts, [layers[0] | {"W.m": layers[0]["W"], "gamma.v": layers[0]["gamma"]}, layers[1], {}])
+
+
+@pytest.mark.parametrize("name", ["layers.1000000000.W", "layers.-9.W", "layers.7.W"])
+def test_a_layer_that_no_network_has_takes_no_memory(model, tmp_path, name):
+    path = checkpointed(tmp_path, model)
+    tensors = {name: np.zeros((2, 2), np.float32)}
+    write_tensors(path, tensors, {k: v for k, v in TensorFile(path).metadata.items() if k != "sha256"})
+    text = refusal(ModelError, Checkpoints(path.parent).newest)
+    why = "000000.safetensors: list index out of range"
+    assert text == f"{path.parent}: holds only torn files ({why}). Start anew without --resume"
 
 
 def nested(levels):
@@ -530,22 +560,40 @@ def nested(levels):
     return value
 
 
-@pytest.mark.parametrize(
-    "identity", [{"spec": []}, {"spec": {}, "data": 1}, {"spec": nested(900)}], ids=["list", "empty", "deep"]
-)
-def test_an_identity_that_makes_no_sense_is_refused(tmp_path, identity):
-    checkpointed(tmp_path, [{"W": np.zeros((2, 2), np.float32)}], identity)
+@pytest.mark.parametrize("about", [{"spec": []}, {"spec": {}}, {"spec": nested(900)}], ids=["list", "empty", "deep"])
+def test_what_a_checkpoint_says_of_its_run_may_make_no_sense(model, tmp_path, about):
+    checkpointed(tmp_path, model, **about)
     for call in (lambda: stored(tmp_path), lambda: export(tmp_path, tmp_path / "model.onnx")):
         text = refusal(ModelError, call)
-        assert text.startswith(f"{tmp_path}/checkpoint: ")
+        assert text.startswith(f"{tmp_path}/checkpoint")
         assert text.endswith("Start anew without --resume")
 
 
-def test_export_names_the_weights_that_a_checkpoint_lacks(model, tmp_path):
-    about = {"spec": model[1].to_dict(), "data": "x", "input": model[2].to_dict(), "name": "toy", "source": "toy"}
-    state = [dict(layer) for layer in model[3]]
-    state[1]["W"] = state[1]["W"].T
-    checkpointed(tmp_path, state, about)
-    path = tmp_path / "checkpoint" / "000000.safetensors"
-    line = f"{path}: holds no layers.1.W of float32 [12, 10]. Start anew without --resume"
-    assert refusal(FfedgeError, export, tmp_path, tmp_path / "model.onnx") == line
+NO_PLACES = [{"stage": -1}, {"epoch": "a"}, {"step": 0.5}, {"step": True}, {"stage": 2**64}, {"seconds": "x"}]
+NO_PLACES += [{"sums": (item,)} for item in ((), (0, 1, 2), ("a", 1.0, 1.0, 1.0), (0, 1.0, "x", 1.0))]
+
+
+@pytest.mark.parametrize("changes", NO_PLACES, ids=str)
+def test_a_place_where_no_run_can_stand_is_refused(changes):
+    with pytest.raises(ValueError, match=r"^place must "):
+        Place(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"loss": "x"}, "loss must be float, got 'x'"),
+        ({"seconds": [1]}, "seconds must be float, got [1]"),
+        ({"accuracy": {}}, "accuracy must be float or NoneType, got {}"),
+        ({"epoch": None}, "epoch must be int, got None"),
+        ({"rate": nested(900)}, "it is nested too deeply"),
+    ],
+    ids=["word", "list", "object", "null", "deep"],
+)
+def test_a_line_of_metrics_that_makes_no_sense_is_refused(model, tmp_path, changes, why):
+    checkpointed(tmp_path, model)
+    record = EpochRecord(0, 0, 1.0, 1.0, 1.0, None, None, None, 1.0, 0.1, 1, 1)
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(asdict(record) | changes) + "\n")
+    folder = RunFolder(tmp_path, *model[1:3], replace(clusters(), sha256="x"), "toy")
+    line = f"{tmp_path}/metrics.jsonl: is damaged ({why}). Start anew without --resume"
+    assert refusal(ModelError, folder.restore) == line

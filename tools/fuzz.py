@@ -40,7 +40,8 @@ MOST_SECONDS = 10.0
 RESTART_BYTES = 110_000_000  # a worker that holds more than this from earlier files is replaced
 RESTART_FILES = 500
 COMMAND_EVERY = 200
-LONG_EVERY = 40
+LONG_EVERY = 40  # files of which one is also trained on
+RESUME_EVERY = 8  # checkpoints of which one is also gone on from or exported
 MOST_UNPACKED_BYTES = 100_000_000
 
 
@@ -122,12 +123,11 @@ class Fuzzer:
         os.environ["FFEDGE_CACHE"] = str(self._cache)  # for the valid files, too
         self.valid = Valid(self._good, self._marker)
         np.save(self._good / "x.npy", self.valid.images[:3])
-        about, _ = Checkpoints(self.valid.run / "checkpoint").about()
         self._fixed = {
             "model": str(self.valid.run / "model.onnx"),
             "data": str(self.valid.data),
             "out": str(self._folder / "out"),
-            "identity": {"spec": about["spec"], "data": about["data"]},
+            "about": Checkpoints(self.valid.stopped / "checkpoint").newest().about,
         }
         self._environment = os.environ | {
             "PYTHONPATH": str(ROOT),
@@ -148,7 +148,8 @@ class Fuzzer:
         case = hostile(kind, self.valid, rng)
         packed = self._write(case)
         path = self._case / case.main
-        request = {"kind": kind, "path": str(path), "turn": rng.randrange(60), "long": number % LONG_EVERY == 0}
+        every = RESUME_EVERY if kind == "safetensors" else LONG_EVERY
+        request = {"kind": kind, "path": str(path), "turn": rng.randrange(60), "long": number % every == 0}
         answer = self._worker.ask(request | self._fixed, self._most_s + (20 if request["long"] else 0))
         tally = self.tallies[kind]
         if number % COMMAND_EVERY == COMMAND_EVERY - 1 and answer["outcome"] != "finding":
@@ -157,7 +158,7 @@ class Fuzzer:
         problem = answer["text"] or self._aftermath(case, packed)
         if not problem and answer["rss_peak_bytes"] > MOST_BYTES:
             problem = f"took {answer['rss_peak_bytes'] / 1e6:.0f} MB (from {answer['rss_start_bytes'] / 1e6:.0f})"
-        self._count(tally, case, answer, number, bool(problem))
+        self._count(tally, case, answer, number, bool(problem), bool(request["long"]))
         if problem:
             self._save(kind, number, case, problem)
         return "finding" if problem else str(answer["outcome"])
@@ -210,16 +211,17 @@ class Fuzzer:
                 for place in (self._folder, self._cwd):
                     (place / name).unlink(missing_ok=True)
             return f"wrote outside: {sorted(strange)}"
+        data = {name: content for name, content in case.files.items() if name != "metrics.jsonl" and "/" not in name}
         if any(
-            (self._case / name).read_bytes() != content for name, content in case.files.items() if "metrics" not in name
-        ):
+            (self._case / name).read_bytes() != content for name, content in data.items()
+        ):  # a run goes on in its own
             return "the file itself was changed"
         unpacked = sum(p.stat().st_size for p in self._cache.rglob("*") if p.is_file()) if self._cache.exists() else 0
         if unpacked > MOST_UNPACKED_BYTES:
             return f"wrote {unpacked / 1e6:.0f} MB to the cache, from {packed / 1e6:.2f} MB"
         return ""
 
-    def _count(self, tally: Tally, case: Case, answer: dict[str, Any], number: int, found: bool) -> None:
+    def _count(self, tally: Tally, case: Case, answer: dict[str, Any], number: int, found: bool, long: bool) -> None:
         tally.files += 1
         tally.mutations[case.mutation] += 1
         if found:
@@ -228,7 +230,7 @@ class Fuzzer:
             tally.read += 1
         else:
             tally.refused += 1
-        if answer["seconds"] > tally.longest_s and number % LONG_EVERY:
+        if answer["seconds"] > tally.longest_s and not long:
             tally.longest_s, tally.longest_was = round(answer["seconds"], 3), f"{number} ({case.mutation})"
         if answer["rss_peak_bytes"] > tally.rss_peak_bytes:
             tally.rss_peak_bytes, tally.rss_peak_was = answer["rss_peak_bytes"], f"{number} ({case.mutation})"
@@ -282,7 +284,8 @@ def report(fuzzer: Fuzzer, options: argparse.Namespace, seconds: float) -> None:
             print(f"{kind:12} {counts} {tally.commands:3} commands, {worst}")
     if options.out:
         settings = {"files": options.files, "seed": options.seed, "kind": options.kind, "most_s": options.seconds}
-        settings |= {"most_bytes": MOST_BYTES, "command_every": COMMAND_EVERY, "long_every": LONG_EVERY}
+        settings |= {"most_bytes": MOST_BYTES, "command_every": COMMAND_EVERY}
+        settings |= {"long_every": LONG_EVERY, "resume_every": RESUME_EVERY}
         results = {
             "seconds": round(seconds, 1),
             "kinds": {kind: vars(tally) for kind, tally in fuzzer.tallies.items()},

@@ -3,8 +3,10 @@
 `Valid` makes the valid ones once; `hostile` draws one mutated case. The same generator state gives the same bytes.
 """
 
+import contextlib
 import functools
 import gzip
+import hashlib
 import io
 import json
 import pickle
@@ -66,8 +68,12 @@ class Valid:
         self.run = ffedge.train(spec, self.data, folder / "run").path
         self.model = (self.run / "model.onnx").read_bytes()
         self.report = (self.run / "report.json").read_text()
-        self.checkpoint = max((self.run / "checkpoint").iterdir()).read_bytes()
-        self.metrics = (self.run / "metrics.jsonl").read_bytes()
+        self.stopped, batches = folder / "stopped", iter(range(100))
+        spec = ffedge.Spec.make(widths=(8, 6), epochs=2, batch_size=16, threads=1)
+        with contextlib.suppress(ffedge.FfedgeError):  # within the second layer
+            ffedge.train(spec, self.data, self.stopped, stop=lambda: next(batches) == 9)
+        self.checkpoint = {path.name: path.read_bytes() for path in (self.stopped / "checkpoint").iterdir()}
+        self.metrics = (self.stopped / "metrics.jsonl").read_bytes()
 
 
 def hostile(kind: str, valid: Valid, rng: random.Random) -> Case:
@@ -244,43 +250,80 @@ def _npz_case(valid: Valid, rng: random.Random) -> Case:
 
 
 def _safetensors_case(valid: Valid, rng: random.Random) -> Case:
-    whole, name = valid.checkpoint, "checkpoint/000000.safetensors"
+    files, metrics, way = dict(valid.checkpoint), valid.metrics, rng.randrange(10)
+    generation = max(name for name in files if name[0].isdigit())
+    if rng.randrange(5):  # else there is an older generation to fall back to
+        files = {name: data for name, data in files.items() if name == generation or not name[0].isdigit()}
+    chosen = rng.choice((generation, generation, *files))
+    whole = files[chosen]
     size = struct.unpack("<Q", whole[:8])[0]
     header, body = json.loads(whole[8 : 8 + size]), whole[8 + size :]
-    metrics, way = valid.metrics, rng.randrange(10)
-    if way < 3:
-        data, mutation = mutated(whole, rng)
-    elif way == 3:
+    texts, tensors = header["__metadata__"], [name for name in header if name != "__metadata__"]
+    if way < 2:
+        files[chosen], mutation = mutated(whole, rng)
+    elif way == 2:
         claimed = rng.choice([*NUMBERS, size - 1, size + 1, 100_000_000, 99_999_999])
-        data, mutation = struct.pack("<Q", claimed) + whole[8:], "header length lies"
-    elif way == 4:
+        files[chosen], mutation = struct.pack("<Q", claimed) + whole[8:], "header length lies"
+    elif way == 3:
         text = bad_json(header, rng).encode("utf-8", "surrogatepass")
-        data, mutation = struct.pack("<Q", len(text)) + text + body, "header JSON"
-    elif way == 5:
-        tensor = rng.choice([key for key in header if key != "__metadata__"])
-        other = rng.choice(
-            ("layers.1000000000.W", "layers.-1.W", "layers.x.W", "W", "layers.0.", "layers.63.W", "layers.9.W")
-        )
+        files[chosen], mutation = struct.pack("<Q", len(text)) + text + body, "header JSON"
+    elif way == 4 and tensors:
+        tensor, other = rng.choice(tensors), rng.choice(_TENSOR_NAMES)
         header = {other if key == tensor else key: value for key, value in header.items()}
-        data, mutation = _safetensors(header, body), "tensor names"
-    elif way == 6:
-        tensor = header[rng.choice([key for key in header if key != "__metadata__"])]
-        tensor["dtype"] = rng.choice(("F16", "BF16", "F64", "I64", "U8", "BOOL", "F8_E4M3", "C64", "O", ""))
-        tensor["shape"] = rng.choice(([], [0], tensor["shape"][::-1], [1, *tensor["shape"]], [2**40], [2**63, 2]))
-        data, mutation = _safetensors(header, body), "tensor types and shapes"
+        files[chosen], mutation = _signed(header, body), "tensor names"
+    elif way in (5, 6) and tensors:
+        entry = header[rng.choice(tensors)]
+        shape = entry["shape"]
+        if way == 5:
+            entry["shape"] = rng.choice((shape[::-1], [*shape, 1], [1, *shape], [4, *shape][1:], [-1], [0]))
+            if rng.randrange(3) == 0:
+                del header[rng.choice([*tensors, "__metadata__"])]
+        else:
+            entry["dtype"] = rng.choice(("F16", "BF16", "F64", "I64", "U8", "O", "", None))
+            entry["shape"] = rng.choice(([2**40], [2**63, 2], [1.5], "x", None, shape))
+            entry["data_offsets"] = rng.choice(
+                ([0, 4], [-4, 0], [2**63, 2**63], [4, 0], [], "x", entry["data_offsets"])
+            )
+        files[chosen], mutation = _signed(header, body), "tensor types and shapes"
     elif way == 7:
-        data, (metrics, mutation) = whole, mutated(metrics, rng)
-        mutation = f"metrics {mutation}"
+        metrics, mutation = _bad_metrics(metrics, rng)
     else:
-        key = rng.choice(list(header["__metadata__"]))
-        header["__metadata__"][key] = bad_json(json.loads(header["__metadata__"][key]), rng)
-        data, mutation = _safetensors(header, body), f"metadata {key}"
-    return Case({name: data, "metrics.jsonl": metrics}, ".", mutation)
+        key = rng.choice([name for name in texts if name != "sha256"] or ["sha256"])
+        texts[key] = bad_json(json.loads(texts[key]), rng) if key != "sha256" else rng.choice(TEXTS)
+        files[chosen], mutation = _signed(header, body), f"metadata {key}"
+    return Case({f"checkpoint/{n}": data for n, data in files.items()} | {"metrics.jsonl": metrics}, ".", mutation)
 
 
-def _safetensors(header: dict[str, Any], body: bytes) -> bytes:
-    text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + body
+_TENSOR_NAMES = [
+    "layers.1000000000.W",
+    "layers.-1.W",
+    "layers.x.W",
+    "W",
+    "layers.0.",
+    "layers.63.W",
+    "layers.0.W",
+    "V",
+    "b",
+]
+
+
+def _signed(header: dict[str, Any], body: bytes) -> bytes:
+    """Write a checkpoint's file with the checksum of what it holds, as an enemy would."""
+    if isinstance(header.get("__metadata__"), dict) and "sha256" in header["__metadata__"]:
+        header["__metadata__"]["sha256"] = "0" * 64
+    text = json.dumps(header, separators=(",", ":")).encode()
+    whole = struct.pack("<Q", len(text)) + text + body
+    return whole.replace(b"0" * 64, hashlib.sha256(whole).hexdigest().encode(), 1)
+
+
+def _bad_metrics(metrics: bytes, rng: random.Random) -> tuple[bytes, str]:
+    if rng.randrange(2):
+        data, mutation = mutated(metrics, rng)
+        return data, f"metrics {mutation}"
+    lines = metrics.decode().splitlines()
+    at = rng.randrange(len(lines))
+    lines[at] = bad_json(json.loads(lines[at]), rng)
+    return ("\n".join(lines) + "\n").encode("utf-8", "surrogatepass"), "metrics JSON"
 
 
 def _report_case(valid: Valid, rng: random.Random) -> Case:

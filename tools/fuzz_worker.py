@@ -155,9 +155,9 @@ def _use_report(judge: Judge, path: Path, request: dict[str, Any]) -> None:
 def _use_run(judge: Judge, path: Path, request: dict[str, Any]) -> None:
     judge.path = path / "checkpoint"
     checkpoints = Checkpoints(path / "checkpoint")
-    judge.call(checkpoints.about)
+    judge.call(checkpoints.newest)
     judge.call(lambda: stored(path))
-    judge.call(lambda: checkpoints.load(request["identity"]))
+    judge.call(lambda: checkpoints.load(request["about"]))
     if request["long"]:
         if request["turn"] % 2:
             judge.call(lambda: export(path, Path(request["out"])))

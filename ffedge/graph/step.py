@@ -6,10 +6,12 @@ The gradient needs no autograd: a loss on goodness gives one number q for each r
 Shape letters: N samples, M = 1 + K labels for each, R = N * M rows, D inputs, H units, C classes.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import onnx
 
-from ffedge.graph.build import GraphBuilder
+from ffedge.graph.build import Dims, GraphBuilder
 from ffedge.graph.layer import (
     deep_activity,
     dropped_input,
@@ -58,8 +60,9 @@ def forward_graph(spec: Spec, shape: LayerShape, *, all_labels: bool = False) ->
 
 
 def learning_graph(spec: Spec, shape: LayerShape, *, emit_rows: bool, accumulate: bool = False) -> onnx.ModelProto:
-    """One learning step of a layer: source, labels and state -> new state, ``g`` [N, M], ``loss`` [].
+    """One learning step of a layer but for W: source, labels and state -> ``dz``, new state, ``g`` [N, M], ``loss`` [].
 
+    W follows in tiles, by `tile_graph`, from the layer's x and dz ([N, H] of the first layer, [R, H] of others).
     Inputs beside those of `forward_graph`: ``other`` [N, M], the other layers' weighted goodness, and ``gamma``
     (where the variant collaborates), ``share`` = 1 / batch, the optimiser's scalars and moments.
 
@@ -83,18 +86,43 @@ def learning_graph(spec: Spec, shape: LayerShape, *, emit_rows: bool, accumulate
         gradients["gamma"] = g.op("ReduceSum", every, keepdims=0)
     if accumulate:
         for name, gradient in gradients.items():
-            dims = trained(spec, shape)[name]
-            g.op("Add", g.input(f"sum.{name}", dims), gradient, out=f"new.sum.{name}")
-            g.output(f"new.sum.{name}", dims)
+            _collect(g, name, gradient, trained(spec, shape)[name])
     else:
-        _updates(g, spec, shape, gradients)
+        _updates(g, spec, {name: (gradient, trained(spec, shape)[name]) for name, gradient in gradients.items()})
     return g.model()
 
 
 def apply_graph(spec: Spec, shape: LayerShape) -> onnx.ModelProto:
-    """Step with the accumulated gradients ``sum.*``."""
+    """Step with the accumulated gradients ``sum.*``, but for W's (`tile_apply_graph`)."""
     g = GraphBuilder("apply")
-    _updates(g, spec, shape, {name: g.input(f"sum.{name}", dims) for name, dims in trained(spec, shape).items()})
+    dims = {name: dims for name, dims in trained(spec, shape).items() if name != "W"}
+    _updates(g, spec, {name: (g.input(f"sum.{name}", d), d) for name, d in dims.items()})
+    return g.model()
+
+
+def tile_graph(spec: Spec, shape: LayerShape, *, accumulate: bool = False) -> onnx.ModelProto:
+    """Step T rows of W: ``x`` [R, T], ``dz`` [R, H], ``W`` [T, H] and its moments -> new ones (in the first layer
+    R is N).
+
+    A layer's step is the same however W is cut, since a gradient's row needs its own column of x only.
+
+    Parameters
+    ----------
+    accumulate : add the gradient to ``sum.W`` instead of stepping; `tile_apply_graph` steps.
+    """
+    g, dims = GraphBuilder("tile"), ("T", shape.units)
+    gradient = g.op("Gemm", g.input("x", ("R", "T")), g.input("dz", ("R", shape.units)), transA=1)
+    if accumulate:
+        _collect(g, "W", gradient, dims)
+    else:
+        _updates(g, spec, {"W": (gradient, dims)})
+    return g.model()
+
+
+def tile_apply_graph(spec: Spec, shape: LayerShape) -> onnx.ModelProto:
+    """Step T rows of W with their accumulated gradient ``sum.W`` [T, H]."""
+    g, dims = GraphBuilder("tile-apply"), ("T", shape.units)
+    _updates(g, spec, {"W": (g.input("sum.W", dims), dims)})
     return g.model()
 
 
@@ -142,12 +170,11 @@ def _loss_slope(g: GraphBuilder, spec: Spec, M: int) -> str:
 
 
 def _gradients(g: GraphBuilder, spec: Spec, shape: LayerShape, y: str, slope: str) -> dict[str, str]:
-    """Add the gradients of W, b and V from y and dLoss/dg [N, M] (of which dLoss/dG is the same: eq. 5)."""
+    """Add dz, and the gradients of b and V, from y and dLoss/dg [N, M] (of which dLoss/dG is the same: eq. 5)."""
     per_unit = 2.0 if spec.network.goodness == "sum" else 2.0 / shape.units
     q = g.op("Mul", slope, g.const(per_unit))
     if shape.first:
         # the labels of a sample share x: their dz are summed before the product with it
-        x = g.input("x", ("N", shape.inputs))
         dz = g.op("Squeeze", g.op("MatMul", g.op("Unsqueeze", q, g.ints(1)), y), g.ints(1))
         flat = g.op("Reshape", y, g.ints(-1, shape.units))
         weight = g.op("Unsqueeze", q, g.ints(2))
@@ -155,10 +182,11 @@ def _gradients(g: GraphBuilder, spec: Spec, shape: LayerShape, y: str, slope: st
             weight = g.op("Mul", weight, "value")
         weight = g.op("Reshape", weight, g.ints(-1, 1))
     else:
-        x = "x"
         dz = flat = g.op("Mul", y, g.op("Reshape", q, g.ints(-1, 1)))
         weight = ""
-    gradients = {"W": g.op("Gemm", x, dz, transA=1), "b": g.sum(dz, 0)}
+    g.op("Identity", dz, out="dz")
+    g.output("dz", ("N" if shape.first else "R", shape.units))
+    gradients = {"b": g.sum("dz", 0)}
     if shape.sees_label:
         labels = g.op("Reshape", "labels", g.ints(-1)) if shape.first else "labels"
         chosen = g.op("OneHot", labels, g.const(shape.classes, np.int64), g.const([0.0, 1.0]))
@@ -169,38 +197,41 @@ def _gradients(g: GraphBuilder, spec: Spec, shape: LayerShape, y: str, slope: st
     return gradients
 
 
-def _updates(g: GraphBuilder, spec: Spec, shape: LayerShape, gradients: dict[str, str]) -> None:
+def _collect(g: GraphBuilder, name: str, gradient: str, dims: Dims) -> None:
+    g.op("Add", g.input(f"sum.{name}", dims), gradient, out=f"new.sum.{name}")
+    g.output(f"new.sum.{name}", dims)
+
+
+def _updates(g: GraphBuilder, spec: Spec, gradients: dict[str, tuple[str, Dims]]) -> None:
+    """Add each parameter's update, from its gradient and its shape."""
     train = spec.train
-    _scalars(g, "", train.optimizer)
-    if train.weight_decay:
-        g.input("keep", ())
-        g.input("decaying.rate", ())
-    for name, gradient in gradients.items():
-        gamma = name == "gamma"
-        kind, dims = spec.optimizer_of(name), trained(spec, shape)[name]
+    for name, (gradient, dims) in gradients.items():
+        gamma, kind = name == "gamma", spec.optimizer_of(name)
         for part in (name, *(f"{name}.{moment}" for moment in MOMENTS[kind])):
             g.input(part, dims)
-        if gamma:
-            _scalars(g, "gamma.", kind)
         decay = name in ("W", "V") and train.weight_decay > 0
+        prefix = "gamma." if gamma else ""
+        for scalar in _scalars(kind, prefix, decay=decay):
+            g.input(scalar, ())
         momentum = ADAM_DECAYS[0] if gamma else train.momentum
-        update(g, name, gradient, dims, kind, momentum, decay=decay, prefix="gamma." if gamma else "")
+        update(g, name, gradient, dims, kind, momentum, decay=decay, prefix=prefix)
 
 
-def _scalars(g: GraphBuilder, prefix: str, kind: str) -> None:
-    g.input(f"{prefix}rate", ())
-    if kind == "adam":
-        g.input(f"{prefix}epsilon", ())
+def _scalars(kind: str, prefix: str, *, decay: bool) -> list[str]:
+    rates = ["keep", "decaying.rate"] if decay else [f"{prefix}rate"]
+    return [*rates, f"{prefix}epsilon"] if kind == "adam" else rates
 
 
 def training_graph(spec: Spec, facts: InputFacts, kind: str, shape: LayerShape, flag: bool) -> bytes:
     """Build the graph that a kernel's key names (see `ffedge.runtime.kernels.KernelKey`)."""
-    if kind == "product":
-        model = product_graph(spec, facts, shape, dropout=flag)
-    elif kind == "forward":
-        model = forward_graph(spec, shape, all_labels=flag)
-    elif kind == "apply":
-        model = apply_graph(spec, shape)
-    else:
-        model = learning_graph(spec, shape, emit_rows=flag, accumulate=kind == "accumulate")
-    return bytes(model.SerializeToString())
+    builders: dict[str, Callable[[], onnx.ModelProto]] = {
+        "product": lambda: product_graph(spec, facts, shape, dropout=flag),
+        "forward": lambda: forward_graph(spec, shape, all_labels=flag),
+        "learn": lambda: learning_graph(spec, shape, emit_rows=flag),
+        "accumulate": lambda: learning_graph(spec, shape, emit_rows=flag, accumulate=True),
+        "apply": lambda: apply_graph(spec, shape),
+        "tile": lambda: tile_graph(spec, shape),
+        "tile-accumulate": lambda: tile_graph(spec, shape, accumulate=True),
+        "tile-apply": lambda: tile_apply_graph(spec, shape),
+    }
+    return bytes(builders[kind]().SerializeToString())

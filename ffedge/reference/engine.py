@@ -48,11 +48,10 @@ class TorchEngine:
         self.device = _device(spec.train.device)
         if spec.train.threads and self.device.type == "cpu":
             torch.set_num_threads(spec.train.threads)
-        self._parameters = [
-            {name: self._tensor(value).requires_grad_() for name, value in layer.items() if "." not in name}
-            for layer in state
-        ]
-        self._kept = [{name: value for name, value in layer.items() if "." in name} for layer in state]
+        self._parameters: list[dict[str, Tensor]] = [{} for _ in state]
+        self._kept: list[dict[str, Array]] = [{} for _ in state]
+        for layer, arrays in enumerate(state):
+            self.place(layer, arrays)
         self._optimizers: dict[int, list[Optimizer]] = {}
 
     def state(self) -> list[dict[str, Array]]:
@@ -65,6 +64,12 @@ class TorchEngine:
                     value = torch.zeros_like(parameter) if stored is None else stored
                     result[layer][f"{name}.{moment}"] = value.detach().cpu().numpy()
         return result
+
+    def place(self, layer: int, arrays: dict[str, Array]) -> None:
+        """Take a layer's parameters, and moments that were saved, from these arrays."""
+        parameters = {name: self._tensor(value) for name, value in arrays.items() if "." not in name}
+        self._parameters[layer] = {name: value.requires_grad_() for name, value in parameters.items()}
+        self._kept[layer] = {name: value for name, value in arrays.items() if "." in name}
 
     def begin(self, layers: list[int], *, chunked: bool) -> None:
         """Make the optimisers of the layers that learn next, with the moments that were saved."""
@@ -88,7 +93,7 @@ class TorchEngine:
     def finish(self, layers: list[int]) -> None:
         """Free the optimisers."""
         for i in layers:
-            del self._optimizers[i]
+            self._optimizers.pop(i, None)
             self._kept[i].clear()
 
     def product(self, raw: Array, mask: Array | None) -> Source:

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from ffedge.network import LayerShape
+from ffedge.pages import release_libraries
 from ffedge.runtime.session import Kernel, Value
 
 
@@ -21,7 +22,7 @@ class KernelKey:
     flag : ``dropout`` of a product, ``all_labels`` of a forward pass, ``emit_rows`` of a learning step.
     """
 
-    kind: Literal["product", "forward", "learn", "accumulate", "apply"]
+    kind: Literal["product", "forward", "learn", "accumulate", "apply", "tile", "tile-accumulate", "tile-apply"]
     shape: LayerShape
     flag: bool = False
 
@@ -29,9 +30,16 @@ class KernelKey:
 Build = Callable[[KernelKey], bytes]
 
 
-def trial_shape(shape: LayerShape) -> LayerShape:
-    """Return a small layer whose graph is that of a given one but for the sizes."""
-    return LayerShape(1, 8, 8, 2, shape.sees_label)
+def kernel_key(kind: str, shape: LayerShape, flag: bool = False) -> KernelKey:
+    """Return the key of a layer's graph; a tile's depends on the units alone."""
+    tile = LayerShape(1, 1, shape.units, 1, False) if kind.startswith("tile") else shape
+    return KernelKey(kind, replace(tile, index=min(tile.index, 1)), flag)  # type: ignore[arg-type]
+
+
+def trial_keys(shape: LayerShape) -> tuple[KernelKey, ...]:
+    """Return the learning graphs of a small layer: those of a given one but for the sizes."""
+    small = LayerShape(1, 8, 8, 2, shape.sees_label)
+    return kernel_key("learn", small, True), kernel_key("tile", small)
 
 
 class Kernels:
@@ -44,18 +52,15 @@ class Kernels:
 
     def get(self, kind: str, shape: LayerShape, flag: bool = False) -> Kernel:
         """Return the kernel for a layer of this shape."""
-        key = KernelKey(kind, replace(shape, index=min(shape.index, 1)), flag)  # type: ignore[arg-type]
+        key = kernel_key(kind, shape, flag)
         if key not in self._loaded:
             self._loaded[key] = Kernel(self._build(key), self._threads)
+            release_libraries()  # loading a graph runs code that running it does not
         return self._loaded[key]
-
-    def drop(self) -> None:
-        """Free every session."""
-        self._loaded.clear()
 
 
 def updates_in_place(build: Build, shape: LayerShape, threads: int = 1) -> bool:
-    """Try a learning step with one buffer for each weight's input and output against one with two.
+    """Try learning steps with one buffer for each weight's input and output against steps with two.
 
     onnxruntime does not promise that the first works; it is taken only where both agree bit for bit.
 
@@ -63,16 +68,18 @@ def updates_in_place(build: Build, shape: LayerShape, threads: int = 1) -> bool:
     ----------
     shape : of a layer of the network.
     """
-    kernel = Kernel(build(KernelKey("learn", trial_shape(shape), True)), threads)
+    kernels = [Kernel(build(key), threads) for key in trial_keys(shape)]
+    release_libraries()
     return all(
         np.array_equal(once, twice)
+        for kernel in kernels
         for once, twice in zip(_trial(kernel, in_place=True), _trial(kernel, in_place=False), strict=True)
     )
 
 
 def _trial(kernel: Kernel, *, in_place: bool) -> list[np.ndarray]:
     rng = np.random.default_rng(0)
-    sizes: dict[str, int] = {"N": 4, "R": 4}
+    sizes: dict[str, int] = {"N": 4, "R": 4, "T": 4}
     for value in kernel.session.get_outputs():
         if value.name == "g":
             sizes["M"] = value.shape[1]
@@ -94,4 +101,5 @@ def _trial(kernel: Kernel, *, in_place: bool) -> list[np.ndarray]:
         for name in state:
             if not in_place:
                 inputs[name.removeprefix("new.")], outputs[name] = outputs[name], inputs[name.removeprefix("new.")]
-    return [inputs[name.removeprefix("new.")].array for name in state] + [outputs["loss"].array]
+    others = [value.array for name, value in outputs.items() if name not in state]
+    return [inputs[name.removeprefix("new.")].array for name in state] + others

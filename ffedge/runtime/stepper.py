@@ -6,12 +6,14 @@ C classes, K = M - 1 wrong labels.
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.network import InputFacts, LayerShape, Learned, layer_shapes, trained
+from ffedge.pages import copy, on_disk, release
 from ffedge.runtime.kernels import Build, Kernels, updates_in_place
 from ffedge.runtime.session import Kernel, Value, Workspace
 from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, MOMENTS, Spec
@@ -32,6 +34,15 @@ class Source:
         return Source(min(stop, self.samples) - start, parts)
 
 
+@dataclass(frozen=True)
+class Tile:
+    """Some rows of a layer's W that are updated at once: their moments (and sum of gradients) too, as views."""
+
+    start: int
+    stop: int
+    values: dict[str, Value]
+
+
 class OnnxEngine:
     """Training steps of every layer; weights and moments stay where they are and change in place.
 
@@ -39,16 +50,20 @@ class OnnxEngine:
     ----------
     spec : resolved.
     build : makes a graph's bytes for a key.
-    state : the parameters of each layer (``W``, ``b``, ``V``, ``gamma``, moments ``W.m``, …), used as they are.
+    state : the parameters of each layer (``W``, ``b``, ``V``, ``gamma``, moments ``W.m``, …), used as they are; an
+        empty one is placed later.
+    folder : where moments are kept that are not kept in memory (`TrainSpec.moments`).
     """
 
-    def __init__(self, spec: Spec, facts: InputFacts, build: Build, state: list[dict[str, Array]]) -> None:
-        self.spec = spec
+    def __init__(
+        self, spec: Spec, facts: InputFacts, build: Build, state: list[dict[str, Array]], folder: Path | None = None
+    ) -> None:
+        self.spec, self._folder = spec, folder
         self.shapes = layer_shapes(spec, facts)
         self._kernels = Kernels(build, spec.train.threads)
         self.in_place = updates_in_place(build, self.shapes[-1])
         self._state = [{name: Value(array) for name, array in layer.items()} for layer in state]
-        self._spare: list[dict[str, Value]] = [{} for _ in state]
+        self._tiles: dict[int, list[Tile]] = {}
         self._work = Workspace()
         self._scalars = {
             name: Value(np.zeros((), np.float32))
@@ -61,21 +76,50 @@ class OnnxEngine:
             {name: value.array for name, value in layer.items() if not name.startswith("sum.")} for layer in self._state
         ]
 
+    def place(self, layer: int, arrays: dict[str, Array]) -> None:
+        """Take a layer's parameters from these arrays, which may be views of a file: its pages are given back."""
+        self._state[layer] = {name: Value(array) for name, array in arrays.items()}
+
     def begin(self, layers: list[int], *, chunked: bool) -> None:
-        """Make room for the moments (and the gradients' sums) of the layers that learn next; those there stay."""
+        """Make the layers that learn next writable, with their moments (and gradients' sums); those there stay."""
         for i in layers:
-            for name in trained(self.spec, self.shapes[i]):
+            state = self._state[i]
+            for name, value in state.items():
+                if not value.array.flags.writeable:
+                    room = self._room(name, value.array.shape)
+                    copy(value.array, room)
+                    state[name] = Value(room)
+            for name, shape in trained(self.spec, self.shapes[i]).items():
                 moments = MOMENTS[self.spec.optimizer_of(name)]
                 for part in (*(f"{name}.{m}" for m in moments), *([f"sum.{name}"] if chunked else [])):
-                    if part not in self._state[i]:
-                        self._state[i][part] = Value(np.zeros_like(self._state[i][name].array))
+                    if part not in state:
+                        state[part] = Value(self._room(part, shape))
+            self._tiles[i] = self._cut(i)
 
     def finish(self, layers: list[int]) -> None:
         """Free what only learning needs."""
         for i in layers:
+            self._tiles.pop(i, None)
             for name in [n for n in self._state[i] if "." in n]:
                 del self._state[i][name]
-            self._spare[i].clear()
+
+    def _room(self, name: str, shape: tuple[int, ...]) -> Array:
+        """Return zeros: on disk for what stands beside W where the plan says so, else in memory."""
+        if self._folder is not None and self.spec.train.moments == "file" and name in ("W.m", "W.v", "sum.W"):
+            return on_disk(shape, self._folder)
+        return np.zeros(shape, np.float32)
+
+    def _cut(self, layer: int) -> list[Tile]:
+        """Cut W into tiles of `tile_bytes` at most, of nearly the same number of rows."""
+        shape = self.shapes[layer]
+        parts = {n: self._state[layer][n].array for n in ("W", "W.m", "W.v", "sum.W") if n in self._state[layer]}
+        count = -(-4 * shape.inputs * shape.units // self.spec.train.tile_bytes)
+        rows = -(-shape.inputs // min(count, shape.inputs))
+        return [
+            Tile(start, stop, {name: Value(array[start:stop]) for name, array in parts.items()})
+            for start in range(0, shape.inputs, rows)
+            for stop in (min(start + rows, shape.inputs),)
+        ]
 
     def product(self, raw: Array, mask: Array | None) -> Source:
         """Scale raw inputs [N, I], drop those whose uint8 mask [N, D] is 0, and multiply with the first layer's W."""
@@ -111,12 +155,16 @@ class OnnxEngine:
         emit : whether the next layer learns from the same batch.
         """
         shape, n = self.shapes[layer], source.samples
+        x = source.values["x"].array
         outputs = {"g": self._work.get("g", labels.shape), "loss": self._work.get("loss", ())}
+        outputs["dz"] = self._work.get("dz", (len(x), shape.units))
         outputs |= self._rows(layer, labels.size) if emit else {}
         self._set_scalars(step, rate, batch)
-        kernel = self._kernels.get("learn" if batch == n else "accumulate", shape, emit)
         inputs = source.values | self._labels(shape, labels, n) | self._scalars | {"other": Value(other)}
-        self._run(kernel, inputs, outputs, layer)
+        self._run(self._kernels.get("learn" if batch == n else "accumulate", shape, emit), inputs, outputs, layer)
+        for tile in self._tiles[layer]:
+            parts = {"x": self._columns(x, tile), "dz": outputs["dz"]}
+            self._run_tile("tile" if batch == n else "tile-accumulate", layer, tile, parts)
         following = Source(n, {"x": outputs["rows"]}) if emit else None
         return Learned(following, outputs["g"].array.copy(), float(outputs["loss"].array))
 
@@ -124,9 +172,12 @@ class OnnxEngine:
         """Step with the gradients' sums, and clear them."""
         self._set_scalars(step, rate, 1)
         self._run(self._kernels.get("apply", self.shapes[layer]), self._scalars, {}, layer)
-        for name, value in self._state[layer].items():
-            if name.startswith("sum."):
-                value.array.fill(0)
+        for tile in self._tiles[layer]:
+            self._run_tile("tile-apply", layer, tile, {})
+            tile.values["sum.W"].array.fill(0)
+        for name in ("sum.b", "sum.V", "sum.gamma"):
+            if name in self._state[layer]:
+                self._state[layer][name].array.fill(0)
 
     @property
     def buffer_bytes(self) -> int:
@@ -161,19 +212,36 @@ class OnnxEngine:
         for name, value in values.items():
             self._scalars[name].array[...] = value
 
+    def _columns(self, x: Array, tile: Tile) -> Value:
+        """Return the columns of x that a tile's gradient needs."""
+        if tile.stop - tile.start == x.shape[1]:
+            return Value(x)
+        part = self._work.get("x.tile", (len(x), tile.stop - tile.start))
+        np.copyto(part.array, x[:, tile.start : tile.stop])
+        return part
+
     def _run(self, kernel: Kernel, inputs: dict[str, Value], outputs: dict[str, Value], layer: int) -> None:
-        """Run a kernel; ``new.p`` goes into p's own buffer, or into a second one that then changes places with it."""
         state = self._state[layer]
-        fresh = [name for name in kernel.outputs if name.startswith("new.")]
-        for name in fresh:
-            old = name.removeprefix("new.")
-            if not self.in_place and old not in self._spare[layer]:
-                self._spare[layer][old] = Value(np.empty_like(state[old].array))
-            outputs[name] = state[old] if self.in_place else self._spare[layer][old]
+        self._run_on(state, kernel, inputs, outputs)
+        if "W" in state:
+            release(state["W"].array)
+
+    def _run_tile(self, kind: str, layer: int, tile: Tile, inputs: dict[str, Value]) -> None:
+        kernel = self._kernels.get(kind, self.shapes[layer])
+        self._run_on(tile.values, kernel, inputs | self._scalars, {})
+        for value in tile.values.values():
+            release(value.array)
+
+    def _run_on(
+        self, state: dict[str, Value], kernel: Kernel, inputs: dict[str, Value], outputs: dict[str, Value]
+    ) -> None:
+        """Run a kernel; ``new.p`` goes into p's own buffer, or into a spare one and from there into p's."""
+        fresh = {name: state[name.removeprefix("new.")] for name in kernel.outputs if name.startswith("new.")}
+        given = fresh if self.in_place else {n: self._work.get(f"spare.{n}", v.array.shape) for n, v in fresh.items()}
         kernel.run(
             {name: value.ort for name, value in (state | inputs).items()},
-            {name: value.ort for name, value in outputs.items()},
+            {name: value.ort for name, value in (outputs | given).items()},
         )
         if not self.in_place:
-            for old in (name.removeprefix("new.") for name in fresh):
-                state[old], self._spare[layer][old] = self._spare[layer][old], state[old]
+            for name, value in fresh.items():
+                np.copyto(value.array, given[name].array)

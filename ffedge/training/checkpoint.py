@@ -1,28 +1,26 @@
-"""A run's state on disk: each generation one safetensors file, written beside its place, synced and renamed.
+"""Checkpoints: what a run needs to go on, bit for bit, from where it stopped.
 
-The two newest generations stay. Which step comes next, the sums of the epoch under way and what is needed to refuse
-another run's checkpoint stand in the file's metadata.
+A generation holds the layers that are learning, with their moments, and the place in the schedule. It is written
+beside the others, synced and renamed, and two are kept: if power fails while one is written, the one before is whole.
+A layer that has learnt is written once, into a file of its own; generations name it and its checksum. What has not
+begun to learn is not kept, as the seed gives it back.
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from ffedge.errors import ModelError
 from ffedge.json_text import parse
-from ffedge.spec import MAX_LAYERS
+from ffedge.tensors import TensorFile, write_tensors
 from ffedge.training.records import atomic_file, writing
 
+Layer = dict[str, NDArray[Any]]
+State = list[Layer]
 KEEP = 2
-State = list[dict[str, NDArray[Any]]]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -35,94 +33,155 @@ class Place:
     seconds: float = 0.0
     sums: tuple[tuple[int, float, float, float], ...] = ()
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for what no run can have written."""
+        whole = (self.stage, self.epoch, self.step, *(item[0] for item in self.sums if item))
+        if not all(type(number) is int and 0 <= number < 1 << 63 for number in whole):
+            raise ValueError(f"place must be whole numbers from 0, got {whole}")
+        numbers = [self.seconds, *(number for item in self.sums for number in item)]
+        if any(len(item) != 4 for item in self.sums) or not all(isinstance(n, int | float) for n in numbers):
+            raise ValueError(f"place must have four numbers a layer, got {self.sums}")
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A whole checkpoint.
+
+    Attributes
+    ----------
+    state : the layers by number, read-only views of files (`ffedge.tensors.TensorFile`); empty where not begun.
+    about : what it says of its run.
+    kept : checksums of the finished layers' files.
+    torn : file names of newer generations that are not whole, each with the reason.
+    """
+
+    path: Path
+    place: Place
+    state: State
+    about: dict[str, Any]
+    kept: dict[int, str]
+    torn: tuple[str, ...] = ()
+
 
 class Checkpoints:
-    """The generations in one folder."""
+    """The generations and the finished layers in one folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._safe: Path | None = None  # the newest that outlives a power cut
+        self._kept: dict[int, str] = {}  # checksums of the finished layers
 
     def generations(self) -> list[Path]:
         """Return the files, the newest first."""
         numbered = (path for path in self.folder.glob("*.safetensors") if path.stem.isdecimal())
         return sorted(numbered, key=lambda path: int(path.stem), reverse=True)
 
-    def save(self, state: State, place: Place, identity: dict[str, Any], *, sync: bool = True) -> Path:
-        """Write the next generation; drop those before the last two, but not the newest that was synced."""
-        with writing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
+    def keep(self, layer: int, arrays: Layer, *, finished: bool) -> Layer:
+        """Write a layer into a file of its own; return its arrays as views of that file.
+
+        Parameters
+        ----------
+        finished : whether the layer has learnt; one that has not can be drawn again, and no generation names it.
+        """
+        path = self._layer_file(layer) if finished else self.folder / f"initial-{layer:02d}.safetensors"
+        self._write(path, arrays, {})
+        file = TensorFile(path)
+        if finished:
+            self._kept[layer] = file.metadata["sha256"]
+        return file.arrays
+
+    def save(self, state: State, place: Place, about: dict[str, Any]) -> Path:
+        """Write the next generation, of the layers that are learning; drop those before the last two.
+
+        Parameters
+        ----------
+        state : the layers by number, empty where a layer is not learning.
+        """
         present = self.generations()
         path = self.folder / f"{int(present[0].stem) + 1 if present else 0:06d}.safetensors"
         tensors = {f"layers.{i}.{name}": value for i, layer in enumerate(state) for name, value in layer.items()}
-        metadata = {"place": json.dumps(asdict(place)), "identity": json.dumps(identity, sort_keys=True)}
-        with atomic_file(path, sync=sync) as temporary:
-            save_file(tensors, temporary, metadata)
+        texts = {"place": asdict(place), "about": about, "kept": self._kept, "layers": len(state)}
+        self._write(path, tensors, {key: json.dumps(value, sort_keys=True) for key, value in texts.items()})
         for old in present[KEEP - 1 :]:
-            if sync or old != self._safe:
-                old.unlink()
-        self._safe = path if sync else self._safe
+            old.unlink()
         return path
 
-    def about(self) -> tuple[dict[str, Any], Path]:
-        """Return what the newest whole generation says of its run, and its path."""
-        return self._first_whole(lambda path: (_identity(_metadata(path)), path))
+    def newest(self) -> Generation:
+        """Read the newest generation that is whole, with the layers that it names.
 
-    def load(self, identity: dict[str, Any]) -> tuple[State, Place]:
-        """Read the newest generation that is whole.
+        Raises
+        ------
+        ModelError
+            There is none.
+        """
+        torn: list[str] = []
+        for path in self.generations():
+            try:
+                return self._read(path, tuple(torn))
+            except (OSError, IndexError, KeyError, TypeError, ValueError, RecursionError) as error:
+                torn.append(f"{path.name}: {error}")
+        found = f"only torn files ({'; '.join(torn)})" if torn else "no checkpoint"
+        raise ModelError(f"{self.folder}: holds {found}. Start anew without --resume")
+
+    def load(self, about: dict[str, Any]) -> Generation:
+        """Read the newest whole generation, and go on from it.
 
         Raises
         ------
         ModelError
             There is none, or it belongs to another spec or to other data.
         """
-        return self._first_whole(lambda path: self._read(path, identity))
-
-    def _first_whole(self, read: Callable[[Path], T]) -> T:
-        torn = []
-        for path in self.generations():
-            try:
-                result = read(path)
-                self._safe = path
-                return result
-            except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError):
-                torn.append(path.name)
-        found = f"only torn files ({', '.join(torn)})" if torn else "no checkpoint"
-        raise ModelError(f"{self.folder}: holds {found}. Start anew without --resume")
-
-    def _read(self, path: Path, identity: dict[str, Any]) -> tuple[State, Place]:
-        metadata = _metadata(path)
-        with safe_open(path, framework="numpy") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        stored = _identity(metadata)
-        for key, value in json.loads(json.dumps(identity)).items():
-            if stored.get(key) != value:
+        found = self.newest()
+        for key in ("spec", "data"):
+            stored, given = found.about.get(key), json.loads(json.dumps(about[key]))
+            if stored != given:
                 raise ModelError(
-                    f"{path}: was made with another {key}{_difference(stored.get(key), value)}. "
+                    f"{found.path}: was made with another {key}{_difference(stored, given)}. "
                     "Resume with what the run began with, or start anew in another folder"
                 )
-        place = parse(metadata["place"])
+        self._kept = dict(found.kept)
+        return found
+
+    def sources(self, generation: Generation) -> list[tuple[Path, str] | None]:
+        """Return for each layer the file that holds it, with the prefix of its names there; None where not begun."""
+        return [
+            (self._layer_file(i), "") if i in generation.kept else (generation.path, f"layers.{i}.") if layer else None
+            for i, layer in enumerate(generation.state)
+        ]
+
+    def _layer_file(self, layer: int) -> Path:
+        return self.folder / f"layer-{layer:02d}.safetensors"
+
+    def _write(self, path: Path, tensors: Layer, texts: dict[str, str]) -> None:
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as temporary:
+            write_tensors(temporary, tensors, texts)
+
+    def _read(self, path: Path, torn: tuple[str, ...]) -> Generation:
+        file = TensorFile(path)
+        file.check()
+        place, about = parse(file.metadata["place"]), parse(file.metadata["about"])
+        if not isinstance(about, dict):
+            raise TypeError("about must be an object")
         place["sums"] = tuple(tuple(item) for item in place["sums"])
-        state: State = []
-        for name, value in tensors.items():
+        state: State = [{} for _ in range(_count(file.metadata["layers"]))]
+        for name, value in file.arrays.items():
             index, parameter = name.removeprefix("layers.").split(".", 1)
-            if not 0 <= int(index) < MAX_LAYERS:
-                raise ValueError(f"{name}: there can be no such layer")
-            state.extend({} for _ in range(int(index) + 1 - len(state)))
-            state[int(index)][parameter] = np.array(value)  # a copy of its own, writable and aligned
-        return state, Place(**place)
+            state[int(index)][parameter] = value
+        kept = {int(i): str(digest) for i, digest in parse(file.metadata["kept"]).items()}
+        for i, digest in kept.items():
+            layer = TensorFile(self._layer_file(i))
+            if layer.check() != digest:
+                raise ValueError(f"{layer.path.name} is another run's")
+            state[i] = layer.arrays
+        return Generation(path, Place(**place), state, about, kept, torn)
 
 
-def _metadata(path: Path) -> dict[str, str]:
-    with safe_open(path, framework="numpy") as file:
-        return file.metadata() or {}
-
-
-def _identity(metadata: dict[str, str]) -> dict[str, Any]:
-    stored = parse(metadata["identity"])
-    if not isinstance(stored, dict):
-        raise TypeError("identity must be an object")
-    return stored
+def _count(text: str) -> int:
+    count = parse(text)
+    if not isinstance(count, int) or not 1 <= count <= 1024:
+        raise ValueError(f"layers must be a number, got {text[:20]}")
+    return count
 
 
 def _difference(stored: Any, given: Any) -> str:

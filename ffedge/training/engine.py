@@ -22,6 +22,7 @@ class Engine(Protocol):
     in_place: bool
 
     def state(self) -> list[dict[str, Array]]: ...  # noqa: D102
+    def place(self, layer: int, arrays: dict[str, Array]) -> None: ...  # noqa: D102
     def begin(self, layers: list[int], *, chunked: bool) -> None: ...  # noqa: D102
     def finish(self, layers: list[int]) -> None: ...  # noqa: D102
     def product(self, raw: Array, mask: Array | None) -> Any: ...  # noqa: D102

@@ -1,23 +1,24 @@
 """The run folder: model.onnx, report.json, metrics.jsonl, checkpoint/. An existing one is never overwritten unasked."""
 
+import contextlib
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ffedge import __version__
 from ffedge.data import Dataset
 from ffedge.errors import FfedgeError, ModelError
-from ffedge.json_text import parse
-from ffedge.network import InputFacts
+from ffedge.network import InputFacts, check_state
 from ffedge.spec import Spec
-from ffedge.training.checkpoint import Checkpoints, Place, State
+from ffedge.training.checkpoint import Checkpoints, Generation, Layer, Place, State
 from ffedge.training.graphs import write_model
-from ffedge.training.records import EpochRecord, append_line, atomic_file
+from ffedge.training.records import EpochRecord, append_line, atomic_file, sync
 from ffedge.training.watch import Journal
 
 LEFT_OVER = re.compile(r"\..+\.\d+\.tmp")  # what a killed run was writing
-GENERATION = re.compile(r"\d+\.safetensors|\.\d+\.safetensors\.\d+\.tmp")
+KEPT = re.compile(r"\.?(\d+|(layer|initial)-\d+)\.safetensors(\.\d+\.tmp)?")
 CONTENT = {"model.onnx", "report.json", "metrics.jsonl", "checkpoint"}
 
 
@@ -26,7 +27,7 @@ class RunFolder(Journal):
 
     def __init__(self, path: Path, spec: Spec, facts: InputFacts, dataset: Dataset, source: str) -> None:
         super().__init__()
-        self.path, self._spec = path, spec
+        self.path, self._spec, self._facts = path, spec, facts
         self.checkpoints = Checkpoints(path / "checkpoint")
         self.identity: dict[str, Any] = {"spec": spec.to_dict(), "data": dataset.sha256}
         self._about = self.identity | {"input": facts.to_dict(), "name": dataset.name, "source": source}
@@ -44,7 +45,7 @@ class RunFolder(Journal):
             strange = {name for name in present - CONTENT if not LEFT_OVER.fullmatch(name)}
             inside = self.path / "checkpoint"
             if inside.is_dir():
-                strange |= {f"checkpoint/{p.name}" for p in inside.iterdir() if not GENERATION.fullmatch(p.name)}
+                strange |= {f"checkpoint/{p.name}" for p in inside.iterdir() if not KEPT.fullmatch(p.name)}
             if strange and force:
                 raise FfedgeError(f"{self.path}: is no run folder (it holds {min(strange)}). Choose another --out")
             if present and not force:
@@ -56,9 +57,12 @@ class RunFolder(Journal):
         except OSError as error:
             raise FfedgeError(f"{self.path}: cannot be made ({error.strerror}). Choose another --out") from error
 
-    def restore(self) -> tuple[State, Place]:
+    def restore(self) -> Generation:
         """Read the checkpoint, and the records of the epochs before it; later ones are dropped from metrics.jsonl."""
-        state, place = self.checkpoints.load(self.identity)
+        found = self.checkpoints.load(self.identity)
+        with _checkpoint_used(found.path):
+            check_state(self._spec, self._facts, found.state)
+        place = found.place
         for folder in (self.path, self.checkpoints.folder):
             for left in (path for path in folder.iterdir() if LEFT_OVER.fullmatch(path.name)):
                 left.unlink()
@@ -66,16 +70,14 @@ class RunFolder(Journal):
         try:
             text = path.read_text() if path.exists() else ""
             lines = text[: text.rfind("\n") + 1].splitlines()  # a kill may have torn the last one
-            self.records = [
-                record for line in lines if _before(record := EpochRecord(**parse(line)), place, self._spec)
-            ]
+            self.records = [record for line in lines if _before(record := EpochRecord.read(line), place, self._spec)]
         except (ValueError, TypeError) as error:
             raise ModelError(f"{path}: is damaged ({error}). Start anew without --resume") from error
         with atomic_file(path) as temporary:
             temporary.touch()
             for record in self.records:
                 append_line(temporary, record)
-        return state, place
+        return found
 
     def epoch(self, records: list[EpochRecord]) -> None:
         """Add the records to metrics.jsonl."""
@@ -83,9 +85,16 @@ class RunFolder(Journal):
         for record in records:
             append_line(self.path / "metrics.jsonl", record)
 
-    def checkpoint(self, state: State, place: Place, *, sync: bool) -> None:
-        """Write a checkpoint."""
-        self.checkpoints.save(state, place, self._about, sync=sync)
+    def checkpoint(self, state: State, place: Place) -> None:
+        """Write a checkpoint; the epochs before it are on the disk first."""
+        metrics = self.path / "metrics.jsonl"
+        if metrics.exists():
+            sync(metrics)
+        self.checkpoints.save(state, place, self._about)
+
+    def keep(self, layer: int, arrays: Layer, *, finished: bool) -> Layer:
+        """Write a layer into a file, and return views of it."""
+        return self.checkpoints.keep(layer, arrays, finished=finished)
 
     def write_model(self) -> Path:
         """Write model.onnx from the newest checkpoint."""
@@ -105,14 +114,13 @@ def export(run: Path, out: Path, *, force: bool = False) -> None:
     if out.exists() and not force:
         raise FfedgeError(f"{out}: exists already. Choose another --out, or use --force")
     checkpoints = Checkpoints(run / "checkpoint")
-    about, weights = checkpoints.about()
-    try:
-        metadata = {"version": __version__, "data": {"name": about["name"], "sha256": about["data"]}}
-        spec, facts = Spec.from_dict(about["spec"]), InputFacts.from_dict(about["input"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{run / 'checkpoint'}: cannot be used ({error}). Start anew without --resume") from error
+    found = checkpoints.newest()
+    with _checkpoint_used(found.path):
+        metadata = {"version": __version__, "data": {"name": found.about["name"], "sha256": found.about["data"]}}
+        spec, facts = Spec.from_dict(found.about["spec"]), InputFacts.from_dict(found.about["input"])
+        check_state(spec, facts, found.state)
     with atomic_file(out) as temporary:
-        write_model(spec, facts, weights, temporary, metadata)
+        write_model(spec, facts, checkpoints.sources(found), temporary, metadata)
 
 
 def stored(path: Path) -> tuple[Spec, str]:
@@ -123,11 +131,18 @@ def stored(path: Path) -> tuple[Spec, str]:
     ModelError
         There is no checkpoint that can be read.
     """
-    about, _ = Checkpoints(path / "checkpoint").about()
+    found = Checkpoints(path / "checkpoint").newest()
+    with _checkpoint_used(found.path):
+        return Spec.from_dict(found.about["spec"]), str(found.about["source"])
+
+
+@contextlib.contextmanager
+def _checkpoint_used(path: Path) -> Iterator[None]:
+    """Turn what a checkpoint lacks, whole though it is, into one line."""
     try:
-        return Spec.from_dict(about["spec"]), str(about["source"])
+        yield
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path / 'checkpoint'}: cannot be used ({error}). Start anew without --resume") from error
+        raise ModelError(f"{path}: cannot be used ({error}). Start anew without --resume") from error
 
 
 def _before(record: EpochRecord, place: Place, spec: Spec) -> bool:

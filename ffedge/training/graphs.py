@@ -1,13 +1,13 @@
 """Asks a short-lived child process for graphs, so that the training process never imports onnx."""
 
 import base64
-from dataclasses import astuple, replace
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 from ffedge.child import ask
 from ffedge.network import InputFacts, layer_shapes
-from ffedge.runtime.kernels import Build, KernelKey, trial_shape
+from ffedge.runtime.kernels import Build, KernelKey, kernel_key, trial_keys
 from ffedge.spec import Spec
 
 
@@ -32,17 +32,25 @@ def training_graphs(spec: Spec, facts: InputFacts) -> Build:
 
 def needed_kernels(spec: Spec, facts: InputFacts) -> set[KernelKey]:
     """Return the graphs that training and its evaluation will ask for."""
-    shapes = [replace(shape, index=min(shape.index, 1)) for shape in layer_shapes(spec, facts)]
+    shapes = layer_shapes(spec, facts)
     first, last = shapes[0], len(shapes) - 1
-    keys = {KernelKey("learn", trial_shape(shapes[-1]), True)}
-    keys |= {KernelKey("product", first, dropout) for dropout in {False, spec.train.input_dropout > 0}}
-    keys |= {KernelKey("forward", shape) for shape in shapes} | {KernelKey("forward", first, True)}
+    keys = {*trial_keys(shapes[-1])} | {kernel_key("forward", first, True)}
+    keys |= {kernel_key("product", first, dropout) for dropout in {False, spec.train.input_dropout > 0}}
+    size = spec.train.batch_size
+    chunked = not isinstance(size, int) or size > spec.train.chunk_size
+    learning = ("learn", "accumulate") if chunked else ("learn",)
     for i, shape in enumerate(shapes):
         emit = spec.train.schedule == "interleaved" and i < last
-        keys |= {KernelKey(kind, shape, emit) for kind in ("learn", "accumulate")} | {KernelKey("apply", shape)}
+        keys |= {kernel_key("forward", shape), kernel_key("tile", shape)}
+        keys |= {kernel_key(kind, shape, emit) for kind in learning}
+        if chunked:
+            keys |= {kernel_key(kind, shape) for kind in ("apply", "tile-accumulate", "tile-apply")}
     return keys
 
 
-def write_model(spec: Spec, facts: InputFacts, weights: Path, out: Path, about: dict[str, Any]) -> None:
-    """Write a model file from the weights in a checkpoint."""
-    _ask(spec, facts, weights=str(weights.resolve()), out=str(out.resolve()), about=about)
+def write_model(
+    spec: Spec, facts: InputFacts, sources: list[tuple[Path, str] | None], out: Path, about: dict[str, Any]
+) -> None:
+    """Write a model file; each layer's weights are read from a file, from under a prefix, or drawn where None."""
+    layers = [None if source is None else (str(source[0].resolve()), source[1]) for source in sources]
+    _ask(spec, facts, layers=layers, out=str(out.resolve()), about=about)

@@ -3,20 +3,21 @@
 A stage is the set of layers that learn together: one layer (greedy) or all (interleaved).
 """
 
+import math
 import time
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.data import Dataset
+from ffedge.data import Dataset, Split
 from ffedge.data.stream import Stream
 from ffedge.labels import Labels, wrong_labels
 from ffedge.meter import PeakMeter, rss_bytes
-from ffedge.network import InputFacts, layer_shapes, prediction_weights
+from ffedge.network import InputFacts, initial_layer, layer_shapes, prediction_weights
 from ffedge.seeds import Draw, generator
 from ffedge.spec import MOMENTS, Spec
-from ffedge.training.checkpoint import Place
+from ffedge.training.checkpoint import Place, State
 from ffedge.training.engine import Engine
 from ffedge.training.records import EpochRecord, LayerRecord
 from ffedge.training.step import LayerSums, Learner, Turn
@@ -52,11 +53,10 @@ class Loop:
         layers = range(len(spec.network.widths))
         self.stages = [[i] for i in layers] if spec.train.schedule == "greedy" else [list(layers)]
         self.held_out, rows = split_rows(len(dataset.train.labels), spec)
-        shapes = layer_shapes(spec, facts)
-        self._stream = Stream(dataset.train.inputs, dataset.train.labels, rows, spec.train, shapes[0].inputs)
+        self._shapes = layer_shapes(spec, facts)
+        self._stream = Stream(dataset.train.inputs, dataset.train.labels, rows, spec.train, self._shapes[0].inputs)
         self._learner = Learner(spec, engine, facts.n_classes)
         self._seconds = 0.0
-        self._synced = time.perf_counter()
 
     def train(self, place: Place, stop: Callable[[], bool]) -> None:
         """Run every stage from a place on; each epoch ends at a checkpoint.
@@ -68,15 +68,38 @@ class Loop:
         """
         for stage in range(place.stage, len(self.stages)):
             here = place if place.stage == stage else Place(stage)
-            self.engine.begin(self.stages[stage], chunked=self._stream.batch_size > self.spec.train.chunk_size)
+            self._make_ready(stage)
             start = self._meter.start()
             for epoch in range(here.epoch, self.spec.train.epochs):
                 now = here if here.epoch == epoch else Place(stage, epoch)
                 self._epoch(now, stop)
                 self._record(stage, epoch, start)
-                self._journal.checkpoint(self.engine.state(), Place(stage, epoch + 1), sync=self._sync_due())
+                self._checkpoint(Place(stage, epoch + 1), self.stages[stage])
             self.engine.finish(self.stages[stage])
-        self._journal.checkpoint(self.engine.state(), Place(len(self.stages)), sync=True)
+            for layer in self.stages[stage]:
+                self.engine.place(layer, self._journal.keep(layer, self.engine.state()[layer], finished=True))
+        self._checkpoint(Place(len(self.stages)), [])
+
+    def _make_ready(self, stage: int) -> None:
+        """Draw the layers that this stage needs and nobody has drawn, and let those learn that are its own."""
+        active = self.stages[stage]
+        ahead = [k for i in active for k, weight in enumerate(self._learner.alpha[i]) if weight]
+        for layer in range(max([*active, *ahead]) + 1):
+            if not self.engine.state()[layer]:
+                drawn = initial_layer(self.spec, self._shapes[layer])
+                kept = drawn if layer in active else self._journal.keep(layer, drawn, finished=False)
+                self.engine.place(layer, kept)
+        self.engine.begin(active, chunked=self._stream.batch_size > self.spec.train.chunk_size)
+
+    def fall_back(self, state: State) -> None:
+        """Take every layer from a checkpoint's state; those that had not begun are drawn."""
+        for layer, arrays in enumerate(state):
+            self.engine.finish([layer])
+            self.engine.place(layer, arrays or initial_layer(self.spec, self._shapes[layer]))
+
+    def _checkpoint(self, place: Place, learning: list[int]) -> None:
+        state = self.engine.state()
+        self._journal.checkpoint([layer if i in learning else {} for i, layer in enumerate(state)], place)
 
     def layer_records(self) -> list[LayerRecord]:
         """Sum up each layer's epochs."""
@@ -121,7 +144,7 @@ class Loop:
             self._seconds += time.perf_counter() - began
             self._tell(stage, epoch, step, min((step + 1) * size, len(order)))
             if stop():
-                self._journal.checkpoint(self.engine.state(), self._place(stage, epoch, step + 1), sync=True)
+                self._checkpoint(self._place(stage, epoch, step + 1), active)
                 raise Interrupted
 
     def _check(self, stage: int, epoch: int, finite: NDArray[np.bool_]) -> None:
@@ -129,7 +152,7 @@ class Loop:
         state = self.engine.state()
         for i in self.stages[stage]:
             weights = (array for name, array in state[i].items() if "." not in name)
-            if not (finite[i] and all(np.isfinite(array).all() for array in weights)):
+            if not (finite[i] and all(math.isfinite(array.min()) and math.isfinite(array.max()) for array in weights)):
                 raise self._diverged(i, epoch)
 
     def _diverged(self, layer: int, epoch: int) -> Diverged:
@@ -202,30 +225,33 @@ class Loop:
         self._journal.epoch(records)
         self._watcher.epoch(records)
 
+    def accuracy(self, split: Split, rows: NDArray[np.int64]) -> float:
+        """Return the share of some rows of a split that all layers together give their true label."""
+        return float(self._hits(split, rows, len(self._shapes))[0][-1]) / len(rows)
+
     def _measure(self, layers: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return the accuracy [layers + 1] on the held-out rows of each of the first layers and of their sum.
 
         And whether the goodness of each layer is finite; where no rows are held out, on some others.
         """
         rows = self.held_out if len(self.held_out) else self._stream.rows[:CHECKED_ROWS]
-        hits, finite = np.zeros(layers + 1), np.ones(layers, np.bool_)
-        gammas = [float(state.get("gamma", 0.0)) for state in self.engine.state()]
+        hits, finite = self._hits(self.dataset.train, rows, layers)
+        return hits / len(rows), finite
+
+    def _hits(self, split: Split, rows: NDArray[np.int64], layers: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Count the rows that each of the first layers, and last their sum, gets right [layers + 1]."""
+        hits, finite = np.zeros(layers + 1, np.int64), np.ones(layers, np.bool_)
+        gammas = [float(state.get("gamma", self.spec.rule.gamma)) for state in self.engine.state()]
         weights = np.array(prediction_weights(self.spec, gammas)[:layers], np.float32)
-        for start in range(0, len(rows), EVALUATION_ROWS):
-            part = rows[start : start + EVALUATION_ROWS]
-            raw = np.ascontiguousarray(self.dataset.train.inputs.take(part).reshape(len(part), -1))
+        size = min(EVALUATION_ROWS, self.spec.train.chunk_size)
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            raw = np.ascontiguousarray(split.inputs.take(part).reshape(len(part), -1))
             goodness = self._learner.class_goodness(self.engine.product(raw, None), layers)
             finite &= np.isfinite(goodness).all(axis=(0, 2))
             scores = np.concatenate([goodness, np.tensordot(goodness, weights, (1, 0))[:, None]], axis=1)
-            hits += (scores.argmax(axis=2) == self.dataset.train.labels[part][:, None]).sum(axis=0)
-        return hits / len(rows), finite
-
-    def _sync_due(self) -> bool:
-        """Say whether to force a checkpoint to the disk: at most every 2 seconds, as it takes some milliseconds."""
-        now = time.perf_counter()
-        due = now - self._synced > 2.0
-        self._synced = now if due else self._synced
-        return due
+            hits += (scores.argmax(axis=2) == split.labels[part][:, None]).sum(axis=0)
+        return hits, finite
 
 
 def split_rows(count: int, spec: Spec) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

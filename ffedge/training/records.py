@@ -11,8 +11,6 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Self, get_args, get_origin, get_type_hints
 
-from safetensors import SafetensorError
-
 from ffedge.errors import FfedgeError, ModelError
 from ffedge.json_text import parse
 from ffedge.spec import Spec
@@ -46,6 +44,13 @@ class EpochRecord:
     rate: float
     rss_start_bytes: int
     rss_peak_bytes: int
+
+    @classmethod
+    def read(cls, line: str) -> Self:
+        """Read a line of metrics.jsonl; ValueError or TypeError where ffedge cannot have written it."""
+        record = cls(**parse(line))
+        _check_types(record)
+        return record
 
 
 @dataclass
@@ -116,17 +121,22 @@ class Report:
         return json.dumps(dataclasses.asdict(self), indent=1)
 
 
+def _check_types(record: Any) -> None:
+    """Raise ValueError where a field of a dataclass that was read from a file is not of its type."""
+    for name, hint in get_type_hints(type(record)).items():
+        kinds = [get_origin(kind) or kind for kind in (get_args(hint) if isinstance(hint, UnionType) else (hint,))]
+        value = getattr(record, name)
+        fits = isinstance(value, tuple(kinds)) or (float in kinds and type(value) is int)
+        if not fits or (isinstance(value, bool) and bool not in kinds):
+            raise ValueError(f"{name} must be {' or '.join(kind.__name__ for kind in kinds)}, got {value!r}")
+        if isinstance(value, int) and abs(value) >= 1 << 63:
+            raise ValueError(f"{name} must fit 64 bits, got a number of {value.bit_length()}")
+
+
 def _check_report(report: Report) -> None:
     """Raise ValueError where a report that was read holds what ffedge cannot have written."""
     for record in (report, *report.layers):
-        for name, hint in get_type_hints(type(record)).items():
-            kinds = [get_origin(kind) or kind for kind in (get_args(hint) if isinstance(hint, UnionType) else (hint,))]
-            value = getattr(record, name)
-            fits = isinstance(value, tuple(kinds)) or (float in kinds and type(value) is int)
-            if not fits or (isinstance(value, bool) and bool not in kinds):
-                raise ValueError(f"{name} must be {' or '.join(kind.__name__ for kind in kinds)}, got {value!r}")
-            if isinstance(value, int) and abs(value) >= 1 << 63:
-                raise ValueError(f"{name} must fit 64 bits, got a number of {value.bit_length()}")
+        _check_types(record)
     if report.format != REPORT_FORMAT:
         raise ValueError(f"it has report format {report.format}, this ffedge reads {REPORT_FORMAT}")
     widths = Spec.from_dict(report.spec).network.widths
@@ -183,14 +193,14 @@ def writing(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, SafetensorError) as error:
-        why = getattr(error, "strerror", None) or str(error)
+    except OSError as error:
+        why = error.strerror or str(error)
         raise FfedgeError(f"{path}: cannot be written ({why}). Free space or choose another --out") from error
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path, *, sync: bool = True) -> Iterator[Path]:
-    """Yield a path to write to; the file then takes its place whole or not at all (with `sync`: even if power fails).
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a path to write to; the file then takes its place whole or not at all, even if power fails.
 
     Raises
     ------
@@ -201,16 +211,15 @@ def atomic_file(path: Path, *, sync: bool = True) -> Iterator[Path]:
     try:
         with writing(path):
             yield temporary
-            if sync:
-                _sync(temporary)
+            sync(temporary)
             temporary.replace(path)
-            if sync:
-                _sync(path.parent)
+            sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Force a file, or a folder's list of files, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

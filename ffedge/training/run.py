@@ -11,10 +11,8 @@ import numpy as np
 
 from ffedge.data import Dataset, load
 from ffedge.errors import FfedgeError, StoppedError, TrainingError
-from ffedge.evaluation import accuracy
 from ffedge.meter import PeakMeter, rss_bytes
-from ffedge.network import InputFacts, initial_state, resolve
-from ffedge.runtime import Predictor
+from ffedge.network import InputFacts, resolve
 from ffedge.runtime.stepper import OnnxEngine
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place, State
@@ -74,7 +72,7 @@ def train(
     ValueError
         The spec does not fit the data.
     """
-    started, imported, meter = time.perf_counter(), rss_bytes(), PeakMeter()
+    started, imported, meter, watcher = time.perf_counter(), rss_bytes(), PeakMeter(), watcher or Watcher()
     if resume and out and (spec is None or data is None):
         began_with, source = stored(out)
         spec, data = spec or began_with, data or source
@@ -85,24 +83,27 @@ def train(
     out = out or next_folder(Path("runs"), spec.rule.variant, dataset.name)
     folder = RunFolder(out, spec, facts, dataset, dataset.name if isinstance(data, Dataset) else str(data))
     if resume:
-        state, place = folder.restore()
+        found = folder.restore()
+        state, place = found.state, found.place
+        for torn in found.torn:
+            watcher.note(f"{found.path.parent}: {torn}; went on from {found.path.name}")
+        del found
     else:
         folder.create(force=force)
-        state, place = initial_state(spec, facts), Place()
-    loop = Loop(spec, dataset, facts, make_engine(spec, facts, state), folder, watcher or Watcher(), meter)
+        state, place = [{} for _ in spec.network.widths], Place()
+    loop = Loop(spec, dataset, facts, make_engine(spec, facts, state, out), folder, watcher, meter)
+    del state
     stopped = _train_until_stopped(loop, place, stop, folder)
-    layers, in_place = loop.layer_records(), loop.engine.in_place
-    del loop, state  # the trained layers' memory goes before the model is read
     model = folder.write_model()
     report = Report(
         spec=spec.to_dict(),
         data={"name": dataset.name, "sha256": dataset.sha256},
         input=facts.to_dict(),
-        layers=layers,
+        layers=loop.layer_records(),
         import_bytes=imported,
-        in_place=in_place,
+        in_place=loop.engine.in_place,
         stopped=stopped,
-        **_accuracies(model, dataset, spec.train.threads),
+        **_accuracies(loop, dataset),
         model_sha256=hashlib.sha256(model.read_bytes()).hexdigest(),
         model_bytes=model.stat().st_size,
         seconds=time.perf_counter() - started,
@@ -115,13 +116,14 @@ def train(
     return Run(folder.path, report)
 
 
-def _accuracies(model: Path, dataset: Dataset, threads: int) -> dict[str, Any]:
-    """Measure the model file itself, on the test split and on rows spread evenly over the train split."""
-    predictor, rows = Predictor(model, threads), len(dataset.train.labels)
+def _accuracies(loop: Loop, dataset: Dataset) -> dict[str, Any]:
+    """Measure the network on the test split and on rows spread evenly over the train split."""
+    rows = len(dataset.train.labels)
     shown = np.linspace(0, rows - 1, min(rows, TRAIN_ACCURACY_ROWS)).astype(np.int64)
+    test = dataset.test
     return {
-        "test_accuracy": accuracy(predictor, dataset.test) if dataset.test else None,
-        "train_accuracy": accuracy(predictor, dataset.train, shown),
+        "test_accuracy": loop.accuracy(test, np.arange(len(test.labels))) if test else None,
+        "train_accuracy": loop.accuracy(dataset.train, shown),
         "train_accuracy_rows": len(shown),
     }
 
@@ -133,6 +135,7 @@ def _train_until_stopped(loop: Loop, place: Place, stop: Callable[[], bool], fol
     except Diverged as error:
         if not folder.checkpoints.generations():
             raise TrainingError(f"{error}. No epoch was completed") from error
+        loop.fall_back(folder.checkpoints.newest().state)
         return str(error)
     except Interrupted as error:
         raise StoppedError(
@@ -141,8 +144,8 @@ def _train_until_stopped(loop: Loop, place: Place, stop: Callable[[], bool], fol
     return None
 
 
-def make_engine(spec: Spec, facts: InputFacts, state: State) -> Engine:
-    """Return the engine that a spec asks for, holding the state."""
+def make_engine(spec: Spec, facts: InputFacts, state: State, folder: Path | None = None) -> Engine:
+    """Return the engine that a spec asks for, holding the state; `folder` is for moments that are kept on disk."""
     if spec.train.engine == "torch":
         try:
             from ffedge.reference.engine import TorchEngine
@@ -152,4 +155,4 @@ def make_engine(spec: Spec, facts: InputFacts, state: State) -> Engine:
             ) from error
         return TorchEngine(spec, facts, state)
 
-    return OnnxEngine(spec, facts, training_graphs(spec, facts), state)
+    return OnnxEngine(spec, facts, training_graphs(spec, facts), state, folder)

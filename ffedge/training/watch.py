@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ffedge.training.checkpoint import Place, State
+from ffedge.training.checkpoint import Layer, Place, State
 from ffedge.training.records import EpochRecord
 
 
@@ -31,6 +31,9 @@ class Watcher:
     def epoch(self, records: list[EpochRecord]) -> None:
         """Hear of an epoch: a record for each layer that learnt."""
 
+    def note(self, text: str) -> None:
+        """Hear of something unexpected that did not end the run."""
+
 
 class Journal(Watcher):
     """Keeps what must survive: the epochs' records and the state."""
@@ -42,5 +45,10 @@ class Journal(Watcher):
         """Keep the records."""
         self.records += records
 
-    def checkpoint(self, state: State, place: Place, *, sync: bool) -> None:
-        """Keep the state."""
+    def checkpoint(self, state: State, place: Place) -> None:
+        """Keep the state of the layers that are learning; empty where a layer is not."""
+
+    def keep(self, layer: int, arrays: Layer, *, finished: bool) -> Layer:
+        """Put away a layer that is not learning (`finished`: any more); return its arrays from where they are now."""
+        del layer, finished
+        return arrays

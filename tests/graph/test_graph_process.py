@@ -9,7 +9,6 @@ from itertools import product
 
 import onnx
 import pytest
-from safetensors.numpy import save_file
 from toys import clusters, make_loop, prepared, random_layers, small_spec
 
 from ffedge.child import ask
@@ -17,6 +16,7 @@ from ffedge.graph import model_bytes, training_graph
 from ffedge.graph.__main__ import answer
 from ffedge.network import initial_state
 from ffedge.runtime.stepper import OnnxEngine
+from ffedge.tensors import write_tensors
 from ffedge.training import graphs
 from ffedge.training.checkpoint import Place
 
@@ -68,12 +68,15 @@ def test_training_asks_for_no_graph_that_was_not_foreseen(
     assert asked <= graphs.needed_kernels(spec, facts)
 
 
-def test_a_model_is_written_from_the_weights_of_a_file(tmp_path):
+def test_a_model_is_written_from_the_weights_of_files_and_from_the_seed(tmp_path):
+    """The second layer stands among others, with moments; the third has not begun to learn."""
     spec, facts = prepared(small_spec(label_layers="all"), clusters())
-    layers = random_layers(spec, facts)
-    tensors = {f"layers.{i}.{name}": value for i, layer in enumerate(layers) for name, value in layer.items()}
-    save_file(tensors, tmp_path / "weights")
-    graphs.write_model(spec, facts, tmp_path / "weights", tmp_path / "model.onnx", {"version": "1"})
+    layers = [*random_layers(spec, facts)[:2], initial_state(spec, facts)[2]]
+    write_tensors(tmp_path / "0", layers[0], {})
+    moments = {"layers.1.W.m": layers[1]["W"]}
+    write_tensors(tmp_path / "1", {f"layers.1.{name}": value for name, value in layers[1].items()} | moments, {})
+    sources = [(tmp_path / "0", ""), (tmp_path / "1", "layers.1."), None]
+    graphs.write_model(spec, facts, sources, tmp_path / "model.onnx", {"version": "1"})
     written = (tmp_path / "model.onnx").read_bytes()
     assert written == model_bytes(spec, facts, layers, {"version": "1"})
     onnx.checker.check_model(onnx.load_from_string(written), full_check=True)

@@ -40,7 +40,7 @@ SPECS = {
     "sgd": {"optimizer": "sgd", "weight_decay": 0.0},
 }
 KINDS = [(kind, flag) for kind in ("product", "forward", "learn", "accumulate") for flag in (False, True)]
-KINDS.append(("apply", False))
+KINDS += [(kind, False) for kind in ("apply", "tile", "tile-accumulate", "tile-apply")]
 
 
 @cache
@@ -62,7 +62,7 @@ def feeds(model, classes=4):
     rng = np.random.default_rng(0)
     dims = {value.name: value.type.tensor_type.shape.dim for value in [*model.graph.input, *model.graph.output]}
     tried = next((d[1].dim_value for n, d in dims.items() if n == "g" and len(d) == 2), 3) or 3
-    sizes = {"N": SAMPLES, "M": tried, "R": SAMPLES * tried}
+    sizes = {"N": SAMPLES, "M": tried, "R": SAMPLES * tried, "T": 3}
     result = {}
     for value in model.graph.input:
         shape = [sizes[d.dim_param] if d.dim_param else d.dim_value for d in dims[value.name]]
@@ -119,10 +119,13 @@ def test_bytes_go_in_as_they_are(name):
 @pytest.mark.parametrize(("optimizer", "moments"), [("adam", "mv"), ("momentum", "m"), ("sgd", "")])
 def test_a_step_takes_and_gives_the_state_of_its_optimizer(optimizer, moments):
     spec, facts = prepared(small_spec(optimizer=optimizer, gamma_optimizer="sgd"), DATA["floats"])
-    model = onnx.load_from_string(training_graph(spec, facts, "learn", layer_shapes(spec, facts)[0], False))
-    state = {part for p in ("W", "b", "V") for part in (p, *(f"{p}.{m}" for m in moments))} | {"gamma"}
-    assert {output.name for output in model.graph.output} == {f"new.{name}" for name in state} | {"g", "loss"}
-    assert state <= {value.name for value in model.graph.input}
+    shape = layer_shapes(spec, facts)[0]
+    for kind, names, others in (("learn", ("b", "V"), {"g", "loss", "dz"}), ("tile", ("W",), set())):
+        model = onnx.load_from_string(training_graph(spec, facts, kind, shape, False))
+        state = {part for p in names for part in (p, *(f"{p}.{m}" for m in moments))}
+        state |= {"gamma"} if kind == "learn" else set()
+        assert {output.name for output in model.graph.output} == {f"new.{name}" for name in state} | others
+        assert state <= {value.name for value in model.graph.input}
 
 
 def test_a_variant_that_does_not_learn_gamma_does_not_touch_it():

@@ -108,7 +108,7 @@ def test_one_buffer_and_two_give_the_same_bits(schedule, optimizer, batch_size, 
                 assert array.tobytes() == b[name].tobytes(), name
 
 
-def test_layers_of_equal_shape_share_a_kernel_and_dropped_kernels_come_back():
+def test_layers_of_equal_shape_share_a_kernel_and_all_tiles_of_a_width_do():
     spec, facts = prepared(small_spec(widths=(9, 9, 9)), clusters())
     built = []
     loaded = Kernels(lambda key: built.append(key) or builder(spec, facts)(key), 1)
@@ -116,6 +116,5 @@ def test_layers_of_equal_shape_share_a_kernel_and_dropped_kernels_come_back():
     assert loaded.get("learn", shapes[1]) is loaded.get("learn", shapes[2], False)
     assert loaded.get("learn", shapes[1]) is not loaded.get("forward", shapes[1])
     assert len(built) == 2
-    loaded.drop()
-    loaded.get("learn", shapes[1])
-    assert len(built) == 3
+    assert loaded.get("tile", shapes[0]) is loaded.get("tile", shapes[1])
+    assert loaded.get("tile", shapes[0]) is not loaded.get("tile-apply", shapes[0])

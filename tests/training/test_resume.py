@@ -37,13 +37,21 @@ def spec_of(**changes):
 
 def outcome(path):
     """Return what a run leaves that was computed: the last checkpoint's tensors, the metrics, the model, the report."""
-    newest = sorted((path / "checkpoint").glob("*.safetensors"))[-1]
-    tensors = {name: (array.dtype.str, array.tobytes()) for name, array in load_file(newest).items()}
+    files = [*(path / "checkpoint").glob("layer-*.safetensors"), generations(path)[-1]]
+    tensors = {
+        (file.name if "layer" in file.name else "newest", name): (array.dtype.str, array.tobytes())
+        for file in files
+        for name, array in load_file(file).items()
+    }
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     metrics = [{key: value for key, value in line.items() if key not in NOT_COMPUTED} for line in lines]
     report = json.loads((path / "report.json").read_text())
     accuracies = report["test_accuracy"], report["train_accuracy"], [layer["epochs"] for layer in report["layers"]]
     return tensors, metrics, (path / "model.onnx").read_bytes(), accuracies
+
+
+def generations(path):
+    return sorted(file for file in (path / "checkpoint").glob("*.safetensors") if file.stem.isdecimal())
 
 
 def stopping_after(*batches):
@@ -257,8 +265,7 @@ def test_an_engine_that_goes_on_has_the_moments_of_before(tmp_path):
     train(spec, DATA, tmp_path / "whole")
     with pytest.raises(StoppedError):
         train(spec, DATA, tmp_path / "run", stop=stopping_after(7)[0])
-    newest = sorted((tmp_path / "run" / "checkpoint").iterdir())[-1]
-    tensors = load_file(newest)
+    tensors = load_file(generations(tmp_path / "run")[-1])
     assert {"layers.0.W.m", "layers.0.W.v", "layers.0.gamma.v"} <= set(tensors)
     assert all(np.abs(tensors[name]).max() > 0 for name in ("layers.0.W.m", "layers.0.W.v"))
     assert "layers.1.W.m" not in tensors
