@@ -297,6 +297,24 @@ def test_an_npz_packed_in_another_way_is_refused(tmp_path, method):
     assert refusal(DataError, read_inputs, tmp_path / "d.npz", (3, 2)) == line
 
 
+def test_a_header_that_python_2_wrote_is_read_without_a_remark(tmp_path):
+    """Numpy's remark would stand on stderr, beside the line of an error; here it would be an error itself."""
+    path = saved(tmp_path / "d")
+    path.write_bytes(path.read_bytes().replace(b"(4, 3, 2), ", b"(4L,3,2),  "))
+    assert ffedge.load(path).input_shape == (3, 2)
+
+
+def test_a_file_that_shrinks_in_the_cache_is_named_as_its_source(tmp_path):
+    path = tmp_path / "a.idx.gz"
+    path.write_bytes(gzip.compress(struct.pack(">HBB3I", 0, 8, 3, 4, 3, 2) + IMAGES.tobytes()))
+    rows = read_inputs(path, (3, 2))
+    (unpacked,) = (tmp_path / "cache").rglob("a.idx")
+    unpacked.write_bytes(unpacked.read_bytes()[:-1])
+    assert refusal(DataError, rows.take, np.arange(4)) == (
+        f"{path}: has shrunk to 39 bytes while in use. Restore it and go on."
+    )
+
+
 def test_a_member_whose_name_is_no_text_is_refused(tmp_path):
     """Where the header inside says UTF-8 and has other bytes, zipfile raises a bare UnicodeDecodeError."""
     whole = io.BytesIO()
@@ -381,14 +399,21 @@ def test_a_small_file_of_many_pixels_is_refused_before_it_is_decoded(tmp_path):
     assert "b.jpg: is 4000x4000 pixels, more than 12.6 million." in refusal(
         DataError, read_image, tmp_path / "b.jpg", (6, 6), resize=True
     )
+    image.new("CMYK", (3000, 3000)).save(tmp_path / "b.jpg", progressive=True)
+    assert "b.jpg: is 3000x3000 pixels, more than 6.3 million." in refusal(
+        DataError, read_image, tmp_path / "b.jpg", (6, 6), resize=True
+    )
     image.new("L", (4000, 4000), 90).save(tmp_path / "c.jpg")  # this one is decoded small
     assert (read_image(tmp_path / "c.jpg", (6, 6), resize=True) == 90).all()
 
 
-@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P", "I;16"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P", "I;16", "CMYK"])
 def test_the_largest_picture_takes_less_than_200_megabytes(tmp_path, mode):
     image = pytest.importorskip("PIL.Image", reason="needs Pillow")
-    image.new(mode, (4096, 3072)).save(tmp_path / "a.png", compress_level=1)
+    if mode == "CMYK":
+        image.new(mode, (2048, 3072)).save(tmp_path / "a.png", "JPEG", progressive=True)
+    else:
+        image.new(mode, (4096, 3072)).save(tmp_path / "a.png", compress_level=1)
     script = """
         import sys
         from pathlib import Path
@@ -551,6 +576,12 @@ def test_a_layer_that_no_network_has_takes_no_memory(model, tmp_path, name):
     text = refusal(ModelError, Checkpoints(path.parent).newest)
     why = "000000.safetensors: list index out of range"
     assert text == f"{path.parent}: holds only torn files ({why}). Start anew without --resume"
+
+
+def test_a_spec_in_a_checkpoint_that_is_none_is_another_spec(model, tmp_path):
+    path = checkpointed(tmp_path, model, spec={"network": "wide", "rule": [], "train": None})
+    text = refusal(ModelError, Checkpoints(path.parent).load, {"spec": model[1].to_dict(), "data": "x"})
+    assert text.startswith(f"{path}: was made with another spec. Resume with")
 
 
 def nested(levels):

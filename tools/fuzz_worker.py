@@ -202,7 +202,7 @@ def serve() -> None:
     """Answer requests until stdin ends."""
     answers = os.fdopen(os.dup(1), "w")  # what ffedge or a library prints must not mix with the answers
     os.dup2(2, 1)
-    warnings.simplefilter("ignore")
+    warnings.simplefilter("error")  # it would stand on stderr
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE_BYTES, ADDRESS_SPACE_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in sys.stdin:

@@ -5,6 +5,7 @@ Members of an ``.npz`` are unpacked to the cache one after another, in chunks, a
 
 import os
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -71,7 +72,9 @@ def _read_header(file: BinaryIO, name: str) -> tuple[tuple[int, ...], bool, np.d
         version = np.lib.format.read_magic(file)
         if version not in readers:
             raise ValueError(f"version {version} of the format is for structured arrays")
-        return readers[version](file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # numpy's remark on headers that Python 2 wrote
+            return readers[version](file)
     except (ValueError, EOFError, RecursionError, TokenError) as error:
         first_line = str(error).partition("\n")[0]
         raise DataError(f"{name}: is not a .npy file ffedge can read ({first_line}). {_RESAVE}.") from error

@@ -138,8 +138,9 @@ def _check_size(picture: "Image", path: str | Path, size: tuple[int, int], resiz
             raise DataError(f"{found}, but the model takes {size[0]}x{size[1]}. Resize it or pass --resize.")
     elif not picture.info.get("progressive"):
         picture.draft("L", (max(size), max(size)))
-    if picture.width * picture.height > MOST_PIXELS:
-        raise DataError(f"{found}, more than {MOST_PIXELS / 1e6:.1f} million. Make it smaller first.")
+    weight = 2 if picture.mode == "CMYK" else 1  # four bands, of which a progressive JPEG holds every coefficient, too
+    if weight * picture.width * picture.height > MOST_PIXELS:
+        raise DataError(f"{found}, more than {MOST_PIXELS / weight / 1e6:.1f} million. Make it smaller first.")
 
 
 def _grey(picture: "Image") -> "Image":

@@ -188,8 +188,11 @@ def _difference(stored: Any, given: Any) -> str:
     """Name the first field in which two specs differ."""
     if isinstance(stored, dict) and isinstance(given, dict):
         for part in given:
-            for field, value in given[part].items() if isinstance(given[part], dict) else ():
-                before = stored.get(part, {}).get(field)
+            had = stored.get(part)
+            if not isinstance(had, dict) or not isinstance(given[part], dict):
+                continue
+            for field, value in given[part].items():
+                before = had.get(field)
                 if before != value:
                     return f" ({field} {before!r}, now {value!r})"
     return ""
