@@ -1,6 +1,7 @@
 """A stranger's model: shapes as ONNX's own inference works them out; whatever ffedge does not write is refused."""
 
 import math
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +14,7 @@ from toys import clusters, make_model, small_spec
 
 from ffedge.errors import ModelError
 from ffedge.runtime import Predictor
-from ffedge.runtime.proto import read_parts
+from ffedge.runtime.proto import ModelParts, Node, Tensor, read_parts
 from ffedge.runtime.verify import MAX_ROWS, Walk, rows_at_once
 from tests.runtime.test_predictor import CHANGES, DATA, rows_of
 
@@ -145,6 +146,38 @@ def heavy(proto):
     proto.graph.node.extend([helper.make_node("Gemm", [a, "w", "c"], [b]) for a, b in pairwise(names)])
 
 
+def laborious(proto):
+    """Ten products of a million weights with themselves: little memory, much work."""
+    size = 1000
+    proto.graph.initializer.append(TensorProto(name="w", data_type=1, dims=[size, size], raw_data=bytes(4 * size**2)))
+    proto.graph.initializer.append(TensorProto(name="c", data_type=1, dims=[size], raw_data=bytes(4 * size)))
+    proto.graph.node.extend([helper.make_node("Gemm", ["w", "w", "c"], [f"v{i}"]) for i in range(10)])
+
+
+def many(proto):
+    proto.graph.node.extend([onnx.NodeProto()] * 5000)
+
+
+def twice(proto):
+    proto.graph.initializer.append(proto.graph.initializer[0])
+
+
+def empty(proto):
+    proto.graph.initializer.append(TensorProto(name="none", data_type=1, dims=[0], raw_data=b""))
+
+
+def other_operators(proto):
+    proto.opset_import[0].domain = "evil"
+
+
+def two_inputs(proto):
+    proto.graph.input.append(helper.make_tensor_value_info("more", 1, [1]))
+
+
+def no_input(proto):
+    del proto.graph.input[:]
+
+
 def sparse(proto):
     proto.graph.sparse_initializer.add().dims.extend([2**40, 2**40])
 
@@ -176,6 +209,13 @@ CANNOT_USE = "model: its graph cannot be used ({}). Export the model anew"
         (outside, CANNOT_RUN.format("field 13 of weights")),
         (enormous, CANNOT_RUN.format(f"weights 'huge' of type 1 and shape [{2**31}, {2**20}]")),
         (sparse, CANNOT_RUN.format("field 15 of a graph")),
+        (many, CANNOT_RUN.format("more than 4096 times field 1 of a graph")),
+        (twice, CANNOT_RUN.format("weights of the same name 'const.int64.[-1,16]' twice")),
+        (empty, CANNOT_RUN.format("weights 'none' of type 1 and shape [0]")),
+        (other_operators, CANNOT_RUN.format("operators of 'evil'")),
+        (two_inputs, CANNOT_RUN.format("2 times field 11 of a graph")),
+        (no_input, CANNOT_USE.format("it must have one input")),
+        (laborious, CANNOT_USE.format("one sample makes 38 MiB and 10.0 G multiply-adds")),
         (function, CANNOT_RUN.format("field 25 of a model")),
         (unknown, CANNOT_USE.format("node 3, 'ConstantOfShape': no graph of ffedge has this operator")),
         (crowded, CANNOT_USE.format("a graph of 3 layers must have at most 160 nodes, got 239")),
@@ -194,6 +234,81 @@ def test_what_ffedge_does_not_write_is_refused_before_onnxruntime_sees_it(change
 def test_a_name_twice_is_refused():
     """One reader of the protobuf format takes the first of two fields, another the last."""
     assert refusal(MODEL + b"\x08\x08") == CANNOT_RUN.format("field 1 of a model twice")
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"\x08" + b"\xff" * 9 + b"\x7f", "byte 1 begins no number"),
+        (b"\x08\x80", "byte 1 begins no number"),
+        (b"\x3a\x7f1234", "byte 2 begins no field"),
+        (b"\x0b", "byte 1 begins no number"),
+        (b"\x0b\x01", "byte 2 begins no field"),
+    ],
+)
+def test_bytes_that_are_no_fields_are_refused(data, why):
+    assert refusal(data) == CANNOT_RUN.format(why)
+
+
+def test_an_axis_may_count_from_the_end():
+    def change(proto):
+        next(n for n in proto.graph.node if n.op_type == "ArgMax").attribute[0].i = -1
+
+    raw = rows_of(DATA["floats"], 5)
+    np.testing.assert_array_equal(Predictor(altered(change)).predict(raw).label, Predictor(MODEL).predict(raw).label)
+
+
+TENSORS = {"w": (3, 4), "v": (5, 4), "b": (4,), "cube": (2, 3, 4), "flat": (1,)}
+INTS = {"0": (0,), "1": (1,), "5": (5,), "-9": (-9,), "2,2": (2, 2), "6": (6,), "0,1": (0, 1), "7": (7,), "1,1": (1, 1)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "attributes", "why"),
+    [
+        ("Add", "input w", {}, "joins the shapes [2, 3] and [3, 4]"),
+        ("Add", "input", {}, "has 1 inputs and the attributes []"),
+        ("Relu", "input w", {}, "has 2 inputs and the attributes []"),
+        ("Relu", "input", {"x": (1,)}, "has 1 inputs and the attributes ['x']"),
+        ("Relu", "banana", {}, "reads 'banana' before it is made"),
+        ("Gemm", "input v b", {}, "multiplies [2, 3] with [5, 4]"),
+        ("Gemm", "input w cube", {}, "joins the shapes [2, 4] and [2, 3, 4]"),
+        ("Reshape", "input 7", {}, "reshapes [2, 3] to [7]"),
+        ("Reshape", "input w", {}, "reads 'w', which must be a few known whole numbers"),
+        ("Slice", "input 5 6 1", {}, "makes a value of shape [2, 0]"),
+        ("Slice", "input 0 1 7", {}, "names axis 7 of 2"),
+        ("Slice", "input 0,1 1 0", {}, "cuts at (0, 1) and (1,)"),
+        ("Squeeze", "input 1", {}, "takes the axes (1,) out of [2, 3]"),
+        ("Squeeze", "input 1,1", {}, "names the axes [1, 1]"),
+        ("Unsqueeze", "input -9", {}, "names axis -9 of 3"),
+        ("TopK", "input 5", {"axis": (1,)}, "takes the best (5,) of [2, 3]"),
+        ("ArgMax", "input", {"axis": (1,), "keepdims": (2,)}, "has keepdims (2,)"),
+        ("ArgMax", "input", {"axis": (), "keepdims": (0,)}, "names the axes []"),
+        ("Concat", "input w", {"axis": (0,)}, "joins the shapes (2, 3) and (3, 4)"),
+        ("Cast", "input", {"to": (8,)}, "casts to type (8,)"),
+    ],
+)
+def test_a_node_that_does_not_fit_its_inputs_is_refused(kind, inputs, attributes, why):
+    outputs = ("best", "place") if kind == "TopK" else ("out",)
+    with pytest.raises(ValueError, match=f"^{re.escape(f'node 0, {kind!r}: {why}')}$"):
+        Walk(toy(Node(kind, tuple(inputs.split()), outputs, attributes)), (2, 3))
+
+
+def toy(*nodes):
+    """Return a graph of the given nodes over `TENSORS` and `INTS`."""
+    tensors = {name: Tensor(shape, None) for name, shape in TENSORS.items()}
+    tensors |= {name: Tensor((len(values),), values) for name, values in INTS.items()}
+    return ModelParts(100, {}, 17, ["input"], tensors, list(nodes))
+
+
+@pytest.mark.parametrize("outputs", [("w",), ("input",), ("",), (), ("a", "b"), ("a", "a")])
+def test_a_value_is_made_once_and_as_many_as_the_operator_makes(outputs):
+    with pytest.raises(ValueError, match=r"^node 0, 'Relu': (makes '.*' again|has \d outputs)$"):
+        Walk(toy(Node("Relu", ("input",), outputs, {})), (2, 3))
+
+
+def test_the_input_counts_among_the_bytes_of_a_run():
+    assert Walk(toy(), (2, 3)).cost.n_bytes == 24
+    assert Walk(toy(Node("Relu", ("input",), ("out",), {})), (2, 3)).cost.n_bytes == 48
 
 
 def test_a_part_nested_in_parts_costs_nothing():
@@ -249,3 +364,13 @@ def outcome(model):
         return Predictor(model).predict(rows_of(DATA["floats"], 3), layers=True).label
     except ModelError as error:
         return str(error)
+
+
+def test_a_model_that_cannot_be_run_is_refused():
+    def change(proto):
+        proto.graph.output.remove(next(o for o in proto.graph.output if o.name == "goodness"))
+
+    predictor = Predictor(altered(change))
+    assert len(predictor.predict(rows_of(DATA["floats"], 3))) == 3
+    with pytest.raises(ModelError, match=r"^model: cannot be run \(.*goodness.*\). Export the model anew$"):
+        predictor.predict(rows_of(DATA["floats"], 3), layers=True)
