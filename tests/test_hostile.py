@@ -188,6 +188,13 @@ def test_an_error_is_one_line_that_a_terminal_can_show(text):
         assert shown == text
 
 
+@pytest.mark.parametrize("value", ["x" * 3000, "a\nb"], ids=["long", "two lines"])
+def test_wrong_usage_is_one_line_too(monkeypatch, capfd, value):
+    code, _, err = command(monkeypatch, capfd, "train", "--loss", value)
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert len(err) < LONGEST_LINE + 20
+
+
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda part: st.lists(part, max_size=3) | st.dictionaries(st.text(max_size=3), part, max_size=3),
@@ -526,6 +533,14 @@ def test_a_report_of_a_layer_that_the_network_has_not_is_refused(model, tmp_path
     assert text.endswith(f"(it has a layer {index}, but the network 3)")
 
 
+@pytest.mark.parametrize("levels", [20, 100_000])
+def test_a_report_nested_without_end_is_refused(model, tmp_path, levels):
+    text = json.dumps(report_of(model, machine="@")).replace('"@"', "[" * levels + "]" * levels)
+    (tmp_path / "report.json").write_text(text)
+    line = refusal(ModelError, Report.read, tmp_path / "report.json")
+    assert line.startswith(f"{tmp_path}/report.json: is no report that this ffedge can read (it ")
+
+
 def test_a_report_that_ffedge_wrote_is_read(model, tmp_path):
     (tmp_path / "report.json").write_text(json.dumps(report_of(model)))
     assert json.loads(Report.read(tmp_path / "report.json").to_json()) == report_of(model)
@@ -591,9 +606,12 @@ def nested(levels):
     return value
 
 
-@pytest.mark.parametrize("about", [{"spec": []}, {"spec": {}}, {"spec": nested(900)}], ids=["list", "empty", "deep"])
-def test_what_a_checkpoint_says_of_its_run_may_make_no_sense(model, tmp_path, about):
-    checkpointed(tmp_path, model, **about)
+@pytest.mark.parametrize("spec", [[], {}, "deep"])
+def test_what_a_checkpoint_says_of_its_run_may_make_no_sense(model, tmp_path, spec):
+    if spec == "deep":
+        spec = model[1].to_dict()
+        spec["network"]["widths"] = nested(900)
+    checkpointed(tmp_path, model, spec=spec)
     for call in (lambda: stored(tmp_path), lambda: export(tmp_path, tmp_path / "model.onnx")):
         text = refusal(ModelError, call)
         assert text.startswith(f"{tmp_path}/checkpoint")
