@@ -4,9 +4,20 @@ A wrong argument is a ``ValueError``; a wrong file, configuration or environment
 line prints either as one line and exits with 2 or 1. Anything else is a bug and keeps its traceback.
 """
 
+import re
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+LONGEST_LINE = 1000
+
 
 class FfedgeError(Exception):
-    """A file, a configuration or an environment is at fault; the message says what, where, and what to do."""
+    """A file, a configuration or an environment is at fault; the message says what, where, and what to do.
+
+    It is one line of at most 1000 characters, whatever names and values it quotes.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class DataError(FfedgeError):
@@ -23,3 +34,9 @@ class TrainingError(FfedgeError):
 
 class StoppedError(TrainingError):
     """Training was asked to stop, and its checkpoint is written."""
+
+
+def one_line(text: str) -> str:
+    """Return a text as one line for a terminal: control characters escaped, the middle of a long one left out."""
+    line = CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 303]} … {line[-300:]}"

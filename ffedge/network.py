@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ffedge.errors import one_line
 from ffedge.seeds import Draw, generator
 from ffedge.spec import (
     MAX_CLASSES,
@@ -22,9 +23,12 @@ from ffedge.spec import (
     NetworkSpec,
     Spec,
     TrainSpec,
+    is_finite,
 )
 
 Array = NDArray[Any]
+MAX_AXES = 8
+MAX_SIZE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -51,12 +55,23 @@ class InputFacts:
 
     def __post_init__(self) -> None:
         """Raise ValueError for facts that no data can have."""
-        if not isinstance(self.shape, tuple) or not all(isinstance(n, int) and n > 0 for n in self.shape):
-            raise ValueError(f"shape must be whole numbers from 1, got {self.shape!r}")
+        if not isinstance(self.shape, tuple) or not all(type(n) is int and 0 < n < MAX_SIZE for n in self.shape):
+            raise ValueError(f"shape must be whole numbers from 1 to {MAX_SIZE}, got {self.shape!r}")
+        if len(self.shape) > MAX_AXES or self.size > MAX_SIZE:
+            raise ValueError(f"shape must have at most {MAX_AXES} axes and {MAX_SIZE} inputs, got {self.shape!r}")
         if self.dtype not in ("uint8", "float32"):
             raise ValueError(f"dtype must be uint8 or float32, got {self.dtype!r}")
         if not isinstance(self.classes, tuple) or not all(isinstance(name, str) for name in self.classes):
             raise ValueError(f"classes must be names, got {self.classes!r}")
+        if not self.classes or len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes must be names that differ, got {self.classes!r}")
+        if strange := [name for name in self.classes if one_line(name) != name]:
+            raise ValueError(f"classes must be names of one line of plain text, got {strange[0]!r}")
+        for name, values in (("offset", self.offset), ("scale", self.scale)):
+            if not isinstance(values, tuple) or not all(map(is_finite, values)) or len(values) not in (1, self.size):
+                raise ValueError(f"{name} must be a finite number for all inputs or for each, got {values!r}")
+        if not is_finite(self.largest) or not isinstance(self.free_border, bool):
+            raise ValueError(f"largest must be a finite number and free_border a bool, got {self.largest!r}")
 
     @property
     def size(self) -> int:
@@ -138,6 +153,22 @@ def initial_layer(spec: Spec, shape: LayerShape) -> dict[str, Array]:
 def initial_state(spec: Spec, facts: InputFacts) -> list[dict[str, Array]]:
     """Draw every layer's parameters."""
     return [initial_layer(spec, shape) for shape in layer_shapes(spec, facts)]
+
+
+def check_state(spec: Spec, facts: InputFacts, state: list[dict[str, Array]]) -> None:
+    """Raise ValueError where a state is not this network's: each layer empty, or whole, in its shapes and float32."""
+    shapes = layer_shapes(spec, facts)
+    if len(state) != len(shapes):
+        raise ValueError(f"it has {len(state)} layers, but the network {len(shapes)}")
+    for shape, layer in zip(shapes, state, strict=True):
+        gamma: dict[str, tuple[int, ...]] = {} if spec.rule.variant == "ff" else {"gamma": ()}
+        wanted = shape.parameters() | gamma
+        if missing := sorted(set(wanted) - set(layer)) if layer else []:
+            raise ValueError(f"layer {shape.index} lacks {missing[0]}")
+        for name, array in layer.items():
+            size = wanted.get(name.partition(".")[0])  # W.m, a moment of W, has W's shape
+            if array.shape != size or array.dtype != np.float32:
+                raise ValueError(f"layer {shape.index} has {name} of {array.dtype} {list(array.shape)}")
 
 
 def _uniform(rng: np.random.Generator, bound: float, shape: tuple[int, ...]) -> Array:

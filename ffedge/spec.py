@@ -7,9 +7,9 @@ parts, so that ``Spec.make(variant="acff", widths=(500, 500))`` needs no nesting
 
 import dataclasses
 import json
-import math
 import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NewType, Self, get_args, get_origin, get_type_hints
@@ -31,6 +31,7 @@ UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "Mi
 MOST_HELD_OUT = 2000
 MAX_LAYERS = 64
 MAX_CLASSES = 1000
+MAX_THREADS = 1024
 MOMENTS: dict[str, tuple[str, ...]] = {"adam": ("m", "v"), "momentum": ("m",), "sgd": ()}
 ADAM_DECAYS = (0.9, 0.999)
 ADAM_EPSILON = 1e-8
@@ -65,8 +66,9 @@ def _check_choices(spec: object) -> None:
             _check(getattr(spec, name) in choices, name, f"be one of {', '.join(choices)}", getattr(spec, name))
 
 
-def _finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def is_finite(value: object) -> bool:
+    """Tell whether a value is a number that a float can hold: no bool, no NaN, no infinity, not 10**400."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _listed(value: object) -> bool:
@@ -118,7 +120,7 @@ class NetworkSpec:
         for width in self.widths:
             _check(_whole(width) and 1 <= width <= 65536, "widths", "be whole numbers from 1 to 65536", self.widths)
         _check(
-            self.label_scale == "max" or (_finite(self.label_scale) and self.label_scale > 0),
+            self.label_scale == "max" or (is_finite(self.label_scale) and self.label_scale > 0),
             "label_scale",
             "be a positive number or 'max'",
             self.label_scale,
@@ -162,16 +164,16 @@ class RuleSpec:
     def __post_init__(self) -> None:
         """Raise ValueError for a value outside its rule."""
         _check_choices(self)
-        _check(self.slope is None or (_finite(self.slope) and self.slope > 0), "slope", "be positive", self.slope)
-        _check(_finite(self.smoothing) and 0 <= self.smoothing < 1, "smoothing", "be in [0, 1)", self.smoothing)
+        _check(self.slope is None or (is_finite(self.slope) and self.slope > 0), "slope", "be positive", self.slope)
+        _check(is_finite(self.smoothing) and 0 <= self.smoothing < 1, "smoothing", "be in [0, 1)", self.smoothing)
         for name in ("theta", "gamma", "gamma_rate"):
-            _check(_finite(getattr(self, name)), name, "be a finite number", getattr(self, name))
+            _check(is_finite(getattr(self, name)), name, "be a finite number", getattr(self, name))
         _check(self.gamma_rate >= 0, "gamma_rate", "not be negative", self.gamma_rate)
         if isinstance(self.alpha, str):
             _check(self.alpha in ("ones", "mean"), "alpha", "be ones, mean or a square matrix", self.alpha)
         else:
             square = _listed(self.alpha) and all(
-                _listed(row) and len(row) == len(self.alpha) and all(map(_finite, row)) for row in self.alpha
+                _listed(row) and len(row) == len(self.alpha) and all(map(is_finite, row)) for row in self.alpha
             )
             _check(square, "alpha", "be a square matrix of finite numbers", self.alpha)
 
@@ -260,19 +262,22 @@ class TrainSpec:
             rule = f"be 1 or more, or {' or '.join(words)}"
             _check(value in words or (_whole(value) and value >= 1), name, rule, value)
         _check(_whole(self.epochs) and self.epochs >= 1, "epochs", "be 1 or more", self.epochs)
-        for name in ("seed", "threads"):
-            _check(_whole(getattr(self, name)) and getattr(self, name) >= 0, name, "be 0 or more", getattr(self, name))
+        _check(_whole(self.seed) and self.seed >= 0, "seed", "be 0 or more", self.seed)
+        _check(_whole(self.threads) and 0 <= self.threads <= MAX_THREADS, "threads", "be 0 to 1024", self.threads)
         _check(
-            _listed(self.rate) and bool(self.rate) and all(_finite(r) and r > 0 for r in self.rate),
+            _listed(self.rate) and bool(self.rate) and all(is_finite(r) and r > 0 for r in self.rate),
             "rate",
             "be positive",
             self.rate,
         )
         for name in ("momentum", "input_dropout", "holdout"):
             value = getattr(self, name)
-            _check(_finite(value) and 0 <= value < 1, name, "be in [0, 1)", value)
+            _check(is_finite(value) and 0 <= value < 1, name, "be in [0, 1)", value)
         _check(
-            _finite(self.weight_decay) and self.weight_decay >= 0, "weight_decay", "not be negative", self.weight_decay
+            is_finite(self.weight_decay) and self.weight_decay >= 0,
+            "weight_decay",
+            "not be negative",
+            self.weight_decay,
         )
         _check(
             max(self.rate) * self.weight_decay < 1,

@@ -44,6 +44,7 @@ TABLE = {
     "__init__": Allowed(),
     "__main__": Allowed("cli"),
     "errors": Allowed(),
+    "json_text": Allowed(),
     "child": Allowed("errors"),
     "spec": Allowed("errors"),
     "seeds": Allowed("", "numpy"),
@@ -55,10 +56,10 @@ TABLE = {
     "network": Allowed("errors seeds spec", "numpy"),
     "data": Allowed("errors seeds spec", "numpy", "PIL pooch"),
     "graph": Allowed("child errors network spec", "numpy onnx"),
-    "runtime": Allowed("errors labels network pages spec", "numpy onnxruntime"),
+    "runtime": Allowed("errors json_text labels network pages spec", "numpy onnxruntime"),
     "evaluation": Allowed("data errors runtime", "numpy"),
     "training": Allowed(
-        "__init__ child data errors labels meter model_file network pages runtime seeds spec tensors",
+        "__init__ child data errors json_text labels meter model_file network pages runtime seeds spec tensors",
         "numpy",
         "onnxruntime reference",
     ),
@@ -192,6 +193,7 @@ USES = {
     "child": "from ffedge.child import ask; print(ask)",
     "compare": "from ffedge.compare.memory import Work, bound_bytes; print(bound_bytes(Work(), 784, 'adam'))",
     "errors": "from ffedge.errors import FfedgeError; print(FfedgeError('x'))",
+    "json_text": 'from ffedge.json_text import parse; print(parse("[1]"))',
     "spec": "from ffedge.spec import Spec; print(Spec.from_dict(Spec.make('paper').to_dict()))",
     "seeds": "from ffedge.seeds import Draw, generator; print(generator(0, Draw.ORDER, 1).random())",
     "labels": """

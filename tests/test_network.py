@@ -148,7 +148,7 @@ def test_prediction_weights_are_one_or_what_the_others_make_of_a_layer():
 
 
 def test_facts_survive_json():
-    given = facts(shape=(3, 4), offset=(0.5,), scale=(2.0, 3.0), free_border=False, largest=7.0)
+    given = facts(shape=(3, 4), offset=(0.5,), scale=(2.0, *[3.0] * 11), free_border=False, largest=7.0)
     assert InputFacts.from_dict(json.loads(json.dumps(given.to_dict()))) == given
     assert (given.size, given.n_classes) == (12, 4)
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from ffedge.errors import FfedgeError
+from ffedge.errors import FfedgeError, one_line
 
 
 def main() -> NoReturn:
@@ -35,7 +35,7 @@ def leave(call: Callable[[], int]) -> NoReturn:
 
 def fail(message: str, code: int) -> int:
     """Print what is wrong; return the exit code."""
-    print(f"ffedge: {message}", file=sys.stderr)
+    print(f"ffedge: {one_line(message)}", file=sys.stderr)
     return code
 
 

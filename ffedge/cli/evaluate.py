@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ffedge.errors import FfedgeError
+
 MOST_CLASSES = 20
 
 
@@ -19,12 +21,15 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Measure a model's accuracy: of all rows, of each class and layer, and which classes it mistakes."""
-    from ffedge.data import load
+    from ffedge.data import NAMES, load
     from ffedge.evaluation import evaluate
     from ffedge.runtime import Predictor
 
     predictor = Predictor(model, threads)
-    learnt_from = predictor.metadata.get("data", {}).get("name", "")
+    about = predictor.metadata.get("data")
+    learnt_from = str(about.get("name")) if isinstance(about, dict) else ""
+    if data is None and learnt_from not in NAMES:  # a stranger's model must not choose the files that are opened
+        raise FfedgeError(f"{model}: learnt from {learnt_from!r}, which ffedge does not know by name. Pass --data")
     found = evaluate(predictor, load(data or learnt_from, data_dir), on_train=train)
     if as_json:
         print(json.dumps(dataclasses.asdict(found)))

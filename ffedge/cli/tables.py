@@ -17,7 +17,7 @@ def print_table(title: str, columns: list[str], rows: list[list[str]], *, figure
         table.add_column(column, justify="right" if figures and place else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)  # a name may be anything
     if not console.is_terminal:
         console.width = 200
     console.print(table)

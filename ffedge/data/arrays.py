@@ -4,6 +4,8 @@ Members of an ``.npz`` are unpacked to the cache one after another, in chunks, a
 """
 
 import os
+import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -15,9 +17,10 @@ from urllib.parse import quote
 import numpy as np
 
 from ffedge.data.cache import CHUNK_BYTES, unpack
-from ffedge.data.rows import Rows, open_to_read
+from ffedge.data.rows import MAX_AXES, Rows, open_to_read
 from ffedge.errors import DataError
 
+BROKEN = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError)
 _RESAVE = "Save it again with np.save(file, np.ascontiguousarray(array))"
 
 
@@ -49,13 +52,15 @@ def read_npy(path: Path, name: str = "") -> Rows:
         raise DataError(f"{name}: holds Python objects, which ffedge never unpickles. Convert it to numbers first.")
     if dtype.kind not in "biufU":
         raise DataError(f"{name}: must hold numbers or strings, got {dtype}. Convert it first.")
+    if len(shape) > MAX_AXES:
+        raise DataError(f"{name}: has {len(shape)} axes, more than {MAX_AXES}. Reshape it.")
     if not shape or min(shape) < 1:
         raise DataError(f"{name}: holds no rows (its shape is {list(shape)}). Check the file.")
     if fortran:
         raise DataError(f"{name}: is in Fortran order, whose rows are not contiguous. {_RESAVE}.")
     if dtype.itemsize == 0:
         raise DataError(f"{name}: holds only empty strings. Check the file.")
-    rows = Rows(path, offset, shape, dtype)
+    rows = Rows(path, offset, shape, dtype, name)
     if size > (needed := offset + rows.n_bytes):
         raise DataError(f"{name}: has {size - needed} bytes more than its header says. {_RESAVE}.")
     return rows
@@ -67,7 +72,9 @@ def _read_header(file: BinaryIO, name: str) -> tuple[tuple[int, ...], bool, np.d
         version = np.lib.format.read_magic(file)
         if version not in readers:
             raise ValueError(f"version {version} of the format is for structured arrays")
-        return readers[version](file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # numpy's remark on headers that Python 2 wrote
+            return readers[version](file)
     except (ValueError, EOFError, RecursionError, TokenError) as error:
         first_line = str(error).partition("\n")[0]
         raise DataError(f"{name}: is not a .npy file ffedge can read ({first_line}). {_RESAVE}.") from error
@@ -100,6 +107,8 @@ def read_npz(path: Path, member: str) -> Rows:
             info = archive.getinfo(f"{member}.npy")
         except KeyError as error:
             raise DataError(f"{name}: was not found. Members are {', '.join(npz_members(path))}.") from error
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise DataError(f"{name}: is packed in a way that np.savez does not use. Save it again with np.savez.")
         unpacked = unpack(path, f"{quote(member, safe='')}.npy", lambda: _unzip(archive, info, path), info.file_size)
     return read_npy(unpacked, name)
 
@@ -108,7 +117,7 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
     os.close(open_to_read(path))
     try:
         return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+    except BROKEN as error:
         raise DataError(f"{path}: is no complete .npz file ({error}). Copy or save it again.") from error
 
 
@@ -117,5 +126,5 @@ def _unzip(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> Itera
         with archive.open(info) as member:
             while chunk := member.read(CHUNK_BYTES):
                 yield chunk
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+    except BROKEN as error:
         raise DataError(f"{path}: is corrupt or not supported ({error}). Copy or save it again.") from error

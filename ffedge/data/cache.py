@@ -19,6 +19,8 @@ from ffedge.errors import DataError
 
 CHUNK_BYTES = 1 << 16
 TO_MEND = "set FFEDGE_CACHE to another folder"
+SPARE_BYTES = 4 << 20
+MAX_RATIO = 100
 
 
 def cache_folder() -> Path:
@@ -110,13 +112,20 @@ def unpack(source: Path, member: str, chunks: Callable[[], Iterable[bytes]], n_b
     chunks : callable
         Gives the unpacked bytes; called only if they are not in the cache.
     n_bytes : int
-        How many there must be. Reading stops beyond it, so that a small file cannot fill the disk.
+        How many there must be. Reading stops beyond it.
 
     Raises
     ------
     DataError
-        If there are fewer or more bytes, or the cache cannot be written.
+        If there are fewer or more bytes, or the cache cannot be written; or if there are over 4 MiB, more than 100
+        times those of the source, so that a small file cannot fill the disk, nor its labels the memory.
     """
+    packed = source.stat().st_size
+    if n_bytes > max(SPARE_BYTES, MAX_RATIO * packed):
+        raise DataError(
+            f"{source}: unpacks to {n_bytes >> 20} MiB, {n_bytes // packed} times its size, as a bomb would. "
+            "If you trust it, unpack it and pass what comes of it."
+        )
     target = writable_folder("unpacked", sha256_of(source)) / member
     if not (target.is_file() and target.stat().st_size == n_bytes):
         write_atomically(target, chunks(), n_bytes, source)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ffedge.data.cache import nameless_file, writable_folder, writing
 from ffedge.data.rows import FileLabels, Float32Rows, Labels, Rows, RowSource
-from ffedge.errors import DataError
+from ffedge.errors import DataError, one_line
 
 MAX_CLASSES = 1000
 BLOCK_BYTES = 1 << 20
@@ -110,6 +110,8 @@ def _names(rows: RowSource, name: str) -> tuple[str, ...]:
         names.update(block.reshape(-1).tolist())
         if len(names) > MAX_CLASSES:
             raise DataError(f"{name}: has more than {MAX_CLASSES} different labels. Are these the labels?")
+    if strange := [label for label in names if one_line(label) != label]:
+        raise DataError(f"{name}: has a label {min(strange)!r}, which is no line of plain text. Rename it.")
     return tuple(sorted(names))
 
 

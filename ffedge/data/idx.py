@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ffedge.data.cache import CHUNK_BYTES, unpack
-from ffedge.data.rows import Rows, open_to_read
+from ffedge.data.rows import MAX_AXES, Rows, open_to_read
 from ffedge.errors import DataError
 
 GZIP_MAGIC = b"\x1f\x8b"  # told by content: servers and browsers unpack files and keep the name
@@ -55,7 +55,7 @@ def read_idx(path: Path) -> Rows:
         return Rows(path, header.offset, header.shape, header.dtype)
     header = read_header(path, gunzip(path))
     unpacked = unpack(path, path.name.removesuffix(".gz"), lambda: gunzip(path), header.n_bytes)
-    return Rows(unpacked, header.offset, header.shape, header.dtype)
+    return Rows(unpacked, header.offset, header.shape, header.dtype, str(path))
 
 
 def read_header(path: Path, chunks: Iterable[bytes]) -> IdxHeader:
@@ -72,6 +72,8 @@ def read_header(path: Path, chunks: Iterable[bytes]) -> IdxHeader:
     shape = struct.unpack(f">{n_axes}I", head[4:offset])
     if 0 in shape:
         raise DataError(f"{path}: holds no rows (its shape is {list(shape)}). Check the file.")
+    if n_axes > MAX_AXES:
+        raise DataError(f"{path}: has {n_axes} axes, more than {MAX_AXES}. Check the file.")
     dtype = np.dtype(DTYPES[code])
     return IdxHeader(shape, dtype, offset, offset + math.prod(shape) * dtype.itemsize)
 

@@ -18,6 +18,10 @@ from ffedge.errors import DataError, FfedgeError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")  # no others: Pillow would run a program for PostScript
+MOST_PIXELS = 3 << 22
+ORIENTATION = 0x0112  # in Exif: above 4 the picture lies on its side
+
 
 def read_inputs(
     path: str | Path,
@@ -76,7 +80,7 @@ def read_image(
     Parameters
     ----------
     path : str or Path
-        PNG, JPEG or another format that Pillow reads.
+        PNG, JPEG, BMP, GIF, PPM, TIFF or WebP, of at most 12.6 million pixels (a JPEG that is not progressive: 89).
     shape : tuple of int
         Height and width, in pixels.
     resize : bool
@@ -107,38 +111,57 @@ def read_image(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
-                if resize:  # a JPEG can be decoded small, in little memory
-                    picture.draft("L", (max(shape), max(shape)))
-                grey = _grey(ImageOps.exif_transpose(picture))
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ) as error:
+            with Image.open(path, formats=FORMATS) as picture:
+                _check_size(picture, path, (width, height), resize)
+                grey = _grey(picture)
+            ImageOps.exif_transpose(grey, in_place=True)
+    except DataError:
+        raise
+    except Exception as error:  # Pillow raises whatever its readers come upon
         raise DataError(f"{path}: is no picture that can be read ({error}). Convert it to PNG.") from error
     if grey.size != (width, height):
-        if not resize:
-            raise DataError(
-                f"{path}: is {grey.width}x{grey.height} pixels, but the model takes {width}x{height}. "
-                "Resize it or pass --resize."
-            )
+        _check_size(grey, path, (width, height), resize)
         grey = grey.resize((width, height), Image.Resampling.BILINEAR)
     values = np.array(grey, np.uint8)
     return 255 - values if invert else values
 
 
+def _check_size(picture: "Image", path: str | Path, size: tuple[int, int], resize: bool) -> None:
+    """Refuse a picture before it is decoded, if it has the wrong size (a turned one may have it) or is too large.
+
+    A JPEG can be decoded small, in little memory, if it is not progressive: such a one must be decoded whole.
+    """
+    found = f"{path}: is {picture.width}x{picture.height} pixels"
+    if not resize:
+        turned = picture.size[::-1] == size and picture.getexif().get(ORIENTATION, 1) > 4
+        if picture.size != size and not turned:
+            raise DataError(f"{found}, but the model takes {size[0]}x{size[1]}. Resize it or pass --resize.")
+    elif not picture.info.get("progressive"):
+        picture.draft("L", (max(size), max(size)))
+    weight = 2 if picture.mode == "CMYK" else 1  # four bands, of which a progressive JPEG holds every coefficient, too
+    if weight * picture.width * picture.height > MOST_PIXELS:
+        raise DataError(f"{found}, more than {MOST_PIXELS / weight / 1e6:.1f} million. Make it smaller first.")
+
+
 def _grey(picture: "Image") -> "Image":
+    """Turn a picture to grey values; at most five bytes a pixel beside the picture itself."""
     from PIL import Image
 
     if picture.mode == "I" or picture.mode.startswith("I;16"):  # convert("L") would clip to 255
-        return Image.fromarray((np.asarray(picture).clip(0, 65535) >> 8).astype(np.uint8))
-    if "A" in picture.mode or "transparency" in picture.info:
-        rgba = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    return picture.convert("L")
+        values, information = np.asarray(picture), picture.info
+        picture.close()
+        grey = Image.fromarray((np.clip(values, 0, 65535, out=np.array(values)) >> 8).astype(np.uint8))
+        grey.info.update(information)
+        return grey
+    if "A" not in picture.mode and "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+    grey = picture.convert("L")
+    if "A" in picture.getbands():
+        white = Image.new("L", grey.size, 255)
+        white.paste(grey, mask=picture.getchannel("A"))
+        white.info.update(grey.info)
+        return white
+    return grey
 
 
 def _picture(path: Path, row_shape: tuple[int, ...], dtype: np.dtype[Any], resize: bool, invert: bool) -> RowSource:

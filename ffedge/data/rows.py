@@ -8,6 +8,7 @@ Shapes: N rows in the file, n rows asked for.
 
 import math
 import os
+import stat
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.errors import DataError
+
+MAX_AXES = 8
 
 
 class RowSource(Protocol):
@@ -89,6 +92,8 @@ class Rows(_Shaped):
         ``[N, *row_shape]``.
     dtype : np.dtype
         As stored, byte order included.
+    name : str
+        What errors call the file, if not `path` (what was unpacked).
 
     Raises
     ------
@@ -97,18 +102,21 @@ class Rows(_Shaped):
         it has shrunk since.
     """
 
-    def __init__(self, path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    def __init__(self, path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any], name: str = "") -> None:
         """Open the file."""
         super().__init__(shape, dtype)
-        self.path, self.offset = Path(path), offset
+        self.path, self.offset, self.name = Path(path), offset, name or str(path)
         self._row_bytes = math.prod(self.row_shape) * self.dtype.itemsize
-        self.n_bytes = len(self) * self._row_bytes
+        self.n_bytes = math.prod(self.shape) * self.dtype.itemsize
+        if self.n_bytes >> 63:
+            raise DataError(f"{self.name}: asks for more bytes than a file can have. Check the file.")
         self._fd = open_to_read(self.path)
         weakref.finalize(self, os.close, self._fd)
         size, needed = os.fstat(self._fd).st_size, offset + self.n_bytes
         if size < needed:
             raise DataError(
-                f"{path}: is truncated: its header asks for {needed} bytes, it has {size}. Copy or download it again."
+                f"{self.name}: is truncated: its header asks for {needed} bytes, it has {size}. "
+                "Copy or download it again."
             )
 
     @staticmethod
@@ -152,9 +160,9 @@ class Rows(_Shaped):
             try:
                 count = _read_at(self._fd, view, at)
             except OSError as error:
-                raise DataError(f"{self.path}: cannot be read ({error.strerror}). Check the disk.") from error
+                raise DataError(f"{self.name}: cannot be read ({error.strerror}). Check the disk.") from error
             if count == 0:
-                raise DataError(f"{self.path}: has shrunk to {at} bytes while in use. Restore it and go on.")
+                raise DataError(f"{self.name}: has shrunk to {at} bytes while in use. Restore it and go on.")
             view, at = view[count:], at + count
 
 
@@ -219,14 +227,18 @@ def open_to_read(path: Path) -> int:
     Raises
     ------
     DataError
-        If the file is not there or may not be read.
+        If the file is not there, may not be read, or is none (a folder; a pipe, which might never say anything).
     """
     try:
-        return os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError as error:
         raise DataError(f"{path}: was not found. Check the path.") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be opened ({error.strerror}). Check its permissions.") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise DataError(f"{path}: is no regular file. Pass a file, not a folder, a device or a pipe.")
+    return descriptor
 
 
 def _as_float32(rows: NDArray[Any]) -> NDArray[np.float32]:

@@ -3,7 +3,6 @@
 Shape letters: N samples, C classes, L layers.
 """
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ffedge.errors import DataError, ModelError
+from ffedge.json_text import parse
 from ffedge.network import InputFacts
+from ffedge.runtime.proto import ModelParts, read_parts
 from ffedge.runtime.session import make_session
+from ffedge.runtime.verify import rows_at_once
 from ffedge.spec import MODEL_FORMAT, Spec
-
-MAX_ROWS = 640
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Prediction:
 
 
 class Predictor:
-    """A model file, loaded.
+    """A model file, loaded. A stranger's may be wrong, but it runs no code, and takes no memory out of proportion.
 
     Parameters
     ----------
@@ -52,23 +52,30 @@ class Predictor:
     Raises
     ------
     ModelError
-        There is no such file, it is no ONNX, it is not ffedge's, or it comes from a newer format.
+        There is no such file, it is no ONNX, it is not ffedge's, it comes from a newer format, or its graph is not one
+        that ffedge makes.
     """
 
     def __init__(self, model: str | Path | bytes, threads: int = 0) -> None:
         name = "model" if isinstance(model, bytes) else str(model)
         if not isinstance(model, bytes) and not Path(model).is_file():
             raise ModelError(f"{name}: no such file. Train one with `ffedge train`")
-        try:
-            self._session = make_session(model if isinstance(model, bytes) else str(model), threads)
-        except Exception as error:  # onnxruntime raises a class of its own for each cause
-            raise ModelError(f"{name}: is no ONNX model that onnxruntime can load. Pass a model.onnx") from error
-        self.metadata = _metadata(self._session.get_modelmeta().custom_metadata_map, name)
+        parts = _parts(model, name)
+        self._name = name
+        self.metadata = _metadata(parts.metadata, name)
         try:
             self.spec = Spec.from_dict(self.metadata["spec"])
             self.facts = InputFacts.from_dict(self.metadata["input"])
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{name}: its metadata cannot be used ({error}). Export the model anew") from error
+        try:
+            self._rows = rows_at_once(parts, self.facts, len(self.spec.network.widths))
+        except ValueError as error:
+            raise ModelError(f"{name}: its graph cannot be used ({error}). Export the model anew") from error
+        try:
+            self._session = make_session(model if isinstance(model, bytes) else str(model), threads)
+        except Exception as error:  # onnxruntime raises a class of its own for each cause
+            raise ModelError(f"{name}: is no ONNX model that onnxruntime can load. Pass a model.onnx") from error
         self._check_graph(name)
 
     @property
@@ -88,17 +95,41 @@ class Predictor:
         ------
         DataError
             The inputs have another shape or type, or hold NaN or infinity.
+        ModelError
+            The model cannot be run, or does not give what a model must.
         """
         samples = self._samples(np.asarray(inputs))
         names = ["label", "margin", "scores", *(["goodness"] if layers else [])]
-        rows = max(1, MAX_ROWS // self.facts.n_classes)
         parts = [
-            self._session.run(names, {"input": samples[start : start + rows]})
-            for start in range(0, max(1, len(samples)), rows)
+            self._run(names, samples[start : start + self._rows])
+            for start in range(0, max(1, len(samples)), self._rows)
         ]
         if len(parts) == 1:
             return Prediction(*parts[0])
         return Prediction(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+
+    def _run(self, names: list[str], samples: NDArray[Any]) -> list[NDArray[Any]]:
+        """Run some samples, and hold the values against what a prediction is: a stranger's graph may give anything."""
+        n, classes = len(samples), self.facts.n_classes
+        wanted = {
+            "label": (np.int64, (n,)),
+            "margin": (np.float32, (n,)),
+            "scores": (np.float32, (n, classes)),
+            "goodness": (np.float32, (n, len(self.spec.network.widths), classes)),
+        }
+        try:
+            values: list[NDArray[Any]] = self._session.run(names, {"input": samples})
+        except Exception as error:  # onnxruntime raises a class of its own for each cause
+            raise ModelError(f"{self._name}: cannot be run ({error}). Export the model anew") from error
+        for name, value in zip(names, values, strict=True):
+            dtype, shape = wanted[name]
+            if value.dtype != dtype or value.shape != shape:
+                raise ModelError(
+                    f"{self._name}: gives {name} {_dims(value.shape)} of {value.dtype}. Export the model anew"
+                )
+        if n and not 0 <= values[0].min() <= values[0].max() < classes:
+            raise ModelError(f"{self._name}: gives labels beyond its {classes} classes. Export the model anew")
+        return values
 
     def _check_graph(self, name: str) -> None:
         """Hold the graph's input and outputs against the metadata."""
@@ -107,7 +138,7 @@ class Predictor:
         if not {"scores", "label", "margin"} <= set(outputs):
             raise ModelError(f"{name}: lacks the outputs scores, label and margin. Export the model anew")
         kind = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}[self.facts.dtype]
-        given = (len(inputs), inputs[0].name, inputs[0].type, *inputs[0].shape[1:], outputs["scores"].shape[1])
+        given = (len(inputs), inputs[0].name, inputs[0].type, *inputs[0].shape[1:], *outputs["scores"].shape[1:])
         if given != (1, "input", kind, *self.facts.shape, self.facts.n_classes):
             raise ModelError(f"{name}: its graph is not the one that its metadata tell of. Export the model anew")
 
@@ -131,6 +162,15 @@ class Predictor:
         return samples
 
 
+def _parts(model: str | Path | bytes, name: str) -> ModelParts:
+    try:
+        return read_parts(model if isinstance(model, bytes) else Path(model))
+    except OSError as error:
+        raise ModelError(f"{name}: cannot be read ({error.strerror}). Check its permissions") from error
+    except ValueError as error:
+        raise ModelError(f"{name}: is no model that ffedge can run ({error}). Pass a model.onnx") from error
+
+
 def _dims(shape: tuple[int, ...]) -> str:
     return f"[{', '.join(map(str, shape))}]"
 
@@ -140,7 +180,7 @@ def _metadata(stored: dict[str, str], name: str) -> dict[str, Any]:
     if "ffedge.format" not in stored:
         raise ModelError(f"{name}: is an ONNX model without ffedge's metadata. Export it with `ffedge export`")
     try:
-        metadata = {k.removeprefix("ffedge."): json.loads(v) for k, v in stored.items() if k.startswith("ffedge.")}
+        metadata = {k.removeprefix("ffedge."): parse(v) for k, v in stored.items() if k.startswith("ffedge.")}
     except ValueError as error:
         raise ModelError(f"{name}: its metadata is damaged ({error}). Export the model anew") from error
     if metadata["format"] != MODEL_FORMAT:

@@ -14,6 +14,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ffedge.errors import ModelError
+from ffedge.json_text import parse
 from ffedge.tensors import TensorFile, write_tensors
 from ffedge.training.records import atomic_file, writing
 
@@ -31,6 +32,15 @@ class Place:
     step: int = 0
     seconds: float = 0.0
     sums: tuple[tuple[int, float, float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what no run can have written."""
+        whole = (self.stage, self.epoch, self.step, *(item[0] for item in self.sums if item))
+        if not all(type(number) is int and 0 <= number < 1 << 63 for number in whole):
+            raise ValueError(f"place must be whole numbers from 0, got {whole}")
+        numbers = [self.seconds, *(number for item in self.sums for number in item)]
+        if any(len(item) != 4 for item in self.sums) or not all(isinstance(n, int | float) for n in numbers):
+            raise ValueError(f"place must have four numbers a layer, got {self.sums}")
 
 
 @dataclass(frozen=True)
@@ -107,7 +117,7 @@ class Checkpoints:
         for path in self.generations():
             try:
                 return self._read(path, tuple(torn))
-            except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+            except (OSError, IndexError, KeyError, TypeError, ValueError, RecursionError) as error:
                 torn.append(f"{path.name}: {error}")
         found = f"only torn files ({'; '.join(torn)})" if torn else "no checkpoint"
         raise ModelError(f"{self.folder}: holds {found}. Start anew without --resume")
@@ -143,7 +153,7 @@ class Checkpoints:
     def _read(self, path: Path, torn: tuple[str, ...]) -> Generation:
         file = TensorFile(path)
         file.check()
-        place, about = json.loads(file.metadata["place"]), json.loads(file.metadata["about"])
+        place, about = parse(file.metadata["place"]), parse(file.metadata["about"])
         if not isinstance(about, dict):
             raise TypeError("about must be an object")
         place["sums"] = tuple(tuple(item) for item in place["sums"])
@@ -151,7 +161,7 @@ class Checkpoints:
         for name, value in file.arrays.items():
             index, parameter = name.removeprefix("layers.").split(".", 1)
             state[int(index)][parameter] = value
-        kept = {int(i): str(digest) for i, digest in json.loads(file.metadata["kept"]).items()}
+        kept = {int(i): str(digest) for i, digest in parse(file.metadata["kept"]).items()}
         for i, digest in kept.items():
             layer = TensorFile(self._layer_file(i))
             if layer.check() != digest:
@@ -161,7 +171,7 @@ class Checkpoints:
 
 
 def _count(text: str) -> int:
-    count = json.loads(text)
+    count = parse(text)
     if not isinstance(count, int) or not 1 <= count <= 1024:
         raise ValueError(f"layers must be a number, got {text[:20]}")
     return count
@@ -171,8 +181,11 @@ def _difference(stored: Any, given: Any) -> str:
     """Name the first field in which two specs differ."""
     if isinstance(stored, dict) and isinstance(given, dict):
         for part in given:
-            for field, value in given[part].items() if isinstance(given[part], dict) else ():
-                before = stored.get(part, {}).get(field)
+            had = stored.get(part)
+            if not isinstance(had, dict) or not isinstance(given[part], dict):
+                continue
+            for field, value in given[part].items():
+                before = had.get(field)
                 if before != value:
                     return f" ({field} {before!r}, now {value!r})"
     return ""

@@ -1,8 +1,9 @@
 """The run folder: model.onnx, report.json, metrics.jsonl, checkpoint/. An existing one is never overwritten unasked."""
 
-import json
+import contextlib
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from ffedge import __version__
 from ffedge.data import Dataset
 from ffedge.errors import FfedgeError, ModelError
 from ffedge.model_file import model_content, write_model
-from ffedge.network import InputFacts, initial_layer, layer_shapes
+from ffedge.network import InputFacts, check_state, initial_layer, layer_shapes
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Checkpoints, Generation, Layer, Place, State
 from ffedge.training.graphs import model_template
@@ -27,7 +28,7 @@ class RunFolder(Journal):
 
     def __init__(self, path: Path, spec: Spec, facts: InputFacts, dataset: Dataset, source: str) -> None:
         super().__init__()
-        self.path, self._spec = path, spec
+        self.path, self._spec, self._facts = path, spec, facts
         self.checkpoints = Checkpoints(path / "checkpoint")
         self.identity: dict[str, Any] = {"spec": spec.to_dict(), "data": dataset.sha256}
         self._about = self.identity | {"input": facts.to_dict(), "name": dataset.name, "source": source}
@@ -60,6 +61,8 @@ class RunFolder(Journal):
     def restore(self) -> Generation:
         """Read the checkpoint, and the records of the epochs before it; later ones are dropped from metrics.jsonl."""
         found = self.checkpoints.load(self.identity)
+        with _checkpoint_used(found.path):
+            check_state(self._spec, self._facts, found.state)
         place = found.place
         for folder in (self.path, self.checkpoints.folder):
             for left in (path for path in folder.iterdir() if LEFT_OVER.fullmatch(path.name)):
@@ -68,9 +71,7 @@ class RunFolder(Journal):
         try:
             text = path.read_text() if path.exists() else ""
             lines = text[: text.rfind("\n") + 1].splitlines()  # a kill may have torn the last one
-            self.records = [
-                record for line in lines if _before(record := EpochRecord(**json.loads(line)), place, self._spec)
-            ]
+            self.records = [record for line in lines if _before(record := EpochRecord.read(line), place, self._spec)]
         except (ValueError, TypeError) as error:
             raise ModelError(f"{path}: is damaged ({error}). Start anew without --resume") from error
         with atomic_file(path) as temporary:
@@ -114,17 +115,20 @@ def export(run: Path, out: Path, *, force: bool = False) -> None:
     if out.exists() and not force:
         raise FfedgeError(f"{out}: exists already. Choose another --out, or use --force")
     found = Checkpoints(run / "checkpoint").newest()
-    spec, facts = Spec.from_dict(found.about["spec"]), InputFacts.from_dict(found.about["input"])
+    with _checkpoint_used(found.path):
+        spec, facts = Spec.from_dict(found.about["spec"]), InputFacts.from_dict(found.about["input"])
     _write(found, model_template(spec, facts), out)
 
 
 def _write(found: Generation, template: bytes, out: Path) -> None:
     """Write the model of a checkpoint; layers that have not begun to learn are drawn."""
     about = found.about
-    spec, facts = Spec.from_dict(about["spec"]), InputFacts.from_dict(about["input"])
+    with _checkpoint_used(found.path):
+        spec, facts = Spec.from_dict(about["spec"]), InputFacts.from_dict(about["input"])
+        check_state(spec, facts, found.state)
+        more = {"version": __version__, "data": {"name": about["name"], "sha256": about["data"]}}
     shapes = layer_shapes(spec, facts)
     layers = [state or initial_layer(spec, shape) for state, shape in zip(found.state, shapes, strict=True)]
-    more = {"version": __version__, "data": {"name": about["name"], "sha256": about["data"]}}
     with atomic_file(out) as temporary:
         write_model(temporary, template, *model_content(spec, facts, layers, more))
 
@@ -137,11 +141,18 @@ def stored(path: Path) -> tuple[Spec, str]:
     ModelError
         There is no checkpoint that can be read.
     """
-    about = Checkpoints(path / "checkpoint").newest().about
+    found = Checkpoints(path / "checkpoint").newest()
+    with _checkpoint_used(found.path):
+        return Spec.from_dict(found.about["spec"]), str(found.about["source"])
+
+
+@contextlib.contextmanager
+def _checkpoint_used(path: Path) -> Iterator[None]:
+    """Turn what a checkpoint lacks, whole though it is, into one line."""
     try:
-        return Spec.from_dict(about["spec"]), str(about["source"])
+        yield
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path / 'checkpoint'}: cannot be used ({error}). Start anew without --resume") from error
+        raise ModelError(f"{path}: cannot be used ({error}). Start anew without --resume") from error
 
 
 def _before(record: EpochRecord, place: Place, spec: Spec) -> bool:

@@ -8,9 +8,12 @@ import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from types import UnionType
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from ffedge.errors import FfedgeError, ModelError
+from ffedge.json_text import parse
+from ffedge.spec import Spec
 
 REPORT_FORMAT = 2
 
@@ -41,6 +44,13 @@ class EpochRecord:
     rate: float
     rss_start_bytes: int
     rss_peak_bytes: int
+
+    @classmethod
+    def read(cls, line: str) -> Self:
+        """Read a line of metrics.jsonl; ValueError or TypeError where ffedge cannot have written it."""
+        record = cls(**parse(line))
+        _check_types(record)
+        return record
 
 
 @dataclass
@@ -97,9 +107,10 @@ class Report:
             There is none, it is damaged, or another version of ffedge wrote it.
         """
         try:
-            content = json.loads(path.read_text())
+            content = parse(path.read_text(encoding="utf-8"))
             content["layers"] = [LayerRecord(**layer) for layer in content["layers"]]
             report = cls(**content)
+            _check_report(report)
         except OSError as error:
             raise ModelError(f"{path}: cannot be read ({error.strerror}). Pass the folder of a finished run") from error
         except (ValueError, KeyError, TypeError) as error:
@@ -109,6 +120,31 @@ class Report:
     def to_json(self) -> str:
         """Return the report as indented JSON."""
         return json.dumps(dataclasses.asdict(self), indent=1)
+
+
+def _check_types(record: Any) -> None:
+    """Raise ValueError where a field of a dataclass that was read from a file is not of its type."""
+    for name, hint in get_type_hints(type(record)).items():
+        kinds = [get_origin(kind) or kind for kind in (get_args(hint) if isinstance(hint, UnionType) else (hint,))]
+        value = getattr(record, name)
+        fits = isinstance(value, tuple(kinds)) or (float in kinds and type(value) is int)
+        if not fits or (isinstance(value, bool) and bool not in kinds):
+            raise ValueError(f"{name} must be {' or '.join(kind.__name__ for kind in kinds)}, got {value!r}")
+        if isinstance(value, int) and abs(value) >= 1 << 63:
+            raise ValueError(f"{name} must fit 64 bits, got a number of {value.bit_length()}")
+
+
+def _check_report(report: Report) -> None:
+    """Raise ValueError where a report that was read holds what ffedge cannot have written."""
+    for record in (report, *report.layers):
+        _check_types(record)
+    if report.format != REPORT_FORMAT:
+        raise ValueError(f"it has report format {report.format}, this ffedge reads {REPORT_FORMAT}")
+    widths = Spec.from_dict(report.spec).network.widths
+    if wrong := [layer.index for layer in report.layers if not 0 <= layer.index < len(widths)]:
+        raise ValueError(f"it has a layer {wrong[0]}, but the network {len(widths)}")
+    if not isinstance(report.data.get("name"), str):
+        raise ValueError("data must have a name")
 
 
 def versions() -> dict[str, str]:

@@ -95,8 +95,8 @@ def newer(path: Path) -> None:
     ("damage", "message"),
     [
         (lambda path: path.unlink(), "no such file. Train one with `ffedge train`"),
-        (no_onnx, "is no ONNX model that onnxruntime can load"),
-        (truncated, "is no ONNX model that onnxruntime can load"),
+        (no_onnx, "is no model that ffedge can run"),
+        (truncated, "is no model that ffedge can run"),
         (without_metadata, "is an ONNX model without ffedge's metadata"),
         (newer, "has model format 99, but this ffedge reads 1. Upgrade ffedge"),
     ],

@@ -112,8 +112,7 @@ def corrupted(data: bytes) -> bytes:
         (FILE[:4] + b"\0\0\0\0" + FILE[8:16], "holds no rows (its shape is [0, 3, 2]). Check the file."),
         (
             struct.pack(">BBBB255I", 0, 0, 8, 255, *[2**32 - 1] * 255),
-            f"is truncated: its header asks for {1024 + (2**32 - 1) ** 255} bytes, it has 1024. "
-            "Copy or download it again.",
+            "has 255 axes, more than 8. Check the file.",
         ),
         (
             gzip.compress(FILE + b"1" * 100_000),

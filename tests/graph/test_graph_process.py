@@ -80,9 +80,7 @@ def test_a_request_stands_on_stdin_and_the_answer_on_stdout():
     given = json.loads(done.stdout)
     assert given == json.loads(json.dumps({"answer": answer(json.loads(json.dumps(request)))}))
     graph = base64.b64decode(given["answer"]["graphs"][0]["graph"])
-    assert graph == training_graph(
-        spec, facts, key.kind, key.shape, key.flag
-    )
+    assert graph == training_graph(spec, facts, key.kind, key.shape, key.flag)
 
 
 def test_layers_of_equal_shape_share_their_graphs():

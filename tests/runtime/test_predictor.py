@@ -14,7 +14,7 @@ from ffedge.data.dataset import Dataset, Split
 from ffedge.data.rows import ArrayRows
 from ffedge.errors import DataError, ModelError
 from ffedge.runtime import Predictor
-from ffedge.runtime.predictor import MAX_ROWS
+from ffedge.runtime.verify import MAX_ROWS
 
 DATA = {"floats": clusters(), "bytes": clusters(inputs=20, uint8=True, border=True)}
 CHANGES = [
@@ -225,7 +225,9 @@ def test_a_file_that_is_no_model_is_named(model, tmp_path):
             Predictor(path)
         assert str(caught.value).startswith(f"{path}: is ")
         assert "\n" not in str(caught.value)
-    with pytest.raises(ModelError, match=r"^model: is no ONNX model that onnxruntime can load. Pass a model.onnx$"):
+    with pytest.raises(
+        ModelError, match=r"^model: is no model that ffedge can run \(field 13 of a model\). Pass a model.onnx$"
+    ):
         Predictor(b"hello")
 
 

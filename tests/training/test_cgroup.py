@@ -54,7 +54,7 @@ def mnist():
 def run_within(limit: Path, count: int, *words: str) -> subprocess.CompletedProcess:
     """Run Python in the cgroup, limited to so many bytes."""
     limit.write_text(str(count))
-    script = f"echo $$ > {limit.parent}/cgroup.procs && exec \"$0\" \"$@\""
+    script = f'echo $$ > {limit.parent}/cgroup.procs && exec "$0" "$@"'
     return subprocess.run(
         ["sh", "-c", script, sys.executable, *words], capture_output=True, text=True, check=False, env=variables()
     )

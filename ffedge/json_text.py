@@ -1,0 +1,34 @@
+"""JSON from a file that a stranger may have written: of bounded size and depth, so that it cannot fill the memory."""
+
+import json
+from typing import Any
+
+MOST_CHARACTERS = 1 << 23
+MOST_BRACKETS = 10_000
+MOST_DEPTH = 16
+
+
+def parse(text: str) -> Any:
+    """Read a JSON text.
+
+    Raises
+    ------
+    ValueError
+        It is no JSON, holds more than 8 Mi characters or 10,000 lists and objects, or nests more than 16 deep.
+    """
+    if len(text) > MOST_CHARACTERS:
+        raise ValueError(f"it is {len(text)} characters long, more than {MOST_CHARACTERS}")
+    if (brackets := text.count("[") + text.count("{")) > MOST_BRACKETS:
+        raise ValueError(f"it holds {brackets} lists and objects, more than {MOST_BRACKETS}")
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > MOST_DEPTH:
+            raise ValueError("it is nested too deeply")
+        parts = (part.values() if isinstance(part, dict) else part for part in level if isinstance(part, dict | list))
+        level = [item for part in parts for item in part]
+    return value
