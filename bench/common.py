@@ -1,4 +1,4 @@
-"""What the benchmarks share: clean child processes, facts of the machine, medians, result files, plain tables.
+"""What the benchmarks share: clean child processes, facts of the machine, result files, plain tables.
 
 The parent of a benchmark imports neither torch nor a peer: arms run in a child, started anew and never forked.
 """
@@ -8,7 +8,6 @@ import importlib.metadata
 import json
 import os
 import resource
-import statistics
 import subprocess
 import time
 from collections.abc import Iterable, Sequence
@@ -24,7 +23,6 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 QUIET_CORES = 0.25
 TRIES = 3
 WAIT_S = 30
-Values = dict[str, list[float]]
 
 
 def child(module: str, request: dict[str, Any], threads: int, tries: int = TRIES) -> dict[str, Any]:
@@ -80,28 +78,12 @@ def _times_s() -> tuple[float, float, float]:
     return time.perf_counter(), busy, own
 
 
-def ratios(values: Values, pairs: Iterable[tuple[str, str]]) -> Values:
-    """Divide the first arm's value by the second's, round by round."""
-    return {f"{a} / {b}": [x / y for x, y in zip(values[a], values[b], strict=True)] for a, b in pairs}
-
-
-def medians(values: Values) -> dict[str, float]:
-    """Return the median over the rounds of each entry."""
-    return {name: statistics.median(rounds) for name, rounds in values.items()}
-
-
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Lay out rows in columns: the first to the left, the others to the right."""
     cells = [[str(cell) for cell in row] for row in (header, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ([cell.rjust(width) for cell, width in zip(row, widths, strict=True)] for row in cells)
     return "\n".join("  ".join([row[0].strip().ljust(widths[0]), *row[1:]]) for row in lines)
-
-
-def spread(rounds: Sequence[float], digits: int = 2) -> str:
-    """Write a median and, in brackets, the least and the greatest round."""
-    low, high = min(rounds), max(rounds)
-    return f"{statistics.median(rounds):.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def write_results(name: str, settings: dict[str, Any], results: Any, folder: Path, packages: Sequence[str]) -> Path:

@@ -1,10 +1,14 @@
-"""The arms of `epoch_time`: each trains MNIST 784-500-500 for some epochs and tells their seconds and its accuracy.
+"""The arms of `epoch_time` and `peers_memory`: each trains MNIST 784-500-500 for some epochs.
 
-All take minibatches of one positive and one negative row a sample, float32, Adam, and update both layers from each
-minibatch; ffedge's greedy arms do not, and ``ffedge-as-shipped`` takes two negative rows. An epoch's seconds hold all
-that it does: a new order, fetching rows, drawing wrong labels, writing labels into inputs, the steps. (ffedge's own
-record begins after the new order and its wrong labels are drawn, which takes 1 ms.) Building networks, loading data and
-measuring accuracy stand outside. Torch is imported inside the torch arms alone.
+An arm tells the seconds of each epoch, its memory and its accuracy. All take minibatches, float32, Adam, and update all
+layers from each minibatch; ffedge's greedy arms do not. Forward-Forward arms take one positive and one negative row a
+sample, ``ffedge-as-shipped`` two negative ones. An epoch's seconds hold all that it does: a new order, fetching rows,
+drawing wrong labels, writing labels into inputs, the steps. (ffedge's own record begins after the new order and its
+wrong labels are drawn, which takes 1 ms.) Building networks, loading data and measuring accuracy stand outside. Each
+library is imported inside its own arms alone.
+
+Memory is the process's resident memory: ``import_bytes`` once a tiny net has been trained, so that what libraries load
+late is in it; ``data_bytes``, what loading the training rows adds; ``rss_peak_bytes``, the largest while training.
 """
 
 import itertools
@@ -13,13 +17,18 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ffedge.child import serve
+from ffedge.meter import PeakMeter, rss_bytes
 
 WIDTHS = (500, 500)
 CLASSES = 10
+TINY_ROWS, TINY_WIDTHS, TINY_BATCH = 64, (8, 8), 16
 
 BRIEF = {"widths": WIDTHS, "variant": "ff", "negatives": "fresh", "n_negatives": 1, "holdout": 0.0}
 SAME_RULE = {
@@ -44,38 +53,55 @@ def train_ffedge(name: str, epochs: int, batch_size: int, threads: int, seed: in
     ``interleaved``: the tuned preset (contrastive loss, RMS norm, input dropout 0.2, weight decay) with variant ff and
     one fresh negative. ``same-rule``: the rule of mpezeshki's net. ``greedy``: as interleaved, one layer after the
     other; an epoch is the sum of one epoch of each. ``as-shipped``: what ``ffedge train`` does when nothing is asked:
-    A-CFF, greedy, the label in every layer, two hard negatives.
+    A-CFF, greedy, the label in every layer, two hard negatives. Its peak holds the evaluation at the end too.
     """
+    from ffedge.data import ArrayRows, Dataset, Split
     from ffedge.spec import Spec
     from ffedge.training.run import train
 
-    spec = Spec.make(**FFEDGE[name], epochs=epochs, batch_size=batch_size, threads=threads, seed=seed)
+    asked = FFEDGE[name] | {"threads": threads, "seed": seed}
+    x, y = tiny()
+    rows = ArrayRows((255 * x).astype(np.uint8).reshape(-1, 28, 28))
+    dataset = Dataset("tiny", Split(rows, y), None, tuple(map(str, range(CLASSES))), "")
     with tempfile.TemporaryDirectory() as folder:
-        run = train(spec, "mnist", Path(folder) / "run")
+        small = Spec.make(**asked | {"widths": TINY_WIDTHS, "epochs": 1, "batch_size": TINY_BATCH})
+        train(small, dataset, Path(folder) / "tiny")
+        run = train(Spec.make(**asked, epochs=epochs, batch_size=batch_size), "mnist", Path(folder) / "run")
         lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
-    seconds = [sum(line["seconds"] for line in lines if line["epoch"] == epoch) for epoch in range(epochs)]
-    return {"epoch_s": seconds, "test_accuracy": run.report.test_accuracy}
+    return {
+        "epoch_s": [sum(line["seconds"] for line in lines if line["epoch"] == epoch) for epoch in range(epochs)],
+        "import_bytes": run.report.import_bytes,
+        "data_bytes": 0,  # rows stay in their file
+        "rss_peak_bytes": run.report.rss_peak_bytes,
+        "test_accuracy": run.report.test_accuracy,
+    }
 
 
-def mnist(*, standard: bool) -> tuple[Any, Any, Any, Any]:
-    """Return MNIST in memory: x [N, 784] float32 (0 to 1, or standardised), y [N] of train, then of test."""
-    import torch
-
+def mnist(part: str, *, standard: bool) -> tuple[Any, Any]:
+    """Return MNIST's ``train`` or ``test`` rows in memory: x [N, 784] float32 (0 to 1, or standardised), y [N]."""
     from ffedge.data import load
 
-    data, result = load("mnist"), []
-    for split in (data.train, data.test):
-        pixels = torch.from_numpy(next(split.inputs.blocks(len(split.labels)))).reshape(len(split.labels), -1)
-        x = pixels.float() / 255.0
-        result += [(x - 0.1307) / 0.3081 if standard else x, torch.from_numpy(split.labels)]
-    return tuple(result)
+    split = getattr(load("mnist"), part)
+    x = next(split.inputs.blocks(len(split.labels))).reshape(len(split.labels), -1).astype(np.float32)
+    x /= 255.0
+    if standard:
+        x -= 0.1307
+        x /= 0.3081
+    return x, split.labels[np.arange(len(split.labels))].astype(np.int64)
+
+
+def tiny() -> tuple[Any, Any]:
+    """Return a few rows of noise, x [N, 784] float32 and y [N]."""
+    return np.random.default_rng(0).random((TINY_ROWS, 784), np.float32), np.arange(TINY_ROWS) % CLASSES
 
 
 class Batches:
-    """Minibatches of tensors that are in memory, in a new order each time: a DataLoader without its overhead."""
+    """Minibatches of arrays that are in memory, as tensors, in a new order each time: a lean DataLoader."""
 
     def __init__(self, x: Any, y: Any, size: int) -> None:
-        self.x, self.y, self.size = x, y, size
+        import torch
+
+        self.x, self.y, self.size = torch.from_numpy(x), torch.from_numpy(y), size
 
     def __len__(self) -> int:
         """Return their number."""
@@ -89,17 +115,15 @@ class Batches:
             yield self.x[rows], self.y[rows]
 
 
-def timed(epochs: int, epoch: Callable[[], None]) -> list[float]:
-    """Run an epoch so many times; return the seconds of each."""
-    seconds = []
-    for _ in range(epochs):
-        began = time.perf_counter()
-        epoch()
-        seconds.append(time.perf_counter() - began)
-    return seconds
+@dataclass(frozen=True)
+class Learner:
+    """A peer's network: `epoch` trains it for one, `labels` predicts the labels [N] of x [N, 784]."""
+
+    epoch: Callable[[], Any]
+    labels: Callable[[Any], Any]
 
 
-def train_fflib(name: str, epochs: int, batch_size: int) -> dict[str, Any]:
+def fflib(x: Any, y: Any, widths: tuple[int, ...], batch_size: int, name: str, seed: int) -> Learner:
     """Train fflib's own way: ``FFSuite(FFNet([FFLinear, FFLinear])).run_train_epoch()``, a step of each layer a batch.
 
     Settings of its example for MNIST: rate 0.02, pixels 0 to 1, negatives as its ``RANDOM`` generator draws them;
@@ -113,36 +137,32 @@ def train_fflib(name: str, epochs: int, batch_size: int) -> dict[str, Any]:
     from fflib.utils.ff_suite import FFSuite
     from peers import FflibData
 
-    x, y, x_test, y_test = mnist(standard=False)
-    sizes = (x.shape[1], *WIDTHS)
-    layers = [FFLinear(i, o, loss_threshold=2.0, lr=0.02) for i, o in itertools.pairwise(sizes)]
-    data = FflibData(Batches(x, y, batch_size), Batches(x_test, y_test, 1000))
-    net = FFNet(layers, None)
-    suite = FFSuite(net, TryAllClasses(lambda a, b: net(data.combine_to_input(a, b)), CLASSES), data)
-    return {"epoch_s": timed(epochs, lambda: suite.run_train_epoch(validate=False)), "test_accuracy": suite.test()}
+    layers = [FFLinear(i, o, loss_threshold=2.0, lr=0.02) for i, o in itertools.pairwise((x.shape[1], *widths))]
+    data, net = FflibData(Batches(x, y, batch_size)), FFNet(layers, None)
+    probe = TryAllClasses(lambda a, b: net(data.combine_to_input(a, b)), CLASSES)
+    suite = FFSuite(net, probe, data)
+    return Learner(lambda: suite.run_train_epoch(validate=False), probe.predict)
 
 
-def train_mpezeshki(name: str, epochs: int, batch_size: int) -> dict[str, Any]:
+def mpezeshki(x: Any, y: Any, widths: tuple[int, ...], batch_size: int, name: str, seed: int) -> Learner:
     """Train the net of github.com/mpezeshki/pytorch_forward_forward, written anew in `peers`, on minibatches."""
     from peers import PezeshkiNet, shuffled_labels
 
-    x, y, x_test, y_test = mnist(standard=True)
-    net, batches = PezeshkiNet((x.shape[1], *WIDTHS), float(x.max())), Batches(x, y, batch_size)
+    net, batches = PezeshkiNet((x.shape[1], *widths), float(x.max())), Batches(x, y, batch_size)
 
     def epoch() -> None:
         for rows, labels in batches:
             net.train_step(net.overlay(rows, labels), net.overlay(rows, shuffled_labels(labels)))
 
-    return {"epoch_s": timed(epochs, epoch), "test_accuracy": float((net.predict(x_test) == y_test).float().mean())}
+    return Learner(epoch, net.predict)
 
 
-def train_backprop(name: str, epochs: int, batch_size: int) -> dict[str, Any]:
+def backprop(x: Any, y: Any, widths: tuple[int, ...], batch_size: int, name: str, seed: int) -> Learner:
     """Train 784-500-500-10 with cross-entropy and Adam 1e-3; ``-fused``: with Adam's fused kernel, torch's fastest."""
     import torch
     from peers import mlp
 
-    x, y, x_test, y_test = mnist(standard=True)
-    net, batches = mlp((x.shape[1], *WIDTHS, CLASSES)), Batches(x, y, batch_size)
+    net, batches = mlp((x.shape[1], *widths, CLASSES)), Batches(x, y, batch_size)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=name.endswith("fused") or None)
 
     def epoch() -> None:
@@ -151,29 +171,76 @@ def train_backprop(name: str, epochs: int, batch_size: int) -> dict[str, Any]:
             torch.nn.functional.cross_entropy(net(rows), labels).backward()
             optimizer.step()
 
-    seconds = timed(epochs, epoch)
-    with torch.no_grad():
-        return {"epoch_s": seconds, "test_accuracy": float((net(x_test).argmax(1) == y_test).float().mean())}
+    return Learner(epoch, lambda rows: net(rows).argmax(1))
 
 
-PEERS: dict[str, Callable[[str, int, int], dict[str, Any]]] = {
-    "fflib": train_fflib,
-    "mpezeshki": train_mpezeshki,
-    "backprop": train_backprop,
-    "backprop-fused": train_backprop,
+def sklearn(x: Any, y: Any, widths: tuple[int, ...], batch_size: int, name: str, seed: int) -> Learner:
+    """Train scikit-learn's ``MLPClassifier``: backprop in numpy and scipy, its own defaults (Adam 1e-3, alpha 1e-4)."""
+    from sklearn.neural_network import MLPClassifier
+
+    net = MLPClassifier(widths, batch_size=batch_size, random_state=seed)
+    return Learner(lambda: net.partial_fit(x, y, classes=range(CLASSES)), net.predict)
+
+
+@dataclass(frozen=True)
+class Peer:
+    """How a peer is built from x, y, widths, batch size, the arm's name and the seed; what it wants of the data."""
+
+    build: Callable[[Any, Any, tuple[int, ...], int, str, int], Learner]
+    standard: bool = True
+    torch: bool = True
+
+
+PEERS = {
+    "fflib": Peer(fflib, standard=False),
+    "mpezeshki": Peer(mpezeshki),
+    "backprop": Peer(backprop),
+    "backprop-fused": Peer(backprop),
+    "sklearn": Peer(sklearn, torch=False),
 }
+
+
+def train_peer(name: str, epochs: int, batch_size: int, threads: int, seed: int) -> dict[str, Any]:
+    """Train a peer, first on a few rows of noise."""
+    peer = PEERS[name]
+    if peer.torch:
+        import torch
+
+        torch.set_num_threads(threads)
+    peer.build(*tiny(), TINY_WIDTHS, TINY_BATCH, name, seed).epoch()
+    import_bytes, meter = rss_bytes(), PeakMeter()
+    x, y = mnist("train", standard=peer.standard)
+    start = meter.start()
+    if peer.torch:
+        torch.manual_seed(seed)
+    learner, seconds = peer.build(x, y, WIDTHS, batch_size, name, seed), []
+    for _ in range(epochs):
+        began = time.perf_counter()
+        learner.epoch()
+        seconds.append(time.perf_counter() - began)
+    return {
+        "epoch_s": seconds,
+        "import_bytes": import_bytes,
+        "data_bytes": start - import_bytes,
+        "rss_peak_bytes": meter.peak(),
+        "test_accuracy": test_accuracy(peer, learner),
+    }
+
+
+def test_accuracy(peer: Peer, learner: Learner) -> float:
+    """Return the share of MNIST's test labels that a peer predicts."""
+    x, y = mnist("test", standard=peer.standard)
+    if not peer.torch:
+        return float((learner.labels(x) == y).mean())
+    import torch
+
+    with torch.no_grad():
+        return float((learner.labels(torch.from_numpy(x)).numpy() == y).mean())
 
 
 def run_arm(request: dict[str, Any]) -> dict[str, Any]:
     """Run one arm in this process: ``name``, ``epochs``, ``batch_size``, ``threads``, ``seed``."""
-    name = request["name"]
-    if name in FFEDGE:
-        return train_ffedge(**request)
-    import torch
-
-    torch.set_num_threads(request["threads"])
-    torch.manual_seed(request["seed"])
-    return PEERS[name](name, request["epochs"], request["batch_size"])
+    return (train_ffedge if request["name"] in FFEDGE else train_peer)(**request)
 
 
 if __name__ == "__main__":

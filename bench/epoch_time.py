@@ -1,4 +1,4 @@
-"""Seconds of one training epoch, MNIST 784-500-500: ffedge beside two Forward-Forward peers and backprop in torch.
+"""Seconds of one training epoch, MNIST 784-500-500: ffedge beside two Forward-Forward peers and two of backprop.
 
 Each arm is a new process; the arms take turns (A B C ... A B C ...), and ratios are taken within a round. Every arm
 trains the same number of epochs, and the last one counts: all before it are warm-up. What an epoch's seconds hold, and
@@ -11,11 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from common import HERE, child, medians, ratios, spread, table, write_results
+from common import HERE, child, table, write_results
 from epoch_arms import FFEDGE, PEERS
 
+from ffedge.compare.rounds import medians, ratios, spread_text
+
 ARMS = [*FFEDGE, *PEERS]
-PACKAGES = ("torch", "fflib")
+PACKAGES = ("torch", "fflib", "scikit-learn")
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -59,13 +61,13 @@ def report(threads: int, result: dict[str, Any], epochs: int) -> str:
     times = [
         (
             name,
-            spread(rounds),
+            spread_text(rounds),
             f"{100 * statistics.median(result['test_accuracy'][name]):.1f} %",
             f"{max(result['cores_elsewhere'][name]):.2f}",
         )
         for name, rounds in result["epoch_s"].items()
     ]
-    ratio = [(name, spread(rounds)) for name, rounds in result["ratio"].items()]
+    ratio = [(name, spread_text(rounds)) for name, rounds in result["ratio"].items()]
     heading = f"threads: {threads}; median [least, greatest] of the rounds"
     columns = ("arm", "epoch, s", f"accuracy after {epochs}", "busy elsewhere")
     return "\n\n".join([heading, table(columns, times), table(("within a round", "ratio of times"), ratio)])

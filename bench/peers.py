@@ -15,8 +15,8 @@ CLASSES = 10
 class FflibData(FFDataProcessor):
     """What fflib asks of a data set; its own ``FFMNIST`` needs torchvision."""
 
-    def __init__(self, train: Any, test: Any) -> None:
-        self._train, self._test = train, test
+    def __init__(self, train: Any) -> None:
+        self._train = train
 
     def get_train_loader(self) -> Any:
         """Return the training batches."""
@@ -25,13 +25,12 @@ class FflibData(FFDataProcessor):
     def get_val_loader(self) -> None:
         """Return no validation batches."""
 
-    def get_test_loader(self) -> Any:
-        """Return the test batches."""
-        return self._test
+    def get_test_loader(self) -> None:
+        """Return no test batches: all arms are tested by `epoch_arms`."""
 
     def get_all_loaders(self) -> dict[str, Any]:
         """Return all three."""
-        return {"train": self._train, "val": None, "test": self._test}
+        return {"train": self._train, "val": None, "test": None}
 
     def encode_output(self, y: torch.Tensor) -> torch.Tensor:
         """Return labels [N] as one-hot rows [N, C]."""

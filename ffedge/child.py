@@ -1,6 +1,6 @@
-"""Runs a module of ffedge in a process of its own: one JSON request in, one JSON answer out.
+"""Runs a module of ffedge in a process of its own: one JSON request in, one JSON answer out; or goes on as one.
 
-The child starts anew, so what this process has imported or allocated is not in it.
+The other process starts anew, so what this one has imported or allocated is not in it.
 """
 
 import json
@@ -9,17 +9,25 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ffedge.errors import FfedgeError
 
+PAUSE_S = 0.25
 
-def ask(module: str, request: dict[str, Any], environment: dict[str, str] | None = None) -> Any:
+
+def ask(
+    module: str,
+    request: dict[str, Any],
+    environment: dict[str, str] | None = None,
+    alive: Callable[[int], None] | None = None,
+) -> Any:
     """Run ``python -m module`` with a request and return its answer.
 
     Parameters
     ----------
     environment : variables to set beside this process's.
+    alive : is told the child's process id a few times a second while it runs.
 
     Raises
     ------
@@ -28,24 +36,54 @@ def ask(module: str, request: dict[str, Any], environment: dict[str, str] | None
     RuntimeError
         The child failed; its standard error is in the text.
     """
-    path = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    variables = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))} | (environment or {})
-    done = subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, "-m", module],
-        input=json.dumps(request),
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        env=variables,
-        check=False,
+        env=variables() | (environment or {}),
     )
-    if done.returncode:
-        raise RuntimeError(f"{module} failed:\n{done.stderr}")
-    result = json.loads(done.stdout.splitlines()[-1])
+    with process:
+        try:
+            out, err = _communicate(process, json.dumps(request), alive)
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode:
+        raise RuntimeError(f"{module} failed:\n{err}")
+    result = json.loads(out.splitlines()[-1])
     if "errno" in result:
         raise OSError(result["errno"], result["strerror"])
     if "error" in result:
         raise (ValueError if result["kind"] == "ValueError" else FfedgeError)(result["error"])
     return result["answer"]
+
+
+def become(module: str, *words: str) -> NoReturn:
+    """Go on as ``python -m module words``: this process, with its number, but with none of its memory."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os.execve(sys.executable, [sys.executable, "-m", module, *words], variables())
+
+
+def variables() -> dict[str, str]:
+    """Return the environment in which Python finds this very package."""
+    path = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
+
+
+def _communicate(
+    process: "subprocess.Popen[str]", text: str | None, alive: Callable[[int], None] | None
+) -> tuple[str, str]:
+    """Return what a process prints; it reads the text first."""
+    while True:
+        try:
+            return process.communicate(text, timeout=PAUSE_S if alive else None)
+        except subprocess.TimeoutExpired:
+            text = None  # it has been taken
+            if alive:
+                alive(process.pid)
 
 
 def serve(answer: Callable[[dict[str, Any]], Any]) -> None:

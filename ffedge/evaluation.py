@@ -34,11 +34,11 @@ class Evaluation:
 
 def accuracy(predictor: Predictor, split: Split, rows: NDArray[np.int64] | None = None) -> float:
     """Return the share of rows (all, or the given ones) that get their true label."""
-    rows = np.arange(len(split.labels)) if rows is None else rows
-    hits = 0
-    for part in _parts(rows):
+    hits, count = 0, len(split.labels) if rows is None else len(rows)
+    for places in _parts(count):
+        part = places if rows is None else rows[places]
         hits += int((predictor.predict(split.inputs.take(part)).label == split.labels[part]).sum())
-    return hits / len(rows)
+    return hits / count
 
 
 def evaluate(predictor: Predictor, dataset: Dataset, *, on_train: bool = False) -> Evaluation:
@@ -54,7 +54,7 @@ def evaluate(predictor: Predictor, dataset: Dataset, *, on_train: bool = False) 
     if dataset.n_classes > count:
         raise DataError(f"{dataset.name}: has {dataset.n_classes} classes, but the model knows {count}")
     confusion, hits = np.zeros((count, count), np.int64), np.zeros(layers, np.int64)
-    for part in _parts(np.arange(len(split.labels))):
+    for part in _parts(len(split.labels)):
         true, found = split.labels[part], predictor.predict(split.inputs.take(part), layers=True)
         np.add.at(confusion, (true, found.label), 1)
         hits += (found.goodness.argmax(axis=2) == true[:, None]).sum(axis=0)
@@ -69,5 +69,5 @@ def evaluate(predictor: Predictor, dataset: Dataset, *, on_train: bool = False) 
     )
 
 
-def _parts(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    yield from (rows[start : start + ROWS] for start in range(0, len(rows), ROWS))
+def _parts(count: int) -> Iterator[NDArray[np.int64]]:
+    yield from (np.arange(start, min(start + ROWS, count)) for start in range(0, count, ROWS))

@@ -6,15 +6,32 @@ Shape letters: N samples, C classes, K wrong labels a sample, M = 1 + K.
 import numpy as np
 from numpy.typing import NDArray
 
+from ffedge.seeds import Words, hashed
+
 Labels = NDArray[np.int64]
 FREE_BORDER_SHARE = 0.9
 
 
-def wrong_labels(true: Labels, n_negatives: int, n_classes: int, rng: np.random.Generator) -> Labels:
-    """Draw K different wrong labels [N, K] for each true label [N], all equally likely, never the true one."""
-    if n_negatives == 1:
-        return (true[:, None] + rng.integers(1, n_classes, (len(true), 1))) % n_classes
-    return _top(rng.random((len(true), n_classes)), true, n_negatives)
+def wrong_labels(true: Labels, places: Labels, n_negatives: int, n_classes: int, key: Words) -> Labels:
+    """Draw K different wrong labels [N, K] for each true label [N]: every set equally likely, the true one never.
+
+    Parameters
+    ----------
+    places : [N] of the samples in the data set. With the key (two words) they say what is drawn, so that it does not
+        depend on which samples are drawn for together.
+
+    Notes
+    -----
+    Floyd's algorithm (Bentley and Floyd 1987) draws a set out of the C - 1 steps that lead from the true label to the
+    others, going round.
+    """
+    steps = np.empty((len(true), n_negatives), np.int64)
+    for k in range(n_negatives):
+        last = n_classes - 1 - n_negatives + k
+        drawn = (hashed(key, places, k) % np.uint64(last + 1)).astype(np.int64)
+        taken = (steps[:, :k] == drawn[:, None]).any(axis=1)
+        steps[:, k] = np.where(taken, last, drawn)
+    return (steps + 1 + true[:, None]) % n_classes
 
 
 def hard_labels(goodness: NDArray[np.float32], true: Labels, n_negatives: int, rng: np.random.Generator) -> Labels:

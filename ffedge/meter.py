@@ -29,6 +29,14 @@ def rss_bytes() -> int:
         return int(psutil.Process().memory_info().rss)
 
 
+def anonymous_bytes() -> int:
+    """Return the resident memory now that no file backs (where the system does not tell: all of it)."""
+    try:
+        return _status_bytes("RssAnon:")
+    except OSError:
+        return rss_bytes()
+
+
 def rss_peak_bytes() -> int:
     """Return the largest resident memory since the last reset."""
     try:

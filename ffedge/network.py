@@ -13,7 +13,18 @@ from numpy.typing import NDArray
 
 from ffedge.errors import one_line
 from ffedge.seeds import Draw, generator
-from ffedge.spec import MAX_CLASSES, TUNED_BATCH, TUNED_NEGATIVES, NetworkSpec, Spec, TrainSpec, is_finite
+from ffedge.spec import (
+    MAX_CLASSES,
+    TUNED_BATCH,
+    TUNED_CHUNK,
+    TUNED_NEGATIVES,
+    TUNED_TILE_BYTES,
+    Bytes,
+    NetworkSpec,
+    Spec,
+    TrainSpec,
+    is_finite,
+)
 
 Array = NDArray[Any]
 MAX_AXES = 8
@@ -215,7 +226,18 @@ def _resolved_train(train: TrainSpec, facts: InputFacts, rows: int) -> TrainSpec
         raise ValueError(f"batch_size must be at most the {rows} rows that are trained on, got {size}")
     if train.shift and len(facts.shape) < 2:
         raise ValueError(f"shift needs images, got rows of shape {list(facts.shape)}. Use --shift 0")
-    return dataclasses.replace(train, n_negatives=negatives, batch_size=size)
+    train = dataclasses.replace(train, n_negatives=negatives, batch_size=size)
+    return train if train.memory_budget != "none" else without_budget(train)
+
+
+def without_budget(train: TrainSpec) -> TrainSpec:
+    """Return the training with what a memory budget would decide decided for speed."""
+    return dataclasses.replace(
+        train,
+        chunk_size=TUNED_CHUNK if train.chunk_size == "auto" else train.chunk_size,
+        tile_bytes=Bytes(TUNED_TILE_BYTES) if train.tile_bytes == "auto" else train.tile_bytes,
+        moments="memory" if train.moments == "auto" else train.moments,
+    )
 
 
 def layer_shapes(spec: Spec, facts: InputFacts) -> tuple[LayerShape, ...]:

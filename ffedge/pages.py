@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 MAPS = Path("/proc/self/maps")
 BLOCK_BYTES = 2**20
+M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 DONTNEED = getattr(mmap, "MADV_DONTNEED", None)
 
 
@@ -71,6 +72,12 @@ def release_libraries() -> None:
     with contextlib.suppress(OSError):
         for start, stop in _code():
             _madvise()(start, stop - start, DONTNEED)
+
+
+def return_large_blocks() -> None:
+    """Make freed memory of 1 MiB and more go back to the kernel at once (glibc would keep up to 32 MiB for later)."""
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, BLOCK_BYTES)
 
 
 def _code() -> list[tuple[int, int]]:

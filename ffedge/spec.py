@@ -7,10 +7,12 @@ parts, so that ``Spec.make(variant="acff", widths=(500, 500))`` needs no nesting
 
 import dataclasses
 import json
+import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, NewType, Self, get_args, get_origin, get_type_hints
 
 Variant = Literal["ff", "fcff", "acff"]
 Loss = Literal["logistic", "symmetric", "contrastive"]
@@ -18,10 +20,14 @@ Norm = Literal["unit", "rms", "layer"]
 LabelMode = Literal["auto", "overlay", "concat"]
 Scaling = Literal["auto", "standard", "feature", "range", "none"]
 Optimizer = Literal["adam", "momentum", "sgd"]
+Bytes = NewType("Bytes", int)
 
 MODEL_FORMAT = 1
 TUNED_BATCH = 256
 TUNED_NEGATIVES = 2
+TUNED_CHUNK = 2048
+TUNED_TILE_BYTES = 2**20
+UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 MOST_HELD_OUT = 2000
 MAX_LAYERS = 64
 MAX_CLASSES = 1000
@@ -30,6 +36,21 @@ MOMENTS: dict[str, tuple[str, ...]] = {"adam": ("m", "v"), "momentum": ("m",), "
 ADAM_DECAYS = (0.9, 0.999)
 ADAM_EPSILON = 1e-8
 NORM_EPSILON = 1e-4
+ITEM_BYTES = 4  # of a float32
+
+
+def bytes_of(text: str) -> Bytes:
+    """Read a number of bytes: ``64MiB``, ``1.5 GB``, ``67108864``.
+
+    Raises
+    ------
+    ValueError
+        It is no such number.
+    """
+    parts = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]*)?)\s*([A-Za-z]*)\s*", text)
+    if parts is None or parts[2] not in UNITS:
+        raise ValueError(f"a size must be a number and one of {', '.join(filter(None, UNITS))}, got {text!r}")
+    return Bytes(int(float(parts[1]) * UNITS[parts[2]]))
 
 
 def _check(ok: bool, name: str, rule: str, value: object) -> None:
@@ -183,9 +204,14 @@ class TrainSpec:
     epochs : passes over the data that each layer gets, in either schedule.
     batch_size : rows of a minibatch; ``full`` takes the whole training set as one batch, ``auto`` takes 256, or all
         rows where there are fewer.
-    chunk_size : most rows in memory at once; a larger batch is accumulated exactly, chunk by chunk.
+    memory_budget : most bytes that the training process may have resident, imports included (also ``64MiB``, ``1GB``);
+        ``none`` sets no limit.
+    chunk_size : most rows in memory at once; a larger batch is accumulated exactly, chunk by chunk. ``auto`` takes
+        2048, or what the memory budget allows.
     tile_bytes : most bytes of a layer's weights that are updated at once; the result is the same whatever it is.
-    moments : where the optimiser keeps the moments of the weights: in memory, or in a file in the run folder.
+        ``auto`` takes 1 MiB, or less where the budget is tight.
+    moments : where the optimiser keeps the moments of the weights: in ``memory``, or in a ``file`` in the run folder,
+        which is slower. ``auto`` takes memory where the budget has room.
     schedule : ``greedy`` trains a layer to its end, then the next; ``interleaved`` takes each minibatch through all.
     negatives : wrong labels drawn once (``fixed``), anew each epoch (``fresh``), or from the softmax of the network's
         own class goodness: of the first layer (``hard``) or of all layers so far (``hard-sum``).
@@ -202,9 +228,10 @@ class TrainSpec:
 
     epochs: int = 20
     batch_size: int | Literal["full", "auto"] = "auto"
-    chunk_size: int = 2048
-    tile_bytes: int = 2**20
-    moments: Literal["memory", "file"] = "memory"
+    memory_budget: Bytes | Literal["none"] = "none"
+    chunk_size: int | Literal["auto"] = "auto"
+    tile_bytes: Bytes | Literal["auto"] = "auto"
+    moments: Literal["auto", "memory", "file"] = "auto"
     schedule: Literal["greedy", "interleaved"] = "greedy"
     negatives: Literal["fixed", "fresh", "hard", "hard-sum"] = "hard"
     n_negatives: int | Literal["auto"] = "auto"
@@ -224,12 +251,17 @@ class TrainSpec:
     def __post_init__(self) -> None:
         """Raise ValueError for a value outside its rule."""
         _check_choices(self)
-        for name, words in (("batch_size", ("full", "auto")), ("n_negatives", ("auto",))):
+        for name, words in (
+            ("batch_size", ("full", "auto")),
+            ("n_negatives", ("auto",)),
+            ("chunk_size", ("auto",)),
+            ("tile_bytes", ("auto",)),
+            ("memory_budget", ("none",)),
+        ):
             value = getattr(self, name)
             rule = f"be 1 or more, or {' or '.join(words)}"
             _check(value in words or (_whole(value) and value >= 1), name, rule, value)
-        for name in ("epochs", "chunk_size", "tile_bytes"):
-            _check(_whole(getattr(self, name)) and getattr(self, name) >= 1, name, "be 1 or more", getattr(self, name))
+        _check(_whole(self.epochs) and self.epochs >= 1, "epochs", "be 1 or more", self.epochs)
         _check(_whole(self.seed) and self.seed >= 0, "seed", "be 0 or more", self.seed)
         _check(_whole(self.threads) and 0 <= self.threads <= MAX_THREADS, "threads", "be 0 to 1024", self.threads)
         _check(
@@ -256,9 +288,19 @@ class TrainSpec:
         _check(_whole(self.shift) and 0 <= self.shift <= 8, "shift", "be 0 to 8 pixels", self.shift)
 
     @property
+    def chunk_rows(self) -> int:
+        """Most rows in memory at once, once resolved."""
+        return int(self.chunk_size)
+
+    @property
     def wrong_labels(self) -> int:
         """K, the wrong labels of a sample, once resolved."""
         return int(self.n_negatives)
+
+    @property
+    def thread_count(self) -> int:
+        """Threads of the onnx engine, counted."""
+        return self.threads or os.cpu_count() or 1
 
     def held_out(self, rows: int) -> int:
         """Return how many of the training split's rows are held out."""
@@ -306,6 +348,10 @@ class Spec:
         unknown = sorted(set(values) - cls.field_names())
         if unknown:
             raise ValueError(f"a spec has no field {unknown[0]!r}. Use {', '.join(sorted(cls.field_names()))}")
+
+        for name in ("memory_budget", "tile_bytes"):
+            if isinstance(values.get(name), str) and values[name] not in ("none", "auto"):
+                values[name] = bytes_of(values[name])
 
         def part(name: str) -> Any:
             fields = dataclasses.fields(cls.PARTS[name])

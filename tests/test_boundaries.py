@@ -21,6 +21,7 @@ THIRD_PARTY = {
     "numpy",
     "onnx",
     "onnxruntime",
+    "onnxsim",
     "pooch",
     "psutil",
     "rich",
@@ -47,25 +48,31 @@ TABLE = {
     "child": Allowed("errors"),
     "spec": Allowed("errors"),
     "seeds": Allowed("", "numpy"),
-    "labels": Allowed("", "numpy"),
+    "labels": Allowed("seeds", "numpy"),  # wrong labels are a function of the sample's place
     "meter": Allowed("", "", "psutil"),
     "pages": Allowed("", "numpy"),
     "tensors": Allowed("pages", "numpy"),
+    "model_file": Allowed("errors network pages spec", "numpy"),
     "network": Allowed("errors seeds spec", "numpy"),
     "data": Allowed("errors seeds spec", "numpy", "PIL pooch"),
-    "graph": Allowed("child errors network spec tensors", "numpy onnx"),
+    "graph": Allowed("child errors network spec", "numpy onnx"),
     "runtime": Allowed("errors json_text labels network pages spec", "numpy onnxruntime"),
     "evaluation": Allowed("data errors runtime", "numpy"),
     "training": Allowed(
-        "__init__ child data errors json_text labels meter network runtime seeds spec tensors",
+        "__init__ child data errors json_text labels meter model_file network pages runtime seeds spec tensors",
         "numpy",
         "onnxruntime reference",
     ),
     "reference": Allowed("errors network spec", "numpy torch"),
-    "compare": Allowed("child data errors meter network spec training", "numpy", "matplotlib reference torch"),
-    "cli": Allowed("__init__ errors spec", "typer", "compare data evaluation numpy rich runtime training"),
+    "compare": Allowed(  # runtime: backprop in onnxruntime runs in sessions like ffedge's; graph, onnx: its graph
+        "child data errors meter network pages runtime seeds spec training",
+        "numpy onnxruntime",
+        "graph matplotlib onnx onnxsim reference torch",
+    ),
+    "cli": Allowed("__init__ child errors spec", "typer", "compare data evaluation numpy psutil rich runtime training"),
 }
-LATE = ("cli/progress.py",)  # loaded by a command that has begun its work, so what stands in functions may be imported
+# loaded by a command that has begun its work, so what stands in functions may be imported
+LATE = ("cli/progress.py", "cli/bench_live.py", "cli/bench_tables.py")
 
 
 def is_for_types(node):
@@ -192,7 +199,8 @@ USES = {
     "labels": """
         import numpy as np
         from ffedge.labels import wrong_labels
-        print(wrong_labels(np.arange(4), 2, 5, np.random.default_rng(0)))
+        from ffedge.seeds import Draw, key
+        print(wrong_labels(np.arange(4), np.arange(4), 2, 5, key(2, 0, Draw.NEGATIVES)))
     """,
     "meter": "from ffedge.meter import PeakMeter; print(PeakMeter().start())",
     "pages": "import numpy as np; from ffedge.pages import copy; a = np.ones(3); copy(a, a); print(a.sum())",
@@ -216,14 +224,26 @@ USES = {
     """,
     "graph": """
         import json
-        from ffedge.graph import model_bytes, training_graph
+        from ffedge.graph import template, training_graph
         from ffedge.network import InputFacts, layer_shapes
         from ffedge.spec import Spec
         stored = json.load(open("training.json"))
         spec, facts = Spec.from_dict(stored["spec"]), InputFacts.from_dict(stored["input"])
         shapes = layer_shapes(spec, facts)
         print(len(training_graph(spec, facts, "learn", shapes[0], True)))
-        print(len(model_bytes(spec, facts, [shape.initial(0) for shape in shapes], {})))
+        print(len(template(spec, facts)))
+    """,
+    "model_file": """
+        import json
+        from pathlib import Path
+        from ffedge.model_file import model_content, write_model
+        from ffedge.network import InputFacts, initial_state
+        from ffedge.spec import Spec
+        stored = json.load(open("training.json"))
+        spec, facts = Spec.from_dict(stored["spec"]), InputFacts.from_dict(stored["input"])
+        template = bytes([7 << 3 | 2, 0])  # a model with an empty graph
+        write_model(Path("written.onnx"), template, *model_content(spec, facts, initial_state(spec, facts), {}))
+        print(Path("written.onnx").stat().st_size)
     """,
     "runtime": """
         import base64, json
@@ -281,7 +301,6 @@ USES = {
 ALSO = {  # packages of the units that a unit stands on, or, for the command line, of typer
     "training": {"onnxruntime"},
     "evaluation": {"onnxruntime"},
-    "compare": {"onnxruntime"},
     "cli": {"rich"},
 }
 

@@ -58,3 +58,30 @@ def test_what_a_user_can_mend_keeps_its_one_line(module, kind):
 def test_a_bug_in_the_child_keeps_its_traceback(module):
     with pytest.raises(RuntimeError, match=r"served failed:\n(.|\n)*ZeroDivisionError"):
         ask(module("return 1 / 0"), {})
+
+
+def test_who_waits_hears_the_childs_process_id_and_the_answer_stays_whole(module):
+    heard = []
+    long = ask(
+        module("import time; time.sleep(0.8); return [os.getpid(), 'x' * 200_000]"),
+        {"fill": "y" * 200_000},
+        None,
+        heard.append,
+    )
+    assert set(heard) == {long[0]}
+    assert len(heard) >= 2
+    assert len(long[1]) == 200_000
+
+
+def test_a_child_ends_with_the_wait_for_it(module):
+    import psutil
+
+    heard = []
+
+    def stop(pid):
+        heard.append(pid)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ask(module("import time; time.sleep(60)"), {}, None, stop)
+    assert not psutil.pid_exists(heard[0])

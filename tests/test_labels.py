@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ffedge.labels import hard_labels, is_free, tried_labels, wrong_labels
+from ffedge.seeds import Draw, key
 
 # 0.999 quantiles of the chi-square distribution, by degrees of freedom
 CHI_SQUARE = {4: 18.47, 5: 20.52, 9: 27.88, 19: 43.82}
@@ -23,6 +24,10 @@ def cases(draw):
     return classes, negatives, true, draw(st.integers(0, 2**32))
 
 
+def drawn_wrong(true, negatives, classes, seed):
+    return wrong_labels(true, np.arange(len(true)), negatives, classes, key(2, seed, Draw.NEGATIVES))
+
+
 def check_wrong(wrong, true, negatives, classes):
     assert wrong.shape == (len(true), negatives)
     assert wrong.dtype == np.int64
@@ -36,7 +41,7 @@ def check_wrong(wrong, true, negatives, classes):
 @given(cases())
 def test_wrong_labels_never_equal_the_true_label_and_differ(case):
     classes, negatives, true, seed = case
-    check_wrong(wrong_labels(true, negatives, classes, np.random.default_rng(seed)), true, negatives, classes)
+    check_wrong(drawn_wrong(true, negatives, classes, seed), true, negatives, classes)
 
 
 @given(cases(), st.floats(0, 1e6))
@@ -60,13 +65,13 @@ def set_counts(drawn, possible):
 
 @pytest.mark.parametrize("true_label", [0, 3, 6])
 def test_one_wrong_label_is_uniform(true_label):
-    drawn = wrong_labels(np.full(CHI_SQUARE_ROWS, true_label), 1, 7, np.random.default_rng(1))
+    drawn = drawn_wrong(np.full(CHI_SQUARE_ROWS, true_label), 1, 7, 1)
     counts = np.delete(np.bincount(drawn[:, 0], minlength=7), true_label)
     assert chi_square(counts, CHI_SQUARE_ROWS / 6) < CHI_SQUARE[5]
 
 
 def test_every_set_of_wrong_labels_is_equally_likely():
-    drawn = wrong_labels(np.full(CHI_SQUARE_ROWS, 2), 3, 7, np.random.default_rng(2))
+    drawn = drawn_wrong(np.full(CHI_SQUARE_ROWS, 2), 3, 7, 2)
     possible = list(combinations([0, 1, 3, 4, 5, 6], 3))
     assert chi_square(set_counts(drawn, possible), CHI_SQUARE_ROWS / 20) < CHI_SQUARE[19]
 
@@ -113,9 +118,40 @@ def test_drawing_leaves_the_goodness_as_it_was():
 @pytest.mark.parametrize("negatives", [1, 3])
 def test_wrong_labels_repeat_with_the_seed(negatives):
     true = np.arange(40) % 7
-    first, again, other = (wrong_labels(true, negatives, 7, np.random.default_rng(seed)) for seed in (5, 5, 6))
+    first, again, other = (drawn_wrong(true, negatives, 7, seed) for seed in (5, 5, 6))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+@given(st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=30), st.integers(1, 9), st.integers(0, 29))
+def test_wrong_labels_do_not_depend_on_what_is_drawn_together(places, negatives, cut):
+    places, drawn = np.array(places), key(2, 1, Draw.NEGATIVES, 0)
+    true = places % 10
+    whole = wrong_labels(true, places, negatives, 10, drawn)
+    parts = [wrong_labels(true[p], places[p], negatives, 10, drawn) for p in (slice(cut), slice(cut, None))]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_wrong_labels_of_neighbours_and_of_epochs_are_independent():
+    """Of each row beside the next one's, and beside its own of the next epoch: all 36 pairs equally likely."""
+    true, places = np.full(CHI_SQUARE_ROWS, 4), np.arange(CHI_SQUARE_ROWS)
+    now, later = (wrong_labels(true, places, 1, 7, key(2, 0, Draw.NEGATIVES, 0, e))[:, 0] for e in (0, 1))
+    for first, second in ((now[::2], now[1::2]), (now, later)):
+        counts = np.bincount(7 * first + second, minlength=49).reshape(7, 7)
+        counts = np.delete(np.delete(counts, 4, 0), 4, 1)
+        assert chi_square(counts, len(first) / 36) < 66.62  # 35 degrees of freedom, 0.999
+
+
+def test_wrong_labels_are_the_same_on_every_machine_and_tomorrow():
+    """A checkpoint goes on with the labels with which it began: these values may never change."""
+    places = np.array([0, 1, 2, 999, 56_999])
+    found = wrong_labels(places % 10, places, 2, 10, key(2, 7, Draw.NEGATIVES, 1))
+    assert found.tolist() == [[1, 9], [9, 5], [9, 7], [2, 8], [4, 0]]
+
+
+def test_labels_in_a_byte_do_not_overflow():
+    true = np.full(200, 255, np.uint8)
+    check_wrong(drawn_wrong(true, 2, 300, 0), true, 2, 300)
 
 
 def test_the_true_label_is_tried_first():

@@ -35,8 +35,24 @@ def test_bytes_are_scaled_together_and_floats_each_by_itself(dtype, scaling):
 
 
 def test_a_choice_of_the_users_stays():
-    spec = Spec.make(label_mode="overlay", scaling="none", label_scale=2.5, batch_size=7, n_negatives=3)
+    spec = Spec.make(
+        label_mode="overlay",
+        scaling="none",
+        label_scale=2.5,
+        batch_size=7,
+        n_negatives=3,
+        chunk_size=5,
+        tile_bytes=4096,
+        moments="file",
+    )
     assert resolve(spec, facts(free_border=False), ROWS) == spec
+
+
+def test_what_a_budget_decides_is_left_open_where_there_is_one():
+    train = resolve(Spec.make(memory_budget="1GiB"), facts(), ROWS).train
+    assert (train.chunk_size, train.tile_bytes, train.moments) == ("auto", "auto", "auto")
+    train = resolve(Spec.make(), facts(), ROWS).train
+    assert (train.chunk_size, train.tile_bytes, train.moments) == (2048, 2**20, "memory")
 
 
 def test_label_scale_max_is_the_largest_scaled_input():

@@ -9,7 +9,7 @@ import pytest
 from typer.main import get_command
 
 from ffedge import load
-from ffedge.cli import app
+from ffedge.cli.app import app
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 

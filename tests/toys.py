@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 from functools import cache, partial
 from pathlib import Path
@@ -14,13 +15,14 @@ import numpy as np
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.rows import ArrayRows
 from ffedge.data.stream import Stream
-from ffedge.graph import model_bytes, training_graph
+from ffedge.graph import template, training_graph
 from ffedge.graph.__main__ import answer
 from ffedge.labels import hard_labels, wrong_labels
 from ffedge.meter import PeakMeter
+from ffedge.model_file import model_content, write_model
 from ffedge.network import initial_state, resolve
 from ffedge.runtime.stepper import OnnxEngine
-from ffedge.seeds import Draw, generator
+from ffedge.seeds import Draw, generator, key
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place
 from ffedge.training.facts import measure
@@ -127,7 +129,15 @@ def make_model(spec, dataset, seed=0, **about):
     """Return the bytes of a model file with drawn weights, its spec, facts and layers."""
     spec, facts = prepared(spec, dataset)
     layers = random_layers(spec, facts, seed)
-    return model_bytes(spec, facts, layers, about), spec, facts, layers
+    return model_bytes(spec, facts, layers, **about), spec, facts, layers
+
+
+def model_bytes(spec, facts, layers, **about):
+    """Return the bytes of a model file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        write_model(path, template(spec, facts), *model_content(spec, facts, layers, about))
+        return path.read_bytes()
 
 
 def draws(spec, dataset, facts):
@@ -138,16 +148,14 @@ def draws(spec, dataset, facts):
 
     def batches(stage, epoch):
         where = (stage,) if train.negatives == "fixed" else (stage, epoch)
-        rng = generator(train.seed, Draw.NEGATIVES, *where)
-        labels = wrong_labels(dataset.train.labels[rows], train.n_negatives, facts.n_classes, rng)
-        order, size = stream.order(stage, epoch), stream.batch_size
+        drawn = key(2, train.seed, Draw.NEGATIVES, *where)
         for step in range(stream.batches):
-            at = order[step * size : (step + 1) * size]
-            chunks = list(stream.chunks(at, stage, epoch, step))
-            raw, true = (np.concatenate([getattr(c, name) for c in chunks]) for name in ("raw", "labels"))
+            chunks = list(stream.chunks(stage, epoch, step))
+            raw, true, at = (np.concatenate([getattr(c, n) for c in chunks]) for n in ("raw", "labels", "positions"))
+            labels = wrong_labels(true, at, train.n_negatives, facts.n_classes, drawn)
             mask = np.concatenate([c.mask for c in chunks]) if train.input_dropout else None
             hard = train.negatives.startswith("hard")
-            yield raw, true, mask, partial(chosen, true, (stage, epoch, step)) if hard else labels[at]
+            yield raw, true, mask, partial(chosen, true, (stage, epoch, step)) if hard else labels
 
     def chosen(true, where, goodness):
         """Draw hard labels from the class goodness [N, L, C]: the first layer's, or that of all layers so far."""

@@ -2,157 +2,103 @@
 
 import json
 import sys
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ffedge.cli.options import parse
-
-if TYPE_CHECKING:
-    from ffedge.compare.memory import Point
-
-MIB = 2**20
-QUICK_VALUES = 3
 
 
 def command(
     memory: Annotated[
         bool, typer.Option("--memory", help="Peak memory and time, layer by layer, of each arm.")
     ] = False,
+    speed: Annotated[
+        bool, typer.Option("--speed", help="Rows a second, and time to given accuracies, of each arm.")
+    ] = False,
+    inference: Annotated[
+        bool, typer.Option("--inference", help="Latency and throughput of an exported model, beside others.")
+    ] = False,
     sweep: Annotated[
-        str | None, typer.Option(metavar="depth|width|batch", help="Measure at several depths, widths or batch sizes.")
+        str | None, typer.Option(metavar="depth|width|batch", help="Memory at several depths, widths or batch sizes.")
+    ] = None,
+    targets: Annotated[
+        str | None, typer.Option(metavar="X,X", help="Accuracies to reach. (default: 0.97,0.98; quick: 0.9,0.92)")
+    ] = None,
+    repeat: Annotated[
+        int | None, typer.Option(min=1, help="Runs of each arm, whose median counts. (default: 3; quick: 1)")
     ] = None,
     arms: Annotated[
         str | None, typer.Option(help="Names, with commas. (default: all; a few with --sweep or --quick)")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A few arms and values, in about a minute.")] = False,
-    data: Annotated[str, typer.Option(help="A data set.")] = "mnist-mini",
+    data: Annotated[
+        str | None, typer.Option(help="A data set. (default: mnist-mini for memory and when quick, else mnist)")
+    ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where known data sets are looked for first.")] = None,
-    widths: Annotated[str, typer.Option(metavar="N,N", help="Units of each layer.")] = "500,500,500,500",
-    batch_size: Annotated[int, typer.Option(min=1, help="Samples of a batch.")] = 64,
-    rows: Annotated[int, typer.Option(min=64, help="Training rows used.")] = 3000,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the rows; ffedge takes as many for each layer.")] = 1,
+    widths: Annotated[
+        str | None, typer.Option(metavar="N,N", help="Units of each layer. (default: 4 of 500 for memory, else 2)")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Samples of a training batch. (default: 64)")] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=64, help="Training rows used. (default: 3000 for memory, else all)")
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Passes over the rows, for each layer. (default: 1; speed: 5; quick speed: 4)"),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    threads: Annotated[int, typer.Option(min=1, help="Of every arm.")] = 2,
-    out: Annotated[Path, typer.Option(help="Folder of the results; what stands there is not measured again.")] = Path(
-        "bench-memory"
-    ),
+    threads: Annotated[int | None, typer.Option(min=1, help="Of every arm. (default: 2; inference: 1)")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the results; what stands there is not measured again. (default: bench-<measure>)"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as one JSON document.")] = False,
 ) -> None:
-    """Compare ffedge with backpropagation, each arm in a process of its own. Needs torch for the backprop arms."""
-    from ffedge.compare import memory as comparison
-    from ffedge.compare.arms import ARMS, QUICK, SWEPT, Work
+    """Compare ffedge with backpropagation, each arm in a process of its own.
 
-    if not memory:
-        raise ValueError("bench needs --memory, the measure to take")
-    if sweep is not None and sweep not in comparison.SWEEPS:
-        raise ValueError(f"--sweep must be one of {', '.join(comparison.SWEEPS)}, got {sweep!r}")
-    names = arms.split(",") if arms else list(SWEPT if sweep else QUICK if quick else ARMS)
-    if unknown := [name for name in names if name not in ARMS]:
-        raise ValueError(f"--arms must be of {', '.join(ARMS)}, got {unknown[0]!r}")
-    _check_torch(names)
-    values = comparison.SWEEPS[sweep] if sweep else ()
-    where = str(data_dir.resolve()) if data_dir else None
-    work = Work(data, where, parse("widths", widths), batch_size, rows, epochs, seed, threads)
-    out.mkdir(parents=True, exist_ok=True)
-    measurer = comparison.Measurer(out / "measures.jsonl", lambda text: print(text, file=sys.stderr, flush=True))
-    found = comparison.points(measurer, names, work, sweep, values[:QUICK_VALUES] if quick else values)
-    result = comparison.document(found, sweep)
-    stem = out / ("memory" if sweep is None else f"memory-{sweep}")
-    stem.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-    written = _draw(found, sweep, stem)
+    Backprop arms need torch, those in onnxruntime onnxsim.
+    """
+    from ffedge.cli.bench_live import Live
+    from ffedge.compare.runs import Request, run
+
+    chosen = [kind for kind, on in (("memory", memory), ("speed", speed), ("inference", inference)) if on]
+    if len(chosen) != 1:
+        raise ValueError("bench needs one of --memory, --speed and --inference, the measure to take")
+    work = {
+        "data": data,
+        "data_dir": str(data_dir.resolve()) if data_dir else None,
+        "widths": parse("widths", widths) if widths else None,
+        "batch_size": batch_size,
+        "rows": rows,
+        "epochs": epochs,
+        "seed": seed,
+        "threads": threads,
+    }
+    request = Request(
+        kind=chosen[0],  # type: ignore[arg-type]
+        out=out or Path(f"bench-{chosen[0]}"),
+        work=work,
+        arms=tuple(arms.split(",")) if arms else None,
+        sweep=sweep,
+        targets=_fractions(targets) if targets else None,
+        repeat=repeat,
+        quick=quick,
+    )
+    outcome = run(request, Live())
+    if outcome.no_figure:
+        print(f"no figure: {outcome.no_figure}", file=sys.stderr)
     if as_json:
-        print(json.dumps(result))
-        return
-    for point in found:
-        _print(point, sweep)
-    _print_conclusion(found, sweep)
-    print(", ".join(str(path) for path in [stem.with_suffix(".json"), *written]))
+        print(json.dumps(outcome.document))
+    else:
+        from ffedge.cli.bench_tables import print_outcome
+
+        print_outcome(outcome)
 
 
-def _check_torch(names: list[str]) -> None:
-    from ffedge.compare.arms import ARMS
-    from ffedge.errors import FfedgeError
-
-    needing = [name for name in names if ARMS[name].trainer != "onnx"]
-    if needing and find_spec("torch") is None:
-        raise FfedgeError(
-            f"the arm {needing[0]} needs torch, which is not installed. Run: pip install 'ffedge[torch]', or choose "
-            "others with --arms"
-        )
-
-
-def _draw(found: "list[Point]", sweep: str | None, stem: Path) -> list[Path]:
-    from ffedge.compare.figures import draw
-    from ffedge.compare.memory import bound_bytes
-    from ffedge.errors import FfedgeError
-
+def _fractions(text: str) -> tuple[float, ...]:
     try:
-        return draw(found, sweep, [bound_bytes(p.work, p.inputs, "adam") for p in found], stem)
-    except FfedgeError as error:
-        print(f"no figure: {error}", file=sys.stderr)
-        return []
-
-
-def _print(point: "Point", sweep: str | None) -> None:
-    from ffedge.cli.tables import percent, print_table
-
-    rows = [
-        [
-            m.arm,
-            f"{m.import_bytes / MIB:.0f}",
-            f"{m.peak_over_imports_bytes / MIB:.1f}",
-            f"{m.rss_peak_bytes / MIB:.0f}",
-            *(_counted(m.counted_bytes[key]) for key in ("weights", "gradients", "moments", "saved_for_backward")),
-            f"{m.seconds:.1f}",
-            percent(m.accuracy),
-        ]
-        for m in point.measures
-    ]
-    title = f"{sweep} {point.value}, MiB" if sweep else "MiB"
-    columns = [
-        "arm",
-        "imports",
-        "over\nimports",
-        "process",
-        "weights",
-        "grad.",
-        "moments",
-        "saved f.\nbackward",
-        "s",
-        "held out",
-    ]
-    print_table(title, columns, rows)
-    if sweep is None:
-        for m in point.measures[:1] + [m for m in point.measures if m.arm == "backprop-adam"][:1]:
-            layers = [
-                [
-                    f"{x.index}: {x.units}",
-                    f"{x.seconds:.2f}",
-                    f"{x.rss_start_bytes / MIB:.0f}",
-                    f"{x.rss_peak_bytes / MIB:.0f}",
-                ]
-                for x in m.layers
-            ]
-            print_table(m.arm, ["layer", "seconds", "start MiB", "peak MiB"], layers)
-
-
-def _counted(count: int | None) -> str:
-    return "-" if count is None else f"{count / MIB:.2f}"
-
-
-def _print_conclusion(found: "list[Point]", sweep: str | None) -> None:
-    from ffedge.compare.memory import crossover, sentences
-
-    for sentence in sentences(found[-1].measures):
-        print(sentence)
-    if sweep is None:
-        return
-    names = [m.arm for m in found[0].measures]
-    for own in (name for name in names if name.startswith("ffedge")):
-        for other in (name for name in names if name.startswith("backprop")):
-            start = crossover(found, own, other)
-            where = "at no value measured" if start is None else f"from {sweep} {start:.3g} on"
-            print(f"{own} takes less than {other} {where}.")
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"--targets must be fractions with commas between, got {text!r}") from error

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import typer
 
-from ffedge.spec import Spec
+from ffedge.spec import Bytes, Spec, bytes_of
 
 PANELS = {"network": "Network", "rule": "Learning rule", "train": "Training"}
 
@@ -55,6 +55,8 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
 
 
 def _read(kind: Any, text: str) -> Any:
+    if kind is Bytes:
+        return bytes_of(text)
     if kind in (int, float, str):
         return kind(text)
     if get_origin(kind) is Literal:
@@ -87,7 +89,7 @@ def _flag(name: str, field: dataclasses.Field[Any], part: str) -> inspect.Parame
 
 
 def _metavar(hint: Any) -> str:
-    names = {int: "N", float: "X", str: "NAME"}
+    names = {int: "N", float: "X", str: "NAME", Bytes: "SIZE"}
     shown: list[str] = []
     for kind in _alternatives(hint):
         if get_origin(kind) is Literal:

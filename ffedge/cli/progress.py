@@ -1,5 +1,6 @@
 """What a person sees of training: progress on stderr, the closing table on stdout."""
 
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -49,6 +50,10 @@ class EpochLines(Watcher):
         self._now = progress
         self._left = self._pace.left(progress)[1]
 
+    def note(self, text: str) -> None:
+        """Print it."""
+        print(f"ffedge: {text}", file=sys.stderr, flush=True)
+
     def epoch(self, records: list[EpochRecord]) -> None:
         """Print the epoch."""
         if (now := self._now) is None:
@@ -64,55 +69,54 @@ class EpochLines(Watcher):
             )
 
 
-class ProgressBar(Watcher):
-    """Shows a live bar; for terminals."""
+class LiveLine(Watcher):
+    """Shows one line that changes; for terminals. Plain, as a library's bar would cost the training process 6 MiB."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, TextColumn
-        from rich.progress import Progress as Bar
-
-        self._bar = Bar(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=8),
-            TextColumn("{task.percentage:3.0f} %  {task.fields[figures]}"),
-            console=Console(stderr=True),
-            transient=True,
-            refresh_per_second=4,
-        )
-        self._task = self._bar.add_task("starting", total=1.0, figures="")
         self._pace, self._accuracy, self._memory = _Pace(), "", ""
-        self._epoch_began = time.perf_counter()
+        self._epoch_began = self._shown = 0.0
 
     def __enter__(self) -> Self:
-        """Show the bar."""
-        self._bar.start()
+        """Begin."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Take the bar away."""
-        self._bar.stop()
+        """Take the line away."""
+        self._show("")
 
     def batch(self, progress: Progress) -> None:
-        """Move the bar."""
-        done, left = self._pace.left(progress)
+        """Change the line, four times a second."""
+        now = time.perf_counter()
         if progress.rss_bytes:
             self._memory = f"  {progress.rss_bytes / MIB:.0f} MiB"
         if progress.batch == 1:
-            self._epoch_began = time.perf_counter()
-        pace = progress.samples / max(time.perf_counter() - self._epoch_began, 1e-3)
+            self._epoch_began = now
+        done, left = self._pace.left(progress)
+        if now - self._shown < 0.25:
+            return
+        self._shown = now
+        pace = progress.samples / max(now - self._epoch_began, 1e-3)
         layers = ",".join(map(str, progress.layers)) if len(progress.layers) < 5 else f"0-{progress.layers[-1]}"
-        self._bar.update(
-            self._task,
-            completed=done,
-            description=f"layer {layers} epoch {progress.epoch + 1}/{progress.epochs}",
-            figures=f"loss {progress.loss:.3f}{self._accuracy}  {pace / 1000:,.1f}k/s{self._memory}  {left:.0f} s left",
+        bar = "#" * round(8 * done)
+        self._show(
+            f"layer {layers} epoch {progress.epoch + 1}/{progress.epochs} {bar:8s} {100 * done:3.0f} %"
+            f"  loss {progress.loss:.3f}{self._accuracy}  {pace / 1000:,.1f}k/s{self._memory}  {left:.0f} s left"
         )
 
     def epoch(self, records: list[EpochRecord]) -> None:
         """Take the accuracy up."""
         if records[-1].accuracy_sum is not None:
             self._accuracy = f"  {percent(records[-1].accuracy_sum)}"
+
+    def note(self, text: str) -> None:
+        """Print a line that stays."""
+        self._show("")
+        print(f"ffedge: {text}", file=sys.stderr, flush=True)
+
+    @staticmethod
+    def _show(text: str) -> None:
+        width = shutil.get_terminal_size().columns
+        print(f"\r\x1b[K{text[: width - 1]}", end="", file=sys.stderr, flush=True)
 
 
 def print_layers(report: Report, model: Path) -> None:

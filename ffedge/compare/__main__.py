@@ -6,14 +6,26 @@ from ffedge.child import serve
 
 
 def answer(request: dict[str, Any]) -> Any:
-    """Measure the arm ``arm`` doing ``work``."""
+    """Do a ``task``: measure the memory or the speed of the arm ``arm`` doing ``work``, or a part of an inference."""
+    if request["task"] == "inference":
+        from ffedge.compare.inference_arms import answer as answer_inference
+
+        return answer_inference(request)
+
     from ffedge.compare.arms import ARMS, Work
-    from ffedge.compare.measure import measure
 
     work: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in request["work"].items()
     }
-    return measure(ARMS[request["arm"]], Work(**work))
+    arm = ARMS[request["arm"]]
+    if request["task"] == "memory":
+        from ffedge.compare.measure import measure
+
+        return measure(arm, Work(**work))
+
+    from ffedge.compare.curve import measure_curve
+
+    return measure_curve(arm, Work(**work))
 
 
 if __name__ == "__main__":

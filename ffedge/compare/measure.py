@@ -1,42 +1,26 @@
 """Measures one arm in this process, which must have started for it alone (see `ffedge.compare.__main__`).
 
 What is measured is never blended: the import share, the resident peak of each layer's phase, bytes that are counted by
-name, seconds, accuracy on the held-out rows. What an arm cannot tell is None.
+name, seconds, accuracy on the held-out rows. What an arm cannot tell is None, and `unknown` says why.
 """
 
-import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.compare.arms import Arm, Work
+from ffedge.compare.trainers import LayerMeasure, Trained, Watch, train
 from ffedge.data import ArrayRows, Dataset, Split, load
 from ffedge.data.rows import RowSource
-from ffedge.data.stream import Stream
 from ffedge.meter import PeakMeter, rss_bytes
-from ffedge.network import InputFacts, initial_state, layer_shapes, resolve
-from ffedge.spec import MOMENTS, Spec
-from ffedge.training.facts import measure as measure_facts
-from ffedge.training.loop import split_rows
+from ffedge.pages import release_libraries, return_large_blocks
 
-FFEDGE_RATES = {"adam": (0.015, 0.005), "momentum": (0.02, 0.005), "sgd": (0.2, 0.05)}
-BACKPROP_RATES = {"adam": 1e-3, "momentum": 0.02, "sgd": 0.1}
 TINY = Work(widths=(8, 8), batch_size=16, rows=64)
-
-
-@dataclass
-class LayerMeasure:
-    """One layer; its phase is its own where layers learn one after the other, else all layers' together."""
-
-    index: int
-    units: int
-    seconds: float
-    rss_start_bytes: int
-    rss_peak_bytes: int
+NO_RESETS = "this system does not tell the peak of a phase: it has no /proc/self/clear_refs"
 
 
 @dataclass
@@ -45,12 +29,15 @@ class Measure:
 
     Attributes
     ----------
-    import_bytes : resident once everything is imported and a tiny net has been trained, so that what libraries load
-        late is in it.
-    rss_peak_bytes : largest resident memory from then on.
+    import_bytes : resident once everything is imported and a tiny net has been trained twice, the libraries' code given
+        back between: so what they load late is in it, and what only their start needs is not.
+    rss_peak_bytes : largest resident memory from then on; of the process's whole life where a peak cannot be reset.
     counted_bytes : weights, gradients, moments, saved_for_backward, buffers, the most at one time; None where it cannot
         be counted.
+    seconds : from opening the data set to the last accuracy; `setup_s` of them passed before the first batch (graphs
+        are built, sessions loaded).
     accuracy : on the held-out rows, 0 to 1.
+    unknown : why a value is None, or not of the whole training, by its name.
     """
 
     arm: str
@@ -60,26 +47,40 @@ class Measure:
     layers: list[LayerMeasure]
     counted_bytes: dict[str, int | None]
     seconds: float
+    setup_s: float
     rows: int
     inputs: int
     accuracy: float
+    unknown: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, plain: dict[str, Any]) -> "Measure":
+        """Return a measure from its plain values."""
+        return cls(**plain | {"layers": [LayerMeasure(**layer) for layer in plain["layers"]]})
 
 
-@dataclass
-class _Trained:
-    layers: list[LayerMeasure]
-    counted_bytes: dict[str, int | None]
-    accuracy: float
+class _Start(Watch):
+    """Remembers when the first batch came."""
+
+    def __init__(self) -> None:
+        self.at = time.perf_counter()
+
+    def begin(self, dataset: Dataset, held_out: NDArray[np.int64], rows: int) -> None:
+        self.at = time.perf_counter()
 
 
 def measure(arm: Arm, work: Work) -> dict[str, Any]:
     """Train an arm and return its `Measure` as plain values."""
-    train = _backprop if arm.trainer == "backprop" else _ffedge
-    train(arm, TINY, _tiny(), PeakMeter())
-    imported, meter, began = rss_bytes(), PeakMeter(), time.perf_counter()
-    dataset = _first_rows(load(work.data, work.data_dir), work.rows)
-    trained = train(arm, work, dataset, meter)
+    return_large_blocks()
+    train(arm, TINY, tiny(), PeakMeter())
+    release_libraries()  # for every arm, as ffedge does: what only a library's start needed does not count
+    train(arm, TINY, tiny(), PeakMeter())
+    imported, meter, start, began = rss_bytes(), PeakMeter(), _Start(), time.perf_counter()
+    dataset = first_rows(load(work.data, work.data_dir), work.rows)
+    trained = train(arm, work, dataset, meter, start)
     peak, seconds = max(meter.peak(), meter.whole_bytes), time.perf_counter() - began
+    if not meter.resets:
+        _forget_phases(trained)
     return asdict(
         Measure(
             arm=arm.name,
@@ -87,6 +88,7 @@ def measure(arm: Arm, work: Work) -> dict[str, Any]:
             rss_peak_bytes=peak,
             peak_over_imports_bytes=peak - imported,
             seconds=seconds,
+            setup_s=start.at - began,
             rows=len(dataset.train.labels),
             inputs=int(np.prod(dataset.input_shape)),
             **vars(trained),
@@ -94,87 +96,10 @@ def measure(arm: Arm, work: Work) -> dict[str, Any]:
     )
 
 
-def _ffedge(arm: Arm, work: Work, dataset: Dataset, meter: PeakMeter) -> _Trained:
-    from ffedge.training.checkpoint import Place
-    from ffedge.training.loop import Loop
-    from ffedge.training.run import make_engine
-    from ffedge.training.watch import Journal, Watcher
-
-    saved: Any = contextlib.nullcontext()
-    if arm.trainer == "torch":
-        from ffedge.reference.saved import SavedBytes
-
-        saved = SavedBytes()
-    spec, facts = _prepare(arm, work, dataset)
-    engine = make_engine(spec, facts, initial_state(spec, facts))
-    loop = Loop(spec, dataset, facts, engine, Journal(), Watcher(), meter)
-    with saved:
-        loop.train(Place(), lambda: False)
-    records = loop.layer_records()
-    sizes = [sum(4 * int(np.prod(dims)) for dims in shape.parameters().values()) for shape in layer_shapes(spec, facts)]
-    return _Trained(
-        [LayerMeasure(r.index, work.widths[r.index], r.seconds, r.rss_start_bytes, r.rss_peak_bytes) for r in records],
-        {
-            "weights": sum(sizes),
-            "gradients": max(sizes),  # one layer's, inside its step
-            "moments": max(sizes) * len(MOMENTS[arm.optimizer]),
-            "saved_for_backward": saved.peak_bytes if arm.trainer == "torch" else 0,
-            "buffers": engine.buffer_bytes if arm.trainer == "onnx" else None,
-        },
-        float(records[-1].accuracy_sum or 0.0),
-    )
-
-
-def _backprop(arm: Arm, work: Work, dataset: Dataset, meter: PeakMeter) -> _Trained:
-    import torch
-
-    from ffedge.reference.backprop import Backprop
-
-    torch.set_num_threads(work.threads)
-    spec, facts = _prepare(arm, work, dataset)
-    held, rows = split_rows(len(dataset.train.labels), spec)
-    stream = Stream(dataset.train.inputs, dataset.train.labels, rows, spec.train, facts.size)
-    rate = BACKPROP_RATES[arm.optimizer]
-    net = Backprop(work.widths, facts, optimizer=arm.optimizer, rate=rate, form=arm.form, seed=work.seed)
-    start = meter.start()
-    for epoch in range(work.epochs):
-        order = stream.order(0, epoch)
-        for step in range(stream.batches):
-            batch = order[step * stream.batch_size : (step + 1) * stream.batch_size]
-            for chunk in stream.chunks(batch, 0, epoch, step):
-                net.learn(chunk.raw, chunk.labels)
-    peak = meter.peak()
-    raw = dataset.train.inputs.take(held).reshape(len(held), -1)
-    return _Trained(
-        [LayerMeasure(i, n, net.seconds[i], start, peak) for i, n in enumerate((*work.widths, facts.n_classes))],
-        {
-            "weights": net.weight_bytes,
-            "gradients": net.gradient_bytes,
-            "moments": net.moment_bytes,
-            "saved_for_backward": net.saved.peak_bytes,
-            "buffers": None,
-        },
-        float((net.predict(raw) == dataset.train.labels[held]).mean()),
-    )
-
-
-def _prepare(arm: Arm, work: Work, dataset: Dataset) -> tuple[Spec, InputFacts]:
-    """Return the resolved spec and the facts; batches and held-out rows follow from them, the same for every arm."""
-    spec = Spec.make(
-        variant=arm.variant,
-        optimizer=arm.optimizer,
-        engine="torch" if arm.trainer == "torch" else "onnx",
-        widths=work.widths,
-        batch_size=work.batch_size,
-        epochs=work.epochs,
-        seed=work.seed,
-        threads=work.threads,
-        input_dropout=0.0,
-        rate=FFEDGE_RATES[arm.optimizer][: len(work.widths)],
-        weight_decay=0.0,
-    )
-    facts = measure_facts(dataset, spec.network)
-    return resolve(spec, facts, len(dataset.train.labels)), facts
+def _forget_phases(trained: Trained) -> None:
+    for layer in trained.layers:
+        layer.rss_peak_bytes = None
+    trained.unknown["layers.rss_peak_bytes"] = NO_RESETS
 
 
 class _FirstRows:
@@ -195,13 +120,15 @@ class _FirstRows:
             yield self._source.take(np.arange(start, min(start + rows_per_block, len(self))))
 
 
-def _first_rows(whole: Dataset, rows: int) -> Dataset:
+def first_rows(whole: Dataset, rows: int) -> Dataset:
+    """Return the first training rows of a data set, without a test split."""
     inputs = _FirstRows(whole.train.inputs, rows)
-    train = Split(inputs, whole.train.labels[: len(inputs)])
-    return Dataset(whole.name, train, None, whole.classes, whole.sha256)
+    train_split = Split(inputs, whole.train.labels[np.arange(len(inputs))])
+    return Dataset(whole.name, train_split, None, whole.classes, whole.sha256)
 
 
-def _tiny() -> Dataset:
+def tiny() -> Dataset:
+    """Return a data set of noise, small enough to train on at once."""
     rng = np.random.default_rng(0)
     labels = np.arange(TINY.rows) % 3
     inputs = ArrayRows(rng.integers(0, 256, (TINY.rows, 16), dtype=np.uint8))

@@ -1,82 +1,66 @@
-"""Memory and time of arms: each measured in a clean child, kept as it comes, summed up in a table and a sentence."""
+"""Memory and time of arms, at one work or over a sweep: medians of several runs, and how far these lie apart."""
 
 import dataclasses
 import itertools
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
-from ffedge.child import ask
-from ffedge.compare.arms import ARMS, Work
-from ffedge.compare.measure import LayerMeasure, Measure
+from ffedge.compare.arms import Work
+from ffedge.compare.measure import Measure
+from ffedge.compare.measurer import Job, Measurer, all_versions
+from ffedge.compare.rounds import median_of, spread
 from ffedge.spec import MOMENTS
-from ffedge.training.records import machine, versions
+from ffedge.training.records import machine
 
 SWEEPS: dict[str, tuple[int, ...]] = {
     "depth": (2, 4, 8, 16, 32),
     "width": (250, 500, 1000, 2000, 4000),
     "batch": (1, 8, 64, 256, 1024),
 }
+SPREAD = ("import_bytes", "rss_peak_bytes", "peak_over_imports_bytes", "seconds", "accuracy")
 
 
 @dataclass(frozen=True)
 class Point:
-    """One value of a sweep (None where there is none), and what each arm took there."""
+    """One value of a sweep (None where there is none), and what each arm took there, run by run."""
 
     value: int | None
     work: Work
-    measures: list[Measure]
+    runs: list[list[Measure]]
+
+    @cached_property
+    def measures(self) -> list[Measure]:
+        """The median of each arm's runs, number by number."""
+        return [Measure.read(median_of([dataclasses.asdict(run) for run in runs])) for runs in self.runs]
 
     @property
     def inputs(self) -> int:
         """Inputs of a sample."""
-        return self.measures[0].inputs
+        return self.runs[0][0].inputs
 
-
-class Measurer:
-    """Measures arms, one child process after the other; what stands in the file already is not measured again.
-
-    Parameters
-    ----------
-    file : JSON lines, a measure a line; None keeps nothing.
-    tell : hears what is being measured.
-    """
-
-    def __init__(self, file: Path | None, tell: Callable[[str], None]) -> None:
-        self._file, self._tell = file, tell
-        self._known: dict[str, Any] = {}
-        if file is not None and file.exists():
-            whole = file.read_text().rpartition("\n")[0].splitlines()  # the last line may be torn
-            self._known = {entry["key"]: entry["measure"] for entry in map(json.loads, whole)}
-
-    def measure(self, arm: str, work: Work) -> Measure:
-        """Return the measure of an arm doing some work."""
-        asked = {"arm": arm, "work": dataclasses.asdict(work)}
-        key = json.dumps([asked, versions()])
-        if key not in self._known:
-            self._tell(f"{arm}, {len(work.widths)} x {work.widths[0]}, batch {work.batch_size}")
-            threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(work.threads))
-            self._known[key] = ask("ffedge.compare", asked, threads)
-            if self._file is not None:
-                with self._file.open("a") as file:
-                    file.write(json.dumps({"key": key, "measure": self._known[key]}) + "\n")
-        values = dict(self._known[key])
-        return Measure(**values | {"layers": [LayerMeasure(**layer) for layer in values["layers"]]})
+    def spread(self, arm: int, name: str) -> float:
+        """Return how far an arm's runs lie apart, as a share of the median."""
+        return spread([getattr(run, name) for run in self.runs[arm]])
 
 
 def points(
-    measurer: Measurer, arms: Sequence[str], work: Work, sweep: str | None, values: Sequence[int]
+    measurer: Measurer, arms: Sequence[str], work: Work, sweep: str | None, values: Sequence[int], repeat: int
 ) -> list[Point]:
-    """Measure every arm, at every value of a sweep.
+    """Measure every arm `repeat` times, the arms taking turns, at every value of a sweep.
 
     Parameters
     ----------
     sweep : ``depth`` (layers of the first width), ``width``, ``batch``, or None for the work as it is.
     """
     places = [(value, _at(work, sweep, value)) for value in values] if sweep else [(None, work)]
-    return [Point(value, there, [measurer.measure(arm, there) for arm in arms]) for value, there in places]
+    jobs = [Job("memory", arm, there, run) for _, there in places for run in range(repeat) for arm in arms]
+    found = dict(zip(jobs, map(Measure.read, measurer.take(jobs)), strict=True))
+    return [
+        Point(value, there, [[found[Job("memory", arm, there, run)] for run in range(repeat)] for arm in arms])
+        for value, there in places
+    ]
 
 
 def _at(work: Work, sweep: str, value: int) -> Work:
@@ -116,39 +100,29 @@ def _over(point: Point, arm: str) -> int:
     return next(m.peak_over_imports_bytes for m in point.measures if m.arm == arm)
 
 
-def sentences(measures: Iterable[Measure]) -> list[str]:
-    """Say in plain words which arm took less, same optimiser against same optimiser."""
-    by_name, said = {m.arm: m for m in measures}, []
-    for name, own in by_name.items():
-        arm = ARMS[name]
-        rivals = [m for m in by_name.values() if _is_rival(m.arm, arm.optimizer)]
-        if arm.trainer == "backprop" or not rivals:
-            continue
-        best = min(rivals, key=lambda m: m.peak_over_imports_bytes)
-        less = "less" if own.peak_over_imports_bytes < best.peak_over_imports_bytes else "not less"
-        said.append(
-            f"{name} peaked {_mib(own.peak_over_imports_bytes)} over its imports, {less} than the leanest backprop "
-            f"with the same optimiser, {best.arm}, with {_mib(best.peak_over_imports_bytes)}; the whole processes at "
-            f"{_mib(own.rss_peak_bytes)} and {_mib(best.rss_peak_bytes)}. It took {own.seconds:.1f} s against "
-            f"{best.seconds:.1f} s, and reached {100 * own.accuracy:.1f} % against {100 * best.accuracy:.1f} %."
-        )
-    return said
+def document(found: Sequence[Point], sweep: str | None, said: Sequence[str]) -> dict[str, Any]:
+    """Return everything measured as one JSON document; units stand in the names.
 
-
-def _is_rival(name: str, optimizer: str) -> bool:
-    return ARMS[name].trainer == "backprop" and ARMS[name].optimizer == optimizer
-
-
-def _mib(count: int) -> str:
-    return f"{count / 2**20:.1f} MiB"
-
-
-def document(found: Sequence[Point], sweep: str | None) -> dict[str, Any]:
-    """Return everything measured as one JSON document; units stand in the names."""
+    A point's ``measures`` are medians, its ``runs`` all that was measured; ``spread`` is the greatest less the least
+    of an arm's runs as a share of the median.
+    """
     return {
         "benchmark": "memory",
         "sweep": sweep,
         "machine": machine(),
-        "versions": versions(),
-        "points": [dataclasses.asdict(point) for point in found],
+        "versions": all_versions(),
+        "said": list(said),
+        "points": [
+            {
+                "value": point.value,
+                "work": dataclasses.asdict(point.work),
+                "measures": [dataclasses.asdict(m) for m in point.measures],
+                "spread": [
+                    {"arm": m.arm} | {name: point.spread(arm, name) for name in SPREAD}
+                    for arm, m in enumerate(point.measures)
+                ],
+                "runs": [[dataclasses.asdict(run) for run in runs] for runs in point.runs],
+            }
+            for point in found
+        ],
     }

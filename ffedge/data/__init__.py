@@ -1,17 +1,19 @@
 """Data sets as rows on disk: numpy only, opened lazily, checked once, read in bounded memory.
 
-`load` opens a data set by name or path; its inputs are a `RowSource`, from which training takes minibatches
-and evaluation takes blocks. `read_inputs` opens what is to be predicted. How a label enters an input is not
-known here.
+`load` opens a data set by name or path, or copies minibatches to one; its inputs are a `RowSource`, from which
+training takes minibatches and evaluation takes blocks. `read_inputs` opens what is to be predicted. How a label
+enters an input is not known here.
 """
 
 from ffedge.data.catalogue import NAMES, Dataset, KnownDataset, Split, load
 from ffedge.data.images import read_image, read_inputs
 from ffedge.data.rows import ArrayRows, Rows, RowSource
+from ffedge.data.spool import Batches
 
 __all__ = [
     "NAMES",
     "ArrayRows",
+    "Batches",
     "Dataset",
     "KnownDataset",
     "RowSource",

@@ -9,8 +9,10 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from ffedge.data.rows import open_to_read
 from ffedge.errors import DataError
@@ -18,6 +20,7 @@ from ffedge.errors import DataError
 CHUNK_BYTES = 1 << 16
 SPARE_BYTES = 4 << 20
 MAX_RATIO = 100
+TO_MEND = "set FFEDGE_CACHE to another folder"
 
 
 def cache_folder() -> Path:
@@ -50,6 +53,36 @@ def _temporary_folder() -> Path:
     folder = tempfile.mkdtemp(prefix="ffedge-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)
+
+
+@contextmanager
+def nameless_file(folder: Path) -> Iterator[tuple[IO[bytes], Path]]:
+    """Yield a new file in a folder that has no name, and a path that opens it until the block ends.
+
+    However the process ends, the file goes when its last descriptor does.
+    """
+    with writing(folder):
+        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+    try:
+        yield file, Path(f"/dev/fd/{file.fileno()}")
+    finally:
+        with suppress(OSError):  # what a full disk did not take; what was flushed is safe
+            file.close()
+
+
+@contextmanager
+def writing(place: Path, remedy: str = TO_MEND) -> Iterator[None]:
+    """Turn what goes wrong while something is written into one line, which ends with the remedy.
+
+    Raises
+    ------
+    DataError
+        The disk is full, or `place` cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{place}: cannot be written ({error.strerror}). Free space there, or {remedy}.") from error
 
 
 def sha256_of(path: Path) -> str:

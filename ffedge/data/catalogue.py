@@ -9,6 +9,7 @@ from ffedge.data.dataset import Dataset, Split, assemble
 from ffedge.data.download import fetch
 from ffedge.data.files import IDX_FILES, idx_file, open_part, parts_of
 from ffedge.data.known import NAMES, KnownDataset
+from ffedge.data.spool import NAME, Batches, spooled
 from ffedge.errors import DataError
 
 __all__ = ["NAMES", "Dataset", "KnownDataset", "Split", "load"]
@@ -17,34 +18,66 @@ SYSTEM_FOLDER = Path("/usr/share/datasets")
 
 
 def load(
-    name_or_path: str | Path = "mnist-mini", data_dir: str | Path | None = None, *, progress: bool = False
+    source: str | Path | Batches = "mnist-mini",
+    data_dir: str | Path | None = None,
+    *,
+    progress: bool = False,
+    folder: str | Path | None = None,
 ) -> Dataset:
-    """Open a data set.
+    """Open a data set: a known one, the user's files, or minibatches from anywhere.
 
     Parameters
     ----------
-    name_or_path : str or Path
-        One of `NAMES`, or a folder, an ``.npz``, ``.npy`` or IDX file. A known name is never a path.
+    source : str, Path, iterable or callable
+        One of `NAMES`; a folder, an ``.npz``, ``.npy`` or IDX file (a known name is never a path); or an iterable of
+        minibatches ``(x, y)``, or a callable that returns one: a generator, a list, a DataLoader. x is
+        ``[n, *row_shape]``, y ``[n]`` as in files, arrays or what numpy makes arrays of; n may differ.
     data_dir : str or Path, optional
         Where to look first for a known name: in its subfolder of that name, then in itself.
     progress : bool
         Show a bar on stderr while downloading.
+    folder : str or Path, optional
+        Where the copy of minibatches is kept, as ``x_train.npy`` and ``y_train.npy``. Without it, it goes with the
+        process.
+
+    Notes
+    -----
+    Minibatches are copied once, one after another, to a file: it costs the disk's room for one copy (inputs as uint8 or
+    float32, labels as a byte or two or as names) in `folder` or else in ``$FFEDGE_CACHE``, and one pass. It buys what a
+    file has: every epoch in a new order of all rows, whatever the order in which they came; held-out rows; memory that
+    does not grow with the rows; and a checksum, that of the same arrays saved by `numpy.save`, by which a run is
+    resumed with the same rows in the same order. Members of ``.gz`` and ``.npz`` files are unpacked to the cache for
+    the same reasons.
 
     Raises
     ------
     DataError
-        If it is not found, not complete, or cannot be trained on.
+        If it is not found, not complete, or cannot be trained on; or the disk is full.
+    ValueError
+        If `source` is none of these.
     """
-    if isinstance(name_or_path, str) and name_or_path in NAMES:
-        known = NAMES[name_or_path]
-        folder = _find(known, data_dir, progress)
-        files = [idx_file(folder, name) for name in IDX_FILES]
+    if not isinstance(source, str | Path):
+        return _load_batches(source, None if folder is None else Path(folder))
+    if isinstance(source, str) and source in NAMES:
+        known = NAMES[source]
+        place = _find(known, data_dir, progress)
+        files = [idx_file(place, name) for name in IDX_FILES]
         return assemble(known.name, tuple(open_part(file) for file in files if file is not None), known)
-    path = Path(name_or_path)
+    path = Path(source)
     if not path.exists():
-        raise DataError(_unknown(str(name_or_path)))
-    name = path.resolve().name if path.is_dir() else path.name.partition(".")[0] or path.name
-    return assemble(name, parts_of(path), None)
+        raise DataError(_unknown(str(source)))
+    return assemble(_name(path), parts_of(path), None)
+
+
+def _load_batches(batches: Batches, folder: Path | None) -> Dataset:
+    if not (callable(batches) or hasattr(batches, "__iter__") or hasattr(batches, "__getitem__")):
+        raise ValueError(f"data must be a name, a path or minibatches (x, y), got {type(batches).__name__}")
+    with spooled(batches, folder) as parts:
+        return assemble(NAME if folder is None else _name(folder), parts, None)
+
+
+def _name(path: Path) -> str:
+    return path.resolve().name if path.is_dir() else path.name.partition(".")[0] or path.name
 
 
 def _unknown(text: str) -> str:

@@ -1,16 +1,37 @@
 """Turns stored arrays into inputs and labels that can be trained on, and refuses what cannot."""
 
 import math
-from typing import Any
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.data.rows import Float32Rows, RowSource
+from ffedge.data.cache import nameless_file, writable_folder, writing
+from ffedge.data.rows import FileLabels, Float32Rows, Labels, Rows, RowSource
 from ffedge.errors import DataError, one_line
 
 MAX_CLASSES = 1000
 BLOCK_BYTES = 1 << 20
+LABEL_ROWS = 1 << 14  # checked together
+MOST_LABEL_BYTES = 1 << 20  # kept in memory
+
+
+class LabelColumn(NamedTuple):
+    """Labels, checked.
+
+    Attributes
+    ----------
+    labels : [N], from 0, in the smallest unsigned dtype; strings by their place among the sorted names.
+    names : of the classes, if the labels are strings.
+    low, high : the least and the greatest label (of strings: that there may be).
+    """
+
+    labels: Labels
+    names: tuple[str, ...] | None
+    low: int
+    high: int
 
 
 def as_inputs(rows: RowSource, name: str) -> RowSource:
@@ -51,10 +72,8 @@ def _refuse_not_finite(rows: RowSource, name: str) -> None:
         start += len(block)
 
 
-def as_labels(
-    rows: RowSource, name: str, classes: tuple[str, ...] | None = None
-) -> tuple[NDArray[np.int64], tuple[str, ...] | None]:
-    """Read all labels as integers.
+def as_labels(rows: RowSource, name: str, classes: tuple[str, ...] | None = None) -> LabelColumn:
+    """Read all labels, in bounded memory: more than 1 MiB of them go to a temporary file and are read there.
 
     Parameters
     ----------
@@ -65,13 +84,6 @@ def as_labels(
     classes : tuple of str, optional
         The class names of strings, if already known (those of the train split); sorted.
 
-    Returns
-    -------
-    labels : int64 [N]
-        From 0; strings by their place among the sorted names.
-    classes : tuple of str, or None
-        The names, if labels are strings.
-
     Raises
     ------
     DataError
@@ -81,18 +93,22 @@ def as_labels(
         raise DataError(f"{name}: labels must be one number a row, got shape {list(rows.shape)}. Convert them.")
     if rows.dtype.kind == "U":
         classes = classes or _names(rows, name)
-        return _concatenated(rows, name, classes), classes
-    if classes is not None:
+        low, high = 0, len(classes) - 1
+    elif classes is not None:
         raise DataError(f"{name}: must hold strings, as the train labels do, got {rows.dtype}. Convert them.")
-    if rows.dtype.kind not in "biuf":
+    elif rows.dtype.kind not in "biuf":
         raise DataError(f"{name}: labels must be integers or strings, got {rows.dtype}. Convert them.")
-    return _concatenated(rows, name, None), None
+    else:
+        low, high = MAX_CLASSES, 0
+        for block in _blocks(rows, name, None):
+            low, high = min(low, int(block.min())), max(high, int(block.max()))
+    return LabelColumn(_stored(rows, name, classes, np.min_scalar_type(high)), classes, low, high)
 
 
 def _names(rows: RowSource, name: str) -> tuple[str, ...]:
     names: set[str] = set()
-    for block in rows.blocks(block_rows(rows)):
-        names.update(block.reshape(-1).tolist())
+    for block in rows.blocks(min(LABEL_ROWS, block_rows(rows))):
+        names.update(_texts(block.reshape(-1), name))
         if len(names) > MAX_CLASSES:
             raise DataError(f"{name}: has more than {MAX_CLASSES} different labels. Are these the labels?")
     if strange := [label for label in names if one_line(label) != label]:
@@ -100,14 +116,38 @@ def _names(rows: RowSource, name: str) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def _concatenated(rows: RowSource, name: str, classes: tuple[str, ...] | None) -> NDArray[np.int64]:
-    labels, start = np.empty(len(rows), np.int64), 0
-    for block in rows.blocks(block_rows(rows)):
-        flat = block.reshape(-1)
-        stop = start + len(flat)
-        labels[start:stop] = _checked(flat, start, name) if classes is None else _places(flat, start, name, classes)
-        start = stop
+def _texts(block: NDArray[Any], name: str) -> list[str]:
+    """Return strings [N] as a list; numpy would make broken ones of what is no Unicode."""
+    codes = block.view(np.dtype(np.uint32).newbyteorder(block.dtype.byteorder))
+    if codes.max() > sys.maxunicode:
+        raise DataError(f"{name}: holds text that is no Unicode. Save it again.")
+    labels: list[str] = block.tolist()
     return labels
+
+
+def _stored(rows: RowSource, name: str, classes: tuple[str, ...] | None, dtype: np.dtype[Any]) -> Labels:
+    blocks = _blocks(rows, name, classes)
+    if len(rows) * dtype.itemsize <= MOST_LABEL_BYTES:
+        labels, start = np.empty(len(rows), dtype), 0
+        for block in blocks:
+            labels[start : start + len(block)] = block
+            start += len(block)
+        return labels
+    folder = writable_folder("temporary")
+    with nameless_file(folder) as (file, path), writing(folder):
+        for block in blocks:
+            file.write(block.astype(dtype).data)
+        file.flush()
+        return FileLabels(Rows(path, 0, (len(rows),), dtype))
+
+
+def _blocks(rows: RowSource, name: str, classes: tuple[str, ...] | None) -> Iterator[NDArray[np.int64]]:
+    """Yield the labels, checked, some at a time."""
+    start = 0
+    for block in rows.blocks(min(LABEL_ROWS, block_rows(rows))):
+        flat = block.reshape(-1)
+        yield _checked(flat, start, name) if classes is None else _places(flat, start, name, classes)
+        start += len(flat)
 
 
 def _checked(block: NDArray[Any], start: int, name: str) -> NDArray[np.int64]:
@@ -124,7 +164,7 @@ def _checked(block: NDArray[Any], start: int, name: str) -> NDArray[np.int64]:
 
 def _places(block: NDArray[Any], start: int, name: str, classes: tuple[str, ...]) -> NDArray[np.int64]:
     place = {label: number for number, label in enumerate(classes)}
-    numbers = [place.get(label, -1) for label in block.tolist()]
+    numbers = [place.get(label, -1) for label in _texts(block, name)]
     if -1 in numbers:
         row = numbers.index(-1)
         raise DataError(

@@ -4,13 +4,12 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ffedge.data.cache import sha256_of
-from ffedge.data.checks import as_inputs, as_labels
+from ffedge.data.checks import LABEL_ROWS, LabelColumn, as_inputs, as_labels
 from ffedge.data.files import Part
 from ffedge.data.known import KnownDataset
-from ffedge.data.rows import RowSource
+from ffedge.data.rows import Labels, RowSource
 from ffedge.errors import DataError
 
 _TOGETHER = "Pass files that belong together."
@@ -18,10 +17,10 @@ _TOGETHER = "Pass files that belong together."
 
 @dataclass(frozen=True)
 class Split:
-    """Inputs ``[N, *input_shape]`` and their labels ``[N]``, from 0."""
+    """Inputs ``[N, *input_shape]`` and their labels ``[N]``, from 0; both are indexed by arrays of rows."""
 
     inputs: RowSource
-    labels: NDArray[np.int64]
+    labels: Labels
 
 
 @dataclass(frozen=True)
@@ -86,10 +85,10 @@ def assemble(name: str, parts: tuple[Part, ...], known: KnownDataset | None) -> 
     digests = [sha256_of(part.rows.path) for part in parts]
     if known is not None:
         _check_known(known, parts, digests)
-    train_labels, names = as_labels(pairs[0][1].rows, pairs[0][1].name)
-    classes = _classes(train_labels, pairs[0][1].name, known.classes if known else names)
-    train = Split(as_inputs(pairs[0][0].rows, pairs[0][0].name), train_labels)
-    test = _test_split(*pairs[1], classes, names) if len(pairs) > 1 else None
+    column = as_labels(pairs[0][1].rows, pairs[0][1].name)
+    classes = _classes(column, pairs[0][1].name, known.classes if known else column.names)
+    train = Split(as_inputs(pairs[0][0].rows, pairs[0][0].name), column.labels)
+    test = _test_split(*pairs[1], classes, column.names) if len(pairs) > 1 else None
     sha256 = hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
     return Dataset(name, train, test, classes, sha256)
 
@@ -119,18 +118,25 @@ def _check_known(known: KnownDataset, parts: tuple[Part, ...], digests: list[str
             )
 
 
-def _classes(labels: NDArray[np.int64], name: str, names: tuple[str, ...] | None) -> tuple[str, ...]:
-    if labels.min() == labels.max():
-        raise DataError(f"{name}: all labels are {labels[0]}, but training needs 2 classes or more. Add rows.")
-    return names or tuple(str(number) for number in range(int(labels.max()) + 1))
+def _classes(column: LabelColumn, name: str, names: tuple[str, ...] | None) -> tuple[str, ...]:
+    if column.low == column.high:
+        label = column.names[0] if column.names else column.low
+        raise DataError(f"{name}: all labels are {label}, but training needs 2 classes or more. Add rows.")
+    return names or tuple(str(number) for number in range(column.high + 1))
 
 
 def _test_split(inputs: Part, labels: Part, classes: tuple[str, ...], names: tuple[str, ...] | None) -> Split:
-    numbers, _ = as_labels(labels.rows, labels.name, names)
-    if numbers.max() >= len(classes):
-        row = int(np.argmax(numbers >= len(classes)))
+    column = as_labels(labels.rows, labels.name, names)
+    if column.high >= len(classes):
+        row, label = _first_beyond(column.labels, len(classes) - 1)
         raise DataError(
-            f"{labels.name}: row {row} (from 0) has label {numbers[row]}, but the train labels end at "
+            f"{labels.name}: row {row} (from 0) has label {label}, but the train labels end at "
             f"{len(classes) - 1}. {_TOGETHER}"
         )
-    return Split(as_inputs(inputs.rows, inputs.name), numbers)
+    return Split(as_inputs(inputs.rows, inputs.name), column.labels)
+
+
+def _first_beyond(labels: Labels, last: int) -> tuple[int, int]:
+    """Return the first row whose label is greater than `last`, and that label."""
+    parts = (np.arange(start, min(start + LABEL_ROWS, len(labels))) for start in range(0, len(labels), LABEL_ROWS))
+    return next((int(row), int(labels[part][row - part[0]])) for part in parts for row in part[labels[part] > last])

@@ -185,6 +185,25 @@ class ArrayRows(_Shaped):
             yield self._array[start : start + rows_per_block].copy()
 
 
+class FileLabels:
+    """Labels in a file, indexed like an array by an array of rows."""
+
+    def __init__(self, rows: Rows) -> None:
+        """Take the labels' file."""
+        self._rows = rows
+
+    def __len__(self) -> int:
+        """Give N."""
+        return len(self._rows)
+
+    def __getitem__(self, indices: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Return the labels of the rows at `indices` [n]."""
+        return self._rows.take(indices)
+
+
+Labels = NDArray[np.integer] | FileLabels
+
+
 class Float32Rows(_Shaped):
     """Rows of another source, converted to float32 as they are taken."""
 

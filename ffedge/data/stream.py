@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.data.rows import RowSource
-from ffedge.seeds import Draw, generator
+from ffedge.data.rows import Labels, RowSource
+from ffedge.seeds import Draw, Permutation, generator
 from ffedge.spec import TrainSpec
 
 Array = NDArray[Any]
@@ -36,6 +36,29 @@ class Chunk:
     mask: Array | None
 
 
+class OtherRows:
+    """The rows of a source but for some, in ascending order: indexed like an array of them, which is never made.
+
+    Parameters
+    ----------
+    count : of all rows.
+    without : the rows left out, in ascending order.
+    """
+
+    def __init__(self, count: int, without: NDArray[np.int64]) -> None:
+        self._count = count - len(without)
+        self._before = without - np.arange(len(without))  # how many of the other rows come before each
+
+    def __len__(self) -> int:
+        """Give how many there are."""
+        return self._count
+
+    def __getitem__(self, positions: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Return the source's rows [N] that stand at the positions [N]."""
+        rows: NDArray[np.int64] = positions + np.searchsorted(self._before, positions, side="right")
+        return rows
+
+
 @dataclass(frozen=True)
 class Stream:
     """The training rows of a source, in a new order each epoch.
@@ -48,8 +71,8 @@ class Stream:
     """
 
     source: RowSource
-    labels: NDArray[np.int64]
-    rows: NDArray[np.int64]
+    labels: Labels
+    rows: OtherRows
     train: TrainSpec
     first_inputs: int
 
@@ -64,27 +87,32 @@ class Stream:
         """Batches of an epoch; the last one may be smaller."""
         return -(-len(self.rows) // self.batch_size)
 
-    def order(self, stage: int, epoch: int) -> NDArray[np.int64]:
-        """Return the places of the rows in the order of an epoch (as stored, where one batch takes them all)."""
-        if self.batches == 1:
-            return np.arange(len(self.rows))
-        return generator(self.train.seed, Draw.ORDER, stage, epoch).permutation(len(self.rows))
+    def samples(self, step: int) -> int:
+        """Return how many samples the batch of a step has."""
+        return min(self.batch_size, len(self.rows) - step * self.batch_size)
 
-    def chunks(self, positions: NDArray[np.int64], stage: int, epoch: int, step: int) -> Iterator[Chunk]:
-        """Read one batch, `chunk_size` rows at a time; how it is cut does not change what is drawn."""
+    def chunks(self, stage: int, epoch: int, step: int) -> Iterator[Chunk]:
+        """Read one batch, `chunk_size` rows at a time; how it is cut does not change what is drawn.
+
+        Each epoch takes the rows in an order of its own (as stored, where one batch takes them all).
+        """
         where = (self.train.seed, stage, epoch, step)
         dropout = generator(where[0], Draw.DROPOUT, *where[1:])
         shift = generator(where[0], Draw.SHIFT, *where[1:])
-        for start in range(0, len(positions), self.train.chunk_size):
-            part = positions[start : start + self.train.chunk_size]
-            images = self.source.take(self.rows[part])
+        order = Permutation(len(self.rows), self.train.seed, Draw.ORDER, stage, epoch)
+        first, last = step * self.batch_size, step * self.batch_size + self.samples(step)
+        for start in range(first, last, self.train.chunk_rows):
+            places = np.arange(start, min(start + self.train.chunk_rows, last))
+            positions = places if self.batches == 1 else order.at(places)
+            rows = self.rows[positions]
+            images = self.source.take(rows)
             if self.train.shift:
                 images = shifted(images, self.train.shift, shift)
             mask = None
             if self.train.input_dropout:
-                mask = kept_inputs(len(part), self.first_inputs, self.train.input_dropout, dropout)
-            raw = np.ascontiguousarray(images.reshape(len(part), -1))
-            yield Chunk(raw, self.labels[self.rows[part]], part, mask)
+                mask = kept_inputs(len(rows), self.first_inputs, self.train.input_dropout, dropout)
+            raw = np.ascontiguousarray(images.reshape(len(rows), -1))
+            yield Chunk(raw, self.labels[rows].astype(np.int64), positions, mask)
 
 
 def kept_inputs(rows: int, inputs: int, dropout: float, rng: np.random.Generator) -> NDArray[np.uint8]:

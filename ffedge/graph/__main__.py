@@ -4,40 +4,33 @@ So the onnx package, and its 17 MB, stay out of the process that trains (see `ff
 """
 
 import base64
-from pathlib import Path
 from typing import Any
 
-import numpy as np
+import onnx
 
 from ffedge.child import serve
-from ffedge.graph.model_file import model_bytes
+from ffedge.graph.live import live_lines
 from ffedge.graph.step import training_graph
-from ffedge.network import InputFacts, LayerShape, initial_layer, layer_shapes
+from ffedge.graph.template import template
+from ffedge.network import InputFacts, LayerShape
 from ffedge.spec import Spec
-from ffedge.tensors import TensorFile
 
 
 def answer(request: dict[str, Any]) -> Any:
-    """Build training graphs (``keys``: kind, layer shape, flag), or write a model file (``layers`` -> ``out``).
-
-    A layer is a file and the prefix of its names there, or None where it has not begun to learn.
-    """
+    """Build training graphs (``keys``: kind, layer shape, flag) and the model file without its weights."""
     spec, facts = Spec.from_dict(request["spec"]), InputFacts.from_dict(request["input"])
-    if "keys" in request:
-        graphs = (training_graph(spec, facts, kind, LayerShape(*shape), flag) for kind, shape, flag in request["keys"])
-        return [base64.b64encode(graph).decode() for graph in graphs]
-    layers = [
-        _stored(Path(source[0]), source[1]) if source else initial_layer(spec, shape)
-        for source, shape in zip(request["layers"], layer_shapes(spec, facts), strict=True)
-    ]
-    Path(request["out"]).write_bytes(model_bytes(spec, facts, layers, request["about"]))
-    return None
+    return {
+        "graphs": [_graph(spec, facts, kind, LayerShape(*shape), flag) for kind, shape, flag in request["keys"]],
+        "template": base64.b64encode(template(spec, facts)).decode(),
+    }
 
 
-def _stored(path: Path, prefix: str) -> dict[str, np.ndarray]:
-    """Return a layer's parameters, without moments."""
-    named = {name.removeprefix(prefix): v for name, v in TensorFile(path).arrays.items() if name.startswith(prefix)}
-    return {name: value for name, value in named.items() if "." not in name}
+def _graph(spec: Spec, facts: InputFacts, kind: str, shape: LayerShape, flag: bool) -> dict[str, Any]:
+    """Return a graph, and how much memory it takes while it runs: lines over samples, or over rows of W or of x."""
+    model = training_graph(spec, facts, kind, shape, flag)
+    labels = 1 + spec.train.wrong_labels if kind in ("learn", "accumulate") else shape.classes if flag else 1
+    lines = live_lines(onnx.load_from_string(model), labels)
+    return {"graph": base64.b64encode(model).decode(), "live": lines}
 
 
 if __name__ == "__main__":

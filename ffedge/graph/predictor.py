@@ -3,9 +3,7 @@
 Shape letters: N samples, I inputs of a sample, C classes, L layers, R = N * C rows, H units of a layer.
 """
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from ffedge.graph.build import GraphBuilder
 from ffedge.graph.layer import (
@@ -16,18 +14,15 @@ from ffedge.graph.layer import (
     normalised_input,
     scaled_input,
 )
-from ffedge.network import InputFacts, layer_shapes, prediction_weights
+from ffedge.network import InputFacts, layer_shapes
 from ffedge.spec import Spec
 
-Parameters = dict[str, NDArray[np.float32]]
 
-
-def predictor_graph(spec: Spec, facts: InputFacts, layers: list[Parameters]) -> onnx.ModelProto:
+def predictor_graph(spec: Spec, facts: InputFacts) -> onnx.ModelProto:
     """Build ``input`` [N, ...] -> ``scores`` [N, C], ``label`` [N], ``margin`` [N], ``goodness`` [N, L, C].
 
-    Parameters
-    ----------
-    layers : W, b and, where the layer sees the label, V of each layer; gamma where layers collaborate.
+    Its weights are values without a source: ``layers.<l>.W``, ``.b`` and, where the layer sees the label, ``.V``; and
+    ``prediction_weights`` [L, 1].
     """
     g = GraphBuilder("ffedge")
     raw = g.op("Reshape", g.input("input", ("N", *facts.shape), facts.dtype), g.ints(-1, facts.size))
@@ -35,8 +30,9 @@ def predictor_graph(spec: Spec, facts: InputFacts, layers: list[Parameters]) -> 
     if spec.network.input_norm != "none":
         x, value = normalised_input(g, x, spec.network, facts)
     each = []
-    for shape, parameters in zip(layer_shapes(spec, facts), layers, strict=True):
-        names = {p: g.const(parameters[p], name=f"layers.{shape.index}.{p}") for p in shape.parameters()}
+    shapes = layer_shapes(spec, facts)
+    for shape in shapes:
+        names = {p: f"layers.{shape.index}.{p}" for p in shape.parameters()}
         scale = float(spec.network.label_scale)
         if shape.first:
             z = g.op("Gemm", x, names["W"], names["b"])
@@ -46,21 +42,19 @@ def predictor_graph(spec: Spec, facts: InputFacts, layers: list[Parameters]) -> 
             y = deep_activity(g, x, names["W"], names["b"], names.get("V"), None, scale)
         good = goodness(g, y, 1, spec.network)
         each.append(g.op("Reshape", good, g.ints(-1, 1, shape.classes)))
-        if shape.index < len(layers) - 1:
+        if shape.index < len(shapes) - 1:
             x = normalised(g, y, good, 1, shape.units, spec.network, f"rows.{shape.index}")
-    _outputs(g, spec, facts, each, [float(p.get("gamma", 0.0)) for p in layers])
-    return g.model()
+    _outputs(g, facts, each)
+    return g.model(check=False)  # the checker would miss the weights
 
 
-def _outputs(g: GraphBuilder, spec: Spec, facts: InputFacts, each: list[str], gammas: list[float]) -> None:
+def _outputs(g: GraphBuilder, facts: InputFacts, each: list[str]) -> None:
     layers, classes = len(each), facts.n_classes
     if layers > 1:
         g.op("Concat", *each, axis=1, out="goodness")
     else:
         g.op("Identity", each[0], out="goodness")
-    weights = prediction_weights(spec, gammas)
-    weighted = g.op("Mul", "goodness", g.const(np.reshape(weights, (layers, 1)), name="prediction_weights"))
-    g.sum(weighted, 1, out="scores")
+    g.sum(g.op("Mul", "goodness", "prediction_weights"), 1, out="scores")
     g.op("ArgMax", "scores", axis=1, keepdims=0, out="label")
     g.nodes.append(onnx.helper.make_node("TopK", ["scores", g.ints(2)], ["best", "best.index"], axis=1))
     second = g.op("Slice", "best", g.ints(1), g.ints(2), g.ints(1))

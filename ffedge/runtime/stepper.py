@@ -113,7 +113,7 @@ class OnnxEngine:
         """Cut W into tiles of `tile_bytes` at most, of nearly the same number of rows."""
         shape = self.shapes[layer]
         parts = {n: self._state[layer][n].array for n in ("W", "W.m", "W.v", "sum.W") if n in self._state[layer]}
-        count = -(-4 * shape.inputs * shape.units // self.spec.train.tile_bytes)
+        count = -(-4 * shape.inputs * shape.units // int(self.spec.train.tile_bytes))
         rows = -(-shape.inputs // min(count, shape.inputs))
         return [
             Tile(start, stop, {name: Value(array[start:stop]) for name, array in parts.items()})

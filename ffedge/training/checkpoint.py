@@ -141,13 +141,6 @@ class Checkpoints:
         self._kept = dict(found.kept)
         return found
 
-    def sources(self, generation: Generation) -> list[tuple[Path, str] | None]:
-        """Return for each layer the file that holds it, with the prefix of its names there; None where not begun."""
-        return [
-            (self._layer_file(i), "") if i in generation.kept else (generation.path, f"layers.{i}.") if layer else None
-            for i, layer in enumerate(generation.state)
-        ]
-
     def _layer_file(self, layer: int) -> Path:
         return self.folder / f"layer-{layer:02d}.safetensors"
 

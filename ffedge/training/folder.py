@@ -10,10 +10,11 @@ from typing import Any
 from ffedge import __version__
 from ffedge.data import Dataset
 from ffedge.errors import FfedgeError, ModelError
-from ffedge.network import InputFacts, check_state
+from ffedge.model_file import model_content, write_model
+from ffedge.network import InputFacts, check_state, initial_layer, layer_shapes
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Checkpoints, Generation, Layer, Place, State
-from ffedge.training.graphs import write_model
+from ffedge.training.graphs import model_template
 from ffedge.training.records import EpochRecord, append_line, atomic_file, sync
 from ffedge.training.watch import Journal
 
@@ -96,10 +97,10 @@ class RunFolder(Journal):
         """Write a layer into a file, and return views of it."""
         return self.checkpoints.keep(layer, arrays, finished=finished)
 
-    def write_model(self) -> Path:
+    def write_model(self, template: bytes) -> Path:
         """Write model.onnx from the newest checkpoint."""
         path = self.path / "model.onnx"
-        export(self.path, path, force=True)
+        _write(self.checkpoints.newest(), template, path)
         return path
 
 
@@ -113,14 +114,23 @@ def export(run: Path, out: Path, *, force: bool = False) -> None:
     """
     if out.exists() and not force:
         raise FfedgeError(f"{out}: exists already. Choose another --out, or use --force")
-    checkpoints = Checkpoints(run / "checkpoint")
-    found = checkpoints.newest()
+    found = Checkpoints(run / "checkpoint").newest()
     with _checkpoint_used(found.path):
-        metadata = {"version": __version__, "data": {"name": found.about["name"], "sha256": found.about["data"]}}
         spec, facts = Spec.from_dict(found.about["spec"]), InputFacts.from_dict(found.about["input"])
         check_state(spec, facts, found.state)
+    _write(found, model_template(spec, facts), out)
+
+
+def _write(found: Generation, template: bytes, out: Path) -> None:
+    """Write the model of a checkpoint; layers that have not begun to learn are drawn."""
+    about = found.about
+    spec, facts = Spec.from_dict(about["spec"]), InputFacts.from_dict(about["input"])
+    shapes = layer_shapes(spec, facts)
+    layers = [state or initial_layer(spec, shape) for state, shape in zip(found.state, shapes, strict=True)]
+    with _checkpoint_used(found.path):
+        more = {"version": __version__, "data": {"name": about["name"], "sha256": about["data"]}}
     with atomic_file(out) as temporary:
-        write_model(spec, facts, checkpoints.sources(found), temporary, metadata)
+        write_model(temporary, template, *model_content(spec, facts, layers, more))
 
 
 def stored(path: Path) -> tuple[Spec, str]:

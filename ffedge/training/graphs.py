@@ -1,13 +1,12 @@
 """Asks a short-lived child process for graphs, so that the training process never imports onnx."""
 
 import base64
-from dataclasses import astuple
-from pathlib import Path
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 from ffedge.child import ask
 from ffedge.network import InputFacts, layer_shapes
-from ffedge.runtime.kernels import Build, KernelKey, kernel_key, trial_keys
+from ffedge.runtime.kernels import KernelKey, kernel_key, trial_keys
 from ffedge.spec import Spec
 
 
@@ -15,19 +14,37 @@ def _ask(spec: Spec, facts: InputFacts, **request: Any) -> Any:
     return ask("ffedge.graph", {"spec": spec.to_dict(), "input": facts.to_dict(), **request})
 
 
-def training_graphs(spec: Spec, facts: InputFacts) -> Build:
-    """Return a function that knows the bytes of every graph that this training needs."""
-    known: dict[KernelKey, bytes] = {}
+@dataclass
+class Graphs:
+    """The graphs of a training by key, asked for all at once when the first is needed.
 
-    def build(key: KernelKey) -> bytes:
-        if key not in known:
-            keys = [key] if known else sorted(needed_kernels(spec, facts) | {key}, key=repr)
-            asked = [(k.kind, astuple(k.shape), k.flag) for k in keys]
-            graphs = _ask(spec, facts, keys=asked)
-            known.update({k: base64.b64decode(graph) for k, graph in zip(keys, graphs, strict=True)})
-        return known[key]
+    Attributes
+    ----------
+    live : of each known graph, the memory it takes while it runs: lines (bytes, bytes for each sample), of which the
+        greatest counts (see `ffedge.graph.live`).
+    template : the model file without its weights.
+    """
 
-    return build
+    spec: Spec
+    facts: InputFacts
+    live: dict[KernelKey, list[list[int]]] = field(default_factory=dict)
+    template: bytes = b""
+    _known: dict[KernelKey, bytes] = field(default_factory=dict)
+
+    def fetch(self, *more: KernelKey) -> None:
+        """Ask for all graphs that training needs, and for some more."""
+        keys = sorted({*needed_kernels(self.spec, self.facts), *more} - set(self._known), key=repr)
+        asked = [(key.kind, astuple(key.shape), key.flag) for key in keys]
+        answer = _ask(self.spec, self.facts, keys=asked)
+        self.template = base64.b64decode(answer["template"])
+        for key, graph in zip(keys, answer["graphs"], strict=True):
+            self._known[key], self.live[key] = base64.b64decode(graph["graph"]), graph["live"]
+
+    def __call__(self, key: KernelKey) -> bytes:
+        """Return a graph's bytes; what nobody foresaw is asked for alone."""
+        if key not in self._known:
+            self.fetch(key)
+        return self._known[key]
 
 
 def needed_kernels(spec: Spec, facts: InputFacts) -> set[KernelKey]:
@@ -36,8 +53,8 @@ def needed_kernels(spec: Spec, facts: InputFacts) -> set[KernelKey]:
     first, last = shapes[0], len(shapes) - 1
     keys = {*trial_keys(shapes[-1])} | {kernel_key("forward", first, True)}
     keys |= {kernel_key("product", first, dropout) for dropout in {False, spec.train.input_dropout > 0}}
-    size = spec.train.batch_size
-    chunked = not isinstance(size, int) or size > spec.train.chunk_size
+    size, chunk = spec.train.batch_size, spec.train.chunk_size
+    chunked = not isinstance(size, int) or not isinstance(chunk, int) or size > chunk
     learning = ("learn", "accumulate") if chunked else ("learn",)
     for i, shape in enumerate(shapes):
         emit = spec.train.schedule == "interleaved" and i < last
@@ -48,9 +65,6 @@ def needed_kernels(spec: Spec, facts: InputFacts) -> set[KernelKey]:
     return keys
 
 
-def write_model(
-    spec: Spec, facts: InputFacts, sources: list[tuple[Path, str] | None], out: Path, about: dict[str, Any]
-) -> None:
-    """Write a model file; each layer's weights are read from a file, from under a prefix, or drawn where None."""
-    layers = [None if source is None else (str(source[0].resolve()), source[1]) for source in sources]
-    _ask(spec, facts, layers=layers, out=str(out.resolve()), about=about)
+def model_template(spec: Spec, facts: InputFacts) -> bytes:
+    """Return the model file without its weights."""
+    return base64.b64decode(_ask(spec, facts, keys=[])["template"])

@@ -11,16 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.data import Dataset, Split
-from ffedge.data.stream import Stream
-from ffedge.labels import Labels, wrong_labels
+from ffedge.data.stream import OtherRows, Stream
+from ffedge.labels import wrong_labels
 from ffedge.meter import PeakMeter, rss_bytes
 from ffedge.network import InputFacts, initial_layer, layer_shapes, prediction_weights
-from ffedge.seeds import Draw, generator
+from ffedge.seeds import Draw, Permutation, generator, key
 from ffedge.spec import MOMENTS, Spec
 from ffedge.training.checkpoint import Place, State
 from ffedge.training.engine import Engine
 from ffedge.training.records import EpochRecord, LayerRecord
-from ffedge.training.step import LayerSums, Learner, Turn
+from ffedge.training.rhythm import Rhythm
+from ffedge.training.step import LayerSums, Learner, Turn, Wrong
 from ffedge.training.watch import Journal, Progress, Watcher
 
 EVALUATION_ROWS = 256
@@ -47,6 +48,7 @@ class Loop:
         journal: Journal,
         watcher: Watcher,
         meter: PeakMeter,
+        rhythm: Rhythm | None = None,
     ) -> None:
         self.spec, self.dataset, self.engine = spec, dataset, engine
         self._journal, self._watcher, self._meter = journal, watcher, meter
@@ -56,10 +58,11 @@ class Loop:
         self._shapes = layer_shapes(spec, facts)
         self._stream = Stream(dataset.train.inputs, dataset.train.labels, rows, spec.train, self._shapes[0].inputs)
         self._learner = Learner(spec, engine, facts.n_classes)
+        self._rhythm = rhythm or Rhythm()
         self._seconds = 0.0
 
     def train(self, place: Place, stop: Callable[[], bool]) -> None:
-        """Run every stage from a place on; each epoch ends at a checkpoint.
+        """Run every stage from a place on; checkpoints come by the rhythm, and at each stage's end.
 
         Raises
         ------
@@ -74,7 +77,8 @@ class Loop:
                 now = here if here.epoch == epoch else Place(stage, epoch)
                 self._epoch(now, stop)
                 self._record(stage, epoch, start)
-                self._checkpoint(Place(stage, epoch + 1), self.stages[stage])
+                if self._rhythm.due(epoch_ends=True) or epoch + 1 == self.spec.train.epochs:
+                    self._checkpoint(Place(stage, epoch + 1), self.stages[stage])
             self.engine.finish(self.stages[stage])
             for layer in self.stages[stage]:
                 self.engine.place(layer, self._journal.keep(layer, self.engine.state()[layer], finished=True))
@@ -89,7 +93,7 @@ class Loop:
                 drawn = initial_layer(self.spec, self._shapes[layer])
                 kept = drawn if layer in active else self._journal.keep(layer, drawn, finished=False)
                 self.engine.place(layer, kept)
-        self.engine.begin(active, chunked=self._stream.batch_size > self.spec.train.chunk_size)
+        self.engine.begin(active, chunked=self._stream.batch_size > self.spec.train.chunk_rows)
 
     def fall_back(self, state: State) -> None:
         """Take every layer from a checkpoint's state; those that had not begun are drawn."""
@@ -98,8 +102,9 @@ class Loop:
             self.engine.place(layer, arrays or initial_layer(self.spec, self._shapes[layer]))
 
     def _checkpoint(self, place: Place, learning: list[int]) -> None:
-        state = self.engine.state()
+        began, state = time.perf_counter(), self.engine.state()
         self._journal.checkpoint([layer if i in learning else {} for i, layer in enumerate(state)], place)
+        self._rhythm.written(time.perf_counter() - began)
 
     def layer_records(self) -> list[LayerRecord]:
         """Sum up each layer's epochs."""
@@ -130,29 +135,34 @@ class Loop:
         active, size = self.stages[stage], self._stream.batch_size
         self._learner.sums = {layer: LayerSums(*sums) for layer, *sums in place.sums}
         self._seconds = place.seconds
-        order, wrong = self._stream.order(stage, epoch), self._wrong(stage, epoch)
+        wrong = self._wrong(stage, epoch)
         for step in range(place.step, self._stream.batches):
             began = time.perf_counter()
-            positions = order[step * size : (step + 1) * size]
+            samples = self._stream.samples(step)
             rates = {i: self._rate(i, stage, epoch, step) for i in active}
             done = epoch * self._stream.batches + step
             rng = generator(self.spec.train.seed, Draw.NEGATIVES, stage, epoch, step)
-            chunks = self._stream.chunks(positions, stage, epoch, step)
-            bad = self._learner.batch(chunks, len(positions), Turn(active, wrong, rng, done, rates))
+            chunks = self._stream.chunks(stage, epoch, step)
+            bad = self._learner.batch(chunks, samples, Turn(active, wrong, rng, done, rates))
             if bad is not None:
                 raise self._diverged(bad, epoch)
             self._seconds += time.perf_counter() - began
-            self._tell(stage, epoch, step, min((step + 1) * size, len(order)))
-            if stop():
+            self._tell(stage, epoch, step, step * size + samples)
+            stopping, last = stop(), step + 1 == self._stream.batches
+            if stopping or (not last and self._rhythm.due()):
+                self._check(stage, epoch)
                 self._checkpoint(self._place(stage, epoch, step + 1), active)
+            if stopping:
                 raise Interrupted
 
-    def _check(self, stage: int, epoch: int, finite: NDArray[np.bool_]) -> None:
-        """Look whether an epoch's last step, whose loss nobody saw, ruined the network."""
+    def _check(self, stage: int, epoch: int, finite: NDArray[np.bool_] | None = None) -> None:
+        """Look whether the last step, whose loss nobody saw, ruined the network (`finite`: the goodness of a layer)."""
         state = self.engine.state()
         for i in self.stages[stage]:
             weights = (array for name, array in state[i].items() if "." not in name)
-            if not (finite[i] and all(math.isfinite(array.min()) and math.isfinite(array.max()) for array in weights)):
+            if (finite is not None and not finite[i]) or not (
+                all(math.isfinite(array.min()) and math.isfinite(array.max()) for array in weights)
+            ):
                 raise self._diverged(i, epoch)
 
     def _diverged(self, layer: int, epoch: int) -> Diverged:
@@ -163,15 +173,15 @@ class Loop:
         sums = tuple((i, s.loss, s.positive, s.negative) for i, s in self._learner.sums.items())
         return Place(stage, epoch, step, self._seconds, sums)
 
-    def _wrong(self, stage: int, epoch: int) -> Labels | None:
-        """Draw the wrong labels of all rows, where the network does not choose them."""
+    def _wrong(self, stage: int, epoch: int) -> Wrong | None:
+        """Return what draws a chunk's wrong labels, where the network does not choose them."""
         train = self.spec.train
         if train.negatives.startswith("hard"):
             return None
         where = (stage,) if train.negatives == "fixed" else (stage, epoch)
-        labels = self._stream.labels[self._stream.rows]
-        return wrong_labels(
-            labels, train.wrong_labels, self.dataset.n_classes, generator(train.seed, Draw.NEGATIVES, *where)
+        drawn = key(2, train.seed, Draw.NEGATIVES, *where)
+        return lambda chunk: wrong_labels(
+            chunk.labels, chunk.positions, train.wrong_labels, self.dataset.n_classes, drawn
         )
 
     def _rate(self, layer: int, stage: int, epoch: int, step: int) -> float:
@@ -234,7 +244,9 @@ class Loop:
 
         And whether the goodness of each layer is finite; where no rows are held out, on some others.
         """
-        rows = self.held_out if len(self.held_out) else self._stream.rows[:CHECKED_ROWS]
+        rows = self.held_out
+        if not len(rows):
+            rows = self._stream.rows[np.arange(min(CHECKED_ROWS, len(self._stream.rows)))]
         hits, finite = self._hits(self.dataset.train, rows, layers)
         return hits / len(rows), finite
 
@@ -243,7 +255,7 @@ class Loop:
         hits, finite = np.zeros(layers + 1, np.int64), np.ones(layers, np.bool_)
         gammas = [float(state.get("gamma", self.spec.rule.gamma)) for state in self.engine.state()]
         weights = np.array(prediction_weights(self.spec, gammas)[:layers], np.float32)
-        size = min(EVALUATION_ROWS, self.spec.train.chunk_size)
+        size = min(EVALUATION_ROWS, self.spec.train.chunk_rows)
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
             raw = np.ascontiguousarray(split.inputs.take(part).reshape(len(part), -1))
@@ -254,8 +266,8 @@ class Loop:
         return hits, finite
 
 
-def split_rows(count: int, spec: Spec) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the held-out rows and the rows to train on, both in ascending order."""
-    order = generator(spec.train.seed, Draw.HOLDOUT).permutation(count)
-    held = spec.train.held_out(count)
-    return np.sort(order[:held]), np.sort(order[held:])
+def split_rows(count: int, spec: Spec) -> tuple[NDArray[np.int64], OtherRows]:
+    """Return the held-out rows, in ascending order, and the others, to train on."""
+    order = Permutation(count, spec.train.seed, Draw.HOLDOUT)
+    held = np.sort(order.at(np.arange(spec.train.held_out(count))))
+    return held, OtherRows(count, held)

@@ -15,7 +15,7 @@ from ffedge.errors import FfedgeError, ModelError
 from ffedge.json_text import parse
 from ffedge.spec import Spec
 
-REPORT_FORMAT = 1
+REPORT_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ class Report:
     model_sha256: str
     model_bytes: int
     in_place: bool
+    plan: dict[str, Any] | None = None
     stopped: str | None = None
     format: int = REPORT_FORMAT
     versions: dict[str, str] = dataclasses.field(default_factory=dict)

@@ -1,6 +1,6 @@
 """A whole training run: a spec and a data set in; a run folder with model.onnx, report.json and metrics.jsonl out."""
 
-import hashlib
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,22 +9,27 @@ from typing import Any
 
 import numpy as np
 
-from ffedge.data import Dataset, load
+from ffedge.data import Batches, Dataset, load
+from ffedge.data.cache import sha256_of
 from ffedge.errors import FfedgeError, StoppedError, TrainingError
-from ffedge.meter import PeakMeter, rss_bytes
+from ffedge.meter import PeakMeter, anonymous_bytes, rss_bytes
 from ffedge.network import InputFacts, resolve
+from ffedge.pages import release_libraries, return_large_blocks
 from ffedge.runtime.stepper import OnnxEngine
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place, State
 from ffedge.training.engine import Engine
 from ffedge.training.facts import measure
 from ffedge.training.folder import RunFolder, next_folder, stored
-from ffedge.training.graphs import training_graphs
+from ffedge.training.graphs import Graphs, model_template
 from ffedge.training.loop import Diverged, Interrupted, Loop
+from ffedge.training.plan import Plan, make_plan
 from ffedge.training.records import Report, atomic_file
+from ffedge.training.rhythm import Rhythm
 from ffedge.training.watch import Watcher
 
 TRAIN_ACCURACY_ROWS = 10_000
+PLANNED = ("chunk_size", "tile_bytes", "moments")
 
 
 @dataclass(frozen=True)
@@ -42,12 +47,13 @@ class Run:
 
 def train(
     spec: Spec | None = None,
-    data: str | Path | Dataset | None = None,
+    data: str | Path | Dataset | Batches | None = None,
     out: Path | None = None,
     *,
     data_dir: Path | None = None,
     resume: bool = False,
     force: bool = False,
+    checkpoint_every: str = "auto",
     watcher: Watcher | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Run:
@@ -56,11 +62,13 @@ def train(
     Parameters
     ----------
     spec : None takes the preset ``tuned``, or, to resume, what the run began with.
-    data : a known name, a path, or an open data set; None takes ``mnist-mini``, or what the run began with.
+    data : a known name, a path, minibatches ``(x, y)`` (see `ffedge.load`), or an open data set; None takes
+        ``mnist-mini``, or what the run began with.
     out : the run folder; None takes the next free one of runs/<variant>-<data>-<n>.
     data_dir : where known data sets are looked for first.
     resume : go on from the folder's checkpoint.
     force : replace a run that stands in the folder.
+    checkpoint_every : steps (``500``) or seconds (``2s``) between checkpoints; ``auto`` spends 1 % of the time on them.
     watcher : is told of every batch and epoch.
     stop : asked after each batch; True ends the run at a checkpoint.
 
@@ -68,20 +76,22 @@ def train(
     ------
     FfedgeError
         The data or the folder cannot be used, the checkpoint is another run's, a loss is not a number (then the model
-        of the last good epoch is written first), or the run was stopped.
+        of the last checkpoint is written first), or the run was stopped.
     ValueError
         The spec does not fit the data.
     """
     started, imported, meter, watcher = time.perf_counter(), rss_bytes(), PeakMeter(), watcher or Watcher()
-    if resume and out and (spec is None or data is None):
+    rhythm = Rhythm(checkpoint_every)
+    release_libraries()
+    return_large_blocks()
+    if resume and out:
         began_with, source = stored(out)
-        spec, data = spec or began_with, data or source
-    spec, data = spec or Spec.make(), data or "mnist-mini"
-    dataset = data if isinstance(data, Dataset) else load(data, data_dir)
-    facts = measure(dataset, spec.network)
-    spec = resolve(spec, facts, len(dataset.train.labels))
+        spec = began_with if spec is None else _as_planned(spec, began_with)
+        data = source if data is None else data
+    data = "mnist-mini" if data is None else data
+    dataset, facts, spec, graphs, plan = _prepare(spec or Spec.make(), data, data_dir)
     out = out or next_folder(Path("runs"), spec.rule.variant, dataset.name)
-    folder = RunFolder(out, spec, facts, dataset, dataset.name if isinstance(data, Dataset) else str(data))
+    folder = RunFolder(out, spec, facts, dataset, str(data) if isinstance(data, str | Path) else dataset.name)
     if resume:
         found = folder.restore()
         state, place = found.state, found.place
@@ -91,20 +101,21 @@ def train(
     else:
         folder.create(force=force)
         state, place = [{} for _ in spec.network.widths], Place()
-    loop = Loop(spec, dataset, facts, make_engine(spec, facts, state, out), folder, watcher, meter)
+    loop = Loop(spec, dataset, facts, make_engine(spec, facts, state, graphs, out), folder, watcher, meter, rhythm)
     del state
     stopped = _train_until_stopped(loop, place, stop, folder)
-    model = folder.write_model()
+    model = folder.write_model(graphs.template if graphs else model_template(spec, facts))
     report = Report(
         spec=spec.to_dict(),
         data={"name": dataset.name, "sha256": dataset.sha256},
         input=facts.to_dict(),
         layers=loop.layer_records(),
         import_bytes=imported,
+        plan=plan.to_dict() if plan else None,
         in_place=loop.engine.in_place,
         stopped=stopped,
         **_accuracies(loop, dataset),
-        model_sha256=hashlib.sha256(model.read_bytes()).hexdigest(),
+        model_sha256=sha256_of(model),
         model_bytes=model.stat().st_size,
         seconds=time.perf_counter() - started,
         rss_peak_bytes=max(meter.peak(), meter.whole_bytes),
@@ -112,8 +123,50 @@ def train(
     with atomic_file(folder.path / "report.json") as temporary:
         temporary.write_text(report.to_json())
     if stopped:
-        raise TrainingError(f"{stopped}. The network of the last good epoch stands in {model}")
+        raise TrainingError(f"{stopped}. The network of the last checkpoint stands in {model}")
     return Run(folder.path, report)
+
+
+def plan(spec: Spec, data: str | Path | Dataset | Batches = "mnist-mini", data_dir: Path | None = None) -> Plan:
+    """Say what training would take in memory, and what a budget makes of it, without training.
+
+    Raises
+    ------
+    FfedgeError
+        The data cannot be used, or the budget is below what training needs.
+    ValueError
+        The spec does not fit the data, or is for the torch engine, which has no plan.
+    """
+    release_libraries()
+    found = _prepare(spec, data, data_dir)[-1]
+    if found is None:
+        raise ValueError("engine must be onnx to plan memory, got 'torch'")
+    return found
+
+
+def _prepare(
+    spec: Spec, data: str | Path | Dataset | Batches, data_dir: Path | None
+) -> tuple[Dataset, InputFacts, Spec, Graphs | None, Plan | None]:
+    """Open the data, fill in the spec by them, and plan the memory of the onnx engine."""
+    dataset = data if isinstance(data, Dataset) else load(data, data_dir)
+    facts, rows = measure(dataset, spec.network), len(dataset.train.labels)
+    spec = resolve(spec, facts, rows)
+    if spec.train.engine == "torch":
+        if spec.train.memory_budget != "none":
+            raise ValueError("memory_budget needs the onnx engine; torch keeps no budget. Use --engine onnx")
+        return dataset, facts, spec, None, None
+    graphs = Graphs(spec, facts)
+    graphs.fetch()
+    size = spec.train.batch_size
+    batch = size if isinstance(size, int) else rows - spec.train.held_out(rows)
+    spec, planned = make_plan(spec, facts, graphs.live, anonymous_bytes(), batch)
+    return dataset, facts, spec, graphs, planned
+
+
+def _as_planned(spec: Spec, began_with: Spec) -> Spec:
+    """Return the spec with what a plan had chosen when the run began, where it is left open now."""
+    open_now = {n: getattr(began_with.train, n) for n in PLANNED if getattr(spec.train, n) == "auto"}
+    return dataclasses.replace(spec, train=dataclasses.replace(spec.train, **open_now))
 
 
 def _accuracies(loop: Loop, dataset: Dataset) -> dict[str, Any]:
@@ -134,7 +187,7 @@ def _train_until_stopped(loop: Loop, place: Place, stop: Callable[[], bool], fol
         loop.train(place, stop)
     except Diverged as error:
         if not folder.checkpoints.generations():
-            raise TrainingError(f"{error}. No epoch was completed") from error
+            raise TrainingError(f"{error}. There is no checkpoint before it") from error
         loop.fall_back(folder.checkpoints.newest().state)
         return str(error)
     except Interrupted as error:
@@ -144,7 +197,9 @@ def _train_until_stopped(loop: Loop, place: Place, stop: Callable[[], bool], fol
     return None
 
 
-def make_engine(spec: Spec, facts: InputFacts, state: State, folder: Path | None = None) -> Engine:
+def make_engine(
+    spec: Spec, facts: InputFacts, state: State, graphs: Graphs | None = None, folder: Path | None = None
+) -> Engine:
     """Return the engine that a spec asks for, holding the state; `folder` is for moments that are kept on disk."""
     if spec.train.engine == "torch":
         try:
@@ -155,4 +210,4 @@ def make_engine(spec: Spec, facts: InputFacts, state: State, folder: Path | None
             ) from error
         return TorchEngine(spec, facts, state)
 
-    return OnnxEngine(spec, facts, training_graphs(spec, facts), state, folder)
+    return OnnxEngine(spec, facts, graphs or Graphs(spec, facts), state, folder)

@@ -4,7 +4,7 @@ Shape letters: N samples of a chunk, C classes, L layers, M labels tried for eac
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +13,18 @@ from numpy.typing import NDArray
 
 from ffedge.data.stream import Chunk
 from ffedge.labels import Labels, hard_labels, tried_labels
-from ffedge.spec import Spec
+from ffedge.spec import Spec, TrainSpec
 from ffedge.training.engine import Engine
 
 Floats = NDArray[np.float32]
+Wrong = Callable[[Chunk], Labels]
 MAX_ROWS = 512
+
+
+def evaluation_rows(train: TrainSpec, classes: int, chunk: int) -> int:
+    """Return how many rows go through the layers at once where all classes are tried for some samples."""
+    rows = max(classes, min(MAX_ROWS, chunk * (1 + train.wrong_labels)))
+    return rows - rows % classes
 
 
 @dataclass
@@ -42,14 +49,14 @@ class Turn:
     Attributes
     ----------
     active : layers that learn.
-    wrong : [rows, K] wrong labels by stream position, or None where the network's own goodness draws them.
+    wrong : returns a chunk's wrong labels [N, K]; None where the network's own goodness draws them.
     rng : draws hard negatives.
     step : updates before this one.
     rates : learning rate of each active layer.
     """
 
     active: list[int]
-    wrong: Labels | None
+    wrong: Wrong | None
     rng: np.random.Generator
     step: int
     rates: dict[int, float]
@@ -74,14 +81,14 @@ class Learner:
             for layer, loss in self._chunk(chunk, samples, turn).items():
                 if not math.isfinite(loss):
                     return layer
-        if samples > self.spec.train.chunk_size:
+        if samples > self.spec.train.chunk_rows:
             for layer in turn.active:
                 self.engine.apply(layer, step=turn.step, rate=turn.rates[layer])
         return None
 
     def class_goodness(self, source: Any, layers: int) -> Floats:
         """Return the goodness [N, layers, C] of every class in the first layers, in bounded memory."""
-        most = max(1, MAX_ROWS // self.n_classes)
+        most = evaluation_rows(self.spec.train, self.n_classes, self.spec.train.chunk_rows) // self.n_classes
         result = np.empty((source.samples, layers, self.n_classes), np.float32)
         for start in range(0, source.samples, most):
             part = source.part(start, start + most)
@@ -116,7 +123,7 @@ class Learner:
 
     def _wrong(self, chunk: Chunk, first: Any, turn: Turn) -> Labels:
         if turn.wrong is not None:
-            return turn.wrong[chunk.positions]
+            return turn.wrong(chunk)
         layers = 1 if self.spec.train.negatives == "hard" else max(turn.active) + 1
         goodness = self.class_goodness(first, layers).sum(axis=1)
         return hard_labels(goodness, chunk.labels, self.spec.train.wrong_labels, turn.rng)

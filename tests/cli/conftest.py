@@ -1,12 +1,16 @@
 """A toy data set on disk, a run of the command line, and one trained model for all tests here."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 
+from ffedge.child import variables
 from ffedge.cli import main
 
 CLASSES = 3
@@ -33,7 +37,14 @@ Ffedge = Callable[..., Outcome]
 
 @pytest.fixture
 def ffedge(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Ffedge:
-    """Run the command line in this process."""
+    """Run the command line in this process, and what it goes on as in another."""
+
+    def become(module: str, *words: str) -> NoReturn:
+        raise SystemExit(
+            subprocess.run([sys.executable, "-m", module, *words], check=False, env=variables()).returncode
+        )
+
+    monkeypatch.setattr("ffedge.cli.train.become", become)
 
     def run(*words: object) -> Outcome:
         monkeypatch.setattr("sys.argv", ["ffedge", *map(str, words)])

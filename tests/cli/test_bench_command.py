@@ -8,19 +8,70 @@ import pytest
 from tests.cli.conftest import Ffedge
 
 SMALL = ["--widths", "16,16", "--rows", "300", "--arms", "ffedge-ff-adam,ffedge-acff-adam"]
+ONCE = ["--repeat", "1"]
 
 
 def test_memory_prints_a_row_an_arm_and_writes_what_it_measured(ffedge: Ffedge, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "bench"
-    done = ffedge("bench", "--memory", "--data", data, "--out", out, *SMALL)
+    done = ffedge("bench", "--memory", "--data", data, "--out", out, *ONCE, *SMALL)
     assert done.code == 0, done.err
     result = json.loads((out / "memory.json").read_text())
     assert [m["arm"] for m in result["points"][0]["measures"]] == ["ffedge-ff-adam", "ffedge-acff-adam"]
     for m in result["points"][0]["measures"]:
         assert f"{m['peak_over_imports_bytes'] / 2**20:.1f}" in done.out
-    again = ffedge("bench", "--memory", "--data", data, "--out", out, "--json", *SMALL)
+    again = ffedge("bench", "--memory", "--data", data, "--out", out, "--json", *ONCE, *SMALL)
     assert json.loads(again.out)["points"] == result["points"]
-    assert "batch" not in again.err  # nothing was measured again
+    assert not again.err  # nothing was measured again
+
+
+def test_each_arm_is_measured_so_often_and_the_median_stands_in_the_table(
+    ffedge: Ffedge, data: Path, tmp_path: Path
+) -> None:
+    words = [*SMALL[:4], "--arms", "ffedge-ff-adam", "--repeat", 2, "--data", data, "--out", tmp_path]
+    done = ffedge("bench", "--memory", *words)
+    assert done.code == 0, done.err
+    (point,) = json.loads((tmp_path / "memory.json").read_text())["points"]
+    first, second = (run["peak_over_imports_bytes"] for run in point["runs"][0])
+    assert abs(point["measures"][0]["peak_over_imports_bytes"] - (first + second) / 2) <= 1
+    assert point["spread"][0]["arm"] == "ffedge-ff-adam"
+    begin, *lines = done.err.splitlines()
+    assert begin.startswith("2 measurements, about ")
+    assert [line.partition(",")[0] for line in lines] == ["[1/2] ffedge-ff-adam", "[2/2] ffedge-ff-adam"]
+    assert done.out.splitlines()[-1].startswith(str(tmp_path / "memory.json"))
+    assert "Energy is not measured" in done.out
+
+
+def test_speed_tells_when_each_target_was_reached(ffedge: Ffedge, data: Path, tmp_path: Path) -> None:
+    words = [*SMALL, "--targets", "0.5,1.0", "--epochs", 2, "--repeat", 1, "--data", data, "--out", tmp_path]
+    wrong = ffedge("bench", "--speed", *words)
+    assert wrong.code == 2
+    assert "--targets must be fractions between 0 and 1" in wrong.line
+    words[words.index("0.5,1.0")] = "0.5,0.9999"
+    done = ffedge("bench", "--speed", *words)
+    assert done.code == 0, done.err
+    result = json.loads((tmp_path / "speed.json").read_text())
+    assert result["targets"] == [0.5, 0.9999]
+    for arm in result["arms"]:
+        easy, hard = arm["time_to"]
+        assert 0 < easy["seconds"] < arm["seconds"]
+        assert hard["seconds"] is None or hard["seconds"] <= arm["seconds"]
+        assert f"{easy['seconds']:.2f}" in done.out
+    assert "the clock stands still while accuracy is measured" in done.out
+    again = ffedge("bench", "--speed", "--json", *words)
+    assert json.loads(again.out)["arms"] == result["arms"]
+    assert not again.err
+
+
+def test_inference_times_arms_in_turns(ffedge: Ffedge, data: Path, tmp_path: Path) -> None:
+    arms = ["--arms", "ffedge-session,backprop-ort"]
+    done = ffedge("bench", "--inference", "--quick", "--data", data, "--widths", "8,8", "--out", tmp_path, *arms)
+    assert done.code == 0, done.err
+    result = json.loads((tmp_path / "inference.json").read_text())
+    assert list(result["batch_size"]) == ["1", "100", "1000"]
+    assert "backprop-ort" in done.out
+    unknown = ffedge("bench", "--inference", "--arms", "backprop-adam", "--out", tmp_path)
+    assert unknown.code == 2
+    assert "--arms must be of ffedge-session, " in unknown.line
 
 
 def test_a_sweep_has_a_point_a_value(ffedge: Ffedge, data: Path, tmp_path: Path) -> None:
@@ -41,16 +92,23 @@ def test_what_an_arm_cannot_do_is_one_line(
     wide = ffedge(*words, "--arms", "ffedge-ff-adam", "--data", data, "--rows", 64, "--batch-size", 100)
     assert wide.code == 2
     assert "--batch-size must be at most the 61 rows that are trained on, got 100" in wide.err.splitlines()[-1]
-    monkeypatch.setattr("ffedge.cli.bench.find_spec", lambda _: None)
-    torch = ffedge(*words, "--arms", "backprop-sgd", "--data", data)
-    assert torch.code == 1
-    assert "the arm backprop-sgd needs torch, which is not installed" in torch.line
+    monkeypatch.setattr("ffedge.compare.arms.find_spec", lambda _: None)
+    for arm, package, extra in (("backprop-sgd", "torch", "torch"), ("backprop-sgd-ort", "onnxsim", "bench")):
+        done = ffedge(*words, "--arms", arm, "--data", data)
+        assert done.code == 1
+        needs = f"the arm {arm} needs {package}, which is not installed. Run: pip install 'ffedge[{extra}]'"
+        assert needs in done.line
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "bench needs --memory"),
+        ([], "bench needs one of --memory, --speed and --inference"),
+        (["--memory", "--speed"], "bench needs one of --memory, --speed and --inference"),
+        (["--speed", "--sweep", "depth"], "--sweep belongs to --memory alone"),
+        (["--memory", "--targets", "0.9"], "--targets belongs to --speed alone"),
+        (["--inference", "--repeat", "2"], "--repeat belongs to --memory and --speed alone"),
+        (["--speed", "--targets", "high"], "--targets must be fractions with commas between, got 'high'"),
         (["--memory", "--sweep", "time"], "--sweep must be one of depth, width, batch, got 'time'"),
         (["--memory", "--arms", "magic"], "got 'magic'"),
     ],

@@ -1,34 +1,42 @@
-"""Figures show every arm, the bound, and the values of a sweep."""
+"""Figures show every arm, the bound or the targets, and the values of a sweep."""
 
 import pytest
+from planted import curve, measured, point, runs
 
 from ffedge.compare.arms import Work
-from ffedge.compare.measure import Measure
-from ffedge.compare.memory import Point
 
-pytest.importorskip("matplotlib", reason="needs matplotlib, which is not installed")
+mpl = pytest.importorskip("matplotlib", reason="needs matplotlib, which is not installed")
+ARMS = ("ffedge-ff-adam", "backprop-adam")
 
 
-def point(value, *peaks):
-    measures = [
-        Measure(arm, 0, peak, peak, [], {}, 1.0, 10, 16, 0.5)
-        for arm, peak in zip(("ffedge-ff-adam", "backprop-adam"), peaks, strict=True)
-    ]
-    return Point(value, Work(), measures)
+def text_of(draw):
+    """Draw with text that stays text; return what the SVG says."""
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        png, svg = draw()
+    assert png.read_bytes().startswith(b"\x89PNG")
+    return svg.read_text()
 
 
 @pytest.mark.parametrize(
-    ("sweep", "points", "axis"),
-    [(None, [point(None, 2**24, 2**25)], "over imports"), ("depth", [point(2, 1, 2), point(8, 1, 4)], "layers")],
+    ("sweep", "values", "axis"),
+    [(None, [(None, 2**24, 2**25)], "over imports"), ("depth", [(2, 1, 2), (8, 1, 4)], "layers")],
 )
-def test_a_figure_names_what_it_shows(tmp_path, monkeypatch, sweep, points, axis):
-    import matplotlib as mpl
+def test_memory_names_every_arm_and_the_bound(tmp_path, sweep, values, axis):
+    from ffedge.compare.figures import draw_memory
 
-    from ffedge.compare.figures import draw
+    found = [
+        point(value, Work(), *(measured(arm, peak) for arm, peak in zip(ARMS, peaks, strict=True)))
+        for value, *peaks in values
+    ]
+    text = text_of(lambda: draw_memory(found, sweep, [1] * len(found), tmp_path / "memory"))
+    for words in (*ARMS, "one layer", axis):
+        assert words in text
 
-    with mpl.rc_context({"svg.fonttype": "none"}):
-        png, svg = draw(points, sweep, [1] * len(points), tmp_path / "memory")
-    assert png.read_bytes().startswith(b"\x89PNG")
-    text = svg.read_text()
-    for words in ("ffedge-ff-adam", "backprop-adam", "one layer", axis):
+
+def test_speed_names_every_arm_and_its_axes(tmp_path):
+    from ffedge.compare.figures import draw_speed
+
+    found = [runs(curve(arm, (1.0, 0.8), (2.0, 0.9))) for arm in ARMS]
+    text = text_of(lambda: draw_speed(found, (0.85,), tmp_path / "speed"))
+    for words in (*ARMS, "seconds of training", "accuracy on the held-out rows"):
         assert words in text

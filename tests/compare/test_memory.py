@@ -1,32 +1,17 @@
-"""What a comparison says of its measures: bounds, crossover, sentences, and that nothing is measured twice."""
+"""What a comparison says of its measures: bounds, crossover, medians, sentences."""
 
 import dataclasses
 
 import pytest
+from planted import measured, point
 
-from ffedge.compare import memory
-from ffedge.compare.arms import ARMS, Work
-from ffedge.compare.measure import LayerMeasure, Measure
-
-
-def measured(arm, over, seconds=1.0, accuracy=0.9):
-    return Measure(
-        arm=arm,
-        import_bytes=50 * 2**20,
-        rss_peak_bytes=50 * 2**20 + over,
-        peak_over_imports_bytes=over,
-        layers=[LayerMeasure(0, 8, seconds, 1, 2)],
-        counted_bytes={"weights": 1, "gradients": 1, "moments": 2, "saved_for_backward": 0, "buffers": None},
-        seconds=seconds,
-        rows=100,
-        inputs=16,
-        accuracy=accuracy,
-    )
+from ffedge.compare import memory, verdict
+from ffedge.compare.arms import Work
 
 
 def curve(*peaks):
     return [
-        memory.Point(value, Work(), [measured("ffedge-ff-adam", own), measured("backprop-adam", other)])
+        point(value, Work(), measured("ffedge-ff-adam", own), measured("backprop-adam", other))
         for value, own, other in peaks
     ]
 
@@ -60,42 +45,56 @@ def test_the_sentence_sets_the_leanest_rival_of_the_same_optimiser_beside_an_arm
         measured("backprop-adam-hook", 20 * 2**20),
         measured("backprop-sgd", 5 * 2**20),
     ]
-    (said,) = memory.sentences(measures)
+    (said,) = verdict.sentences(measures)
     assert "10.0 MiB over its imports, less than the leanest backprop" in said
     assert "backprop-adam-hook, with 20.0 MiB" in said
     assert "2.0 s against 1.0 s" in said
-    (other,) = memory.sentences([measured("ffedge-ff-sgd", 10 * 2**20), measures[-1]])
+    (other,) = verdict.sentences([measured("ffedge-ff-sgd", 10 * 2**20), measures[-1]])
     assert "not less than the leanest backprop" in other
 
 
-def test_a_measure_in_the_file_is_not_taken_again(tmp_path, monkeypatch):
-    asked = []
-    answer = dataclasses.asdict(measured("backprop-adam", 1))
-    monkeypatch.setattr(memory, "ask", lambda module, request, *_: asked.append(request) or answer)
-    file = tmp_path / "measures.jsonl"
-    first = memory.Measurer(file, lambda _: None).measure("backprop-adam", Work())
-    with file.open("a") as torn:
-        torn.write('{"key": "ha')
-    assert memory.Measurer(file, lambda _: None).measure("backprop-adam", Work()) == first
-    memory.Measurer(file, lambda _: None).measure("backprop-adam", Work(batch_size=1))
-    assert [request["work"]["batch_size"] for request in asked] == [64, 1]
+def test_sentences_and_tables_take_the_median_of_the_runs():
+    arms = ("ffedge-ff-adam", "backprop-adam")
+    peaks = {arms[0]: (10, 12, 30), arms[1]: (25, 20, 8)}
+    found = memory.Point(None, Work(), [[measured(arm, peak * 2**20) for peak in peaks[arm]] for arm in arms])
+    assert [m.peak_over_imports_bytes / 2**20 for m in found.measures] == [12, 20]
+    assert "12.0 MiB over its imports, less than" in verdict.sentences(found.measures)[0]
+    written = memory.document([found], None, ["said"])["points"][0]
+    assert [len(runs) for runs in written["runs"]] == [3, 3]
+    assert written["spread"][0]["peak_over_imports_bytes"] == pytest.approx(20 / 12)
+    assert written["spread"][0]["seconds"] == 0
 
 
-def test_a_sweep_changes_one_thing():
-    seen = []
+@pytest.mark.parametrize(
+    ("own", "other", "said"),
+    [
+        ((10, 2.0, 0.9), (20, 3.0, 0.8), []),
+        ((10, 2.0, 0.9), (9, 3.0, 0.8), ["takes less memory"]),
+        ((10, 2.0, 0.9), (20, 1.0, 0.8), ["is faster"]),
+        ((10, 2.0, 0.9), (9, 1.0, 0.95), ["takes less memory", "is faster", "gets more right"]),
+    ],
+)
+def test_where_backprop_is_better_follows_from_the_measures(own, other, said):
+    measures = [
+        measured(arm, mib * 2**20, seconds, accuracy)
+        for arm, (mib, seconds, accuracy) in (("ffedge-ff-sgd", own), ("backprop-sgd", other))
+    ]
+    # the fastest and leanest of all, by another optimiser, is no rival
+    lines = verdict.where_backprop_is_better(
+        [point(None, Work(), *measures, measured("backprop-adam", 1, 0.2, 1.0))], None
+    )
+    assert lines[-1].startswith("Energy is not measured")
+    assert [part for part in ("takes less memory", "is faster", "gets more right") if part in "".join(lines)] == said
+    assert ("better nowhere" in lines[0]) == (not said)
+    assert all("backprop-adam" not in line for line in lines)
 
-    class Spy:
-        def measure(self, arm, work):
-            seen.append(work)
-            return measured(arm, 1)
 
-    base = Work(widths=(32, 32))
-    for sweep, values in (("depth", (1, 3)), ("width", (8, 16)), ("batch", (1, 2))):
-        memory.points(Spy(), ["backprop-adam"], base, sweep, values)
-    assert [work.widths for work in seen] == [(32,), (32,) * 3, (8, 8), (16, 16), (32, 32), (32, 32)]
-    assert [work.batch_size for work in seen] == [64, 64, 64, 64, 1, 2]
-
-
-def test_arms_are_named_apart():
-    assert len(ARMS) == 18
-    assert all(name == arm.name for name, arm in ARMS.items())
+def test_where_backprop_is_better_names_the_values_of_a_sweep():
+    lines = verdict.where_backprop_is_better(curve((2, 20, 10), (4, 20, 15), (8, 20, 40)), "depth")
+    (memory_line,) = [line for line in lines if "memory" in line]
+    assert "at depth 2" in memory_line
+    assert "at depth 4" in memory_line
+    assert "at depth 8" not in memory_line
+    assert verdict.crossings(curve((2, 20, 10), (8, 20, 30)), "depth") == [
+        "ffedge-ff-adam takes less than backprop-adam from depth 5 on."
+    ]

@@ -89,7 +89,7 @@ def test_test_files_beside_train_files_are_used(tmp_path):
 @pytest.mark.parametrize("dtype", ["u1", "i8", ">i2", "f4", "f8"])
 def test_label_types_with_whole_values_are_accepted(tmp_path, dtype):
     labels = loaded(tmp_path, X, Y.astype(dtype)).train.labels
-    assert (labels.dtype, labels.tolist()) == (np.int64, Y.tolist())
+    assert (labels.dtype, labels.tolist()) == (np.uint8, Y.tolist())
 
 
 def test_bool_labels_are_two_classes(tmp_path):

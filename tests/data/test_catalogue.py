@@ -71,7 +71,7 @@ def check_is_small_mnist(dataset):
     np.testing.assert_array_equal(dataset.train.inputs.take(np.arange(5)), IMAGES)
     np.testing.assert_array_equal(dataset.test.inputs.take(np.arange(2)), IMAGES[:2] + 100)
     assert dataset.train.labels.tolist() == LABELS.tolist()
-    assert dataset.test.labels.dtype == np.int64
+    assert dataset.test.labels.dtype == np.uint8
 
 
 def test_the_embedded_sample_loads_with_no_network(tmp_path):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ffedge.data.rows import ArrayRows
-from ffedge.data.stream import Stream, kept_inputs, shifted
+from ffedge.data.stream import OtherRows, Stream, kept_inputs, shifted
 from ffedge.spec import Spec, TrainSpec
 from ffedge.training.loop import split_rows
 
@@ -18,7 +18,7 @@ LABELS = np.random.default_rng(1).integers(0, 4, 40)
 
 def stream(rows=None, inputs=30, **train):
     rows = np.arange(40) if rows is None else rows
-    return Stream(ArrayRows(IMAGES), LABELS, rows, TrainSpec(**({"batch_size": 8} | train)), inputs)
+    return Stream(ArrayRows(IMAGES), LABELS, rows, TrainSpec(**({"batch_size": 8, "chunk_size": 1000} | train)), inputs)
 
 
 def together(chunks):
@@ -29,53 +29,57 @@ def together(chunks):
     ]
 
 
-@given(st.integers(1, 60), st.integers(1, 70), st.integers(0, 3), st.integers(0, 5))
-def test_an_epoch_takes_every_row_once(rows, batch_size, stage, epoch):
-    some = stream(np.arange(100, 100 + rows), batch_size=batch_size)
-    order, size = some.order(stage, epoch), some.batch_size
-    batches = [order[step * size : (step + 1) * size] for step in range(some.batches)]
-    assert all(len(batch) == size for batch in batches[:-1])
-    assert 1 <= len(batches[-1]) <= size
+def positions(some, stage, epoch):
+    """Return the positions of each batch of an epoch."""
+    return [together(some.chunks(stage, epoch, step))[2] for step in range(some.batches)]
+
+
+@given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 3), st.integers(0, 5), st.integers(1, 50))
+def test_an_epoch_takes_every_row_once(rows, batch_size, stage, epoch, chunk_size):
+    some = stream(np.arange(40 - rows, 40), batch_size=batch_size, chunk_size=chunk_size)
+    batches = positions(some, stage, epoch)
+    assert [len(batch) for batch in batches] == [some.samples(step) for step in range(some.batches)]
+    assert all(len(batch) == batch_size for batch in batches[:-1])
+    assert 1 <= len(batches[-1]) <= batch_size
     assert sorted(np.concatenate(batches).tolist()) == list(range(rows))
 
 
 def test_each_epoch_and_stage_has_its_own_order_and_a_seed_repeats_it():
     some = stream()
-    orders = {tuple(some.order(stage, epoch).tolist()) for stage in range(3) for epoch in range(3)}
+    orders = {tuple(np.concatenate(positions(some, stage, epoch))) for stage in range(3) for epoch in range(3)}
     assert len(orders) == 9
-    np.testing.assert_array_equal(some.order(1, 2), stream().order(1, 2))
-    assert not np.array_equal(some.order(1, 2), stream(seed=1).order(1, 2))
+    np.testing.assert_array_equal(positions(some, 1, 2), positions(stream(), 1, 2))
+    assert not np.array_equal(positions(some, 1, 2), positions(stream(seed=1), 1, 2))
 
 
 def test_a_full_batch_comes_in_the_order_of_the_file():
-    np.testing.assert_array_equal(stream(batch_size="full").order(0, 3), np.arange(40))
+    np.testing.assert_array_equal(positions(stream(batch_size="full", chunk_size=7), 0, 3), [np.arange(40)])
 
 
 def test_a_chunk_holds_the_rows_of_its_positions():
     rows = np.arange(39, -1, -2)
-    raw, labels, positions, mask = together(stream(rows, input_dropout=0.0).chunks(np.array([3, 0, 19]), 0, 0, 0))
-    np.testing.assert_array_equal(raw, IMAGES[[33, 39, 1]].reshape(3, 30))
-    np.testing.assert_array_equal(labels, LABELS[[33, 39, 1]])
-    np.testing.assert_array_equal(positions, [3, 0, 19])
+    raw, labels, at, mask = together(stream(rows, input_dropout=0.0, chunk_size=3).chunks(0, 0, 1))
+    np.testing.assert_array_equal(raw, IMAGES[rows[at]].reshape(8, 30))
+    np.testing.assert_array_equal(labels, LABELS[rows[at]])
     assert mask is None
-    assert raw.dtype == np.uint8
+    assert (raw.dtype, labels.dtype) == (np.uint8, np.int64)
 
 
 @pytest.mark.parametrize("inputs", [30, 29, 24, 1])
-@given(chunk_size=st.integers(1, 40), count=st.integers(1, 40))
-def test_a_batch_has_the_same_draws_however_it_is_cut(inputs, chunk_size, count):
-    positions = np.random.default_rng(2).permutation(40)[:count]
-    cut = stream(inputs=inputs, chunk_size=chunk_size, input_dropout=0.3, shift=2)
+@given(chunk_size=st.integers(1, 40), batch_size=st.integers(1, 40))
+def test_a_batch_has_the_same_draws_however_it_is_cut(inputs, chunk_size, batch_size):
+    cut = stream(inputs=inputs, chunk_size=chunk_size, batch_size=batch_size, input_dropout=0.3, shift=2)
     whole = dataclasses.replace(cut, train=dataclasses.replace(cut.train, chunk_size=1000))
-    chunks = list(cut.chunks(positions, 1, 2, 3))
+    step = cut.batches - 1
+    chunks = list(cut.chunks(1, 2, step))
     assert max(len(chunk.labels) for chunk in chunks) <= chunk_size
-    for found, wanted in zip(together(chunks), together(whole.chunks(positions, 1, 2, 3)), strict=True):
+    for found, wanted in zip(together(chunks), together(whole.chunks(1, 2, step)), strict=True):
         np.testing.assert_array_equal(found, wanted)
 
 
 def test_each_step_drops_other_inputs():
     some = stream(input_dropout=0.3)
-    masks = {together(some.chunks(np.arange(8), 0, epoch, step))[3].tobytes() for epoch in (0, 1) for step in range(4)}
+    masks = {together(some.chunks(0, epoch, step))[3].tobytes() for epoch in (0, 1) for step in range(4)}
     assert len(masks) == 8
 
 
@@ -122,7 +126,8 @@ def test_a_shift_goes_every_way_equally_often():
 
 @given(st.integers(2, 300), st.floats(0, 0.99), st.integers(0, 5))
 def test_held_out_rows_are_never_in_the_stream(count, holdout, seed):
-    held, rows = split_rows(count, Spec.make(holdout=holdout, seed=seed))
+    held, others = split_rows(count, Spec.make(holdout=holdout, seed=seed))
+    rows = others[np.arange(len(others))]
     assert len(held) == int(count * holdout)
     assert sorted([*held, *rows]) == list(range(count))
     assert len(rows) >= 1
@@ -130,7 +135,22 @@ def test_held_out_rows_are_never_in_the_stream(count, holdout, seed):
         assert (np.diff(part) > 0).all()
 
 
+@given(st.sets(st.integers(0, 59)), st.lists(st.integers(0, 10**6), max_size=20))
+def test_the_other_rows_are_those_that_are_left(without, positions):
+    left = np.array([row for row in range(61) if row not in without])
+    others = OtherRows(61, np.array(sorted(without), np.int64))
+    assert len(others) == len(left)
+    at = np.array(positions, np.int64) % len(left)
+    np.testing.assert_array_equal(others[at], left[at])
+
+
 def test_no_more_than_2000_rows_are_held_out():
     held, rows = split_rows(60_000, Spec.make(holdout=0.5))
     assert (len(held), len(rows)) == (2000, 58_000)
     assert held.mean() == pytest.approx(30_000, rel=0.05)
+
+
+def test_the_split_of_a_thousand_million_rows_takes_no_room():
+    held, rows = split_rows(10**9, Spec.make(holdout=0.05))
+    assert (len(held), len(rows)) == (2000, 10**9 - 2000)
+    assert rows[np.array([0, 10**9 - 2001])].tolist() == [0, 10**9 - 1]

@@ -27,7 +27,12 @@ def chunk(start, stop):
 
 def turn(active, **more):
     wrong = (DATA.train.labels[:, None] + [1, 2]) % 8
-    base = {"wrong": wrong, "rng": np.random.default_rng(0), "step": 0, "rates": dict.fromkeys(active, 0.01)}
+    base = {
+        "wrong": lambda chunk: wrong[chunk.positions],
+        "rng": np.random.default_rng(0),
+        "step": 0,
+        "rates": dict.fromkeys(active, 0.01),
+    }
     return Turn(active, **(base | more))
 
 

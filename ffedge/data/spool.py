@@ -1,0 +1,172 @@
+"""Minibatches from anywhere, copied once to a pair of ``.npy`` files: from then on a data set like any other.
+
+The alternative, to shuffle within blocks of a stream that is read anew each epoch, needs no disk. But then a minibatch
+comes from one stretch of the stream, so that what is sorted by class or time trains badly, an epoch is as slow as the
+source, and there are neither held-out rows that stay the same nor a checksum to resume by.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge.data.arrays import read_npy
+from ffedge.data.cache import TO_MEND, nameless_file, writable_folder, writing
+from ffedge.data.checks import MAX_CLASSES, LabelColumn, as_inputs, as_labels, block_rows
+from ffedge.data.files import ARRAYS, Part
+from ffedge.data.rows import ArrayRows
+from ffedge.errors import DataError
+
+Batches = Iterable[Any] | Callable[[], Iterable[Any]]
+Guard = Callable[[], AbstractContextManager[None]]
+NAME = "minibatches"
+BUFFER_BYTES = 2048
+
+
+@contextmanager
+def spooled(batches: Batches, folder: Path | None) -> Iterator[tuple[Part, Part]]:
+    """Copy minibatches to files and yield the inputs' and the labels' part; see `ffedge.data.load`.
+
+    In a folder the files get their names when the block has succeeded. Without one they have none: they go when the
+    parts' rows do, however the process ends.
+
+    Raises
+    ------
+    DataError
+        A minibatch cannot be used or does not suit those before it, there are none, or the disk is full. No file stays.
+    """
+    place = folder or writable_folder("temporary")
+    guard = partial(writing, place, "pass another folder" if folder else TO_MEND)
+    with ExitStack() as stack:
+        if folder is None:
+            files = [stack.enter_context(nameless_file(place)) for _ in range(2)]
+            names = [f"{NAME}, {which}" for which in "xy"]
+        else:
+            names = [str(folder / f"{array}.npy") for array in ARRAYS[:2]]
+            _make(folder, names, guard)
+            files = [stack.enter_context(_new_file(Path(name), guard)) for name in names]
+        codes, _ = stack.enter_context(nameless_file(place))
+        spool = _Spool(files[0][0], codes, guard)
+        for number, batch in enumerate(batches() if callable(batches) else batches):
+            spool.add(f"minibatch {number} (from 0)", batch)
+        spool.finish(files[1][0])
+        inputs, labels = (Part(name, read_npy(path, name)) for name, (_, path) in zip(names, files, strict=True))
+        yield inputs, labels
+
+
+class _Spool:
+    """Writes inputs as they come, and a number for each label until all labels are known."""
+
+    def __init__(self, inputs: IO[bytes], codes: IO[bytes], guard: Guard) -> None:
+        self._inputs, self._codes, self._guard = inputs, codes, guard
+        self._rows, self._high = 0, 0
+        self._names: dict[str, int] = {}
+        self._kind = ""
+        self._row_shape: tuple[int, ...] = ()
+        self._dtype = np.dtype(np.uint8)
+
+    def add(self, name: str, batch: Any) -> None:
+        """Write a minibatch; `name` is what errors call it."""
+        x, y = _arrays(name, batch)
+        if len(x) == 0:
+            return
+        inputs, column = as_inputs(ArrayRows(x), name), as_labels(ArrayRows(y), name)
+        named = "names" if column.names else "numbers"
+        kind = f"{inputs.dtype} inputs of shape {list(inputs.row_shape)} with {named} as labels"
+        if self._rows and kind != self._kind:
+            raise DataError(f"{name}: holds {kind}, but those before it {self._kind}. Make them alike.")
+        codes = self._codes_of(name, column, len(y))
+        with self._guard():
+            if not self._rows:
+                self._kind, self._row_shape, self._dtype = kind, inputs.row_shape, inputs.dtype
+                self._write_header(1)  # as long as it will be
+            for block in inputs.blocks(block_rows(inputs)):
+                self._inputs.write(np.ascontiguousarray(block).data)
+            self._codes.write(codes.data)
+        self._rows, self._high = self._rows + len(x), max(self._high, column.high)
+
+    def finish(self, labels: IO[bytes]) -> None:
+        """Write how many rows there are, and the labels."""
+        if not self._rows:
+            raise DataError(f"{NAME}: there are none. Pass pairs (x, y), and not a generator that was used before.")
+        values = np.arange(self._high + 1, dtype=np.min_scalar_type(self._high))
+        values = np.array(list(self._names)) if self._names else values
+        with self._guard():
+            self._inputs.seek(0)
+            self._write_header(self._rows)
+            self._inputs.flush()
+            _write_header(labels, (self._rows,), values.dtype)
+            self._codes.seek(0)
+            while part := self._codes.read(BUFFER_BYTES):
+                labels.write(values[np.frombuffer(part, np.uint16)].tobytes())
+            labels.flush()
+
+    def _write_header(self, rows: int) -> None:
+        _write_header(self._inputs, (rows, *self._row_shape), self._dtype)
+
+    def _codes_of(self, name: str, column: LabelColumn, count: int) -> NDArray[np.uint16]:
+        """Return the labels' numbers; names are numbered as they come."""
+        numbers = column.labels[np.arange(count)]
+        if column.names is None:
+            return numbers.astype(np.uint16)
+        codes = [self._names.setdefault(label, len(self._names)) for label in column.names]
+        if len(self._names) > MAX_CLASSES:
+            raise DataError(f"{name}: is where more than {MAX_CLASSES} labels differ. Are these the labels?")
+        return np.array(codes, np.uint16)[numbers]
+
+
+def _arrays(name: str, batch: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return inputs [n, *row_shape] and labels [n] or [n, 1]."""
+    if not (isinstance(batch, tuple | list) and len(batch) == 2):
+        raise DataError(
+            f"{name}: must be a pair (x, y), got {type(batch).__name__}. For arrays in memory pass [(x, y)]."
+        )
+    try:
+        x, y = (np.asarray(part) for part in batch)
+    except (TypeError, ValueError, RuntimeError) as error:  # uneven lists; tensors on a GPU or with gradients
+        first_line = str(error).partition("\n")[0]
+        raise DataError(
+            f"{name}: cannot become arrays ({first_line}). Pass arrays, lists or tensors on the CPU."
+        ) from error
+    if x.ndim < 2 or 0 in x.shape[1:]:
+        raise DataError(f"{name}: x must be [n, …], got shape {list(x.shape)}. Reshape it.")
+    if y.ndim < 1 or len(y) != len(x):
+        raise DataError(f"{name}: holds {len(x)} inputs, but labels of shape {list(y.shape)}. Give each row one label.")
+    return x, y
+
+
+def _write_header(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Write a header as `np.save` does, which leaves room for any number of rows."""
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _make(folder: Path, names: list[str], guard: Guard) -> None:
+    with guard():
+        folder.mkdir(parents=True, exist_ok=True)
+    if present := [name for name in names if Path(name).exists()]:
+        raise DataError(f"{present[0]}: exists already. Load it by its path, or pass another folder.")
+
+
+@contextmanager
+def _new_file(path: Path, guard: Guard) -> Iterator[tuple[IO[bytes], Path]]:
+    """Yield a file and a path that opens it; it gets its own path when the block succeeds, and goes when it fails."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with guard():
+            file = part.open("w+b")
+        try:
+            yield file, part
+            with guard():
+                os.fsync(file.fileno())
+                part.replace(path)
+        finally:
+            with suppress(OSError):  # what a full disk did not take
+                file.close()
+    finally:
+        part.unlink(missing_ok=True)

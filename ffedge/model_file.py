@@ -1,0 +1,134 @@
+"""Writes a model.onnx: its graph, built beforehand without weights, then the weights, block by block, and metadata.
+
+So the process that trains writes its model within its memory budget and without the onnx package, which would hold the
+whole model, and a copy. An ONNX file is a protobuf message; of it this module knows the fields named below, and that a
+field is a tag, a length and its bytes.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge.errors import FfedgeError
+from ffedge.network import InputFacts, layer_shapes, prediction_weights
+from ffedge.pages import BLOCK_BYTES, release
+from ffedge.spec import MODEL_FORMAT, Spec
+
+Array = NDArray[Any]
+MODEL_GRAPH, MODEL_METADATA = 7, 14  # of ModelProto
+GRAPH_INITIALIZER = 5  # of GraphProto
+DIMS, DATA_TYPE, NAME, RAW_DATA = 1, 2, 8, 9  # of TensorProto
+KEY, VALUE = 1, 2  # of StringStringEntryProto
+FLOAT = 1
+BYTES = 2  # protobuf's wire type of what has a length
+MOST_BYTES = 2**31 - 1
+
+
+def write_model(path: Path, template: bytes, weights: dict[str, Array], metadata: dict[str, str]) -> None:
+    """Write a model file.
+
+    Parameters
+    ----------
+    template : the model without weights (`ffedge.graph.template`).
+    weights : of each of its initializers by name, float32; their pages are given back where a file backs them.
+
+    Raises
+    ------
+    FfedgeError
+        The model would exceed 2 GiB, which no ONNX file may.
+    OSError
+        The disk is full or the folder cannot be written.
+    """
+    before, graph, after = _split(template)
+    heads = [(_tensor_head(name, array), array) for name, array in weights.items()]
+    size = len(graph) + sum(len(head) + array.nbytes for head, array in heads)
+    if size > MOST_BYTES:
+        raise FfedgeError(
+            f"{path}: would take {size / 1e9:.1f} GB, but an ONNX file ends at 2 GiB. Use narrower layers"
+        )
+    with path.open("wb") as file:
+        file.write(before + _head(MODEL_GRAPH, size) + graph)
+        for head, array in heads:
+            file.write(head)
+            for block in _blocks(array):
+                file.write(block.data)
+        file.write(after)
+        for key, value in metadata.items():
+            file.write(_field(MODEL_METADATA, _field(KEY, key.encode()) + _field(VALUE, value.encode())))
+
+
+def model_content(
+    spec: Spec, facts: InputFacts, layers: list[dict[str, Array]], more: dict[str, Any]
+) -> tuple[dict[str, Array], dict[str, str]]:
+    """Return the weights and the metadata of a model file.
+
+    Parameters
+    ----------
+    layers : W, b and, where the layer sees the label, V of each layer; gamma where layers collaborate.
+    more : further metadata: version, data.
+    """
+    shapes = layer_shapes(spec, facts)
+    weights = {f"layers.{s.index}.{name}": layers[s.index][name] for s in shapes for name in s.parameters()}
+    gammas = [float(layer["gamma"]) for layer in layers if "gamma" in layer]
+    shares = prediction_weights(spec, gammas or [0.0] * len(layers))
+    weights["prediction_weights"] = np.array(shares, np.float32)[:, None]
+    metadata = {"format": MODEL_FORMAT, "spec": spec.to_dict(), "input": facts.to_dict(), **more, "gamma": gammas}
+    return weights, {f"ffedge.{key}": json.dumps(value) for key, value in metadata.items()}
+
+
+def _tensor_head(name: str, array: Array) -> bytes:
+    """Return an initializer's bytes up to its data."""
+    dims = b"".join(_varint(DIMS << 3) + _varint(dim) for dim in array.shape)
+    own = dims + _varint(DATA_TYPE << 3) + _varint(FLOAT) + _field(NAME, name.encode()) + _head(RAW_DATA, array.nbytes)
+    return _head(GRAPH_INITIALIZER, len(own) + array.nbytes) + own
+
+
+def _blocks(array: Array) -> Iterator[Array]:
+    flat = np.ascontiguousarray(array, "<f4").reshape(-1)
+    for start in range(0, flat.size, BLOCK_BYTES // 4):
+        yield flat[start : start + BLOCK_BYTES // 4]
+        release(array)
+
+
+def _split(message: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return what stands before a model's graph, the graph, and what stands after it."""
+    at = 0
+    while at < len(message):
+        start = at
+        tag, at = _read_varint(message, at)
+        length, at = _read_varint(message, at)  # a number's value, or the length of what follows
+        stop = at + length if tag & 7 == BYTES else at
+        if tag == MODEL_GRAPH << 3 | BYTES:
+            return message[:start], message[at:stop], message[stop:]
+        at = stop
+    raise ValueError("template has no graph")
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return _head(number, len(content)) + content
+
+
+def _head(number: int, length: int) -> bytes:
+    return _varint(number << 3 | BYTES) + _varint(length)
+
+
+def _varint(number: int) -> bytes:
+    result = bytearray()
+    while number > 127:
+        result.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*result, number])
+
+
+def _read_varint(message: bytes, at: int) -> tuple[int, int]:
+    number = shift = 0
+    while True:
+        byte = message[at]
+        number |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            return number, at

@@ -1,0 +1,209 @@
+"""The text of each generated block of README: one function a block, from the documents of its result files.
+
+A number that was taken several times is written as median [least, greatest].
+"""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from results import COMMANDS, measures, points, works
+from wording import counted, layers, listed, percent, rounded, span, spread, table, widest, wrapped
+
+from ffedge.compare.memory import Point, crossover
+from ffedge.errors import FfedgeError
+
+MIB = 2**20
+DATA = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
+OURS = "ffedge-interleaved"
+THEIRS = "backprop"
+TRAINERS = {  # arms of bench/epoch_arms.py, as README calls them
+    OURS: "**ffedge `ff`, tuned preset**",
+    "ffedge-same-rule": "ffedge, mpezeshki's rule",
+    "ffedge-as-shipped": "`ffedge train` as it comes",
+    "fflib": "fflib",
+    "mpezeshki": "mpezeshki's net, minibatched",
+    THEIRS: "backprop, torch, Adam",
+    "backprop-fused": "the same, fused Adam",
+    "sklearn": "backprop, scikit-learn, Adam",
+}
+PREDICTORS = {  # arms of bench/predict_arms.py
+    "ffedge, session": "**model.onnx in onnxruntime**",
+    "ffedge, Predictor": "`ffedge.Predictor`",
+    "torch, C passes": "the same weights in torch, a pass a label",
+    "torch, one stacked pass": "the same, all labels in one pass",
+    "backprop, ort": "a backprop MLP in onnxruntime",
+}
+COMPARED = {  # arms of `ffedge bench`
+    "ffedge-ff-adam": "ffedge `ff`, Adam",
+    "backprop-adam": "backprop, Adam",
+    "backprop-adam-hook": "stepped in the hook",
+    "backprop-sgd": "backprop, SGD",
+}
+MEMORY_ROWS = (("memory-depth", 2), ("memory-4x500", None), ("memory-depth", 32), ("memory-8x2000", None))
+
+
+@dataclass(frozen=True)
+class Block:
+    """What a block is made from: the names of its results, whose documents `text` gets in this order."""
+
+    results: tuple[str, ...]
+    text: Callable[..., str]
+
+
+def machine(*results: Sequence[Any]) -> str:
+    """Say on what was measured."""
+    documents = [document for runs in results for document in runs]
+    machines = {f"{m['cores']} cores of an {m['processor']} ({m['architecture']})" for m in _each(documents, "machine")}
+    known = [
+        (package, sorted({v[package] for v in _each(documents, "versions") if v.get(package)}))
+        for package in ("onnxruntime", "torch", "fflib", "scikit-learn")
+    ]
+    versions = [f"{package} {' and '.join(found)}" for package, found in known if found]
+    return wrapped(f"Measured on {' and '.join(sorted(machines))}, with {', '.join(versions)}.")
+
+
+def accuracy(documents: Sequence[Any]) -> str:
+    """Tabulate data sets by variants; say how far variants and seeds lie apart, and what a process peaks at."""
+    settings, runs = _only(documents)
+    each = {
+        (data, variant): [100 * r["test_accuracy"] for r in runs if (r["data_name"], r["variant"]) == (data, variant)]
+        for data in settings["data"]
+        for variant in settings["variants"]
+    }
+    rows = [[DATA[d], *(percent(each[d, v]) for v in settings["variants"])] for d in settings["data"]]
+    head = f"{layers(runs[0]['spec']['network']['widths'])}, {settings['epochs']} epochs a layer"
+    means = [[statistics.mean(each[d, v]) for v in settings["variants"]] for d in settings["data"]]
+    said = (
+        f"Mean of {len(settings['seeds'])} seeds (each); `{COMMANDS['accuracy']}`. The variants' means differ by "
+        f"up to {widest(means):.2f} points, the seeds of one variant by up to {widest(each.values()):.2f}. Each of "
+        f"these `ffedge train` processes peaks at {span([r['rss_peak_bytes'] / MIB for r in runs])} MiB resident, "
+        f"{span([r['import_bytes'] / MIB for r in runs])} of them imports."
+    )
+    return f"{table([head, *(f'`{v}`' for v in settings['variants'])], rows)}\n\n{wrapped(said)}"
+
+
+def accuracy_default(documents: Sequence[Any]) -> str:
+    """Say what the first command reaches."""
+    _, runs = _only(documents)
+    return wrapped(
+        f"The first command above gets {percent([100 * r['test_accuracy'] for r in runs], 1)} of the embedded test "
+        f"digits right, in {statistics.median(r['seconds'] for r in runs):.0f} s; `{COMMANDS['accuracy-default']}`."
+    )
+
+
+def memory(*results: Sequence[Any]) -> str:
+    """Tabulate peaks of networks by arms, with the seconds of ffedge and of backprop by Adam."""
+    documents, rows = dict(zip(dict.fromkeys(name for name, _ in MEMORY_ROWS), results, strict=True)), []
+    for name, value in MEMORY_ROWS:
+        work, found = works(documents[name])[value], measures(documents[name], value)
+        seconds = [rounded(statistics.median(m["seconds"] for m in found[arm]), 2) for arm in list(COMPARED)[:2]]
+        rows.append([layers(work.widths), *(_peak(found.get(arm)) for arm in COMPARED), *seconds])
+    columns = ["peak MiB over imports (whole process)", *COMPARED.values(), "s, ffedge", "s, backprop"]
+    asked = listed([f"`{COMMANDS[name]}`" for name in documents])
+    work = next(iter(works(results[0]).values()))
+    said = f"Batch {work.batch_size}, {work.threads} threads; s: seconds, both with Adam; {asked}."
+    return f"{table(columns, rows)}\n\n{wrapped(said)}"
+
+
+def memory_depth(documents: Sequence[Any]) -> str:
+    """Say how ffedge's peak grows with depth and from which depth on it is the lower one."""
+    sweep = points(documents)
+    (first, last), (own, *others) = (sweep[0], sweep[-1]), COMPARED
+    low, high = (next(m for m in p.measures if m.arm == own) for p in (first, last))
+    growth = (high.peak_over_imports_bytes - low.peak_over_imports_bytes) / MIB
+    weights = ((high.counted_bytes["weights"] or 0) - (low.counted_bytes["weights"] or 0)) / MIB
+    names = [COMPARED[other].replace("backprop, ", "with ") for other in others]
+    below = [f"{name} {_from(crossover(sweep, own, other), sweep)}" for name, other in zip(names, others, strict=True)]
+    return wrapped(
+        f"From {first.value} to {last.value} layers ffedge's peak grows by {growth:.1f} MiB, {weights:.1f} of them "
+        f"weights. It lies below backprop's {listed(below)}."
+    )
+
+
+def _from(depth: float | None, sweep: Sequence[Point]) -> str:
+    if depth is None:
+        return "nowhere"
+    return "at every depth measured" if depth == sweep[0].value else f"from {rounded(depth, 2)} layers on"
+
+
+def epoch_time(documents: Sequence[Any]) -> str:
+    """Tabulate an epoch's seconds by arms and threads, each with its ratio to backprop."""
+    settings, results = _only(documents)
+    arms = [arm for arm in TRAINERS if arm in settings["arms"]]
+    seconds = [results[f"threads_{threads}"]["epoch_s"] for threads in settings["threads"]]
+    rows = [[TRAINERS[arm], *(_timed(s[arm], s[THEIRS]) for s in seconds)] for arm in arms]
+    head = f"s of an epoch, batch {settings['batch_size']} (times backprop's, torch, Adam)"
+    threads = [counted(count, "thread") for count in settings["threads"]]
+    said = f"Median of {settings['rounds']} rounds [least, greatest ratio within a round]; `{COMMANDS['epoch-time']}`."
+    return f"{table([head, *threads], rows)}\n\n{wrapped(said)}"
+
+
+def peers_memory(documents: Sequence[Any]) -> str:
+    """Tabulate a process's peak by arms: imports, training rows held in memory, the rest."""
+    settings, results = _only(documents)
+    rows = []
+    for arm in (arm for arm in TRAINERS if arm in results):
+        imports, data, peak = (results[arm][key] for key in ("import_bytes", "data_bytes", "rss_peak_bytes"))
+        rest = [p - i - d for p, i, d in zip(peak, imports, data, strict=True)]
+        medians = [rounded(statistics.median(part) / MIB) for part in (peak, imports, data)]
+        rows.append([TRAINERS[arm], *medians, spread(part / MIB for part in rest)])
+    said = (
+        f"Batch {settings['batch_size']}, {counted(settings['threads'], 'thread')}, median [least, greatest] of "
+        f"{counted(settings['runs'], 'run')}; `{COMMANDS['peers-memory']}`."
+    )
+    columns = ["peak MiB while training", "whole process", "imports", "data in memory", "the rest"]
+    return f"{table(columns, rows)}\n\n{wrapped(said)}"
+
+
+def predict_latency(documents: Sequence[Any]) -> str:
+    """Tabulate a call's milliseconds by arms and batch sizes, each with its ratio to the model file's."""
+    settings, results = _only(documents)
+    sizes = results["batch_size"]
+    calls = [{arm: [1e3 * s for s in rounds] for arm, rounds in of["call_s"].items()} for of in sizes.values()]
+    ours = next(iter(PREDICTORS))
+    rows = [[name, *(_timed(ms[arm], ms[ours]) for ms in calls)] for arm, name in PREDICTORS.items()]
+    threads = counted(settings["threads"], "thread")
+    head = f"ms a call, {threads} (times model.onnx's)"
+    said = f"Median of {settings['rounds']} rounds [least, greatest ratio]; `{COMMANDS['predict-latency']}`."
+    return f"{table([head, *(f'batch {size}' for size in sizes)], rows)}\n\n{wrapped(said)}"
+
+
+def _only(documents: Sequence[Any]) -> tuple[Any, Any]:
+    """Return the settings and results of a script's document, which holds all its rounds."""
+    if len(documents) > 1:
+        raise FfedgeError(
+            f"bench/results: holds {len(documents)} files of {documents[0]['benchmark']} and {documents[0]['date']}, "
+            "and one must serve. Remove the others"
+        )
+    return documents[0]["settings"], documents[0]["results"]
+
+
+def _timed(own: Sequence[float], other: Sequence[float]) -> str:
+    """Write a median and, in brackets, the ratio to another arm's, round by round."""
+    ratio = "" if own == other else f" ({spread(a / b for a, b in zip(own, other, strict=True))})"
+    return f"{rounded(statistics.median(own))}{ratio}"
+
+
+def _peak(runs: Sequence[Any] | None) -> str:
+    if runs is None:
+        return "not run"
+    whole = statistics.median(run["rss_peak_bytes"] for run in runs) / MIB
+    return f"{spread(run['peak_over_imports_bytes'] / MIB for run in runs)} ({whole:.0f})"
+
+
+def _each(documents: Sequence[Any], key: str) -> list[Any]:
+    return [document[key] for document in documents]
+
+
+BLOCKS = {
+    "machine": Block(tuple(COMMANDS), machine),
+    "accuracy": Block(("accuracy",), accuracy),
+    "accuracy-default": Block(("accuracy-default",), accuracy_default),
+    "memory": Block(tuple(dict.fromkeys(name for name, _ in MEMORY_ROWS)), memory),
+    "memory-depth": Block(("memory-depth",), memory_depth),
+    "peers-memory": Block(("peers-memory",), peers_memory),
+    "epoch-time": Block(("epoch-time",), epoch_time),
+    "predict-latency": Block(("predict-latency",), predict_latency),
+}

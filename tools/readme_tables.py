@@ -1,0 +1,129 @@
+"""Rewrite what is generated in README.md and docs/commands.md, and the figures of bench/figures.
+
+    python tools/readme_tables.py            # rewrite
+    python tools/readme_tables.py --check    # change nothing; exit 1 naming what is out of date
+
+A block stands between ``<!-- generated: NAME -->`` and ``<!-- /generated -->``. Its text comes from the newest files of
+bench/results (`results`, `readme_blocks`) or from the command line's own help (`command_tables`). A figure holds the
+hash of what it was drawn from, and is drawn anew where that differs: bytes would differ between versions of matplotlib.
+"""
+
+import argparse
+import hashlib
+import re
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import command_tables
+from readme_blocks import BLOCKS
+from results import ROOT, newest, points, read
+
+from ffedge.errors import FfedgeError
+
+TOOL = "python tools/readme_tables.py"
+BLOCK = re.compile(r"^<!-- generated: ([\w-]+) -->\n(.*?)^<!-- /generated -->$", re.MULTILINE | re.DOTALL)
+FIGURES = {"memory-depth": "depth"}  # result and sweep; drawn to bench/figures/<result>.svg
+
+
+def main(words: list[str] | None = None) -> int:
+    """Rewrite or check; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing")
+    parser.add_argument("--root", type=Path, default=ROOT, help="folder of README.md, docs and bench")
+    options = parser.parse_args(words)
+    try:
+        stale = update(options.root, write=not options.check)
+    except FfedgeError as error:
+        print(f"readme_tables: {error}", file=sys.stderr)
+        return 1
+    for line in stale:
+        print(f"{line}. Run: {TOOL}" if options.check else f"{line}: rewritten", file=sys.stderr)
+    return int(options.check and bool(stale))
+
+
+def update(root: Path, *, write: bool) -> list[str]:
+    """Return what is out of date, a line each; `write` brings it up to date.
+
+    Raises
+    ------
+    FfedgeError
+        A result is missing, or a document lacks a block or has one that nothing makes.
+    """
+    readme = {name: _of_results(name, root) for name in BLOCKS}
+    commands = {name: (text, "the command's help") for name, text in command_tables.blocks().items()}
+    stale = _document(root / "README.md", readme, write) + _document(root / "docs" / "commands.md", commands, write)
+    for name, sweep in FIGURES.items():
+        path, stamp = root / "bench" / "figures" / f"{name}.svg", _stamp(newest(name, root))
+        if not path.exists() or stamp not in path.read_text():
+            stale.append(f"bench/figures/{path.name}: is not drawn from {newest(name, root)[-1].name}")
+            if write:
+                _draw(read(name, root), sweep, path, stamp)
+    return stale
+
+
+def _of_results(name: str, root: Path) -> tuple[str, str]:
+    """Return a block's text and what it comes from."""
+    block = BLOCKS[name]
+    return block.text(*(read(result, root) for result in block.results)), f"bench/results ({', '.join(block.results)})"
+
+
+def _document(path: Path, wanted: dict[str, tuple[str, str]], write: bool) -> list[str]:
+    """Return a line for each block of a document that is not as wanted."""
+    text, stale, seen = path.read_text(), list[str](), list[str]()
+
+    def renew(found: re.Match[str]) -> str:
+        name, old = found.groups()
+        seen.append(name)
+        if name not in wanted:
+            raise FfedgeError(f"{path.name}: block {name!r} is made by nothing. Remove it, or see {TOOL.split()[1]}")
+        new, source = wanted[name]
+        if old != f"{new}\n":
+            stale.append(f"{path.name}: block {name!r} is not what {source} says")
+        return f"<!-- generated: {name} -->\n{new}\n<!-- /generated -->"
+
+    renewed = BLOCK.sub(renew, text)
+    for name in wanted:
+        if seen.count(name) != 1 or text.count(f"<!-- generated: {name} -->") != 1:
+            raise FfedgeError(
+                f"{path.name}: must hold the block {name!r} once. Write <!-- generated: {name} --> and "
+                "<!-- /generated --> on lines of their own where it belongs"
+            )
+    if write and stale:
+        path.write_text(renewed)
+    return stale
+
+
+def _stamp(files: list[Path]) -> str:
+    """Return a hash of what stands in files."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def _draw(documents: list[Any], sweep: str, path: Path, stamp: str) -> None:
+    """Draw a sweep as `ffedge bench` does; the same data and versions give the same bytes."""
+    from ffedge.compare.figures import draw
+    from ffedge.compare.memory import bound_bytes
+
+    found = points(documents)
+    bounds = [bound_bytes(point.work, point.inputs, "adam") for point in found]
+    with tempfile.TemporaryDirectory() as folder:
+        drawn = _steadily(lambda: draw(found, sweep, bounds, Path(folder) / "figure"))
+        svg = next(file for file in drawn if file.suffix == ".svg").read_text()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(re.sub(r" *<dc:date>.*?</dc:date>\n", "", svg).rstrip() + f"\n<!-- data: sha256 {stamp} -->\n")
+
+
+def _steadily(work: Callable[[], list[Path]]) -> list[Path]:
+    """Draw with text as text, and with the same names inside the SVG each time."""
+    try:
+        import matplotlib as mpl
+    except ModuleNotFoundError:
+        return work()  # which says what to install
+    with mpl.rc_context({"svg.hashsalt": "ffedge", "svg.fonttype": "none"}):
+        return work()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""The committed result files that README shows: which file serves, what made it, and what stands in it.
+
+A file is ``bench/results/<name>-<date>-<machine>.json``, or ``…-run1.json``, ``…-run2.json`` where a measurement was
+taken several times. The newest date of a name serves, with all its runs; older files stay as history.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ffedge.compare.arms import Work
+from ffedge.compare.measure import Measure
+from ffedge.compare.memory import Point
+from ffedge.errors import FfedgeError
+
+ROOT = Path(__file__).resolve().parents[1]
+MACHINE = "x86_64-2cores"  # whose results README shows
+WIDE = ",".join(["2000"] * 8)
+DEFAULT = "--data mnist-mini --variants acff --epochs 20"  # what the first command of README trains
+COMMANDS = {  # what makes each result; it stands in README beside the numbers
+    "accuracy": "python bench/accuracy.py --epochs 15 --seeds 0 1 2",
+    "accuracy-default": f"python bench/accuracy.py {DEFAULT} --name accuracy-default",
+    "memory-4x500": "ffedge bench --memory",
+    "memory-8x2000": f"ffedge bench --memory --widths {WIDE} --rows 600",
+    "memory-depth": "ffedge bench --memory --sweep depth --widths 500",
+    "peers-memory": "python bench/peers_memory.py --runs 3",
+    "epoch-time": "python bench/epoch_time.py --rounds 3",
+    "predict-latency": "python bench/predict_latency.py",
+}
+
+
+def newest(name: str, root: Path = ROOT) -> list[Path]:
+    """Return the files of a result's newest date, in order.
+
+    Raises
+    ------
+    FfedgeError
+        There is none.
+    """
+    folder, pattern = root / "bench" / "results", re.compile(rf"{name}-(\d{{4}}-\d\d-\d\d)-{MACHINE}(-run\d+)?\.json")
+    dated = [(found[1], path) for path in sorted(folder.glob("*.json")) if (found := pattern.fullmatch(path.name))]
+    if not dated:
+        raise FfedgeError(
+            f"bench/results: holds no {name}-<date>-{MACHINE}.json. Make it with: {COMMANDS[name]} "
+            "(bench/README.md says how to keep the file)"
+        )
+    last = max(date for date, _ in dated)
+    return [path for date, path in dated if date == last]
+
+
+def read(name: str, root: Path = ROOT) -> list[Any]:
+    """Return the documents of a result's newest files.
+
+    Raises
+    ------
+    FfedgeError
+        There is none, or one is not JSON.
+    """
+    documents = []
+    for path in newest(name, root):
+        try:
+            documents.append(json.loads(path.read_text()))
+        except ValueError as error:
+            raise FfedgeError(f"bench/results/{path.name}: is not JSON ({error}). Make it anew") from error
+    return documents
+
+
+def measures(documents: Sequence[Any], value: int | None = None) -> dict[str, list[Any]]:
+    """Return what `ffedge bench` measured of each arm at one value of a sweep, a dictionary a run."""
+    found: dict[str, list[Any]] = {}
+    for document in documents:
+        for point in document["points"]:
+            if point["value"] == value:
+                for runs in point["runs"]:
+                    found.setdefault(runs[0]["arm"], []).extend(runs)
+    return found
+
+
+def works(documents: Sequence[Any]) -> dict[int | None, Work]:
+    """Return the work at each value of a sweep; under None where there is no sweep."""
+    lists = [(point["value"], point["work"]) for point in documents[0]["points"]]
+    return {value: Work(**work | {"widths": tuple(work["widths"])}) for value, work in lists}
+
+
+def points(documents: Sequence[Any]) -> list[Point]:
+    """Return a sweep as `ffedge.compare` draws it, with all runs."""
+    return [
+        Point(value, work, [[Measure.read(run) for run in runs] for runs in measures(documents, value).values()])
+        for value, work in works(documents).items()
+    ]
