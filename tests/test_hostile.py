@@ -29,7 +29,7 @@ from ffedge.spec import Spec
 from ffedge.tensors import TensorFile, write_tensors
 from ffedge.training.checkpoint import Checkpoints, Place
 from ffedge.training.folder import RunFolder, export, stored
-from ffedge.training.records import EpochRecord, LayerRecord, Report
+from ffedge.training.records import REPORT_FORMAT, EpochRecord, LayerRecord, Report
 
 ROOT = Path(__file__).parents[1]
 LABELS = np.array([0, 1, 2, 0])
@@ -366,6 +366,20 @@ def test_a_label_that_is_no_plain_text_is_refused(tmp_path, label):
     assert text.endswith("which is no line of plain text. Rename it.")
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_labels_beyond_unicode_are_refused(tmp_path, order):
+    """Numpy makes strings of them at which Python breaks (SystemError)."""
+    labels = np.array(["a", "\U0010ffff", "c", "d"], f"{order}U1")
+    path = saved(tmp_path / "d", y=labels)
+    assert ffedge.load(path).classes == ("a", "c", "d", "\U0010ffff")
+    labels.view(f"{order}u4")[1] = 0x110000
+    for split in ({"x": IMAGES, "y": labels}, {"x_train": IMAGES, "y_train": LABELS.astype(str)}):
+        more = {"x_test": IMAGES, "y_test": labels} if "x_train" in split else {}
+        np.savez(tmp_path / "d.npz", **split, **more)
+        text = refusal(DataError, ffedge.load, tmp_path / "d.npz")
+        assert text == f"{tmp_path}/d.npz[{'y_test' if more else 'y'}]: holds text that is no Unicode. Save it again."
+
+
 def test_more_axes_than_eight_are_refused(tmp_path):
     path = saved(tmp_path / "d", x=IMAGES.reshape(4, 3, 2, 1, 1, 1, 1, 1, 1))
     assert refusal(DataError, ffedge.load, path) == f"{path}: has 9 axes, more than 8. Reshape it."
@@ -509,7 +523,7 @@ def report_of(model, **changes):
         ({"in_place": 1}, "in_place must be bool, got 1"),
         ({"model_bytes": True}, "model_bytes must be int, got True"),
         ({"model_bytes": 10**400}, "model_bytes must fit 64 bits, got a number of 1329"),
-        ({"format": 1}, "it has report format 1, this ffedge reads 2"),
+        ({"format": 99}, f"it has report format 99, this ffedge reads {REPORT_FORMAT}"),
         ({"data": {}}, "data must have a name"),
         ({"spec": {}}, "network must have just the fields "),
         ({"layers": [[]]}, "ffedge.training.records.LayerRecord() argument after ** must be a mapping, not list"),

@@ -18,9 +18,9 @@ from ffedge.data.rows import open_to_read
 from ffedge.errors import DataError
 
 CHUNK_BYTES = 1 << 16
-TO_MEND = "set FFEDGE_CACHE to another folder"
 SPARE_BYTES = 4 << 20
 MAX_RATIO = 100
+TO_MEND = "set FFEDGE_CACHE to another folder"
 
 
 def cache_folder() -> Path:

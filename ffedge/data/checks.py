@@ -1,6 +1,7 @@
 """Turns stored arrays into inputs and labels that can be trained on, and refuses what cannot."""
 
 import math
+import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -107,12 +108,21 @@ def as_labels(rows: RowSource, name: str, classes: tuple[str, ...] | None = None
 def _names(rows: RowSource, name: str) -> tuple[str, ...]:
     names: set[str] = set()
     for block in rows.blocks(min(LABEL_ROWS, block_rows(rows))):
-        names.update(block.reshape(-1).tolist())
+        names.update(_texts(block.reshape(-1), name))
         if len(names) > MAX_CLASSES:
             raise DataError(f"{name}: has more than {MAX_CLASSES} different labels. Are these the labels?")
     if strange := [label for label in names if one_line(label) != label]:
         raise DataError(f"{name}: has a label {min(strange)!r}, which is no line of plain text. Rename it.")
     return tuple(sorted(names))
+
+
+def _texts(block: NDArray[Any], name: str) -> list[str]:
+    """Return strings [N] as a list; numpy would make broken ones of what is no Unicode."""
+    codes = block.view(np.dtype(np.uint32).newbyteorder(block.dtype.byteorder))
+    if codes.max() > sys.maxunicode:
+        raise DataError(f"{name}: holds text that is no Unicode. Save it again.")
+    labels: list[str] = block.tolist()
+    return labels
 
 
 def _stored(rows: RowSource, name: str, classes: tuple[str, ...] | None, dtype: np.dtype[Any]) -> Labels:
@@ -154,7 +164,7 @@ def _checked(block: NDArray[Any], start: int, name: str) -> NDArray[np.int64]:
 
 def _places(block: NDArray[Any], start: int, name: str, classes: tuple[str, ...]) -> NDArray[np.int64]:
     place = {label: number for number, label in enumerate(classes)}
-    numbers = [place.get(label, -1) for label in block.tolist()]
+    numbers = [place.get(label, -1) for label in _texts(block, name)]
     if -1 in numbers:
         row = numbers.index(-1)
         raise DataError(
