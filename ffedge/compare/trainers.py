@@ -23,7 +23,7 @@ from ffedge.training.checkpoint import Checkpoints, Layer, Place
 from ffedge.training.facts import measure as measure_facts
 from ffedge.training.loop import Diverged, split_rows
 from ffedge.training.records import EpochRecord
-from ffedge.training.step import Learner
+from ffedge.training.step import Learner, weighted_sum
 from ffedge.training.watch import Journal, Progress, Watcher
 
 Array = NDArray[Any]
@@ -218,7 +218,7 @@ class _Relay(Watcher):
         gammas = [float(state.get("gamma", spec.rule.gamma)) for state in engine.state()]
         weights = np.array(prediction_weights(spec, gammas)[:layers], np.float32)
         goodness = self._learner.class_goodness(engine.product(raw, None), layers)
-        return np.asarray(np.tensordot(goodness, weights, (1, 0)).argmax(axis=1), np.int64)
+        return np.asarray(weighted_sum(goodness, weights).argmax(axis=1), np.int64)
 
 
 def _backprop(arm: Arm, spec: Spec, facts: InputFacts, dataset: Dataset, meter: PeakMeter, watch: Watch) -> Trained:

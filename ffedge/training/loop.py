@@ -21,7 +21,7 @@ from ffedge.training.checkpoint import Place, State
 from ffedge.training.engine import Engine
 from ffedge.training.records import EpochRecord, LayerRecord
 from ffedge.training.rhythm import Rhythm
-from ffedge.training.step import LayerSums, Learner, Turn, Wrong
+from ffedge.training.step import LayerSums, Learner, Turn, Wrong, weighted_sum
 from ffedge.training.watch import Journal, Progress, Watcher
 
 EVALUATION_ROWS = 256
@@ -261,7 +261,7 @@ class Loop:
             raw = np.ascontiguousarray(split.inputs.take(part).reshape(len(part), -1))
             goodness = self._learner.class_goodness(self.engine.product(raw, None), layers)
             finite &= np.isfinite(goodness).all(axis=(0, 2))
-            scores = np.concatenate([goodness, np.tensordot(goodness, weights, (1, 0))[:, None]], axis=1)
+            scores = np.concatenate([goodness, weighted_sum(goodness, weights)[:, None]], axis=1)
             hits += (scores.argmax(axis=2) == split.labels[part][:, None]).sum(axis=0)
         return hits, finite
 

@@ -21,6 +21,15 @@ Wrong = Callable[[Chunk], Labels]
 MAX_ROWS = 512
 
 
+def weighted_sum(goodness: Floats, weights: Floats) -> Floats:
+    """Sum the class goodness [N, L, C] over the layers, each with its weight [L]: [N, C].
+
+    Not by a matrix product, for which numpy's library would take a MiB and more for good.
+    """
+    total: Floats = (goodness * weights[:, None]).sum(axis=1)
+    return total
+
+
 def evaluation_rows(train: TrainSpec, classes: int, chunk: int) -> int:
     """Return how many rows go through the layers at once where all classes are tried for some samples."""
     rows = max(classes, min(MAX_ROWS, chunk * (1 + train.wrong_labels)))
