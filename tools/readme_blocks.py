@@ -28,17 +28,18 @@ TRAINERS = {  # arms of bench/epoch_arms.py, as README calls them
     "backprop-fused": "the same, fused Adam",
     "sklearn": "backprop, scikit-learn, Adam",
 }
-PREDICTORS = {  # arms of bench/predict_arms.py
-    "ffedge, session": "**model.onnx in onnxruntime**",
-    "ffedge, Predictor": "`ffedge.Predictor`",
-    "torch, C passes": "the same weights in torch, a pass a label",
-    "torch, one stacked pass": "the same, all labels in one pass",
-    "backprop, ort": "a backprop MLP in onnxruntime",
+PREDICTORS = {  # arms of `ffedge bench --inference`
+    "ffedge-session": "**model.onnx in onnxruntime**",
+    "ffedge-predictor": "`ffedge.Predictor`",
+    "torch-passes": "the same weights in torch, a pass a label",
+    "torch-stacked": "the same, all labels in one pass",
+    "backprop-ort": "a backprop MLP in onnxruntime",
 }
 COMPARED = {  # arms of `ffedge bench`
     "ffedge-ff-adam": "ffedge `ff`, Adam",
     "backprop-adam": "backprop, Adam",
     "backprop-adam-hook": "stepped in the hook",
+    "backprop-adam-ort-inplace": "backprop in onnxruntime",
     "backprop-sgd": "backprop, SGD",
 }
 MEMORY_ROWS = (("memory-depth", 2), ("memory-4x500", None), ("memory-depth", 32), ("memory-8x2000", None))
@@ -197,6 +198,67 @@ def _each(documents: Sequence[Any], key: str) -> list[Any]:
     return [document[key] for document in documents]
 
 
+def speed(documents: Sequence[Any]) -> str:
+    """Tabulate rows a second and the seconds to given accuracies by arms."""
+    (document,) = documents
+    rows = [
+        [
+            f"`{arm['arm']}`",
+            rounded(arm["rows_per_second"] / 1000),
+            *("never" if to["seconds"] is None else rounded(to["seconds"]) for to in arm["time_to"]),
+            f"{100 * arm['accuracy']:.1f} %",
+        ]
+        for arm in document["arms"]
+    ]
+    work = document["work"]
+    columns = ["training", "1000 rows a second", *(f"s to {100 * t:g} %" for t in document["targets"]), "in the end"]
+    said = (
+        f"MNIST, {layers(work['widths'])}, batch {work['batch_size']}, {counted(work['threads'], 'thread')}, at most "
+        f"{work['epochs']} epochs (of each layer), on held-out rows; `{COMMANDS['speed']}`."
+    )
+    return f"{table(columns, rows)}\n\n{wrapped(said)}"
+
+
+def budget(documents: Sequence[Any]) -> str:
+    """Say how budgets of drawn networks were kept, and how near the plan was."""
+    _, found = _only(documents)
+    shares = {name: f"{100 * share:.0f} %" for name, share in found["measured_by_planned"].items()}
+    return wrapped(
+        f"Of {found['of']} drawn networks under drawn budgets {found['kept']} kept theirs; the measured peak was "
+        f"{shares['median']} of the planned one in the median [{shares['least']}, {shares['most']}]; "
+        f"`{COMMANDS['budget']}`."
+    )
+
+
+def budget_speed(documents: Sequence[Any]) -> str:
+    """Tabulate what a budget costs in time."""
+    _, runs = _only(documents)
+    rows = [
+        [
+            run["network"],
+            f"{run['budget_bytes'] / MIB:.0f}",
+            f"{run['measured_bytes'] / MIB:.1f}",
+            rounded(run["training_seconds"]),
+            str(run["plan"]["chunk_size"]),
+            run["plan"]["moments"],
+        ]
+        for run in runs
+    ]
+    columns = ["network", "budget, MiB", "measured peak, MiB", "s of an epoch, all layers", "chunk", "moments in"]
+    return f"{table(columns, rows)}\n\n{wrapped('`' + COMMANDS['budget-speed'] + '`')}"
+
+
+def kills(documents: Sequence[Any]) -> str:
+    """Say how runs that were killed ended."""
+    _, found = _only(documents)
+    total = found["total"]
+    return wrapped(
+        f"{total['kills']} kills (`kill -9`) at random moments, over both engines, both schedules and all variants: "
+        f"{total['equal']} of {total['ends']} runs ended with the weights and metrics of a run that nobody killed, bit "
+        f"for bit; `{COMMANDS['kills']}`."
+    )
+
+
 BLOCKS = {
     "machine": Block(tuple(COMMANDS), machine),
     "accuracy": Block(("accuracy",), accuracy),
@@ -206,4 +268,8 @@ BLOCKS = {
     "peers-memory": Block(("peers-memory",), peers_memory),
     "epoch-time": Block(("epoch-time",), epoch_time),
     "predict-latency": Block(("predict-latency",), predict_latency),
+    "speed": Block(("speed",), speed),
+    "budget": Block(("budget",), budget),
+    "budget-speed": Block(("budget-speed",), budget_speed),
+    "kills": Block(("kills",), kills),
 }

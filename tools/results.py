@@ -18,16 +18,22 @@ from ffedge.errors import FfedgeError
 ROOT = Path(__file__).resolve().parents[1]
 MACHINE = "x86_64-2cores"  # whose results README shows
 WIDE = ",".join(["2000"] * 8)
+WIDE_ARMS = "ffedge-ff-adam,ffedge-acff-adam,backprop-adam,backprop-adam-hook,backprop-adam-ort-inplace,ffedge-ff-sgd,backprop-sgd"
+SPEED_ARMS = "ffedge-ff-adam,ffedge-acff-adam,backprop-adam,backprop-adam-ort-inplace,backprop-sgd"
 DEFAULT = "--data mnist-mini --variants acff --epochs 20"  # what the first command of README trains
 COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "accuracy": "python bench/accuracy.py --epochs 15 --seeds 0 1 2",
     "accuracy-default": f"python bench/accuracy.py {DEFAULT} --name accuracy-default",
     "memory-4x500": "ffedge bench --memory",
-    "memory-8x2000": f"ffedge bench --memory --widths {WIDE} --rows 600",
+    "memory-8x2000": f"ffedge bench --memory --widths {WIDE} --rows 600 --arms {WIDE_ARMS}",
     "memory-depth": "ffedge bench --memory --sweep depth --widths 500",
     "peers-memory": "python bench/peers_memory.py --runs 3",
-    "epoch-time": "python bench/epoch_time.py --rounds 3",
+    "epoch-time": "python bench/epoch_time.py --rounds 2",
     "predict-latency": "python bench/predict_latency.py",
+    "speed": f"ffedge bench --speed --arms {SPEED_ARMS} --repeat 1",
+    "budget": "python bench/budget.py --specs 100",
+    "budget-speed": "python bench/budget.py --speed",
+    "kills": "python bench/kills.py --kills 200",
 }
 
 

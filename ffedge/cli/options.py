@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import typer
 
-from ffedge.spec import Bytes, Spec, bytes_of
+from ffedge.spec import PRESETS, Bytes, Spec, bytes_of
 
 PANELS = {"network": "Network", "rule": "Learning rule", "train": "Training"}
 
@@ -78,7 +78,7 @@ def _flag(name: str, field: dataclasses.Field[Any], part: str) -> inspect.Parame
     hint = get_type_hints(Spec.PARTS[part])[name]
     option = typer.Option(
         f"--{name.replace('_', '-')}",
-        help=f"{_described(part).get(name, '')} (default: {_shown(field.default)})",
+        help=f"{_described(part).get(name, '')} (default: {_shown(PRESETS['tuned'].get(name, field.default))})",
         metavar=_metavar(hint),
         rich_help_panel=PANELS[part],
         show_default=False,
