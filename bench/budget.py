@@ -135,7 +135,7 @@ def line(result: dict[str, Any]) -> str:
     )
 
 
-def try_budgets(rows: int) -> list[dict[str, Any]]:
+def try_budgets() -> list[dict[str, Any]]:
     """Train one epoch of each network under budgets from its floor up to what it takes without one."""
     results = []
     for name, (widths, batch) in NETWORKS.items():
@@ -158,7 +158,6 @@ def try_budgets(rows: int) -> list[dict[str, Any]]:
                 }
             )
             print(results[-1], file=sys.stderr, flush=True)
-    del rows
     return results
 
 
@@ -172,35 +171,24 @@ def main() -> None:
     if options.specs:
         results = try_specs(options.specs, options.seed)
         shares = [r["measured_bytes"] / r["planned_bytes"] for r in results]
-        kept = sum(r["measured_bytes"] <= r["budget_bytes"] for r in results)
         found = {
-            "kept": kept,
+            "kept": sum(r["measured_bytes"] <= r["budget_bytes"] for r in results),
             "of": len(results),
-            "measured_by_planned": {
-                q: float(np.quantile(shares, v)) for q, v in (("least", 0), ("median", 0.5), ("most", 1))
-            },
+            "measured_by_planned": dict(
+                zip(("least", "median", "most"), np.quantile(shares, (0, 0.5, 1)), strict=True)
+            ),
             "runs": results,
         }
-        print(f"{kept} of {len(results)} budgets kept; measured / planned: {found['measured_by_planned']}")
-        print(
-            write_results("budget", {"specs": options.specs, "seed": options.seed}, found, options.out, ["onnxruntime"])
-        )
+        print(f"{found['kept']} of {found['of']} budgets kept; measured / planned: {found['measured_by_planned']}")
+        settings = {"specs": options.specs, "seed": options.seed}
+        print(write_results("budget", settings, found, options.out, ["onnxruntime"]))
     if options.speed:
-        results = try_budgets(0)
-        print(
-            table(
-                ["network", "budget MiB", "measured MiB", "s"],
-                [
-                    [
-                        r["network"],
-                        f"{r['budget_bytes'] / MIB:.1f}",
-                        f"{r['measured_bytes'] / MIB:.1f}",
-                        f"{r['training_seconds']:.1f}",
-                    ]
-                    for r in results
-                ],
-            )
-        )
+        results = try_budgets()
+        columns = ("budget_bytes", "measured_bytes")
+        rows = [
+            [r["network"], *(f"{r[c] / MIB:.1f}" for c in columns), f"{r['training_seconds']:.1f}"] for r in results
+        ]
+        print(table(["network", "budget MiB", "measured MiB", "s"], rows))
         print(write_results("budget-speed", {}, results, options.out, ["onnxruntime"]))
 
 

@@ -18,7 +18,10 @@ from ffedge.errors import FfedgeError
 ROOT = Path(__file__).resolve().parents[1]
 MACHINE = "x86_64-2cores"  # whose results README shows
 WIDE = ",".join(["2000"] * 8)
-WIDE_ARMS = "ffedge-ff-adam,ffedge-acff-adam,backprop-adam,backprop-adam-hook,backprop-adam-ort-inplace,ffedge-ff-sgd,backprop-sgd"
+WIDE_ARMS = (
+    "ffedge-ff-adam,ffedge-acff-adam,ffedge-ff-sgd,"
+    "backprop-adam,backprop-adam-hook,backprop-adam-ort-inplace,backprop-sgd"
+)
 SPEED_ARMS = "ffedge-ff-adam,ffedge-acff-adam,backprop-adam,backprop-adam-ort-inplace,backprop-sgd"
 DEFAULT = "--data mnist-mini --variants acff --epochs 20"  # what the first command of README trains
 COMMANDS = {  # what makes each result; it stands in README beside the numbers

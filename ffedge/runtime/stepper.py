@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ffedge.errors import FfedgeError
 from ffedge.network import InputFacts, LayerShape, Learned, layer_shapes, trained
 from ffedge.pages import copy, on_disk, release
 from ffedge.runtime.kernels import Build, Kernels, updates_in_place
 from ffedge.runtime.session import Kernel, Value, Workspace
-from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, MOMENTS, Spec
+from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, ITEM_BYTES, MOMENTS, Spec
 
 Array = NDArray[Any]
 
@@ -106,14 +107,19 @@ class OnnxEngine:
     def _room(self, name: str, shape: tuple[int, ...]) -> Array:
         """Return zeros: on disk for what stands beside W where the plan says so, else in memory."""
         if self._folder is not None and self.spec.train.moments == "file" and name in ("W.m", "W.v", "sum.W"):
-            return on_disk(shape, self._folder)
+            try:
+                return on_disk(shape, self._folder)
+            except OSError as error:
+                why = error.strerror or str(error)
+                remedy = "Free space, or use --moments memory"
+                raise FfedgeError(f"{self._folder}: moments cannot be written ({why}). {remedy}") from error
         return np.zeros(shape, np.float32)
 
     def _cut(self, layer: int) -> list[Tile]:
         """Cut W into tiles of `tile_bytes` at most, of nearly the same number of rows."""
         shape = self.shapes[layer]
         parts = {n: self._state[layer][n].array for n in ("W", "W.m", "W.v", "sum.W") if n in self._state[layer]}
-        count = -(-4 * shape.inputs * shape.units // int(self.spec.train.tile_bytes))
+        count = -(-ITEM_BYTES * shape.inputs * shape.units // int(self.spec.train.tile_bytes))
         rows = -(-shape.inputs // min(count, shape.inputs))
         return [
             Tile(start, stop, {name: Value(array[start:stop]) for name, array in parts.items()})

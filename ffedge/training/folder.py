@@ -1,6 +1,8 @@
 """The run folder: model.onnx, report.json, metrics.jsonl, checkpoint/. An existing one is never overwritten unasked."""
 
 import contextlib
+import fcntl
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -33,16 +35,36 @@ class RunFolder(Journal):
         self.identity: dict[str, Any] = {"spec": spec.to_dict(), "data": dataset.sha256}
         self._about = self.identity | {"input": facts.to_dict(), "name": dataset.name, "source": source}
 
-    def create(self, *, force: bool) -> None:
-        """Make the folder.
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Make the folder, and keep other processes that train out of it.
 
         Raises
         ------
         FfedgeError
-            Something stands there already (with `force`: something that is no run), or it cannot be made.
+            Another one is in it, or it cannot be made.
         """
+        with self._making():
+            self.path.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path, os.O_RDONLY)
         try:
-            present = {path.name for path in self.path.iterdir()} if self.path.exists() else set()
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # goes with the process, however it ends
+            yield
+        except BlockingIOError as error:
+            raise FfedgeError(f"{self.path}: another process trains there. Choose another --out, or wait") from error
+        finally:
+            os.close(descriptor)
+
+    def create(self, *, force: bool) -> None:
+        """Empty the folder.
+
+        Raises
+        ------
+        FfedgeError
+            Something stands there already (with `force`: something that is no run).
+        """
+        with self._making():
+            present = {path.name for path in self.path.iterdir()}
             strange = {name for name in present - CONTENT if not LEFT_OVER.fullmatch(name)}
             inside = self.path / "checkpoint"
             if inside.is_dir():
@@ -54,9 +76,17 @@ class RunFolder(Journal):
             for name in present:
                 target = self.path / name
                 shutil.rmtree(target) if target.is_dir() else target.unlink()
-            self.path.mkdir(parents=True, exist_ok=True)
+
+    @contextlib.contextmanager
+    def _making(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise FfedgeError(f"{self.path}: cannot be made ({error.strerror}). Choose another --out") from error
+
+    def nothing(self) -> State:
+        """Return the state of a run that has not begun."""
+        return [{} for _ in self._spec.network.widths]
 
     def restore(self) -> Generation:
         """Read the checkpoint, and the records of the epochs before it; later ones are dropped from metrics.jsonl."""

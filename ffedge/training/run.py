@@ -92,39 +92,44 @@ def train(
     dataset, facts, spec, graphs, plan = _prepare(spec or Spec.make(), data, data_dir)
     out = out or next_folder(Path("runs"), spec.rule.variant, dataset.name)
     folder = RunFolder(out, spec, facts, dataset, str(data) if isinstance(data, str | Path) else dataset.name)
-    if resume:
-        found = folder.restore()
-        state, place = found.state, found.place
-        for torn in found.torn:
-            watcher.note(f"{found.path.parent}: {torn}; went on from {found.path.name}")
-        del found
-    else:
-        folder.create(force=force)
-        state, place = [{} for _ in spec.network.widths], Place()
-    loop = Loop(spec, dataset, facts, make_engine(spec, facts, state, graphs, out), folder, watcher, meter, rhythm)
-    del state
-    stopped = _train_until_stopped(loop, place, stop, folder)
-    model = folder.write_model(graphs.template if graphs else model_template(spec, facts))
-    report = Report(
-        spec=spec.to_dict(),
-        data={"name": dataset.name, "sha256": dataset.sha256},
-        input=facts.to_dict(),
-        layers=loop.layer_records(),
-        import_bytes=imported,
-        plan=plan.to_dict() if plan else None,
-        in_place=loop.engine.in_place,
-        stopped=stopped,
-        **_accuracies(loop, dataset),
-        model_sha256=sha256_of(model),
-        model_bytes=model.stat().st_size,
-        seconds=time.perf_counter() - started,
-        rss_peak_bytes=max(meter.peak(), meter.whole_bytes),
-    )
-    with atomic_file(folder.path / "report.json") as temporary:
-        temporary.write_text(report.to_json())
+    with folder.alone():
+        state, place = _begin(folder, watcher, resume=resume, force=force)
+        engine = make_engine(spec, facts, state, graphs, out)
+        loop = Loop(spec, dataset, facts, engine, folder, watcher, meter, rhythm)
+        del state
+        stopped = _train_until_stopped(loop, place, stop, folder)
+        model = folder.write_model(graphs.template if graphs else model_template(spec, facts))
+        report = Report(
+            spec=spec.to_dict(),
+            data={"name": dataset.name, "sha256": dataset.sha256},
+            input=facts.to_dict(),
+            layers=loop.layer_records(),
+            import_bytes=imported,
+            plan=plan.to_dict() if plan else None,
+            in_place=engine.in_place,
+            stopped=stopped,
+            **_accuracies(loop, dataset),
+            model_sha256=sha256_of(model),
+            model_bytes=model.stat().st_size,
+            seconds=time.perf_counter() - started,
+            rss_peak_bytes=max(meter.peak(), meter.whole_bytes),
+        )
+        with atomic_file(folder.path / "report.json") as temporary:
+            temporary.write_text(report.to_json())
     if stopped:
         raise TrainingError(f"{stopped}. The network of the last checkpoint stands in {model}")
     return Run(folder.path, report)
+
+
+def _begin(folder: RunFolder, watcher: Watcher, *, resume: bool, force: bool) -> tuple[State, Place]:
+    """Return the state and the place that a run goes on from, or begins with: nothing drawn yet."""
+    if not resume:
+        folder.create(force=force)
+        return folder.nothing(), Place()
+    found = folder.restore()
+    for torn in found.torn:
+        watcher.note(f"{found.path.parent}: {torn}; went on from {found.path.name}")
+    return found.state, found.place
 
 
 def plan(spec: Spec, data: str | Path | Dataset | Batches = "mnist-mini", data_dir: Path | None = None) -> Plan:

@@ -29,7 +29,7 @@ def of_budget(spec, budget):
 def test_without_a_budget_speed_decides():
     found = plan(WIDE, DATA)
     assert (found.chunk_size, found.tile_bytes, found.moments, found.budget_bytes) == (2048, MIB, "memory", None)
-    assert found.peak_bytes == found.floor_bytes == sum(found.parts.values())
+    assert found.floor_bytes < found.peak_bytes == sum(found.parts.values())
 
 
 def test_a_budget_with_room_changes_nothing_and_a_tight_one_costs_speed():
@@ -45,7 +45,7 @@ def test_a_budget_below_the_least_is_refused_with_its_parts():
     with pytest.raises(FfedgeError) as caught:
         of_budget(WIDE, 20 * MIB)
     text = str(caught.value)
-    assert text.startswith("memory_budget 20.0 MiB: this network needs at least ")
+    assert text.startswith("--memory-budget 20.0MiB: this network needs at least ")
     assert "weights, moments and sums" in text
     assert "Use " in text
     assert "\n" not in text
@@ -176,3 +176,16 @@ def test_the_measured_peak_stays_below_the_budget_and_near_the_plan(tmp_path, ca
     of_the_budget, of_the_plan = map(float, in_child(BUDGETED, repr(case), cwd=tmp_path).split())
     assert of_the_budget <= 1.0
     assert 0.7 <= of_the_plan <= 1.0
+
+
+def test_a_disk_too_small_for_the_moments_is_one_line(tmp_path):
+    """A limit on the size of files stands in for the disk."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, hard))
+    try:
+        with pytest.raises(FfedgeError, match=r"moments cannot be written \(File too large\). Free space, or use"):
+            train(with_train(WIDE, moments="file"), DATA, tmp_path / "run")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

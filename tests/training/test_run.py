@@ -4,6 +4,9 @@ import errno
 import hashlib
 import json
 import os
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -317,3 +320,23 @@ def test_torch_that_is_not_there_is_one_line(tmp_path):
     assert in_child(script, str(tmp_path / "run"), hidden={"torch"}) == (
         "training with --engine torch needs torch, which is not installed. Run: pip install 'ffedge[torch]'\n"
     )
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path):
+    train(small_spec(epochs=1), clusters(), tmp_path / "run")
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    holding = """
+        import fcntl, os, sys
+        fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX)
+        print("held", flush=True)
+        sys.stdin.read()
+    """
+    words = [sys.executable, "-c", textwrap.dedent(holding), str(tmp_path / "run")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        for how in ("resume", "force"):
+            with pytest.raises(FfedgeError, match=rf"^{tmp_path / 'run'}: another process trains there\. Choose"):
+                train(small_spec(epochs=1), clusters(), tmp_path / "run", **{how: True})
+        other.stdin.close()
+    assert before == {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    train(small_spec(epochs=1), clusters(), tmp_path / "run", resume=True)

@@ -1,0 +1,122 @@
+"""How much memory a training takes, part by part: the process's resident peak, pages of libraries included.
+
+Shape letters: N samples of a chunk, M labels tried for each, R rows, D inputs of a layer, H units, C classes.
+"""
+
+import dataclasses
+
+from ffedge.network import InputFacts, LayerShape, layer_shapes, trained
+from ffedge.runtime.kernels import KernelKey
+from ffedge.spec import ITEM_BYTES, MOMENTS, Spec, TrainSpec
+from ffedge.training.graphs import needed_kernels
+from ffedge.training.step import evaluation_rows
+
+MIB = 2**20
+LIBRARY_BYTES = 26 * MIB  # code of Python, numpy and onnxruntime that training touches; a file backs it
+SESSION_BYTES = 250_000  # a loaded graph
+THREAD_BYTES = 500_000  # a thread's stack and packing buffers
+WORK_BYTES = 3 * MIB  # the interpreter's own: records, graphs' bytes, blocks that are read and written
+CUTS = 2.0  # pieces of the arena that nothing fits into
+Lines = dict[KernelKey, list[list[int]]]
+
+
+def footprint(
+    spec: Spec, facts: InputFacts, live: Lines, held_bytes: int, choice: TrainSpec, batch: int
+) -> dict[str, int]:
+    """Return the bytes of each part of the peak.
+
+    Parameters
+    ----------
+    live : what each graph takes while it runs (`ffedge.training.graphs.Graphs`).
+    held_bytes : anonymous memory of the process before training: interpreter, imports, labels.
+    choice : how to train, with nothing left open.
+    batch : samples of a batch.
+    """
+    shapes = layer_shapes(spec, facts)
+    n, chunked = min(choice.chunk_rows, batch), choice.chunk_rows < batch
+    state = max(sum(_state(spec, shapes[i], choice, chunked) for i in stage) for stage in _stages(spec))
+    return {
+        "interpreter, imports and labels": held_bytes,
+        "library code": LIBRARY_BYTES,
+        "graphs and threads": _sessions(spec, facts, choice) * SESSION_BYTES
+        + choice.thread_count * THREAD_BYTES
+        + WORK_BYTES,
+        "weights, moments and sums": state,
+        "a finished layer": _finished(spec, shapes),
+        "a chunk's rows": _rows(spec, facts, shapes, n, choice),
+        "a step's temporaries": int(CUTS * _temporaries(spec, shapes, live, n, choice)),
+    }
+
+
+def _sessions(spec: Spec, facts: InputFacts, choice: TrainSpec) -> int:
+    return len(needed_kernels(dataclasses.replace(spec, train=choice), facts))
+
+
+def total(parts: dict[str, int]) -> int:
+    """Return the bytes of all parts."""
+    return sum(parts.values())
+
+
+def _stages(spec: Spec) -> list[list[int]]:
+    layers = list(range(len(spec.network.widths)))
+    return [[i] for i in layers] if spec.train.schedule == "greedy" else [layers]
+
+
+def _state(spec: Spec, shape: LayerShape, choice: TrainSpec, chunked: bool) -> int:
+    """Return the bytes of what a layer has in memory while it learns."""
+    total = 0
+    for name, dims in trained(spec, shape).items():
+        beside = len(MOMENTS[spec.optimizer_of(name)]) + chunked
+        on_disk = choice.moments == "file" and name == "W"
+        total += _bytes(*dims) * (1 if on_disk else 1 + beside)
+    if choice.moments == "file":  # one tile of what stands in a file is in memory too
+        total += (len(MOMENTS[choice.optimizer]) + chunked) * min(
+            int(choice.tile_bytes), _bytes(*shape.parameters()["W"])
+        )
+    return total
+
+
+def _finished(spec: Spec, shapes: tuple[LayerShape, ...]) -> int:
+    """Return the bytes of the largest layer that is read from its file beside those that learn."""
+    resting = [] if spec.train.schedule == "interleaved" else shapes
+    return max((sum(_bytes(*dims) for dims in shape.parameters().values()) for shape in resting), default=0)
+
+
+def _rows(spec: Spec, facts: InputFacts, shapes: tuple[LayerShape, ...], n: int, choice: TrainSpec) -> int:
+    """Return the bytes of the buffers between graphs, and of what numpy makes of a chunk."""
+    rows = max(n * (1 + spec.train.wrong_labels), evaluation_rows(spec.train, facts.n_classes, n))
+    widest = [max((s.units for s in shapes[start::2]), default=0) for start in (0, 1)]
+    tile = max(min(int(choice.tile_bytes) // (ITEM_BYTES * s.units) + 1, s.inputs) for s in shapes)
+    first = shapes[0]
+    item = 1 if facts.dtype == "uint8" else ITEM_BYTES
+    buffers = _bytes(n, first.inputs) + _bytes(n, first.units) + sum(_bytes(rows, w) for w in widest)
+    buffers += max(_bytes(n, first.units), _bytes(n * (1 + spec.train.wrong_labels), max(s.units for s in shapes)))
+    buffers += _bytes(max(n, rows), tile)
+    numpys = 2 * n * facts.size * item + (3 * n * first.inputs if choice.input_dropout else 0)
+    numpys += 6 * _bytes(n, len(shapes), facts.n_classes)
+    return buffers + numpys
+
+
+def _temporaries(spec: Spec, shapes: tuple[LayerShape, ...], live: Lines, n: int, choice: TrainSpec) -> int:
+    """Return the most bytes that any graph holds while it runs."""
+    rows = evaluation_rows(spec.train, shapes[0].classes, n)
+    widest: dict[int, int] = {}  # rows of a tile, by units
+    for shape in shapes:
+        tile = min(int(choice.tile_bytes) // _bytes(shape.units) + 1, shape.inputs)
+        widest[shape.units] = max(widest.get(shape.units, 1), tile)
+    most = 0
+    for key, lines in live.items():
+        count = n
+        if key.kind == "forward":
+            count = max(1, rows // key.shape.classes) if key.flag else max(rows, n * (1 + spec.train.wrong_labels))
+        elif key.kind.startswith("tile"):
+            count = widest.get(key.shape.units, 1)
+        most = max(most, *(start + slope * count for start, slope in lines), 0)
+    return most
+
+
+def _bytes(*dims: int) -> int:
+    total = ITEM_BYTES
+    for dim in dims:
+        total *= dim
+    return total
