@@ -76,6 +76,7 @@ def print_plan(plan: "Plan") -> None:
     print(f"{'planned peak':34s}{plan.peak_bytes / MIB:8.1f} MiB{budget}")
     print(f"{'  of it not backed by files':34s}{plan.anonymous_bytes / MIB:8.1f} MiB")
     print(f"{'the least that is possible':34s}{plan.floor_bytes / MIB:8.1f} MiB")
+    print(f"{'on disk, beside checkpoints':34s}{plan.disk_bytes / MIB:8.1f} MiB")
     for why in plan.reasons:
         print(why)
 

@@ -113,6 +113,14 @@ class TorchEngine:
             x, value = x / length, value / length
         return Source(len(x), x, value)
 
+    def source(self, rows: Array, samples: int) -> Source:
+        """Return what a further layer reads, from rows [R, D] that an earlier one made."""
+        return Source(samples, self._tensor(rows), torch.zeros(samples, 1, device=self.device))
+
+    def rows(self, source: Source) -> Array:
+        """Return the rows [R, D] of a further layer's source."""
+        return source.rows.cpu().numpy()
+
     @torch.no_grad()
     def forward(self, layer: int, source: Source, labels: Array | None) -> tuple[Source, Array]:
         """Run a layer for labels [N, M] (None: all C); return the next layer's source and goodness [N, M]."""

@@ -137,6 +137,14 @@ class OnnxEngine:
         self._run(self._kernels.get("product", shape, mask is not None), inputs, outputs, layer=0)
         return Source(n, outputs)
 
+    def source(self, rows: Array, samples: int) -> Source:
+        """Return what a further layer reads, from rows [R, D] that an earlier one made."""
+        return Source(samples, {"x": Value(rows)})
+
+    def rows(self, source: Source) -> Array:
+        """Return the rows [R, D] of a further layer's source."""
+        return source.values["x"].array
+
     def forward(self, layer: int, source: Source, labels: Array | None) -> tuple[Source, Array]:
         """Run a layer for labels [N, M] (None: all C); return the next layer's source and goodness [N, M]."""
         shape, n = self.shapes[layer], source.samples

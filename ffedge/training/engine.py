@@ -25,6 +25,8 @@ class Engine(Protocol):
     def place(self, layer: int, arrays: dict[str, Array]) -> None: ...  # noqa: D102
     def begin(self, layers: list[int], *, chunked: bool) -> None: ...  # noqa: D102
     def finish(self, layers: list[int]) -> None: ...  # noqa: D102
+    def source(self, rows: Array, samples: int) -> Any: ...  # noqa: D102
+    def rows(self, source: Any) -> Array: ...  # noqa: D102
     def product(self, raw: Array, mask: Array | None) -> Any: ...  # noqa: D102
     def forward(self, layer: int, source: Any, labels: Array | None) -> tuple[Any, Array]: ...  # noqa: D102
     def learn(  # noqa: D102

@@ -94,6 +94,8 @@ def _rows(spec: Spec, facts: InputFacts, shapes: tuple[LayerShape, ...], n: int,
     buffers += _bytes(max(n, rows), tile)
     numpys = 2 * n * facts.size * item + (3 * n * first.inputs if choice.input_dropout else 0)
     numpys += 6 * _bytes(n, len(shapes), facts.n_classes)
+    if choice.cache != "none":  # a chunk's rows as they come from the disk, and as the engine takes them
+        numpys += 2 * _bytes(rows, max(s.units for s in shapes))
     return buffers + numpys
 
 

@@ -4,8 +4,10 @@ A stage is the set of layers that learn together: one layer (greedy) or all (int
 """
 
 import math
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from ffedge.meter import PeakMeter, rss_bytes
 from ffedge.network import InputFacts, initial_layer, layer_shapes, prediction_weights
 from ffedge.seeds import Draw, Permutation, generator, key
 from ffedge.spec import MOMENTS, Spec
+from ffedge.training.activations import Activations
 from ffedge.training.checkpoint import Place, State
 from ffedge.training.engine import Engine
 from ffedge.training.records import EpochRecord, LayerRecord
@@ -49,6 +52,7 @@ class Loop:
         watcher: Watcher,
         meter: PeakMeter,
         rhythm: Rhythm | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.spec, self.dataset, self.engine = spec, dataset, engine
         self._journal, self._watcher, self._meter = journal, watcher, meter
@@ -58,6 +62,10 @@ class Loop:
         self._shapes = layer_shapes(spec, facts)
         self._stream = Stream(dataset.train.inputs, dataset.train.labels, rows, spec.train, self._shapes[0].inputs)
         self._learner = Learner(spec, engine, facts.n_classes)
+        self._cache: Activations | None = None
+        if spec.train.cache == "activations":
+            place = folder or Path(tempfile.gettempdir())
+            self._cache = self._learner.cache = Activations(spec, engine, self._stream, facts.n_classes, place)
         self._rhythm = rhythm or Rhythm()
         self._seconds = 0.0
 
@@ -93,6 +101,8 @@ class Loop:
                 drawn = initial_layer(self.spec, self._shapes[layer])
                 kept = drawn if layer in active else self._journal.keep(layer, drawn, finished=False)
                 self.engine.place(layer, kept)
+        if self._cache and stage:
+            self._cache.advance(stage)
         self.engine.begin(active, chunked=self._stream.batch_size > self.spec.train.chunk_rows)
 
     def fall_back(self, state: State) -> None:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ffedge.errors import FfedgeError
-from ffedge.network import InputFacts, without_budget
-from ffedge.spec import TUNED_CHUNK, Spec, TrainSpec
+from ffedge.network import InputFacts, layer_shapes, without_budget
+from ffedge.spec import MOMENTS, TUNED_CHUNK, Spec, TrainSpec
+from ffedge.training.activations import cache_bytes
 from ffedge.training.footprint import MIB, Lines, footprint, total
 
 TILES = tuple(2**n for n in range(20, 14, -1))
@@ -26,12 +27,14 @@ class Plan:
     parts : bytes of each part of the planned peak.
     anonymous_bytes : the share of the peak that no file backs, which a kernel cannot take back.
     floor_bytes : the least peak of any plan.
+    disk_bytes : room that moments in a file and kept activities take on the disk, beside checkpoints.
     """
 
     budget_bytes: int | None
     peak_bytes: int
     anonymous_bytes: int
     floor_bytes: int
+    disk_bytes: int
     chunk_size: int
     tile_bytes: int
     moments: str
@@ -44,14 +47,14 @@ class Plan:
         return dataclasses.asdict(self)
 
 
-def make_plan(spec: Spec, facts: InputFacts, live: Lines, held_bytes: int, batch: int) -> tuple[Spec, Plan]:
+def make_plan(spec: Spec, facts: InputFacts, live: Lines, held_bytes: int, rows: int) -> tuple[Spec, Plan]:
     """Choose what the budget allows at the best speed.
 
     Parameters
     ----------
     live : what each graph takes while it runs (`ffedge.training.graphs.Graphs`).
     held_bytes : anonymous memory of the process before training: interpreter, imports, labels.
-    batch : samples of a batch.
+    rows : to train on.
 
     Raises
     ------
@@ -59,6 +62,7 @@ def make_plan(spec: Spec, facts: InputFacts, live: Lines, held_bytes: int, batch
         The budget is below the least that training needs.
     """
     train, budget = spec.train, spec.train.memory_budget
+    batch = train.batch_size if isinstance(train.batch_size, int) else rows
     given = (
         train if budget != "none" else dataclasses.replace(train, chunk_size="auto", tile_bytes="auto", moments="auto")
     )
@@ -78,12 +82,13 @@ def make_plan(spec: Spec, facts: InputFacts, live: Lines, held_bytes: int, batch
         peak_bytes=total(parts),
         anonymous_bytes=total(parts) - parts["library code"] - parts["a finished layer"],
         floor_bytes=total(least),
+        disk_bytes=_disk_bytes(spec, facts, chosen, rows),
         chunk_size=chosen.chunk_rows,
         tile_bytes=int(chosen.tile_bytes),
         moments=chosen.moments,
         threads=chosen.thread_count,
         parts=parts,
-        reasons=_reasons(chosen, batch),
+        reasons=_reasons(chosen, batch, len(spec.network.widths)),
     )
     return dataclasses.replace(spec, train=chosen), plan
 
@@ -108,7 +113,13 @@ def _slowness(choice: TrainSpec, batch: int) -> float:
     return float((1.0 + 0.12 * (chunks - 1)) * tile * (1.6 if choice.moments == "file" else 1.0))
 
 
-def _reasons(chosen: TrainSpec, batch: int) -> list[str]:
+def _disk_bytes(spec: Spec, facts: InputFacts, chosen: TrainSpec, rows: int) -> int:
+    kept = cache_bytes(spec, rows, facts.n_classes) if chosen.cache != "none" else 0
+    moments = max(4 * s.inputs * s.units for s in layer_shapes(spec, facts)) * len(MOMENTS[chosen.optimizer])
+    return kept + (moments if chosen.moments == "file" else 0)
+
+
+def _reasons(chosen: TrainSpec, batch: int, layers: int) -> list[str]:
     """Say in words what the plan costs."""
     chunk, where = chosen.chunk_rows, "in memory" if chosen.moments == "memory" else "in a file, which is slower"
     whole = f"a batch of {batch} at once"
@@ -116,7 +127,18 @@ def _reasons(chosen: TrainSpec, batch: int) -> list[str]:
     return [
         f"{whole if chunk >= batch else cut}; moments {where}",
         f"weights are updated {int(chosen.tile_bytes) // 1024} KiB at a time",
+        *_depth(chosen, layers),
     ]
+
+
+def _depth(chosen: TrainSpec, layers: int) -> list[str]:
+    """Say what depth costs: a greedy layer's batch runs through all layers below it, or is read from the disk."""
+    if chosen.schedule != "greedy" or layers < 3:
+        return []
+    if chosen.cache != "none":
+        return ["activities of finished layers are kept on disk: each layer costs about the same"]
+    passes = (layers + 1) / 2
+    return [f"each batch runs through the layers below too, {passes:.1f} in the mean; --cache activations spares that"]
 
 
 def _refusal(spec: Spec, budget: int, least: dict[str, int]) -> str:

@@ -95,7 +95,7 @@ def train(
     with folder.alone():
         state, place = _begin(folder, watcher, resume=resume, force=force)
         engine = make_engine(spec, facts, state, graphs, out)
-        loop = Loop(spec, dataset, facts, engine, folder, watcher, meter, rhythm)
+        loop = Loop(spec, dataset, facts, engine, folder, watcher, meter, rhythm, out)
         del state
         stopped = _train_until_stopped(loop, place, stop, folder)
         model = folder.write_model(graphs.template if graphs else model_template(spec, facts))
@@ -162,9 +162,7 @@ def _prepare(
         return dataset, facts, spec, None, None
     graphs = Graphs(spec, facts)
     graphs.fetch()
-    size = spec.train.batch_size
-    batch = size if isinstance(size, int) else rows - spec.train.held_out(rows)
-    spec, planned = make_plan(spec, facts, graphs.live, anonymous_bytes(), batch)
+    spec, planned = make_plan(spec, facts, graphs.live, anonymous_bytes(), rows - spec.train.held_out(rows))
     return dataset, facts, spec, graphs, planned
 
 

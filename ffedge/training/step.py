@@ -6,7 +6,7 @@ Shape letters: N samples of a chunk, C classes, L layers, M labels tried for eac
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +71,15 @@ class Turn:
     rates: dict[int, float]
 
 
+class Cache(Protocol):
+    """What finished layers made of every row (`ffedge.training.activations`)."""
+
+    layers: int
+
+    def read(self, positions: NDArray[np.int64], labels: Labels) -> tuple[Any, dict[int, Floats]]: ...  # noqa: D102
+    def first_goodness(self, positions: NDArray[np.int64]) -> Floats: ...  # noqa: D102
+
+
 @dataclass
 class Learner:
     """Runs batches on an engine by the rule of a spec."""
@@ -79,6 +88,7 @@ class Learner:
     engine: Engine
     n_classes: int
     sums: dict[int, LayerSums] = field(default_factory=dict)
+    cache: "Cache | None" = None
 
     def __post_init__(self) -> None:
         """Take alpha from the spec."""
@@ -106,11 +116,14 @@ class Learner:
         return result
 
     def _chunk(self, chunk: Chunk, samples: int, turn: Turn) -> dict[int, float]:
-        first = self.engine.product(chunk.raw, chunk.mask)
+        begun = self.cache.layers if self.cache else 0
+        first = None if begun else self.engine.product(chunk.raw, chunk.mask)
         labels = tried_labels(chunk.labels, self._wrong(chunk, first, turn))
         known = self._goodness_ahead(first, labels, turn.active)
         source, losses, last = first, dict[int, float](), max(turn.active)
-        for layer in range(last + 1):
+        if self.cache and begun:
+            source, known = self.cache.read(chunk.positions, labels)
+        for layer in range(begun, last + 1):
             if layer not in turn.active:
                 source, known[layer] = self.engine.forward(layer, source, labels)
                 continue
@@ -133,8 +146,11 @@ class Learner:
     def _wrong(self, chunk: Chunk, first: Any, turn: Turn) -> Labels:
         if turn.wrong is not None:
             return turn.wrong(chunk)
-        layers = 1 if self.spec.train.negatives == "hard" else max(turn.active) + 1
-        goodness = self.class_goodness(first, layers).sum(axis=1)
+        if self.cache and self.cache.layers:
+            goodness = self.cache.first_goodness(chunk.positions)
+        else:
+            layers = 1 if self.spec.train.negatives == "hard" else max(turn.active) + 1
+            goodness = self.class_goodness(first, layers).sum(axis=1)
         return hard_labels(goodness, chunk.labels, self.spec.train.wrong_labels, turn.rng)
 
     def _goodness_ahead(self, first: Any, labels: Labels, active: list[int]) -> dict[int, Floats]:

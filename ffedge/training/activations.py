@@ -1,0 +1,123 @@
+"""What the finished layers make of every training row, on disk, so that a layer's cost does not grow with its depth.
+
+Without it the layers below run again for each batch. It holds the last finished layer's rows for every label (float16,
+rounded once a layer) and every finished layer's goodness. It needs inputs that are the same in each epoch.
+
+Shape letters: P training rows by their place in the stream, N of them, C classes, L layers, M labels, H units.
+"""
+
+import os
+import tempfile
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ffedge.data.rows import Rows
+from ffedge.data.stream import Stream
+from ffedge.errors import FfedgeError
+from ffedge.spec import Spec
+from ffedge.training.engine import Engine
+from ffedge.training.step import evaluation_rows
+
+Array = NDArray[Any]
+ROUNDED = np.float16
+
+
+class _Rows:
+    """Rows in a file without a name, which goes with the process: written in blocks, read one by one."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: DTypeLike, folder: Path) -> None:
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        try:
+            with tempfile.TemporaryFile(dir=folder) as file:
+                os.posix_fallocate(file.fileno(), 0, size)
+                self._rows = Rows(Path(f"/dev/fd/{file.fileno()}"), 0, shape, np.dtype(dtype))
+                self._descriptor = os.dup(file.fileno())
+        except OSError as error:
+            what = f"{size / 1e9:.2f} GB of activities cannot be kept ({error.strerror or error})"
+            raise FfedgeError(f"{folder}: {what}. Free space, or use --cache none") from error
+        weakref.finalize(self, os.close, self._descriptor)
+        self.take = self._rows.take
+
+    def put(self, start: int, rows: Array) -> None:
+        """Write rows from a place on."""
+        block = np.ascontiguousarray(rows, self._rows.dtype)
+        os.pwrite(self._descriptor, block.data, start * (block.nbytes // len(block)))
+
+
+class Activations:
+    """The rows [P * C, H] of the last finished layer, and the goodness [P, L, C] of all.
+
+    Parameters
+    ----------
+    folder : where the files stand.
+
+    Raises
+    ------
+    FfedgeError
+        The disk has no room, here or in `advance`.
+    """
+
+    def __init__(self, spec: Spec, engine: Engine, stream: Stream, classes: int, folder: Path) -> None:
+        self._spec, self._engine, self._stream, self._classes, self._folder = spec, engine, stream, classes, folder
+        self._rows: _Rows | None = None
+        self._goodness = _Rows((len(stream.rows), len(spec.network.widths), classes), np.float32, folder)
+        self.layers = 0  # how many finished layers it stands for
+
+    def read(self, positions: NDArray[np.int64], labels: NDArray[np.int64]) -> tuple[Any, dict[int, Array]]:
+        """Return the source of the first layer that is not finished, and the goodness [N, M] of each before it.
+
+        Parameters
+        ----------
+        positions : [N] places in the stream's rows.
+        labels : [N, M] those that are tried.
+        """
+        goodness = self._goodness.take(positions)
+        known = {layer: np.take_along_axis(goodness[:, layer], labels, axis=1) for layer in range(self.layers)}
+        return self._source(positions, labels), known
+
+    def first_goodness(self, positions: NDArray[np.int64]) -> Array:
+        """Return the first layer's goodness [N, C] of every class."""
+        first: Array = self._goodness.take(positions)[:, 0]
+        return first
+
+    def advance(self, layers: int) -> None:
+        """Run every training row through the layers that have finished since, once."""
+        count, units = len(self._stream.rows), self._spec.network.widths[layers - 1]
+        fresh = _Rows((count * self._classes, units), ROUNDED, self._folder)
+        known = self.layers if self.layers == layers - 1 else 0  # after a stop, from the raw rows again
+        size = evaluation_rows(self._spec.train, self._classes, self._spec.train.chunk_rows) // self._classes
+        for start in range(0, count, size):
+            positions = np.arange(start, min(start + size, count))
+            fresh.put(start * self._classes, self._run(positions, known, layers))
+        self._rows, self.layers = fresh, layers
+
+    def _run(self, positions: NDArray[np.int64], known: int, layers: int) -> Array:
+        """Return the rows [N * C, H] of the last of some layers, rounded, and keep the goodness of those that ran."""
+        goodness = self._goodness.take(positions)
+        if known:
+            source = self._source(positions, np.tile(np.arange(self._classes), (len(positions), 1)))
+        else:
+            raw = self._stream.source.take(self._stream.rows[positions])
+            source = self._engine.product(np.ascontiguousarray(raw.reshape(len(positions), -1)), None)
+        for layer in range(known, layers):
+            source, goodness[:, layer] = self._engine.forward(layer, source, None)
+            rounded = self._engine.rows(source).astype(ROUNDED)
+            source = self._engine.source(rounded.astype(np.float32), len(positions))
+        self._goodness.put(int(positions[0]), goodness)
+        return rounded
+
+    def _source(self, positions: NDArray[np.int64], labels: NDArray[np.int64]) -> Any:
+        assert self._rows is not None
+        places = (positions[:, None] * self._classes + labels).reshape(-1)
+        return self._engine.source(self._rows.take(places).astype(np.float32), len(positions))
+
+
+def cache_bytes(spec: Spec, rows: int, classes: int) -> int:
+    """Return the most that the cache takes on disk: two neighbouring layers' rows, and the goodness."""
+    widths = spec.network.widths
+    pairs = [sum(widths[max(0, i - 1) : i + 1]) for i in range(len(widths) - 1)]
+    return rows * classes * (2 * max(pairs, default=0) + 4 * len(widths))

@@ -1,0 +1,134 @@
+"""Kept activities: the same learning but for rounding, one pass of each layer's rows through it, and resuming."""
+
+import numpy as np
+import pytest
+from toys import ask_here, clusters, make_engine, make_loop, prepared, small_spec, with_train
+
+from ffedge.errors import FfedgeError, StoppedError
+from ffedge.spec import Spec
+from ffedge.training.activations import cache_bytes
+from ffedge.training.checkpoint import Place
+from ffedge.training.run import plan, train
+
+DATA = clusters(rows=200, noise=0.5, test_rows=80)
+ENGINES = ["onnx", pytest.param("torch", marks=pytest.mark.torch)]
+SPEC = small_spec(widths=(24, 16, 12, 8), scope="previous", epochs=3, holdout=0.1, negatives="hard", rate=(0.02,))
+
+
+@pytest.fixture(autouse=True)
+def graphs_built_here(monkeypatch):
+    monkeypatch.setattr("ffedge.training.graphs._ask", ask_here)
+
+
+def cached(spec=SPEC, **changes):
+    return with_train(spec, cache="activations", **changes)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("negatives", ["hard", "fresh", "fixed"])
+def test_learning_is_the_same_but_for_rounding(tmp_path, engine, negatives):
+    changes = {"engine": engine, "negatives": negatives, "epochs": 1}
+    one = train(with_train(SPEC, **changes), DATA, tmp_path / "one").report
+    two = train(cached(**changes), DATA, tmp_path / "two").report
+    for a, b in zip(one.layers, two.layers, strict=True):
+        assert b.loss == pytest.approx(a.loss, rel=0.02)
+        assert b.gamma == pytest.approx(a.gamma, abs=0.01)
+    assert two.test_accuracy == pytest.approx(one.test_accuracy, abs=0.05)
+    assert one.layers[0].loss == two.layers[0].loss  # nothing is kept before the first layer has finished
+
+
+class Counting:
+    """Counts the passes through each layer."""
+
+    def __init__(self, engine):
+        self._engine, self.passes = engine, {}
+
+    def __getattr__(self, name):
+        return getattr(self._engine, name)
+
+    def forward(self, layer, source, labels):
+        self.passes[layer] = self.passes.get(layer, 0) + source.samples
+        return self._engine.forward(layer, source, labels)
+
+
+@pytest.mark.parametrize("cache", ["none", "activations"])
+def test_a_layers_rows_run_through_it_once_and_not_for_each_batch(tmp_path, cache):
+    spec, facts = prepared(with_train(SPEC, cache=cache, epochs=20, holdout=0.0), DATA)
+    engine = Counting(make_engine(spec, facts))
+    make_loop(spec, DATA, engine, facts=facts).train(Place(), lambda: False)
+    checked = 4 * 20 * 16  # rows on which each epoch of the four layers looks whether the network is sound
+    through_second = engine.passes[1] - 3 * 20 * 16
+    assert through_second == (200 if cache == "activations" else 2 * 20 * 200)
+    assert engine.passes[0] <= (200 + 20 * 200 + checked if cache == "activations" else 10**9)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, engine):
+    """What was kept is gone with the process, and made anew."""
+    spec = cached(engine=engine)
+    whole = train(spec, DATA, tmp_path / "whole")
+    count = iter(range(1000))
+    with pytest.raises(StoppedError):
+        train(spec, DATA, tmp_path / "parts", stop=lambda: next(count) == 80)  # of 144 batches: in the third layer
+    parts = train(spec, DATA, tmp_path / "parts", resume=True)
+    assert parts.model.read_bytes() == whole.model.read_bytes()
+
+
+def test_nothing_is_left_in_the_folder(tmp_path):
+    run = train(cached(), DATA, tmp_path / "run")
+    assert {path.name for path in run.path.iterdir()} == {"model.onnx", "report.json", "metrics.jsonl", "checkpoint"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "remedy"),
+    [
+        ({"schedule": "interleaved"}, "--schedule greedy"),
+        ({"input_dropout": 0.2}, "--input-dropout 0"),
+        ({"shift": 1}, "--shift 0"),
+        ({"negatives": "hard-sum"}, "other --negatives than hard-sum"),
+        ({"scope": "all"}, "--scope previous"),
+    ],
+)
+def test_rows_that_change_from_epoch_to_epoch_cannot_be_kept(changes, remedy):
+    good = {"input_dropout": 0.0, "cache": "activations"}
+    Spec.make(**good)
+    with pytest.raises(ValueError, match=rf"^cache activations needs rows .* Use {remedy}$"):
+        Spec.make(**good | changes)
+    Spec.make(**good, variant="ff", scope="all")
+
+
+def test_the_plan_says_what_it_takes_on_disk():
+    found = plan(cached(), DATA)
+    assert found.disk_bytes == cache_bytes(SPEC, 180, 4) == 180 * 4 * (2 * (24 + 16) + 4 * 4)
+    assert any("kept on disk" in why for why in found.reasons)
+    assert any("--cache activations" in why for why in plan(SPEC, DATA).reasons)
+
+
+def test_a_disk_too_small_is_one_line(tmp_path):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**14, hard))
+    try:
+        with pytest.raises(
+            FfedgeError, match=r"GB of activities cannot be kept \(File too large\)\. Free space, or use"
+        ):
+            train(cached(with_train(SPEC, epochs=1)), clusters(rows=4000), tmp_path / "run")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_goodness_and_rows_are_those_of_a_forward_pass():
+    spec, facts = prepared(cached(epochs=1, holdout=0.0), DATA)
+    loop = make_loop(spec, DATA, facts=facts)
+    loop.train(Place(), lambda: False)
+    cache, engine = loop._cache, loop.engine
+    cache.advance(3)
+    positions = np.array([5, 150, 7])
+    labels = np.array([[0, 3], [2, 1], [1, 1]])
+    raw = DATA.train.inputs.take(loop._stream.rows[positions])
+    source = engine.product(raw, None)
+    for layer in range(3):
+        source, goodness = engine.forward(layer, source, labels)
+        np.testing.assert_allclose(cache.read(positions, labels)[1][layer], goodness, rtol=0.01)
+    rows = engine.rows(source)
+    np.testing.assert_allclose(engine.rows(cache.read(positions, labels)[0]), rows, rtol=0.02, atol=0.01)
