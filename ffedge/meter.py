@@ -53,17 +53,18 @@ class PeakMeter:
 
     def __init__(self) -> None:
         self.resets = self._reset()
-        self.whole_bytes = 0
+        self.whole_bytes = self._start_bytes = 0
 
     def start(self) -> int:
         """Begin a phase; return the resident memory at its start."""
         self.whole_bytes = max(self.whole_bytes, rss_peak_bytes())
         self._reset()
-        return rss_bytes()
+        self._start_bytes = rss_bytes()
+        return self._start_bytes
 
     def peak(self) -> int:
         """Return the peak of this phase so far."""
-        peak = rss_peak_bytes()
+        peak = max(rss_peak_bytes(), self._start_bytes)  # the kernel counts some pages late
         self.whole_bytes = max(self.whole_bytes, peak)
         return peak
 

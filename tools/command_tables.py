@@ -5,7 +5,7 @@ from typing import Any
 
 from typer.main import get_command
 
-from ffedge.cli import app
+from ffedge.cli.app import app
 
 
 def blocks() -> dict[str, str]:
