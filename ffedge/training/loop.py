@@ -17,6 +17,7 @@ from ffedge.data.stream import OtherRows, Stream
 from ffedge.labels import wrong_labels
 from ffedge.meter import PeakMeter, rss_bytes
 from ffedge.network import InputFacts, initial_layer, layer_shapes, prediction_weights
+from ffedge.pages import release_libraries
 from ffedge.seeds import Draw, Permutation, generator, key
 from ffedge.spec import MOMENTS, Spec
 from ffedge.training.activations import Activations
@@ -28,6 +29,7 @@ from ffedge.training.step import LayerSums, Learner, Turn, Wrong, weighted_sum
 from ffedge.training.watch import Journal, Progress, Watcher
 
 EVALUATION_ROWS = 256
+EVALUATION_VALUES = 2**14  # of goodness at once, so that depth costs no memory
 CHECKED_ROWS = 16
 
 
@@ -80,6 +82,7 @@ class Loop:
         for stage in range(place.stage, len(self.stages)):
             here = place if place.stage == stage else Place(stage)
             self._make_ready(stage)
+            release_libraries()  # else code that ran once, and then no more, adds up over the stages
             start = self._meter.start()
             for epoch in range(here.epoch, self.spec.train.epochs):
                 now = here if here.epoch == epoch else Place(stage, epoch)
@@ -265,7 +268,8 @@ class Loop:
         hits, finite = np.zeros(layers + 1, np.int64), np.ones(layers, np.bool_)
         gammas = [float(state.get("gamma", self.spec.rule.gamma)) for state in self.engine.state()]
         weights = np.array(prediction_weights(self.spec, gammas)[:layers], np.float32)
-        size = min(EVALUATION_ROWS, self.spec.train.chunk_rows)
+        most = max(1, EVALUATION_VALUES // (layers * self.dataset.n_classes))
+        size = min(EVALUATION_ROWS, self.spec.train.chunk_rows, most)
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
             raw = np.ascontiguousarray(split.inputs.take(part).reshape(len(part), -1))
