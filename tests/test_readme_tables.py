@@ -156,7 +156,8 @@ def test_a_figure_of_other_data_is_named_and_drawn_anew(root, capsys):
     assert drawn.read_bytes() == first
     last = results.newest("memory-depth", root)[-1]
     values = json.loads(last.read_text())
-    values["points"][-1]["measures"][0]["peak_over_imports_bytes"] *= 3
+    for measured in values["points"][-1]["runs"][0]:
+        measured["peak_over_imports_bytes"] *= 3
     last.write_text(json.dumps(values))
     capsys.readouterr()
     assert run(root, "--check") == 1
@@ -212,22 +213,28 @@ def test_growth_and_the_depth_from_which_less_is_taken_are_those_of_the_medians(
             "layers": [],
             "counted_bytes": counted,
             "seconds": 1.0,
+            "setup_s": 0.0,
             "accuracy": 0.5,
         }
 
     def sweep(odd):  # hook always above; SGD below until the lines cross half way
-        peaks = {2: (10, 12, 20, 5), 8: (20 + odd, 18, 40, 25)}
+        peaks = {2: (10, 12, 20, 40, 5), 8: (20 + odd, 18, 40, 40, 25)}
         arms = list(readme_blocks.COMPARED)
         return {
             "points": [
-                {"value": depth, "work": {"widths": [500] * depth}, "measures": list(map(measure, arms, values))}
+                {
+                    "value": depth,
+                    "work": {"widths": [500] * depth},
+                    "runs": [[measure(arm, value)] for arm, value in zip(arms, values, strict=True)],
+                }
                 for depth, values in peaks.items()
             ]
         }
 
     text = " ".join(readme_blocks.memory_depth([sweep(0), sweep(9), sweep(0)]).split())
-    assert "From 2 to 8 layers ffedge's peak grows by 10.0 MiB, 5.0 of them weights." in text
-    assert "with Adam nowhere, stepped in the hook at every depth measured and with SGD from 5.0 layers on." in text
+    assert "ffedge's peak over imports grows by 10.0 MiB (100 %), and the files of its layers by 5.0 MiB." in text
+    everywhere = "stepped in the hook at every depth measured, in onnxruntime at every depth measured"
+    assert f"with Adam nowhere, {everywhere} and with SGD from 5.0 layers on." in text
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ COMPARED = {  # arms of `ffedge bench`
     "ffedge-ff-adam": "ffedge `ff`, Adam",
     "backprop-adam": "backprop, Adam",
     "backprop-adam-hook": "stepped in the hook",
-    "backprop-adam-ort-inplace": "backprop in onnxruntime",
+    "backprop-adam-ort-inplace": "in onnxruntime",
     "backprop-sgd": "backprop, SGD",
 }
 MEMORY_ROWS = (("memory-depth", 2), ("memory-4x500", None), ("memory-depth", 32), ("memory-8x2000", None))
@@ -95,16 +95,15 @@ def accuracy_default(documents: Sequence[Any]) -> str:
 
 
 def memory(*results: Sequence[Any]) -> str:
-    """Tabulate peaks of networks by arms, with the seconds of ffedge and of backprop by Adam."""
+    """Tabulate peaks of networks by arms."""
     documents, rows = dict(zip(dict.fromkeys(name for name, _ in MEMORY_ROWS), results, strict=True)), []
     for name, value in MEMORY_ROWS:
         work, found = works(documents[name])[value], measures(documents[name], value)
-        seconds = [rounded(statistics.median(m["seconds"] for m in found[arm]), 2) for arm in list(COMPARED)[:2]]
-        rows.append([layers(work.widths), *(_peak(found.get(arm)) for arm in COMPARED), *seconds])
-    columns = ["peak MiB over imports (whole process)", *COMPARED.values(), "s, ffedge", "s, backprop"]
+        rows.append([layers(work.widths), *(_peak(found.get(arm)) for arm in COMPARED)])
+    columns = ["peak MiB over imports (whole process)", *COMPARED.values()]
     asked = listed([f"`{COMMANDS[name]}`" for name in documents])
     work = next(iter(works(results[0]).values()))
-    said = f"Batch {work.batch_size}, {work.threads} threads; s: seconds, both with Adam; {asked}."
+    said = f"Batch {work.batch_size}, {work.threads} threads; {asked}."
     return f"{table(columns, rows)}\n\n{wrapped(said)}"
 
 
@@ -117,9 +116,11 @@ def memory_depth(documents: Sequence[Any]) -> str:
     weights = ((high.counted_bytes["weights"] or 0) - (low.counted_bytes["weights"] or 0)) / MIB
     names = [COMPARED[other].replace("backprop, ", "with ") for other in others]
     below = [f"{name} {_from(crossover(sweep, own, other), sweep)}" for name, other in zip(names, others, strict=True)]
+    share = 100 * (high.peak_over_imports_bytes / low.peak_over_imports_bytes - 1)
     return wrapped(
-        f"From {first.value} to {last.value} layers ffedge's peak grows by {growth:.1f} MiB, {weights:.1f} of them "
-        f"weights. It lies below backprop's {listed(below)}."
+        f"From {first.value} to {last.value} layers ffedge's peak over imports grows by {growth:.1f} MiB "
+        f"({share:.0f} %), and the files of its layers by {weights:.1f} MiB. "
+        f"Its peak lies below backprop's {listed(below)}."
     )
 
 
