@@ -225,7 +225,7 @@ class TrainSpec:
     cache : ``activations`` keeps what finished layers make of every row on disk (float16, for every class), so that
         each layer costs the same however deep it stands; needs greedy training without input_dropout and shift.
     holdout : share of the training rows (2,000 at most) kept apart to measure accuracy while training.
-    threads : of the onnx engine; 0 takes all cores.
+    threads : of the onnx engine; 0 takes all cores, or one where the memory budget is tight.
     """
 
     epochs: int = 20

@@ -5,6 +5,7 @@ may stand in a file. What is planned is the process's resident peak, pages of li
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -99,18 +100,19 @@ def _choices(train: TrainSpec, batch: int) -> Iterator[TrainSpec]:
     halves = [most >> n for n in range(most.bit_length())]
     chunks = halves if train.chunk_size == "auto" else [train.chunk_size]
     tiles = TILES if train.tile_bytes == "auto" else [train.tile_bytes]
-    for moments in ("memory", "file") if train.moments == "auto" else (train.moments,):
-        for chunk in chunks:
-            for tile in tiles:
-                changes: dict[str, Any] = {"chunk_size": chunk, "tile_bytes": tile, "moments": moments}
-                yield dataclasses.replace(train, **changes)
+    places = ("memory", "file") if train.moments == "auto" else (train.moments,)
+    threads = (train.thread_count, 1) if train.threads == 0 and train.thread_count > 1 else (train.threads,)
+    for moments, count, chunk, tile in itertools.product(places, threads, chunks, tiles):
+        changes: dict[str, Any] = {"chunk_size": chunk, "tile_bytes": tile, "moments": moments, "threads": count}
+        yield dataclasses.replace(train, **changes)
 
 
 def _slowness(choice: TrainSpec, batch: int) -> float:
     """Rank the choices: how many times longer a step takes, roughly (bench/budget.py measures it)."""
     chunks = -(-batch // choice.chunk_rows)
     tile = 1.0 + 0.02 * (TILES[0] / int(choice.tile_bytes) - 1)
-    return float((1.0 + 0.12 * (chunks - 1)) * tile * (1.6 if choice.moments == "file" else 1.0))
+    threads = 1.0 if choice.thread_count > 1 else 1.4
+    return float((1.0 + 0.12 * (chunks - 1)) * tile * threads * (1.6 if choice.moments == "file" else 1.0))
 
 
 def _disk_bytes(spec: Spec, facts: InputFacts, chosen: TrainSpec, rows: int) -> int:

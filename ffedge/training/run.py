@@ -29,7 +29,7 @@ from ffedge.training.rhythm import Rhythm
 from ffedge.training.watch import Watcher
 
 TRAIN_ACCURACY_ROWS = 10_000
-PLANNED = ("chunk_size", "tile_bytes", "moments")
+PLANNED = ("chunk_size", "tile_bytes", "moments", "threads")
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _prepare(
 
 def _as_planned(spec: Spec, began_with: Spec) -> Spec:
     """Return the spec with what a plan had chosen when the run began, where it is left open now."""
-    open_now = {n: getattr(began_with.train, n) for n in PLANNED if getattr(spec.train, n) == "auto"}
+    open_now = {n: getattr(began_with.train, n) for n in PLANNED if getattr(spec.train, n) in ("auto", 0)}
     return dataclasses.replace(spec, train=dataclasses.replace(spec.train, **open_now))
 
 

@@ -41,6 +41,16 @@ def test_a_budget_with_room_changes_nothing_and_a_tight_one_costs_speed():
     assert (tight.chunk_size, tight.tile_bytes, tight.moments) != (roomy.chunk_size, roomy.tile_bytes, roomy.moments)
 
 
+def test_threads_are_given_up_where_nobody_fixed_them(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    free = of_budget(with_train(WIDE, threads=0), 10**10)
+    tight = of_budget(with_train(WIDE, threads=0), free.floor_bytes + 2**18)
+    assert (free.threads, tight.threads) == (8, 1)
+    fixed = of_budget(with_train(WIDE, threads=3), 10**10)
+    assert fixed.threads == of_budget(with_train(WIDE, threads=3), fixed.floor_bytes + 2**18).threads == 3
+    assert fixed.floor_bytes > free.floor_bytes
+
+
 def test_a_budget_below_the_least_is_refused_with_its_parts():
     with pytest.raises(FfedgeError) as caught:
         of_budget(WIDE, 20 * MIB)
@@ -186,6 +196,6 @@ def test_a_disk_too_small_for_the_moments_is_one_line(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, hard))
     try:
         with pytest.raises(FfedgeError, match=r"moments cannot be written \(File too large\). Free space, or use"):
-            train(with_train(WIDE, moments="file"), DATA, tmp_path / "run")
+            train(small_spec(widths=(512, 512), scope="previous", moments="file"), DATA, tmp_path / "run")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
