@@ -193,7 +193,7 @@ def test_a_disk_too_small_for_the_moments_is_one_line(tmp_path):
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**14, hard))
     try:
         with pytest.raises(FfedgeError, match=r"moments cannot be written \(File too large\). Free space, or use"):
             train(small_spec(widths=(512, 512), scope="previous", moments="file"), DATA, tmp_path / "run")
