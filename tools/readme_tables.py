@@ -103,13 +103,13 @@ def _stamp(files: list[Path]) -> str:
 
 def _draw(documents: list[Any], sweep: str, path: Path, stamp: str) -> None:
     """Draw a sweep as `ffedge bench` does; the same data and versions give the same bytes."""
-    from ffedge.compare.figures import draw
+    from ffedge.compare.figures import draw_memory
     from ffedge.compare.memory import bound_bytes
 
     found = points(documents)
     bounds = [bound_bytes(point.work, point.inputs, "adam") for point in found]
     with tempfile.TemporaryDirectory() as folder:
-        drawn = _steadily(lambda: draw(found, sweep, bounds, Path(folder) / "figure"))
+        drawn = _steadily(lambda: draw_memory(found, sweep, bounds, Path(folder) / "figure"))
         svg = next(file for file in drawn if file.suffix == ".svg").read_text()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(re.sub(r" *<dc:date>.*?</dc:date>\n", "", svg).rstrip() + f"\n<!-- data: sha256 {stamp} -->\n")
