@@ -31,7 +31,7 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "memory-8x2000": f"ffedge bench --memory --widths {WIDE} --rows 600 --arms {WIDE_ARMS}",
     "memory-depth": "ffedge bench --memory --sweep depth --widths 500",
     "peers-memory": "python bench/peers_memory.py --runs 3",
-    "epoch-time": "python bench/epoch_time.py --rounds 2",
+    "epoch-time": "python bench/epoch_time.py --rounds 3",
     "predict-latency": "python bench/predict_latency.py",
     "speed": f"ffedge bench --speed --arms {SPEED_ARMS} --repeat 1",
     "budget": "python bench/budget.py --specs 100",
