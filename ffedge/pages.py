@@ -10,9 +10,9 @@ import functools
 import mmap
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,20 +45,27 @@ def copy(source: Array, target: Array) -> None:
         release(target)
 
 
-def on_disk(shape: tuple[int, ...], folder: Path) -> Array:
-    """Return zeros, float32, in a file without a name: it goes when the array goes, also if the process is killed.
+@contextlib.contextmanager
+def reserved_file(size: int, folder: Path) -> Iterator[IO[bytes]]:
+    """Yield a file of zeros without a name: it goes with its last descriptor or map, also if the process is killed.
 
     Raises
     ------
     OSError
         The disk is full, or the folder cannot be written.
     """
-    size = 4 * int(np.prod(shape))
     with tempfile.TemporaryFile(dir=folder) as file:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, size)  # a hole in the file would be a crash on a full disk, later
         else:
             file.truncate(size)
+        yield file
+
+
+def on_disk(shape: tuple[int, ...], folder: Path) -> Array:
+    """Return zeros, float32, in a file that goes when the array goes; OSError as of `reserved_file`."""
+    size = 4 * int(np.prod(shape))
+    with reserved_file(size, folder) as file:
         return np.frombuffer(mmap.mmap(file.fileno(), size), np.float32).reshape(shape)
 
 

@@ -7,7 +7,6 @@ Shape letters: P training rows by their place in the stream, N of them, C classe
 """
 
 import os
-import tempfile
 import weakref
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 from ffedge.data.rows import Rows
 from ffedge.data.stream import Stream
 from ffedge.errors import FfedgeError
+from ffedge.pages import reserved_file
 from ffedge.spec import Spec
 from ffedge.training.engine import Engine
 from ffedge.training.step import evaluation_rows
@@ -32,8 +32,7 @@ class _Rows:
     def __init__(self, shape: tuple[int, ...], dtype: DTypeLike, folder: Path) -> None:
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         try:
-            with tempfile.TemporaryFile(dir=folder) as file:
-                os.posix_fallocate(file.fileno(), 0, size)
+            with reserved_file(size, folder) as file:
                 self._rows = Rows(Path(f"/dev/fd/{file.fileno()}"), 0, shape, np.dtype(dtype))
                 self._descriptor = os.dup(file.fileno())
         except OSError as error:
