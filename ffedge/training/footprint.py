@@ -8,6 +8,7 @@ import dataclasses
 from ffedge.network import InputFacts, LayerShape, layer_shapes, trained
 from ffedge.runtime.kernels import KernelKey
 from ffedge.spec import ITEM_BYTES, MOMENTS, Spec, TrainSpec
+from ffedge.training.activations import cache_bytes
 from ffedge.training.graphs import needed_kernels
 from ffedge.training.step import evaluation_rows
 
@@ -115,6 +116,13 @@ def _temporaries(spec: Spec, shapes: tuple[LayerShape, ...], live: Lines, n: int
             count = widest.get(key.shape.units, 1)
         most = max(most, *(start + slope * count for start, slope in lines), 0)
     return most
+
+
+def disk_bytes(spec: Spec, facts: InputFacts, choice: TrainSpec, rows: int) -> int:
+    """Return the room on disk, beside checkpoints, of moments in a file and of the activities of some rows."""
+    kept = cache_bytes(spec, rows, facts.n_classes) if choice.cache != "none" else 0
+    widest = max(_bytes(shape.inputs, shape.units) for shape in layer_shapes(spec, facts))
+    return kept + (widest * len(MOMENTS[choice.optimizer]) if choice.moments == "file" else 0)
 
 
 def _bytes(*dims: int) -> int:

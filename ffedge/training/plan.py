@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ffedge.errors import FfedgeError
-from ffedge.network import InputFacts, layer_shapes, without_budget
-from ffedge.spec import MOMENTS, TUNED_CHUNK, Spec, TrainSpec
-from ffedge.training.activations import cache_bytes
-from ffedge.training.footprint import MIB, Lines, footprint, total
+from ffedge.network import InputFacts, without_budget
+from ffedge.spec import TUNED_CHUNK, Spec, TrainSpec
+from ffedge.training.footprint import MIB, Lines, disk_bytes, footprint, total
 
 TILES = tuple(2**n for n in range(20, 14, -1))
 
@@ -83,7 +82,7 @@ def make_plan(spec: Spec, facts: InputFacts, live: Lines, held_bytes: int, rows:
         peak_bytes=total(parts),
         anonymous_bytes=total(parts) - parts["library code"] - parts["a finished layer"],
         floor_bytes=total(least),
-        disk_bytes=_disk_bytes(spec, facts, chosen, rows),
+        disk_bytes=disk_bytes(spec, facts, chosen, rows),
         chunk_size=chosen.chunk_rows,
         tile_bytes=int(chosen.tile_bytes),
         moments=chosen.moments,
@@ -113,12 +112,6 @@ def _slowness(choice: TrainSpec, batch: int) -> float:
     tile = 1.0 + 0.02 * (TILES[0] / int(choice.tile_bytes) - 1)
     threads = 1.0 if choice.thread_count > 1 else 1.4
     return float((1.0 + 0.12 * (chunks - 1)) * tile * threads * (1.6 if choice.moments == "file" else 1.0))
-
-
-def _disk_bytes(spec: Spec, facts: InputFacts, chosen: TrainSpec, rows: int) -> int:
-    kept = cache_bytes(spec, rows, facts.n_classes) if chosen.cache != "none" else 0
-    moments = max(4 * s.inputs * s.units for s in layer_shapes(spec, facts)) * len(MOMENTS[chosen.optimizer])
-    return kept + (moments if chosen.moments == "file" else 0)
 
 
 def _reasons(chosen: TrainSpec, batch: int, layers: int) -> list[str]:
