@@ -222,8 +222,9 @@ class TrainSpec:
     weight_decay : decoupled: W loses ``rate * weight_decay`` of itself a step.
     input_dropout : share of inputs set to 0 (after scaling), with one mask for all labels of a sample.
     shift : images move by up to so many pixels either way, each sample by its own draw.
-    cache : ``activations`` keeps what finished layers make of every row on disk (float16, for every class), so that
-        each layer costs the same however deep it stands; needs greedy training without input_dropout and shift.
+    cache : ``activations`` keeps what finished layers make of every row on disk (for every class, in float16; with
+        ``fixed`` negatives for the labels that are tried, in float32), so that each layer costs the same however deep
+        it stands; needs greedy training without input_dropout and shift.
     holdout : share of the training rows (2,000 at most) kept apart to measure accuracy while training.
     threads : of the onnx engine; 0 takes all cores, or one where the memory budget is tight.
     """
@@ -330,11 +331,10 @@ class Spec:
         if not isinstance(self.rule.alpha, str):
             _check(len(self.rule.alpha) == layers, "alpha", f"have {layers} rows, one a layer", self.rule.alpha)
         if self.train.cache != "none":
-            forward = self.rule.scope != "previous" and self.rule.variant != "ff"
-            self._check_cache(forward)
+            self._check_cache()
         _check(len(self.train.rate) <= layers, "rate", f"name at most {layers} layers", self.train.rate)
 
-    def _check_cache(self, listens_forward: bool) -> None:
+    def _check_cache(self) -> None:
         """Hold to what stays the same from epoch to epoch."""
         train = self.train
         for wrong, remedy in (
@@ -342,7 +342,6 @@ class Spec:
             (train.input_dropout > 0, "--input-dropout 0"),
             (train.shift > 0, "--shift 0"),
             (train.negatives == "hard-sum", "other --negatives than hard-sum"),
-            (listens_forward, "--scope previous"),
         ):
             if wrong:
                 raise ValueError(f"cache activations needs rows that are the same in each epoch. Use {remedy}")

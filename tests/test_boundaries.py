@@ -26,6 +26,7 @@ THIRD_PARTY = {
     "psutil",
     "rich",
     "safetensors",
+    "scipy",
     "torch",
     "typer",
 }
@@ -67,7 +68,7 @@ TABLE = {
     "compare": Allowed(  # runtime: backprop in onnxruntime runs in sessions like ffedge's; graph, onnx: its graph
         "child data errors meter network pages runtime seeds spec training",
         "numpy onnxruntime",
-        "graph matplotlib onnx onnxsim reference torch",
+        "graph matplotlib onnx onnxsim reference scipy torch",
     ),
     "cli": Allowed("__init__ child errors spec", "typer", "compare data evaluation numpy psutil rich runtime training"),
 }

@@ -20,12 +20,13 @@ from ffedge.network import InputFacts, initial_layer, layer_shapes, prediction_w
 from ffedge.pages import release_libraries
 from ffedge.seeds import Draw, Permutation, generator, key
 from ffedge.spec import MOMENTS, Spec
-from ffedge.training.activations import Activations
+from ffedge.training.activations import make_cache
 from ffedge.training.checkpoint import Place, State
 from ffedge.training.engine import Engine
 from ffedge.training.records import EpochRecord, LayerRecord
 from ffedge.training.rhythm import Rhythm
 from ffedge.training.step import LayerSums, Learner, Turn, Wrong, weighted_sum
+from ffedge.training.study import Study
 from ffedge.training.watch import Journal, Progress, Watcher
 
 EVALUATION_ROWS = 256
@@ -55,6 +56,7 @@ class Loop:
         meter: PeakMeter,
         rhythm: Rhythm | None = None,
         folder: Path | None = None,
+        study: Study | None = None,
     ) -> None:
         self.spec, self.dataset, self.engine = spec, dataset, engine
         self._journal, self._watcher, self._meter = journal, watcher, meter
@@ -64,10 +66,11 @@ class Loop:
         self._shapes = layer_shapes(spec, facts)
         self._stream = Stream(dataset.train.inputs, dataset.train.labels, rows, spec.train, self._shapes[0].inputs)
         self._learner = Learner(spec, engine, facts.n_classes)
-        self._cache: Activations | None = None
+        self._cache = None
         if spec.train.cache == "activations":
             place = folder or Path(tempfile.gettempdir())
-            self._cache = self._learner.cache = Activations(spec, engine, self._stream, facts.n_classes, place)
+            self._cache = self._learner.cache = make_cache(spec, engine, self._stream, facts.n_classes, place)
+        self._study = study or Study()
         self._rhythm = rhythm or Rhythm()
         self._seconds = 0.0
 
@@ -105,7 +108,7 @@ class Loop:
                 kept = drawn if layer in active else self._journal.keep(layer, drawn, finished=False)
                 self.engine.place(layer, kept)
         if self._cache and stage:
-            self._cache.advance(stage)
+            self._cache.advance(stage, self._wrong(stage, 0))
         self.engine.begin(active, chunked=self._stream.batch_size > self.spec.train.chunk_rows)
 
     def fall_back(self, state: State) -> None:
@@ -156,7 +159,8 @@ class Loop:
             done = epoch * self._stream.batches + step
             rng = generator(self.spec.train.seed, Draw.NEGATIVES, stage, epoch, step)
             chunks = self._stream.chunks(stage, epoch, step)
-            bad = self._learner.batch(chunks, samples, Turn(active, wrong, rng, done, rates))
+            turn = Turn(active, wrong, rng, done, rates, self._elsewhere(stage, epoch, step))
+            bad = self._learner.batch(chunks, samples, turn)
             if bad is not None:
                 raise self._diverged(bad, epoch)
             self._seconds += time.perf_counter() - began
@@ -197,6 +201,9 @@ class Loop:
             chunk.labels, chunk.positions, train.wrong_labels, self.dataset.n_classes, drawn
         )
 
+    def _elsewhere(self, *where: int) -> np.random.Generator | None:
+        return generator(self.spec.train.seed, Draw.OTHER, *where) if self._study.shuffled else None
+
     def _rate(self, layer: int, stage: int, epoch: int, step: int) -> float:
         train = self.spec.train
         left = 1.0 - (epoch * self._stream.batches + step) / (train.epochs * self._stream.batches)
@@ -223,9 +230,10 @@ class Loop:
 
     def _record(self, stage: int, epoch: int, rss_start: int) -> None:
         active, rows, peak = self.stages[stage], len(self._stream.rows), self._meter.peak()
-        accuracy, finite = self._measure(max(active) + 1)
+        rows_measured = self._measured_in(epoch)
+        accuracy, finite = self._measure(max(active) + 1, rows_measured)
         self._check(stage, epoch, finite)
-        measured, state = len(self.held_out) > 0, self.engine.state()
+        measured, state = len(rows_measured) > 0, self.engine.state()
         records = []
         for i in active:
             sums = self._learner.sums[i]
@@ -252,12 +260,17 @@ class Loop:
         """Return the share of some rows of a split that all layers together give their true label."""
         return float(self._hits(split, rows, len(self._shapes))[0][-1]) / len(rows)
 
-    def _measure(self, layers: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Return the accuracy [layers + 1] on the held-out rows of each of the first layers and of their sum.
+    def _measured_in(self, epoch: int) -> NDArray[np.int64]:
+        """Return the rows that give an epoch's accuracy."""
+        if len(self.held_out) or not self._study.measures(epoch, self.spec.train.epochs):
+            return self.held_out
+        return self._stream.rows[spread_evenly(len(self._stream.rows), self._study.measured_rows)]
 
-        And whether the goodness of each layer is finite; where no rows are held out, on some others.
+    def _measure(self, layers: int, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return the accuracy [layers + 1] on some rows of each of the first layers and of their sum.
+
+        And whether the goodness of each layer is finite; where there are no such rows, on some others.
         """
-        rows = self.held_out
         if not len(rows):
             rows = self._stream.rows[np.arange(min(CHECKED_ROWS, len(self._stream.rows)))]
         hits, finite = self._hits(self.dataset.train, rows, layers)
@@ -278,6 +291,11 @@ class Loop:
             scores = np.concatenate([goodness, weighted_sum(goodness, weights)[:, None]], axis=1)
             hits += (scores.argmax(axis=2) == split.labels[part][:, None]).sum(axis=0)
         return hits, finite
+
+
+def spread_evenly(rows: int, count: int) -> NDArray[np.int64]:
+    """Return `count` places (at most `rows`) from 0 to `rows` - 1, as far from each other as they can be."""
+    return np.linspace(0, rows - 1, min(rows, count)).astype(np.int64)
 
 
 def split_rows(count: int, spec: Spec) -> tuple[NDArray[np.int64], OtherRows]:

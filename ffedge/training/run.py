@@ -22,10 +22,11 @@ from ffedge.training.engine import Engine
 from ffedge.training.facts import measure
 from ffedge.training.folder import RunFolder, next_folder, stored
 from ffedge.training.graphs import Graphs, model_template
-from ffedge.training.loop import Diverged, Interrupted, Loop
+from ffedge.training.loop import Diverged, Interrupted, Loop, spread_evenly
 from ffedge.training.plan import Plan, make_plan
 from ffedge.training.records import Report, atomic_file
 from ffedge.training.rhythm import Rhythm
+from ffedge.training.study import Study
 from ffedge.training.watch import Watcher
 
 TRAIN_ACCURACY_ROWS = 10_000
@@ -56,6 +57,7 @@ def train(
     checkpoint_every: str = "auto",
     watcher: Watcher | None = None,
     stop: Callable[[], bool] = lambda: False,
+    study: Study | None = None,
 ) -> Run:
     """Train a network on a data set and write the run folder.
 
@@ -71,6 +73,7 @@ def train(
     checkpoint_every : steps (``500``) or seconds (``2s``) between checkpoints; ``auto`` spends 1 % of the time on them.
     watcher : is told of every batch and epoch.
     stop : asked after each batch; True ends the run at a checkpoint.
+    study : of a comparison.
 
     Raises
     ------
@@ -95,7 +98,7 @@ def train(
     with folder.alone():
         state, place = _begin(folder, watcher, resume=resume, force=force)
         engine = make_engine(spec, facts, state, graphs, out)
-        loop = Loop(spec, dataset, facts, engine, folder, watcher, meter, rhythm, out)
+        loop = Loop(spec, dataset, facts, engine, folder, watcher, meter, rhythm, out, study)
         del state
         stopped = _train_until_stopped(loop, place, stop, folder)
         model = folder.write_model(graphs.template if graphs else model_template(spec, facts))
@@ -175,7 +178,7 @@ def _as_planned(spec: Spec, began_with: Spec) -> Spec:
 def _accuracies(loop: Loop, dataset: Dataset) -> dict[str, Any]:
     """Measure the network on the test split and on rows spread evenly over the train split."""
     rows = len(dataset.train.labels)
-    shown = np.linspace(0, rows - 1, min(rows, TRAIN_ACCURACY_ROWS)).astype(np.int64)
+    shown = spread_evenly(rows, TRAIN_ACCURACY_ROWS)
     test = dataset.test
     return {
         "test_accuracy": loop.accuracy(test, np.arange(len(test.labels))) if test else None,
