@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.errors import FfedgeError
-from ffedge.network import InputFacts, layer_shapes, prediction_weights
+from ffedge.network import InputFacts, layer_shapes, prediction_weights, stored
 from ffedge.pages import BLOCK_BYTES, release
 from ffedge.spec import MODEL_FORMAT, Spec
 
@@ -68,11 +68,12 @@ def model_content(
 
     Parameters
     ----------
-    layers : W, b and, where the layer sees the label, V of each layer; gamma where layers collaborate.
+    layers : W, b and, where the layer sees the label, V of each layer; gamma where layers collaborate; power of a
+        fixed norm.
     more : further metadata: version, data.
     """
     shapes = layer_shapes(spec, facts)
-    weights = {f"layers.{s.index}.{name}": layers[s.index][name] for s in shapes for name in s.parameters()}
+    weights = {f"layers.{s.index}.{name}": layers[s.index][name] for s in shapes for name in stored(spec, s)}
     gammas = [float(layer["gamma"]) for layer in layers if "gamma" in layer]
     shares = prediction_weights(spec, gammas or [0.0] * len(layers))
     weights["prediction_weights"] = np.array(shares, np.float32)[:, None]

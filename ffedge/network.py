@@ -145,9 +145,9 @@ class Learned(NamedTuple):
 
 
 def initial_layer(spec: Spec, shape: LayerShape) -> dict[str, Array]:
-    """Draw a layer's parameters; one that collaborates gets its gamma."""
+    """Draw a layer's parameters; one that collaborates gets its gamma, one with a fixed norm its power."""
     gamma = {} if spec.rule.variant == "ff" else {"gamma": np.array(spec.rule.gamma, np.float32)}
-    return shape.initial(spec.train.seed) | gamma
+    return shape.initial(spec.train.seed) | gamma | ({"power": np.ones((), np.float32)} if _has_power(spec) else {})
 
 
 def initial_state(spec: Spec, facts: InputFacts) -> list[dict[str, Array]]:
@@ -162,7 +162,7 @@ def check_state(spec: Spec, facts: InputFacts, state: list[dict[str, Array]]) ->
         raise ValueError(f"it has {len(state)} layers, but the network {len(shapes)}")
     for shape, layer in zip(shapes, state, strict=True):
         gamma: dict[str, tuple[int, ...]] = {} if spec.rule.variant == "ff" else {"gamma": ()}
-        wanted = shape.parameters() | gamma
+        wanted = trained(spec, shape) | gamma
         if missing := sorted(set(wanted) - set(layer)) if layer else []:
             raise ValueError(f"layer {shape.index} lacks {missing[0]}")
         for name, array in layer.items():
@@ -252,8 +252,27 @@ def layer_shapes(spec: Spec, facts: InputFacts) -> tuple[LayerShape, ...]:
 
 
 def trained(spec: Spec, shape: LayerShape) -> dict[str, tuple[int, ...]]:
-    """Return the shape of everything that a layer learns by name: its parameters, and for A-CFF its gamma."""
-    return shape.parameters() | ({"gamma": ()} if spec.rule.variant == "acff" else {})
+    """Return the shape of everything that a layer learns by name.
+
+    Its parameters, for A-CFF its gamma, and for a fixed norm ``power``, the running mean of its squared activity.
+    """
+    gamma: dict[str, tuple[int, ...]] = {"gamma": ()} if spec.rule.variant == "acff" else {}
+    return shape.parameters() | gamma | ({"power": ()} if _has_power(spec) else {})
+
+
+def gathered(spec: Spec, shape: LayerShape) -> dict[str, tuple[int, ...]]:
+    """Return the shape of everything that is summed over a batch: gradients, and each unit's share of active rows."""
+    return trained(spec, shape) | ({"active": (shape.units,)} if spec.rule.sparsity != "none" else {})
+
+
+def stored(spec: Spec, shape: LayerShape) -> dict[str, tuple[int, ...]]:
+    """Return the shape of what the predictor needs of a layer: the last one's norm is for nobody."""
+    follows = shape.index < len(spec.network.widths) - 1
+    return shape.parameters() | ({"power": ()} if follows and _has_power(spec) else {})
+
+
+def _has_power(spec: Spec) -> bool:
+    return spec.network.norm == "fixed"
 
 
 def prediction_weights(spec: Spec, gammas: list[float]) -> list[float]:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, NewType, Self, get_args, get_origin, 
 
 Variant = Literal["ff", "fcff", "acff"]
 Loss = Literal["logistic", "symmetric", "contrastive"]
-Norm = Literal["unit", "rms", "layer"]
+Norm = Literal["unit", "rms", "layer", "fixed"]
 LabelMode = Literal["auto", "overlay", "concat"]
 Scaling = Literal["auto", "standard", "feature", "range", "none"]
 Optimizer = Literal["adam", "momentum", "sgd"]
@@ -36,6 +36,8 @@ MOMENTS: dict[str, tuple[str, ...]] = {"adam": ("m", "v"), "momentum": ("m",), "
 ADAM_DECAYS = (0.9, 0.999)
 ADAM_EPSILON = 1e-8
 NORM_EPSILON = 1e-4
+FOLLOWING = 0.01  # share of the way that a fixed norm goes to a batch's activity
+HOMEOSTASIS = 0.5  # what a bias loses a step for each share of rows that its unit is active in too often
 ITEM_BYTES = 4  # of a float32
 
 
@@ -87,7 +89,9 @@ class NetworkSpec:
     ----------
     widths : units of each layer, 1 to 64 layers.
     norm : what a layer's activity is divided by before the next layer sees it: its length (``unit``), its root mean
-        square (``rms``), or its deviation after the mean is taken off (``layer``).
+        square (``rms``), its deviation after the mean is taken off (``layer``), or one number for all rows, the root
+        mean square of what the layer did in training (``fixed``: what spiking networks can carry).
+    bound : the largest activity of a unit, or ``none``.
     goodness : mean or sum of a layer's squared activities.
     label_mode : ``overlay`` replaces the first C inputs by the label, ``concat`` puts it beside the input, ``auto``
         chooses concat where the input has no free border or fewer inputs than classes.
@@ -101,6 +105,7 @@ class NetworkSpec:
 
     widths: tuple[int, ...] = (500, 500)
     norm: Norm = "rms"
+    bound: float | Literal["none"] = "none"
     goodness: Literal["mean", "sum"] = "mean"
     label_mode: LabelMode = "auto"
     label_layers: Literal["first", "all"] = "first"
@@ -120,6 +125,12 @@ class NetworkSpec:
         for width in self.widths:
             _check(_whole(width) and 1 <= width <= 65536, "widths", "be whole numbers from 1 to 65536", self.widths)
         _check(
+            self.bound == "none" or (is_finite(self.bound) and self.bound > 0),
+            "bound",
+            "be a positive number or 'none'",
+            self.bound,
+        )
+        _check(
             self.label_scale == "max" or (is_finite(self.label_scale) and self.label_scale > 0),
             "label_scale",
             "be a positive number or 'max'",
@@ -138,6 +149,8 @@ class RuleSpec:
         (cross-entropy over the goodness of the true label and of the wrong ones).
     slope : factor on the goodness inside the loss; None takes 1 (4 for ``symmetric``).
     smoothing : label smoothing of the contrastive loss.
+    sparsity : the share of rows that each unit is meant to be active in, or ``none``: the bias of one that is active
+        more often falls, of one that is active less often rises, without a gradient.
     theta : goodness threshold of the logistic loss.
     theta_placement : ``per_layer`` takes theta off every layer's goodness in eq. 5, ``once`` off the layer's own only.
     scope : the layers that layer l listens to: all others, those before it, or those after it.
@@ -152,6 +165,7 @@ class RuleSpec:
     loss: Loss = "contrastive"
     slope: float | None = None
     smoothing: float = 0.05
+    sparsity: float | Literal["none"] = "none"
     theta: float = 2.0
     theta_placement: Literal["per_layer", "once"] = "per_layer"
     scope: Literal["all", "previous", "next"] = "all"
@@ -166,6 +180,12 @@ class RuleSpec:
         _check_choices(self)
         _check(self.slope is None or (is_finite(self.slope) and self.slope > 0), "slope", "be positive", self.slope)
         _check(is_finite(self.smoothing) and 0 <= self.smoothing < 1, "smoothing", "be in [0, 1)", self.smoothing)
+        _check(
+            self.sparsity == "none" or (is_finite(self.sparsity) and 0 < self.sparsity < 1),
+            "sparsity",
+            "be between 0 and 1, or 'none'",
+            self.sparsity,
+        )
         for name in ("theta", "gamma", "gamma_rate"):
             _check(is_finite(getattr(self, name)), name, "be a finite number", getattr(self, name))
         _check(self.gamma_rate >= 0, "gamma_rate", "not be negative", self.gamma_rate)
@@ -381,7 +401,9 @@ class Spec:
         return cls(network, part("rule"), part("train"))
 
     def optimizer_of(self, parameter: str) -> Optimizer:
-        """Return the optimiser that a parameter learns by; gamma has its own."""
+        """Return the optimiser that a parameter learns by; gamma has its own, and a fixed norm needs none."""
+        if parameter == "power":
+            return "sgd"
         return self.rule.gamma_optimizer if parameter == "gamma" else self.train.optimizer
 
     def to_dict(self) -> dict[str, Any]:
@@ -414,6 +436,14 @@ def _frozen(value: Any) -> Any:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "tuned": {"label_layers": "all", "scope": "previous", "gamma": 0.3},
+    "spiking": {
+        "label_layers": "all",
+        "scope": "previous",
+        "gamma": 0.3,
+        "norm": "fixed",
+        "bound": 60.0,
+        "sparsity": 0.07,
+    },
     "paper": {
         "norm": "unit",
         "label_scale": 1.0,

@@ -20,6 +20,12 @@ REFUSED = [
     ("widths", (True,)),
     ("widths", (4,) * 65),
     ("norm", "none"),
+    ("bound", 0.0),
+    ("bound", math.inf),
+    ("bound", "max"),
+    ("sparsity", 0),
+    ("sparsity", 1.0),
+    ("sparsity", "all"),
     ("goodness", "max"),
     ("label_mode", "border"),
     ("label_layers", "last"),
@@ -97,7 +103,7 @@ def test_parts_that_do_not_fit_each_other_are_refused(changes, name):
 def test_an_unknown_field_or_preset_is_refused_by_name():
     with pytest.raises(ValueError, match=r"'banana'"):
         Spec.make(banana=1)
-    with pytest.raises(ValueError, match=r"preset must be one of tuned, paper, got 'best'"):
+    with pytest.raises(ValueError, match=r"preset must be one of tuned, spiking, paper, got 'best'"):
         Spec.make("best")
 
 
@@ -180,7 +186,9 @@ specs = st.builds(
     Spec.make,
     preset=st.sampled_from(sorted(PRESETS)),
     widths=st.lists(st.integers(1, 65536), min_size=1, max_size=5).map(tuple),
-    norm=st.sampled_from(["unit", "rms", "layer"]),
+    norm=st.sampled_from(["unit", "rms", "layer", "fixed"]),
+    bound=positive | st.just("none"),
+    sparsity=st.floats(0.01, 0.99) | st.just("none"),
     label_scale=positive | st.just("max"),
     variant=st.sampled_from(["ff", "fcff", "acff"]),
     slope=st.none() | positive,

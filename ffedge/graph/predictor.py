@@ -14,15 +14,15 @@ from ffedge.graph.layer import (
     normalised_input,
     scaled_input,
 )
-from ffedge.network import InputFacts, layer_shapes
+from ffedge.network import InputFacts, layer_shapes, stored
 from ffedge.spec import Spec
 
 
 def predictor_graph(spec: Spec, facts: InputFacts) -> onnx.ModelProto:
     """Build ``input`` [N, ...] -> ``scores`` [N, C], ``label`` [N], ``margin`` [N], ``goodness`` [N, L, C].
 
-    Its weights are values without a source: ``layers.<l>.W``, ``.b`` and, where the layer sees the label, ``.V``; and
-    ``prediction_weights`` [L, 1].
+    Its weights are values without a source: ``layers.<l>.W``, ``.b`` and, where the layer sees the label, ``.V``; of a
+    fixed norm ``.power`` []; and ``prediction_weights`` [L, 1].
     """
     g = GraphBuilder("ffedge")
     raw = g.op("Reshape", g.input("input", ("N", *facts.shape), facts.dtype), g.ints(-1, facts.size))
@@ -32,18 +32,18 @@ def predictor_graph(spec: Spec, facts: InputFacts) -> onnx.ModelProto:
     each = []
     shapes = layer_shapes(spec, facts)
     for shape in shapes:
-        names = {p: f"layers.{shape.index}.{p}" for p in shape.parameters()}
-        scale = float(spec.network.label_scale)
+        names = {p: f"layers.{shape.index}.{p}" for p in stored(spec, shape)}
         if shape.first:
             z = g.op("Gemm", x, names["W"], names["b"])
-            y = first_activity(g, z, names["V"], None, value, scale)
+            y = first_activity(g, z, names["V"], None, value, spec.network)
             y = g.op("Reshape", y, g.ints(-1, shape.units))
         else:
-            y = deep_activity(g, x, names["W"], names["b"], names.get("V"), None, scale)
+            y = deep_activity(g, x, names["W"], names["b"], names.get("V"), None, spec.network)
         good = goodness(g, y, 1, spec.network)
         each.append(g.op("Reshape", good, g.ints(-1, 1, shape.classes)))
         if shape.index < len(shapes) - 1:
-            x = normalised(g, y, good, 1, shape.units, spec.network, f"rows.{shape.index}")
+            squares = names.get("power", good)
+            x = normalised(g, y, squares, 1, shape.units, spec.network, f"rows.{shape.index}")
     _outputs(g, facts, each)
     return g.model(check=False)  # the checker would miss the weights
 

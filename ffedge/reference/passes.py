@@ -30,9 +30,9 @@ class TorchNetwork:
     """
 
     def __init__(self, stored: Mapping[str, Array], network: NetworkSpec, facts: InputFacts) -> None:
-        found = (network.norm, network.input_norm, network.goodness)
-        if found != ("rms", "none", "mean"):
-            raise ValueError(f"model must use an RMS norm, no input norm and mean goodness, got {found}")
+        found = (network.norm, network.input_norm, network.goodness, network.bound)
+        if found != ("rms", "none", "mean", "none"):
+            raise ValueError(f"model must use an RMS norm, no input norm, mean goodness and no bound, got {found}")
         tensors = {name: torch.tensor(array) for name, array in stored.items() if name.startswith("layers.")}
         self.classes, self.label_scale = facts.n_classes, float(network.label_scale)
         self._concat = network.label_mode == "concat"

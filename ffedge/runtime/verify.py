@@ -104,6 +104,11 @@ class Walk:
     def _same(self, node: Node) -> Shape:
         return self._shape(node)
 
+    def _clip(self, node: Node) -> Shape:
+        if self._shape(node, 1) or self._shape(node, 2):
+            raise ValueError("is cut at more than one number")
+        return self._shape(node)
+
     def _cast(self, node: Node) -> Shape:
         if node.attributes["to"] != (FLOAT,):
             raise ValueError(f"casts to type {node.attributes['to']}")
@@ -221,6 +226,7 @@ OPERATORS: dict[str, tuple[int, set[str], Rule]] = {
     **{kind: (1, set(), Walk._same) for kind in ("Identity", "Relu", "Sqrt")},
     "ArgMax": (1, {"axis", "keepdims"}, Walk._largest),
     "Cast": (1, {"to"}, Walk._cast),
+    "Clip": (3, set(), Walk._clip),
     "Concat": (0, {"axis"}, Walk._concat),
     "Gemm": (3, set(), Walk._product),
     "ReduceMean": (1, {"axes", "keepdims"}, Walk._mean),

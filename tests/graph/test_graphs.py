@@ -32,6 +32,8 @@ SPECS = {
     "layer": {"norm": "layer"},
     "sum": {"goodness": "sum", "norm": "unit"},
     "sum, rms": {"goodness": "sum", "norm": "rms"},
+    "fixed, bound, sparsity": {"norm": "fixed", "bound": 0.9, "sparsity": 0.1},
+    "fixed, sum": {"norm": "fixed", "goodness": "sum"},
     "ff": {"variant": "ff"},
     "fcff": {"variant": "fcff"},
     "logistic": {"loss": "logistic", "n_negatives": 1},

@@ -21,6 +21,7 @@ CASES = [
     ({"norm": "layer", "label_layers": "all"}, "floats"),
     ({"label_layers": "all", "label_mode": "concat", "input_norm": "unit"}, "floats"),
     ({"input_norm": "rms"}, "floats"),
+    ({"norm": "fixed", "bound": 0.9, "label_layers": "all"}, "floats"),
     ({"prediction_weights": "collaborative"}, "floats"),
     ({"variant": "ff", "widths": (7,)}, "floats"),
     ({"scaling": "none", "label_scale": "max"}, "floats"),

@@ -285,6 +285,7 @@ INTS = {"0": (0,), "1": (1,), "5": (5,), "-9": (-9,), "2,2": (2, 2), "6": (6,), 
         ("ArgMax", "input", {"axis": (), "keepdims": (0,)}, "names the axes []"),
         ("Concat", "input w", {"axis": (0,)}, "joins the shapes (2, 3) and (3, 4)"),
         ("Cast", "input", {"to": (8,)}, "casts to type (8,)"),
+        ("Clip", "input 0 b", {}, "is cut at more than one number"),
     ],
 )
 def test_a_node_that_does_not_fit_its_inputs_is_refused(kind, inputs, attributes, why):
