@@ -23,6 +23,7 @@ Optimizer = Literal["adam", "momentum", "sgd"]
 Bytes = NewType("Bytes", int)
 
 MODEL_FORMAT = 1
+LATER = ("coverage",)  # fields that files of format 1 may lack, as they are older; such a field takes its default
 TUNED_BATCH = 256
 TUNED_NEGATIVES = 2
 TUNED_CHUNK = 2048
@@ -246,6 +247,7 @@ class TrainSpec:
         ``fixed`` negatives for the labels that are tried, in float32), so that each layer costs the same however deep
         it stands; needs greedy training without input_dropout and shift.
     holdout : share of the training rows (2,000 at most) kept apart to measure accuracy while training.
+    coverage : share of the held-out rows whose answers shall count as known; the model calls other answers unknown.
     threads : of the onnx engine; 0 takes all cores, or one where the memory budget is tight.
     """
 
@@ -267,6 +269,7 @@ class TrainSpec:
     shift: int = 0
     cache: Literal["none", "activations"] = "none"
     holdout: float = 0.05
+    coverage: float = 0.95
     engine: Literal["onnx", "torch"] = "onnx"
     device: str = "cpu"
     threads: int = 0
@@ -297,6 +300,7 @@ class TrainSpec:
         for name in ("momentum", "input_dropout", "holdout"):
             value = getattr(self, name)
             _check(is_finite(value) and 0 <= value < 1, name, "be in [0, 1)", value)
+        _check(is_finite(self.coverage) and 0 < self.coverage <= 1, "coverage", "be in (0, 1]", self.coverage)
         _check(
             is_finite(self.weight_decay) and self.weight_decay >= 0,
             "weight_decay",
@@ -424,7 +428,8 @@ class Spec:
         for name, part in cls.PARTS.items():
             given = data.get(name) if isinstance(data, Mapping) else None
             names = {f.name for f in dataclasses.fields(part)}
-            if not isinstance(given, Mapping) or set(given) != names:
+            later = {n for n in LATER if n in names}
+            if not isinstance(given, Mapping) or not names - later <= set(given) <= names:
                 raise ValueError(f"{name} must have just the fields {', '.join(sorted(names))}")
             parts[name] = part(**{key: _frozen(value) for key, value in given.items()})
         return cls(**parts)

@@ -53,14 +53,16 @@ TABLE = {
     "meter": Allowed("", "", "psutil"),
     "pages": Allowed("", "numpy"),
     "tensors": Allowed("pages", "numpy"),
-    "model_file": Allowed("errors network pages spec", "numpy"),
+    "model_file": Allowed("calibration errors network pages spec", "numpy"),
+    "calibration": Allowed("spec", "numpy"),
     "network": Allowed("errors seeds spec", "numpy"),
     "data": Allowed("errors seeds spec", "numpy", "PIL pooch"),
     "graph": Allowed("child errors network spec", "numpy onnx"),
-    "runtime": Allowed("errors json_text labels network pages spec", "numpy onnxruntime"),
+    "runtime": Allowed("calibration errors json_text labels network pages spec", "numpy onnxruntime"),
     "evaluation": Allowed("data errors runtime", "numpy"),
     "training": Allowed(
-        "__init__ child data errors json_text labels meter model_file network pages runtime seeds spec tensors",
+        "__init__ calibration child data errors json_text labels meter model_file network pages runtime seeds spec "
+        "tensors",
         "numpy",
         "onnxruntime reference",
     ),
@@ -203,6 +205,8 @@ USES = {
         from ffedge.seeds import Draw, key
         print(wrong_labels(np.arange(4), np.arange(4), 2, 5, key(2, 0, Draw.NEGATIVES)))
     """,
+    "calibration": "import numpy as np; from ffedge.calibration import calibrate; a = np.arange(9.0); "
+    "print(calibrate(a, a, 0.5))",
     "meter": "from ffedge.meter import PeakMeter; print(PeakMeter().start())",
     "pages": "import numpy as np; from ffedge.pages import copy; a = np.ones(3); copy(a, a); print(a.sum())",
     "tensors": """

@@ -19,10 +19,11 @@ from ffedge.spec import Spec
 
 
 def predictor_graph(spec: Spec, facts: InputFacts) -> onnx.ModelProto:
-    """Build ``input`` [N, ...] -> ``scores`` [N, C], ``label`` [N], ``margin`` [N], ``goodness`` [N, L, C].
+    """Build ``input`` [N, ...] -> ``scores`` [N, C], ``label`` [N], ``margin`` [N], ``known`` [N] (bool),
+    ``goodness`` [N, L, C].
 
     Its weights are values without a source: ``layers.<l>.W``, ``.b`` and, where the layer sees the label, ``.V``; of a
-    fixed norm ``.power`` []; and ``prediction_weights`` [L, 1].
+    fixed norm ``.power`` []; and ``prediction_weights`` [L, 1] and ``known.bias`` [3] (`ffedge.calibration`).
     """
     g = GraphBuilder("ffedge")
     raw = g.op("Reshape", g.input("input", ("N", *facts.shape), facts.dtype), g.ints(-1, facts.size))
@@ -64,3 +65,11 @@ def _outputs(g: GraphBuilder, facts: InputFacts, each: list[str]) -> None:
     g.output("label", ("N",), "int64")
     g.output("margin", ("N",))
     g.output("goodness", ("N", layers, classes))
+    _known(g)
+
+
+def _known(g: GraphBuilder) -> None:
+    """Add ``known``: whether (score, -score, margin) and the bias have no negative sum."""
+    room = g.op("Gemm", "best", g.const([[1.0, -1.0, 1.0], [0.0, 0.0, -1.0]], name="known.sides"), "known.bias")
+    g.op("GreaterOrEqual", g.op("ReduceMin", room, axes=[1], keepdims=0), g.const(0.0), out="known")
+    g.output("known", ("N",), "bool")

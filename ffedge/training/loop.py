@@ -6,12 +6,13 @@ A stage is the set of layers that learn together: one layer (greedy) or all (int
 import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ffedge.calibration import best_and_margin, calibrate
 from ffedge.data import Dataset, Split
 from ffedge.data.stream import OtherRows, Stream
 from ffedge.labels import wrong_labels
@@ -25,7 +26,7 @@ from ffedge.training.checkpoint import Place, State
 from ffedge.training.engine import Engine
 from ffedge.training.records import EpochRecord, LayerRecord
 from ffedge.training.rhythm import Rhythm
-from ffedge.training.step import LayerSums, Learner, Turn, Wrong, weighted_sum
+from ffedge.training.step import Floats, LayerSums, Learner, Turn, Wrong, weighted_sum
 from ffedge.training.study import Study
 from ffedge.training.watch import Journal, Progress, Watcher
 
@@ -96,7 +97,16 @@ class Loop:
             self.engine.finish(self.stages[stage])
             for layer in self.stages[stage]:
                 self.engine.place(layer, self._journal.keep(layer, self.engine.state()[layer], finished=True))
+        if len(self.held_out):
+            self._calibrate()
         self._checkpoint(Place(len(self.stages)), [])
+
+    def _calibrate(self) -> None:
+        """Choose on the held-out rows what counts as known."""
+        scored = self._scored(self.dataset.train, self.held_out, len(self._shapes))
+        parts = [best_and_margin(each[:, -1]) for _, _, each in scored]
+        scores, margins = (np.concatenate(values) for values in zip(*parts, strict=True))
+        self._journal.calibrated(calibrate(scores, margins, self.spec.train.coverage))
 
     def _make_ready(self, stage: int) -> None:
         """Draw the layers that this stage needs and nobody has drawn, and let those learn that are its own."""
@@ -279,6 +289,15 @@ class Loop:
     def _hits(self, split: Split, rows: NDArray[np.int64], layers: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Count the rows that each of the first layers, and last their sum, gets right [layers + 1]."""
         hits, finite = np.zeros(layers + 1, np.int64), np.ones(layers, np.bool_)
+        for part, goodness, scores in self._scored(split, rows, layers):
+            finite &= np.isfinite(goodness).all(axis=(0, 2))
+            hits += (scores.argmax(axis=2) == split.labels[part][:, None]).sum(axis=0)
+        return hits, finite
+
+    def _scored(
+        self, split: Split, rows: NDArray[np.int64], layers: int
+    ) -> Iterator[tuple[NDArray[np.int64], Floats, Floats]]:
+        """Yield some rows at a time, with the goodness [N, L, C] of the first layers and, after it, their sum's too."""
         gammas = [float(state.get("gamma", self.spec.rule.gamma)) for state in self.engine.state()]
         weights = np.array(prediction_weights(self.spec, gammas)[:layers], np.float32)
         most = max(1, EVALUATION_VALUES // (layers * self.dataset.n_classes))
@@ -287,10 +306,7 @@ class Loop:
             part = rows[start : start + size]
             raw = np.ascontiguousarray(split.inputs.take(part).reshape(len(part), -1))
             goodness = self._learner.class_goodness(self.engine.product(raw, None), layers)
-            finite &= np.isfinite(goodness).all(axis=(0, 2))
-            scores = np.concatenate([goodness, weighted_sum(goodness, weights)[:, None]], axis=1)
-            hits += (scores.argmax(axis=2) == split.labels[part][:, None]).sum(axis=0)
-        return hits, finite
+            yield part, goodness, np.concatenate([goodness, weighted_sum(goodness, weights)[:, None]], axis=1)
 
 
 def spread_evenly(rows: int, count: int) -> NDArray[np.int64]:
