@@ -19,7 +19,7 @@ class Evaluation:
 
     Attributes
     ----------
-    layer_accuracy : of each layer's goodness alone.
+    layer_accuracy : of each layer's goodness alone; empty where the model does not tell it (an exported form).
     class_accuracy : of the rows of each class; None where there are none.
     confusion : [C, C] rows of true class i that were given label j.
     """
@@ -50,14 +50,15 @@ def evaluate(predictor: Predictor, dataset: Dataset, *, on_train: bool = False) 
         The data set has other classes or another input shape than the model.
     """
     split = dataset.train if on_train or dataset.test is None else dataset.test
-    count, layers = predictor.facts.n_classes, len(predictor.spec.network.widths)
+    count, layers = predictor.facts.n_classes, len(predictor.spec.network.widths) if predictor.has_layers else 0
     if dataset.n_classes > count:
         raise DataError(f"{dataset.name}: has {dataset.n_classes} classes, but the model knows {count}")
     confusion, hits = np.zeros((count, count), np.int64), np.zeros(layers, np.int64)
     for part in _parts(len(split.labels)):
-        true, found = split.labels[part], predictor.predict(split.inputs.take(part), layers=True)
+        true, found = split.labels[part], predictor.predict(split.inputs.take(part), layers=layers > 0)
         np.add.at(confusion, (true, found.label), 1)
-        hits += (found.goodness.argmax(axis=2) == true[:, None]).sum(axis=0)
+        if layers:
+            hits += (found.goodness.argmax(axis=2) == true[:, None]).sum(axis=0)
     rows, per_class = len(split.labels), confusion.sum(axis=1)
     return Evaluation(
         accuracy=float(confusion.trace()) / rows,

@@ -32,6 +32,7 @@ class Draw(IntEnum):
     DROPOUT = 4
     SHIFT = 5
     OTHER = 6
+    READOUT = 7
 
 
 def generator(seed: int, draw: Draw, *where: int) -> np.random.Generator:

@@ -44,5 +44,6 @@ def command(
     else:
         print_table("accuracy of each class", ["class", "accuracy"], rows)
     layers = [[str(i), percent(share)] for i, share in enumerate(found.layer_accuracy)]
-    print_table("each layer alone", ["layer", "accuracy"], layers)
+    if layers:
+        print_table("each layer alone", ["layer", "accuracy"], layers)
     print(f"accuracy {percent(found.accuracy)} of {found.rows:,} rows")

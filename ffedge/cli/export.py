@@ -1,18 +1,125 @@
 """ffedge export."""
 
+import dataclasses
+import json
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from ffedge.exporting import Form
+    from ffedge.exporting.fastest import Row
+
 
 def command(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: Annotated[Path, typer.Argument(help="A run folder; for a form also the model.onnx that training wrote.")],
     out: Annotated[Path, typer.Option(help="The model file to write.")] = Path("model.onnx"),
+    form: Annotated[
+        str | None,
+        typer.Option(
+            metavar="exact|pruned|head|int8|pruned-int8|head-int8",
+            help="A form that answers sooner. exact: the same scores. pruned: the deeper layers try only the labels "
+            "that lead after the first. head: one pass without a label, read out. int8: whole-number products. "
+            "(default: the model as trained)",
+        ),
+    ] = None,
+    fastest: Annotated[
+        bool, typer.Option("--fastest", help="Measure all forms on this machine and write the fastest.")
+    ] = False,
+    max_loss: Annotated[
+        float, typer.Option(min=0, help="Percentage points of accuracy on the held-out rows that a form may lose.")
+    ] = 0.2,
+    data: Annotated[str | None, typer.Option(help="What the model learnt from. (default: what it tells)")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where known data sets are looked for first.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Write the model of a run's newest checkpoint, also of a run that is not at its end."""
-    from ffedge.training.folder import export
+    """Write the model of a run's newest checkpoint, also of a run that is not at its end, as it is or in another form.
 
-    export(run, out, force=force)
-    print(f"model {out} ({out.stat().st_size / 1e6:.2f} MB)")
+    Forms are made on a workstation, from the rows that the model learnt from and those that were held out. Their file
+    says what was lost.
+    """
+    from ffedge.training.folder import check_free, export
+
+    if form and fastest:
+        raise ValueError("export takes --form or --fastest, not both")
+    if form is None and not fastest:
+        if not run.is_dir():
+            raise ValueError(f"export of the model file {run} needs --form or --fastest")
+        export(run, out, force=force)
+        table: list[Row] = []
+        made = None
+    else:
+        check_free(out, force=force)
+        made, table = _made(run, form, max_loss, data, data_dir)
+        _write(out, made)
+    size = out.stat().st_size
+    if as_json:
+        told = {key: value for key, value in dataclasses.asdict(made).items() if key != "model"} if made else {}
+        rows = {"table": [dataclasses.asdict(row) for row in table]} if table else {}
+        print(json.dumps({"model": str(out), "bytes": size, **told, **rows}))
+        return
+    if table:
+        _print(table)
+    if made:
+        print(f"form {_said(made)}")
+    print(f"model {out} ({size / 1e6:.2f} MB)")
+
+
+def _made(
+    run: Path, form: str | None, max_loss: float, data: str | None, data_dir: Path | None
+) -> "tuple[Form, list[Row]]":
+    from ffedge.exporting import FORMS, Forms, open_rows, read_trained
+    from ffedge.exporting.fastest import fastest
+
+    if form and form not in FORMS:
+        raise ValueError(f"--form must be one of {', '.join(FORMS)}, got {form!r}")
+    trained = read_trained(run)
+    if form == "exact" and data is None:
+        return Forms(trained, None).make(form), []
+    rows = open_rows(trained, data, data_dir)
+    if form:
+        return Forms(trained, rows, max_loss).make(form), []
+    choice = fastest(trained, rows, max_loss, lambda name: print(f"{name} …", file=sys.stderr))
+    return choice.form, choice.table
+
+
+def _write(out: Path, made: "Form") -> None:
+    from ffedge.training.records import atomic_file
+
+    with atomic_file(out) as temporary:
+        temporary.write_bytes(made.model)
+
+
+def _said(made: "Form") -> str:
+    tried = f", {made.candidates} labels tried" if made.candidates else ""
+    if made.accuracy is None or made.lost is None:
+        return f"{made.name}{tried}"
+    lost = f"{100 * made.lost:.2f} points less than the model as trained"
+    return f"{made.name}{tried}: accuracy {100 * made.accuracy:.2f} % on held-out rows, {lost}"
+
+
+def _print(table: "list[Row]") -> None:
+    from ffedge.cli.tables import percent, print_table
+
+    sizes = list(table[0].call_s)
+    rows = [
+        [
+            row.name + (f" ({row.candidates} labels)" if row.candidates else ""),
+            percent(row.accuracy),
+            "-" if row.lost is None else f"{100 * row.lost:.2f}",
+            *(f"{1e3 * row.call_s[size]:.4f}" if row.call_s else "-" for size in sizes),
+            "-" if row.n_bytes is None else f"{row.n_bytes:,}",
+        ]
+        for row in table
+    ]
+    print_table(
+        "held-out rows; one thread of this machine",
+        ["form", "accuracy", "points lost", *(f"ms, batch {size}" for size in sizes), "bytes"],
+        rows,
+    )
+    for row in table:
+        if row.why_not:
+            print(f"-: {row.name}: {row.why_not}")

@@ -28,7 +28,9 @@ class Prediction:
     ----------
     label : [N] int64, the class with the largest score.
     margin : [N] float32, best minus second score.
-    scores : [N, C] float32, the layers' goodness summed.
+    scores : [N, C] float32, the layers' goodness summed. Exported forms (`ffedge export --form`) say less: ``pruned``
+        sums only the first layer's for labels that the others did not try, all of them below those that were tried;
+        ``head`` gives logits.
     known : [N] bool, whether best score and margin are such as rows of the training data gave (`ffedge.calibration`);
         True for all where the model holds no calibration.
     goodness : [N, L, C] float32 of each layer; empty unless asked for.
@@ -85,6 +87,11 @@ class Predictor:
         self._check_graph(name)
 
     @property
+    def has_layers(self) -> bool:
+        """Whether the model tells each layer's goodness; exported forms do not."""
+        return any(output.name == "goodness" for output in self._session.get_outputs())
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the label numbers."""
         return self.facts.classes
@@ -95,7 +102,7 @@ class Predictor:
         Parameters
         ----------
         inputs : [N, ...] or one sample [...], in the shape and type of the training data, or flattened.
-        layers : also return each layer's goodness.
+        layers : also return each layer's goodness, where the model has it (`has_layers`).
 
         Raises
         ------

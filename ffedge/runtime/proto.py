@@ -19,7 +19,7 @@ MOST_PARTS = 4096
 MOST_METADATA = 64
 MOST_AXES = 8
 MOST_INTS = 64
-WIDTHS = {1: 4, 7: 8}  # bytes of a float32 and of an int64, by ONNX's number of the type
+WIDTHS = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8}  # bytes of float32, uint8, int8, int32, int64, by ONNX's number of the type
 ATTRIBUTE_TYPES = {3: 2, 8: 7}  # field of an attribute -> what its type field must say
 
 

@@ -17,6 +17,7 @@ MAX_ROWS = 640
 SPARE_BYTES = 1 << 26
 SPARE_WORK = 1 << 31
 NODES_A_LAYER = 40
+ONE = ((), (1,))  # shapes of a single number
 Shape = tuple[int, ...]
 
 
@@ -76,7 +77,7 @@ class Walk:
         if node.kind not in OPERATORS:
             raise ValueError("no graph of ffedge has this operator")
         count, attributes, rule = OPERATORS[node.kind]
-        if set(node.attributes) != attributes or (count and len(node.inputs) != count):
+        if set(node.attributes) - MAY_HAVE.get(node.kind, set()) != attributes or (count and len(node.inputs) != count):
             raise ValueError(f"has {len(node.inputs)} inputs and the attributes {sorted(node.attributes)}")
         if unknown := [name for name in node.inputs if name not in self._shapes]:
             raise ValueError(f"reads {unknown[0]!r} before it is made")
@@ -181,9 +182,9 @@ class Walk:
     def _top(self, node: Node) -> list[Shape]:
         shape, count = self._shape(node), self._known(node, 1)
         axis = _axis(node.attributes["axis"][0], len(shape))
-        if count != (2,) or shape[axis] < 2:
+        if len(count) != 1 or not 1 <= count[0] <= shape[axis]:
             raise ValueError(f"takes the best {count} of {list(shape)}")
-        return [_with(shape, axis, 2)] * 2
+        return [_with(shape, axis, count[0])] * 2
 
     def _product(self, node: Node) -> Shape:
         (rows, inner), (again, columns) = self._shape(node), self._shape(node, 1)
@@ -191,6 +192,37 @@ class Walk:
         if inner != again or _broadcast(shape, self._shape(node, 2)) != shape:
             raise ValueError(f"multiplies {[rows, inner]} with {[again, columns]}")
         self._work += rows * inner * columns
+        return shape
+
+    def _matrix_product(self, node: Node) -> Shape:
+        """Work out a product of rows with one matrix, or with one column without an axis of its own."""
+        (*rows, inner), (again, *columns) = self._shape(node), self._shape(node, 1)
+        if inner != again or len(columns) > 1:
+            raise ValueError(f"multiplies {[*rows, inner]} with {[again, *columns]}")
+        self._work += math.prod((*rows, inner, *columns))
+        return (*rows, *columns)
+
+    def _gathered(self, node: Node) -> Shape:
+        shape, places = self._shape(node), self._shape(node, 1)
+        (batch,) = node.attributes.get("batch_dims", (0,))
+        depth = batch + places[-1]
+        if not 0 <= batch < len(places) or shape[:batch] != places[:batch] or depth > len(shape):
+            raise ValueError(f"takes places {list(places)} out of {list(shape)} behind {batch} axes")
+        return places[:-1] + shape[depth:]
+
+    def _scattered(self, node: Node) -> Shape:
+        shape, places, values = (self._shape(node, place) for place in range(3))
+        _axis(node.attributes["axis"][0], len(shape))
+        if places != values or len(places) != len(shape) or any(map(int.__gt__, places, shape)):
+            raise ValueError(f"puts {list(values)} at places {list(places)} of {list(shape)}")
+        return shape
+
+    def _rescaled(self, node: Node) -> Shape:
+        """Work out a change to or from whole numbers: one scale for all, or one for each place of an axis."""
+        shape, scales, zeros = (self._shape(node, place) for place in range(3))
+        axis = _axis(node.attributes.get("axis", (1,))[0], len(shape)) if scales not in ONE else 0
+        if not (scales in ONE and zeros in ONE) and not (scales == zeros == shape[axis : axis + 1]):
+            raise ValueError(f"scales {list(shape)} by {list(scales)} and {list(zeros)}")
         return shape
 
 
@@ -228,15 +260,20 @@ OPERATORS: dict[str, tuple[int, set[str], Rule]] = {
     "Cast": (1, {"to"}, Walk._cast),
     "Clip": (3, set(), Walk._clip),
     "Concat": (0, {"axis"}, Walk._concat),
+    **{kind: (3, set(), Walk._rescaled) for kind in ("DequantizeLinear", "QuantizeLinear")},
+    "GatherND": (2, set(), Walk._gathered),
     "Gemm": (3, set(), Walk._product),
     "GreaterOrEqual": (2, set(), Walk._both),
+    "MatMul": (2, set(), Walk._matrix_product),
     "ReduceMean": (1, {"axes", "keepdims"}, Walk._mean),
     "ReduceMin": (1, {"axes", "keepdims"}, Walk._mean),
     "ReduceSum": (2, {"keepdims"}, Walk._sum),
     "Reshape": (2, set(), Walk._reshape),
+    "ScatterElements": (3, {"axis"}, Walk._scattered),
     "Shape": (1, set(), Walk._sizes),
     "Slice": (4, set(), Walk._slice),
     "Squeeze": (2, set(), Walk._squeeze),
     "TopK": (2, {"axis"}, Walk._top),
     "Unsqueeze": (2, set(), Walk._unsqueeze),
 }
+MAY_HAVE = {"DequantizeLinear": {"axis"}, "GatherND": {"batch_dims"}}

@@ -147,12 +147,17 @@ def export(run: Path, out: Path, *, force: bool = False) -> None:
     FfedgeError
         `out` exists (without `force`), or there is no checkpoint that can be read.
     """
-    if out.exists() and not force:
-        raise FfedgeError(f"{out}: exists already. Choose another --out, or use --force")
+    check_free(out, force=force)
     found = Checkpoints(run / "checkpoint").newest()
     with _checkpoint_used(found.path):
         spec, facts = Spec.from_dict(found.about["spec"]), InputFacts.from_dict(found.about["input"])
     _write(found, model_template(spec, facts), out)
+
+
+def check_free(out: Path, *, force: bool) -> None:
+    """Raise FfedgeError where a file to write exists, without `force`."""
+    if out.exists() and not force:
+        raise FfedgeError(f"{out}: exists already. Choose another --out, or use --force")
 
 
 def _write(found: Generation, template: bytes, out: Path) -> None:

@@ -1,0 +1,76 @@
+"""A linear readout of the activities that a sample makes without a label: softmax regression on frozen activities.
+
+Its gradient needs the readout's own input and output alone, so that it is as local as the layers' learning. Rows are
+read a batch at a time, in a new order each epoch.
+
+Shape letters: N samples, A activities (all layers' units), C classes.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge.exporting.source import Rows, Trained
+from ffedge.graph.folded import Folded
+from ffedge.graph.forms import Head, activities_graph
+from ffedge.runtime.session import make_session
+from ffedge.seeds import Draw, Permutation
+from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, NetworkSpec
+
+Array = NDArray[Any]
+EPOCHS = 4
+BATCH = 128
+RATE = 1e-3
+
+
+def train_head(trained: Trained, rows: Rows, folded: Folded) -> Head:
+    """Train a readout on the rows that the layers learnt from."""
+    graph = activities_graph(trained.spec, trained.facts, folded)
+    session = make_session(graph.SerializeToString(), threads=1)
+    factor = _factor(trained.spec.network)
+    learner = Softmax(len(factor), trained.facts.n_classes)
+    count, batch = len(rows.learnt), min(BATCH, len(rows.learnt))
+    steps = EPOCHS * (count // batch)
+    for step in range(steps):
+        epoch, place = divmod(step, count // batch)
+        order = Permutation(count, trained.spec.train.seed, Draw.READOUT, epoch)
+        part = rows.learnt[order.at(np.arange(place * batch, (place + 1) * batch))]
+        raw = np.ascontiguousarray(rows.split.inputs.take(part))
+        (activities,) = session.run(["activities"], {"input": raw})
+        learner.learn(activities * factor, np.asarray(rows.split.labels[part]), RATE * (1 - step / steps))
+    return Head(learner.U * factor[:, None], learner.c)
+
+
+def _factor(network: NetworkSpec) -> Array:
+    """Return what brings each activity [A] to a mean square of 1: folded, all but layer norms have length 1."""
+    units = np.concatenate([np.full(width, width, np.float32) for width in network.widths])
+    return np.ones_like(units) if network.norm == "layer" else np.sqrt(units)
+
+
+class Softmax:
+    """Softmax regression by Adam: ``softmax(a U + c)``, U [A, C], c [C], from zeros."""
+
+    def __init__(self, units: int, classes: int) -> None:
+        self.U, self.c = np.zeros((units, classes), np.float32), np.zeros(classes, np.float32)
+        self._moments = [[np.zeros_like(p), np.zeros_like(p)] for p in (self.U, self.c)]
+        self._steps = 0
+
+    def learn(self, activities: Array, true: NDArray[np.integer], rate: float) -> None:
+        """Take one step of the mean cross-entropy over a batch [N, A] with labels [N]."""
+        logits = activities @ self.U + self.c
+        error = np.exp(logits - logits.max(axis=1, keepdims=True))
+        error /= error.sum(axis=1, keepdims=True)
+        error[np.arange(len(true)), true] -= 1.0
+        error /= len(true)
+        self._steps += 1
+        self._adam(self.U, activities.T @ error, self._moments[0], rate)
+        self._adam(self.c, error.sum(axis=0), self._moments[1], rate)
+
+    def _adam(self, parameter: Array, gradient: Array, moments: list[Array], rate: float) -> None:
+        first, second = moments
+        for moment, value, decay in ((first, gradient, ADAM_DECAYS[0]), (second, gradient**2, ADAM_DECAYS[1])):
+            np.multiply(moment, decay, out=moment)
+            np.add(moment, (1 - decay) * value, out=moment)
+        mean, square = (m / (1 - decay**self._steps) for m, decay in zip(moments, ADAM_DECAYS, strict=True))
+        parameter -= rate * mean / (np.sqrt(square) + ADAM_EPSILON)
