@@ -59,6 +59,7 @@ TABLE = {
     "graph": Allowed("child errors network spec", "numpy onnx"),
     "runtime": Allowed("calibration errors json_text labels network pages spec", "numpy onnxruntime"),
     "evaluation": Allowed("data errors runtime", "numpy"),
+    "recalibration": Allowed("calibration data errors model_file pages runtime training", "numpy"),
     "training": Allowed(
         "__init__ calibration child data errors json_text labels meter model_file network pages runtime seeds spec "
         "tensors",
@@ -288,6 +289,12 @@ USES = {
         print(run.report.test_accuracy)
         assert not {"torch", "onnx", "ffedge.graph"} & set(sys.modules)
     """,
+    "recalibration": """
+        from pathlib import Path
+        from ffedge.recalibration import recalibrate
+        from toys_without_graphs import data
+        print(recalibrate(Path("model.onnx"), data(), 0.5, Path("other.onnx")).known)
+    """,
     "reference": """
         from ffedge.network import InputFacts
         from ffedge.reference.engine import TorchEngine
@@ -309,6 +316,7 @@ USES = {
 ALSO = {  # packages of the units that a unit stands on, or, for the command line, of typer
     "training": {"onnxruntime"},
     "evaluation": {"onnxruntime"},
+    "recalibration": {"onnxruntime"},
     "cli": {"rich"},
 }
 

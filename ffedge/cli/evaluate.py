@@ -46,3 +46,5 @@ def command(
     layers = [[str(i), percent(share)] for i, share in enumerate(found.layer_accuracy)]
     print_table("each layer alone", ["layer", "accuracy"], layers)
     print(f"accuracy {percent(found.accuracy)} of {found.rows:,} rows")
+    if predictor.calibration:
+        print(f"known    {percent(found.known)} of them, and {percent(found.known_error)} of these are wrong")
