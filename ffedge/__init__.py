@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ffedge.data import Dataset, load
     from ffedge.errors import FfedgeError
     from ffedge.evaluation import Evaluation, evaluate
+    from ffedge.recalibration import recalibrate
     from ffedge.runtime import Prediction, Predictor
     from ffedge.spec import Spec
     from ffedge.training.run import Run, train
@@ -30,6 +31,7 @@ _HOMES = {
     "Spec": "ffedge.spec",
     "evaluate": "ffedge.evaluation",
     "load": "ffedge.data",
+    "recalibrate": "ffedge.recalibration",
     "train": "ffedge.training.run",
 }
 
@@ -44,6 +46,7 @@ __all__ = [
     "__version__",
     "evaluate",
     "load",
+    "recalibrate",
     "train",
 ]
 

@@ -6,6 +6,7 @@ field is a tag, a length and its bytes.
 """
 
 import json
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ def _varint(number: int) -> bytes:
     return bytes([*result, number])
 
 
-def _read_varint(message: bytes, at: int) -> tuple[int, int]:
+def _read_varint(message: bytes | mmap.mmap, at: int) -> tuple[int, int]:
     number = shift = 0
     while True:
         byte = message[at]

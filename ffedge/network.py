@@ -171,7 +171,7 @@ def check_state(spec: Spec, facts: InputFacts, state: list[dict[str, Array]]) ->
                 raise ValueError(f"layer {shape.index} has {name} of {array.dtype} {list(array.shape)}")
 
 
-def _uniform(rng: np.random.Generator, bound: float, shape: tuple[int, ...]) -> Array:
+def _uniform(rng: "np.random.Generator", bound: float, shape: tuple[int, ...]) -> Array:
     drawn = rng.random(shape, dtype=np.float32)  # in place from here on, and never in float64
     drawn *= 2.0 * bound
     drawn -= bound

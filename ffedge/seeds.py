@@ -35,7 +35,7 @@ class Draw(IntEnum):
     READOUT = 7
 
 
-def generator(seed: int, draw: Draw, *where: int) -> np.random.Generator:
+def generator(seed: int, draw: Draw, *where: int) -> "np.random.Generator":
     """Return the generator for one draw; `where` is the layer, or stage, epoch and step."""
     return np.random.default_rng([seed, draw, *where])
 

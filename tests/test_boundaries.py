@@ -60,6 +60,7 @@ TABLE = {
     "graph": Allowed("child errors network spec", "numpy onnx"),
     "runtime": Allowed("calibration errors json_text labels network pages spec", "numpy onnxruntime"),
     "evaluation": Allowed("data errors runtime", "numpy"),
+    "recalibration": Allowed("calibration data errors model_file pages runtime training", "numpy"),
     "training": Allowed(
         "__init__ calibration child data errors json_text labels meter model_file network pages runtime seeds spec "
         "tensors",
@@ -72,10 +73,14 @@ TABLE = {
         "numpy onnxruntime",
         "graph matplotlib onnx onnxsim reference scipy torch",
     ),
-    "cli": Allowed("__init__ child errors spec", "typer", "compare data evaluation numpy psutil rich runtime training"),
+    "cli": Allowed(
+        "__init__ child errors spec",
+        "typer",
+        "compare data evaluation network numpy pages psutil rich runtime training",
+    ),
 }
 # loaded by a command that has begun its work, so what stands in functions may be imported
-LATE = ("cli/progress.py", "cli/bench_live.py", "cli/bench_tables.py")
+LATE = ("cli/progress.py", "cli/bench_live.py", "cli/bench_tables.py", "cli/lines.py")
 
 
 def is_for_types(node):
@@ -285,6 +290,12 @@ USES = {
         print(run.report.test_accuracy)
         assert not {"torch", "onnx", "ffedge.graph"} & set(sys.modules)
     """,
+    "recalibration": """
+        from pathlib import Path
+        from ffedge.recalibration import recalibrate
+        from toys_without_graphs import data
+        print(recalibrate(Path("model.onnx"), data(), 0.5, Path("other.onnx")).known)
+    """,
     "reference": """
         from ffedge.network import InputFacts
         from ffedge.reference.engine import TorchEngine
@@ -306,6 +317,7 @@ USES = {
 ALSO = {  # packages of the units that a unit stands on, or, for the command line, of typer
     "training": {"onnxruntime"},
     "evaluation": {"onnxruntime"},
+    "recalibration": {"onnxruntime"},
     "cli": {"rich"},
 }
 
