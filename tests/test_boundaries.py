@@ -76,7 +76,11 @@ TABLE = {
     "cli": Allowed(
         "__init__ child errors spec",
         "typer",
-        "compare data evaluation network numpy pages psutil rich runtime training",
+        "compare data evaluation exporting network numpy pages psutil rich runtime training",
+    ),
+    # forms are made on a workstation: a graph is built, run on held-out rows and, for int8, given to the quantizer
+    "exporting": Allowed(
+        "data errors evaluation graph network runtime seeds spec training", "numpy onnx onnxruntime", ""
     ),
 }
 # loaded by a command that has begun its work, so what stands in functions may be imported
@@ -302,6 +306,11 @@ USES = {
         from ffedge.spec import Spec
         facts = InputFacts((16,), "float32", ("a", "b", "c"))
         print(TorchEngine(Spec.make(widths=(4,)), facts, []).in_place)
+    """,
+    "exporting": """
+        from pathlib import Path
+        from ffedge.exporting import Forms, read_trained
+        print(len(Forms(read_trained(Path("model.onnx")), None).make("exact").model))
     """,
     "cli": """
         import sys

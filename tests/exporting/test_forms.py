@@ -1,0 +1,147 @@
+"""Forms as they are exported: what they lose is measured, told and bounded; the fastest is taken."""
+
+import dataclasses
+
+import numpy as np
+import onnx
+import pytest
+
+from ffedge import Spec, train
+from ffedge.errors import FfedgeError
+from ffedge.exporting import FORMS, Forms, fastest, forms, read_trained
+from ffedge.runtime import Predictor
+
+
+@pytest.fixture(scope="module")
+def made(trained, rows):
+    maker = Forms(trained, rows, 5.0)
+    return {name: maker.make(name) for name in FORMS}
+
+
+def share_right(model, rows):
+    found = Predictor(model, threads=1).predict(rows.split.inputs.take(rows.held_out))
+    return float((found.label == rows.split.labels[rows.held_out]).mean())
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_form_is_a_model_that_tells_what_it_lost(made, trained, rows, name):
+    form = made[name]
+    predictor = Predictor(form.model)
+    told = predictor.metadata["form"]
+    assert form.accuracy == told["accuracy"] == share_right(form.model, rows)
+    assert form.lost == told["accuracy_lost"] == pytest.approx(share_right(trained.model, rows) - form.accuracy)
+    assert (told["name"], told["held_out_rows"]) == (name, 120)
+    assert told["weights"].startswith("int8" if "int8" in name else "float32")
+    assert told.get("candidates") == form.candidates == (2 if "pruned" in name else None)
+    assert (predictor.spec, predictor.facts) == (trained.spec, trained.facts)
+    assert predictor.metadata["data"] == trained.predictor.metadata["data"]
+    assert not predictor.has_layers
+
+
+def test_the_exact_form_gives_the_models_scores(made, trained, rows):
+    raw = rows.split.inputs.take(rows.held_out)
+    found, wanted = Predictor(made["exact"].model).predict(raw), trained.predictor.predict(raw)
+    np.testing.assert_allclose(found.scores, wanted.scores, rtol=1e-5)
+    np.testing.assert_allclose(found.margin, wanted.margin, rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(found.label, wanted.label)
+
+
+def test_int8_forms_are_smaller(made):
+    for name in ("exact", "pruned", "head"):
+        small = made["int8" if name == "exact" else f"{name}-int8"].model
+        weights = sum(len(t.raw_data) for t in onnx.load_from_string(small).graph.initializer if t.data_type == 3)
+        assert weights == 36 * 24 + 24 * 16 + 1 + 1
+        assert len(small) < len(made[name].model)
+
+
+def test_metadata_that_a_form_does_not_keep_are_dropped(trained, rows):
+    model = onnx.load_from_string(trained.model)
+    model.metadata_props.add(key="ffedge.threshold", value="3")
+    other = dataclasses.replace(trained, predictor=Predictor(model.SerializeToString()))
+    assert "threshold" not in Predictor(Forms(other, None).make("exact").model).metadata
+
+
+def spoilt(monkeypatch, when):
+    """Let some quantised models have weights that are all alike."""
+    true = forms.quantised
+
+    def change(model, calibration, *, per_channel):
+        made = true(model, calibration, per_channel=per_channel)
+        if when(per_channel):
+            for tensor in made.graph.initializer:
+                if tensor.data_type == 3 and len(tensor.dims) == 2:
+                    tensor.raw_data = bytes(len(tensor.raw_data))
+        return made
+
+    monkeypatch.setattr(forms, "quantised", change)
+
+
+def test_a_form_that_loses_too_much_is_refused_in_one_line_with_figures(trained, rows, monkeypatch):
+    spoilt(monkeypatch, lambda per_channel: True)
+    with pytest.raises(FfedgeError) as caught:
+        Forms(trained, rows).make("int8")
+    right, chance = share_right(trained.model, rows), share_right(Forms(trained, rows, 100.0).make("int8").model, rows)
+    assert chance < right - 0.2
+    assert str(caught.value) == (
+        f"{trained.name}: the form int8 gets {100 * chance:.2f} % of 120 held-out rows right and the model "
+        f"{100 * right:.2f} %: {100 * (right - chance):.2f} points lost, where 0.2 are allowed. "
+        "Use another --form or a larger --max-loss"
+    )
+
+
+def test_where_a_scale_a_layer_loses_too_much_each_unit_gets_its_own(trained, rows, monkeypatch):
+    spoilt(monkeypatch, lambda per_channel: not per_channel)
+    form = Forms(trained, rows, 2.0).make("int8")
+    assert Predictor(form.model).metadata["form"]["weights"] == "int8, a scale a unit"
+    assert form.lost <= 0.02
+
+
+def test_a_loss_that_is_just_allowed_is_allowed(trained, rows, monkeypatch):
+    monkeypatch.setattr(forms, "accuracy", lambda *_: 0.7)
+    maker = Forms(trained, rows, 0.5)
+    monkeypatch.setattr(Forms, "model_accuracy", 0.705)
+    assert maker.make("exact").lost == pytest.approx(0.005)
+    monkeypatch.setattr(Forms, "model_accuracy", 0.7051)
+    with pytest.raises(FfedgeError, match=r"0.51 points lost, where 0.5 are allowed"):
+        maker.make("exact")
+
+
+def test_a_form_that_a_network_cannot_have_is_one_line(rows, data, tmp_path):
+    run = train(Spec.make(widths=(8,), epochs=1, batch_size=64, holdout=0.2), data, tmp_path / "run")
+    with pytest.raises(FfedgeError, match=r"run: the form pruned needs two layers or more. Use --form exact"):
+        Forms(read_trained(run.path), rows).make("pruned")
+
+
+def test_an_unknown_form_is_a_wrong_argument(trained):
+    with pytest.raises(ValueError, match="form must be one of exact, pruned, head, int8"):
+        Forms(trained, None).make("banana")
+
+
+@pytest.mark.parametrize(("fast", "chosen"), [("head", "head"), ("pruned-int8", "pruned-int8")])
+def test_the_fastest_at_batch_1_is_taken_of_those_that_lose_little(trained, rows, monkeypatch, fast, chosen):
+    def timed(models, rows, size):
+        return {name: 1.0 if (name == fast) == (size == 1) else 2.0 for name in models}
+
+    monkeypatch.setattr(fastest, "_timed", timed)
+    told = []
+    choice = fastest.fastest(trained, rows, 5.0, told.append)
+    assert choice.form.name == chosen
+    assert told == [*FORMS, "timing"]
+    assert [row.name for row in choice.table] == ["model", *FORMS]
+    assert next(row.call_s for row in choice.table if row.name == fast) == {1: 1.0, 100: 2.0}
+
+
+def test_a_form_that_loses_too_much_stands_in_the_table_and_is_not_taken(trained, rows, monkeypatch):
+    spoilt(monkeypatch, lambda per_channel: True)
+    monkeypatch.setattr(fastest, "_timed", lambda models, rows, size: {n: float("int8" not in n) for n in models})
+    choice = fastest.fastest(trained, rows, 0.2)
+    assert "int8" not in choice.form.name
+    refused = {row.name: row for row in choice.table if row.why_not}
+    assert {"int8", "pruned-int8", "head-int8"} <= set(refused)
+    assert refused["int8"].call_s == {}
+    assert "points lost, where 0.2 are allowed" in refused["int8"].why_not
+
+
+def test_calls_are_timed_on_held_out_rows(trained, rows):
+    times = fastest._timed({"model": trained.model}, rows, 100)
+    assert 0 < times["model"] < 1

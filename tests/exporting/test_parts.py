@@ -1,0 +1,156 @@
+"""The parts of a form: how many labels are tried, a readout's learning, whole-number products."""
+
+import logging
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ffedge.exporting.candidates import fewest_candidates, hits_by_candidates
+from ffedge.exporting.quantised import quantised
+from ffedge.exporting.readout import BATCH, Softmax, train_head
+from ffedge.exporting.source import Rows
+from ffedge.graph.folded import fold
+from ffedge.graph.forms import exact_graph, head_graph
+from ffedge.runtime.session import make_session
+
+
+@settings(max_examples=60)
+@given(st.integers(2, 7), st.integers(1, 3), st.integers(0, 10_000))
+def test_hits_are_counted_as_a_pruned_form_gives_them(classes, layers, seed):
+    rng = np.random.default_rng(seed)
+    shares, true = rng.random((9, layers, classes)).astype(np.float32), rng.integers(0, classes, 9)
+    wanted = []
+    for k in range(1, classes + 1):
+        labels = []
+        for one in shares:
+            tried = sorted(range(classes), key=lambda c: -one[0, c])[:k]
+            labels.append(max(tried, key=lambda c: one[:, c].sum()))
+        wanted.append(int((np.array(labels) == true).sum()))
+    np.testing.assert_array_equal(hits_by_candidates(shares, true), wanted)
+
+
+class Planted:
+    """A predictor of 5 classes: the true one is the best of all, but only `rank` of the first layer."""
+
+    def __init__(self, ranks, true):
+        goodness = np.zeros((len(ranks), 2, 5), np.float32)
+        for row, (rank, label) in enumerate(zip(ranks, true, strict=True)):
+            others = [c for c in range(5) if c != label]
+            order = [*others[: rank - 1], label, *others[rank - 1 :]]
+            goodness[row, 0, order] = [5, 4, 3, 2, 1]
+            goodness[row, 1, label] = 10
+        self.goodness, self.at = goodness, 0
+
+    def predict(self, raw, *, layers):
+        self.at += len(raw)
+        return type("Found", (), {"goodness": self.goodness[self.at - len(raw) : self.at]})
+
+
+@pytest.mark.parametrize(
+    ("ranks", "k"),
+    [
+        ([1] * 3000, 2),
+        ([2] * 3000, 2),
+        ([3] * 1 + [1] * 2999, 2),
+        ([3] * 2 + [1] * 2998, 3),
+        ([5] * 2 + [4] * 1 + [1] * 2997, 5),
+        ([5] * 1 + [4] * 1 + [1] * 2998, 4),
+    ],
+)
+def test_the_fewest_labels_are_tried_that_cost_at_most_a_twentieth_of_a_point(trained, ranks, k):
+    """Of 3,000 rows one may be lost, not two."""
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 5, len(ranks))
+    one = type("Trained", (), {})()
+    one.predictor, one.spec, one.state = Planted(ranks, true), trained.spec, trained.state
+    one.facts = type("Facts", (), {"n_classes": 5})
+    inputs = type("Inputs", (), {"take": staticmethod(lambda part: part)})
+    split = type("Split", (), {"inputs": inputs, "labels": true})
+    assert fewest_candidates(one, Rows(split, np.arange(len(ranks)), None)) == k
+
+
+def test_a_readout_descends_the_cross_entropy():
+    rng = np.random.default_rng(3)
+    a, true = rng.normal(size=(40, 6)), rng.integers(0, 3, 40)
+    U, c = rng.normal(size=(6, 3)), rng.normal(size=3)
+
+    def loss(U, c):
+        logits = a @ U + c
+        return (np.logaddexp.reduce(logits, axis=1) - logits[np.arange(40), true]).mean()
+
+    def slope(which, place):
+        moved = [U.copy(), c.copy()]
+        moved[which][place] += 1e-6
+        return (loss(*moved) - loss(U, c)) / 1e-6
+
+    learner = Softmax(6, 3)
+    learner.U[:], learner.c[:] = U, c
+    learner.learn(a.astype(np.float32), true, 0.01)  # Adam's first step is the rate times the gradient's sign
+    for which, (before, after) in enumerate(((U, learner.U), (c, learner.c))):
+        for place in np.ndindex(before.shape):
+            assert after[place] - before[place] == pytest.approx(-0.01 * np.sign(slope(which, place)), abs=1e-4)
+
+
+def test_a_readout_takes_adams_steps():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(4)
+    learner, layer = Softmax(5, 3), torch.nn.Linear(5, 3)
+    torch.nn.init.zeros_(layer.weight)
+    torch.nn.init.zeros_(layer.bias)
+    adam = torch.optim.Adam(layer.parameters())
+    for rate in (0.03, 0.02, 0.01):
+        a, true = rng.normal(size=(20, 5)).astype(np.float32), rng.integers(0, 3, 20)
+        learner.learn(a, true, rate)
+        adam.param_groups[0]["lr"] = rate
+        adam.zero_grad()
+        torch.nn.functional.cross_entropy(layer(torch.tensor(a)), torch.tensor(true)).backward()
+        adam.step()
+    np.testing.assert_allclose(learner.U, layer.weight.detach().numpy().T, atol=1e-5)
+    np.testing.assert_allclose(learner.c, layer.bias.detach().numpy(), atol=1e-5)
+
+
+class Counted:
+    """Rows that tell how many of them were asked for at once, and which."""
+
+    def __init__(self, source):
+        self._source, self.most, self.seen = source, 0, set()
+
+    def take(self, part):
+        self.most = max(self.most, len(part))
+        self.seen |= set(part.tolist())
+        return self._source.take(part)
+
+
+def test_a_readout_learns_a_batch_at_a_time_and_never_from_held_out_rows(trained, rows):
+    inputs = Counted(rows.split.inputs)
+    counted = Rows(type(rows.split)(inputs, rows.split.labels), rows.held_out, rows.learnt)
+    folded = fold(trained.spec, trained.facts, trained.state)
+    head = train_head(trained, counted, folded)
+    assert inputs.most == BATCH
+    assert inputs.seen
+    assert not inputs.seen & set(rows.held_out.tolist())
+    session = make_session(head_graph(trained.spec, trained.facts, folded, head).SerializeToString(), 1)
+    (label,) = session.run(["label"], {"input": rows.split.inputs.take(rows.held_out)})
+    assert (label == rows.split.labels[rows.held_out]).mean() > 0.9
+    again = train_head(trained, rows, folded)
+    np.testing.assert_array_equal(head.U, again.U)
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_whole_number_products_give_nearly_the_same_whatever_stands_beside_a_sample(trained, rows, per_channel, caplog):
+    raw = rows.split.inputs.take(rows.held_out)
+    exact = exact_graph(trained.spec, trained.facts, fold(trained.spec, trained.facts, trained.state, even=True))
+    with caplog.at_level(logging.WARNING):
+        small = quantised(exact, [rows.split.inputs.take(rows.spread(200))], per_channel=per_channel)
+    assert not caplog.records
+    kinds = [node.op_type for node in small.graph.node]
+    assert "Cast" not in kinds  # bytes are whole numbers as they come
+    assert kinds.count("QuantizeLinear") == 1
+    wanted, session = make_session(exact.SerializeToString(), 1), make_session(small.SerializeToString(), 1)
+    (scores,) = session.run(["scores"], {"input": raw})
+    np.testing.assert_allclose(scores, wanted.run(["scores"], {"input": raw})[0], rtol=0.15)
+    for row in range(5):
+        (alone,) = session.run(["scores"], {"input": raw[row : row + 1]})
+        np.testing.assert_allclose(alone[0], scores[row], rtol=1e-5)

@@ -1,0 +1,187 @@
+"""Other forms of a predictor: the oracle's scores for all labels, for those that are tried, or a readout's logits."""
+
+from itertools import product
+
+import numpy as np
+import onnx
+import pytest
+from onnx.reference import ReferenceEvaluator
+from oracle import EPSILON, Oracle
+from toys import clusters, model_bytes, prepared, random_layers, small_spec
+
+from ffedge.data.dataset import Dataset, Split
+from ffedge.data.rows import ArrayRows
+from ffedge.graph.folded import fold
+from ffedge.graph.forms import Head, activities_graph, exact_graph, head_graph, pruned_graph
+from ffedge.runtime.session import make_session
+
+DATA = {"floats": clusters(), "bytes": clusters(inputs=20, uint8=True, border=True)}
+CHANGES = [
+    {"label_mode": mode, "norm": norm, "label_layers": layers}
+    for mode, norm, layers in product(("overlay", "concat"), ("unit", "rms", "layer"), ("first", "all"))
+] + [
+    {"goodness": "sum"},
+    {"input_norm": "unit"},
+    {"input_norm": "rms", "label_mode": "concat"},
+    {"scaling": "none"},
+    {"scaling": "range"},
+    {"scaling": "feature"},
+    {"prediction_weights": "collaborative"},
+    {"widths": (9,)},
+]
+NAMES = ["scores", "label", "margin"]
+
+
+class Neutral(Oracle):
+    """The oracle with nothing where a label would stand, after the norm of the input."""
+
+    def onehot(self, labels):
+        return super().onehot(labels) * self.on
+
+    def rows(self, raw, labels, mask=None):
+        self.on = 1.0
+        rows = super().rows(raw, labels, mask)
+        self.on = 0.0
+        start = 0 if self.network.label_mode == "overlay" else rows.shape[1] - self.classes
+        rows[:, start : start + self.classes] = 0.0
+        return rows
+
+    def activities(self, raw):
+        """Return the normed activities of all layers [N, A] as they are folded: without the factor of an RMS norm."""
+        each = [y for _, y, _ in self.forward(raw, np.zeros((len(raw), 1), int))]
+        if self.network.norm == "layer":
+            return np.concatenate([self.normed(y) for y in each], axis=1)
+        added = [EPSILON * (y.shape[1] ** 0.5 if self.network.norm == "rms" else 1.0) for y in each]
+        return np.concatenate(
+            [y / (np.linalg.norm(y, axis=1, keepdims=True) + e) for y, e in zip(each, added, strict=True)], axis=1
+        )
+
+
+def made(changes, data, *, even=False):
+    """Return a spec, facts, folded weights, an oracle's arguments, and some raw rows."""
+    spec, facts = prepared(small_spec(**changes), DATA[data])
+    layers = random_layers(spec, facts)
+    return spec, facts, fold(spec, facts, layers, even=even), layers, DATA[data].train.inputs.take(np.arange(30))
+
+
+def run(model, raw, names=NAMES):
+    onnx.checker.check_model(model, full_check=True)
+    session = make_session(model.SerializeToString(), 1)
+    return session.run(names, {"input": raw})
+
+
+def check_answers(scores, label, margin):
+    np.testing.assert_array_equal(label, scores.argmax(axis=1))
+    best = np.sort(scores, axis=1)
+    np.testing.assert_allclose(margin, best[:, -1] - best[:, -2], rtol=1e-6)
+    assert (scores.dtype, label.dtype, margin.dtype) == (np.float32, np.int64, np.float32)
+
+
+@pytest.mark.parametrize("even", [False, True])
+@pytest.mark.parametrize("changes", CHANGES, ids=str)
+@pytest.mark.parametrize("data", DATA)
+def test_the_exact_form_has_the_oracles_scores(changes, data, even):
+    spec, facts, folded, layers, raw = made(changes, data, even=even)
+    scores, label, margin = run(exact_graph(spec, facts, folded), raw)
+    np.testing.assert_allclose(scores, Oracle(spec, facts, layers).scores(raw), rtol=1e-4)
+    check_answers(scores, label, margin)
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_the_exact_form_differs_from_the_model_by_rounding(data):
+    spec, facts, folded, layers, raw = made({"label_layers": "all"}, data)
+    model = make_session(model_bytes(spec, facts, layers), 1)
+    scores, _, _ = run(exact_graph(spec, facts, folded), raw)
+    np.testing.assert_allclose(scores, model.run(["scores"], {"input": raw})[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("rule", [{"gamma": -0.7, "scope": "previous"}, {"gamma": -1.0, "scope": "previous"}], ids=str)
+def test_a_layer_may_take_off_from_the_score_or_have_no_part_in_it(rule):
+    changes = {"variant": "fcff", "prediction_weights": "collaborative", "widths": (9, 8, 7)} | rule
+    spec, facts, _, layers, raw = made(changes, "floats")
+    layers = [layer | {"gamma": np.float32(rule["gamma"])} for layer in layers]
+    oracle = Oracle(spec, facts, layers)
+    folded = fold(spec, facts, layers)
+    assert {layer.sign for layer in folded.layers} == ({-1, 0, 1} if rule["gamma"] == -1.0 else {-1, 1})
+    scores, label, margin = run(exact_graph(spec, facts, folded), raw)
+    np.testing.assert_allclose(scores, oracle.scores(raw), rtol=1e-3, atol=1e-3)
+    check_answers(scores, label, margin)
+    with pytest.raises(ValueError, match="the form pruned needs prediction weights that are positive"):
+        pruned_graph(spec, facts, folded, 2)
+
+
+@pytest.mark.parametrize("candidates", [2, 3, 4])
+@pytest.mark.parametrize("changes", [c for c in CHANGES if "widths" not in c], ids=str)
+@pytest.mark.parametrize("data", DATA)
+def test_a_pruned_form_tries_the_labels_that_lead_after_the_first_layer(changes, data, candidates):
+    spec, facts, folded, layers, raw = made(changes, data)
+    oracle = Oracle(spec, facts, layers)
+    weights = np.linalg.lstsq(
+        oracle.goodness(raw).transpose(0, 2, 1).reshape(-1, oracle.L), oracle.scores(raw).reshape(-1), rcond=None
+    )[0]
+    first, whole = weights[0] * oracle.goodness(raw)[:, 0], oracle.scores(raw)
+    tried = np.argsort(np.argsort(-first, axis=1), axis=1) < candidates
+    wanted = np.where(tried, whole, first)
+    scores, label, margin = run(pruned_graph(spec, facts, folded, candidates), raw)
+    np.testing.assert_allclose(scores, wanted, rtol=1e-4)
+    assert (np.where(tried, scores, np.inf).min(axis=1) >= np.where(tried, -np.inf, scores).max(axis=1)).all()
+    assert tried[np.arange(len(raw)), label].all()
+    check_answers(scores, label, margin)
+
+
+def test_a_pruned_form_pushes_no_more_rows_through_the_deeper_layers():
+    spec, facts, folded, _, raw = made({}, "floats")
+    model = pruned_graph(spec, facts, folded, 2)
+    products = [node.output[0] for node in model.graph.node if node.op_type == "MatMul" and "margin" not in node.output]
+    for name in products:
+        model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    found = ReferenceEvaluator(model).run(products, {"input": raw})
+    assert [value.shape for value in found] == [(30, 1, 12), (30, 2, 10), (30, 2, 8)]
+
+
+@pytest.mark.parametrize(("candidates", "why"), [(1, "must be 2 to 4, got 1"), (5, "must be 2 to 4, got 5")])
+def test_candidates_beyond_the_classes_are_refused(candidates, why):
+    spec, facts, folded, _, _ = made({}, "floats")
+    with pytest.raises(ValueError, match=why):
+        pruned_graph(spec, facts, folded, candidates)
+
+
+def test_one_layer_has_no_pruned_form():
+    spec, facts, folded, _, _ = made({"widths": (9,)}, "floats")
+    with pytest.raises(ValueError, match="the form pruned needs two layers or more"):
+        pruned_graph(spec, facts, folded, 2)
+
+
+@pytest.mark.parametrize("even", [False, True])
+@pytest.mark.parametrize("changes", CHANGES, ids=str)
+@pytest.mark.parametrize("data", DATA)
+def test_a_head_reads_the_activities_of_a_sample_without_a_label(changes, data, even):
+    spec, facts, folded, layers, raw = made(changes, data, even=even)
+    wanted = Neutral(spec, facts, layers).activities(raw)
+    (activities,) = run(activities_graph(spec, facts, folded), raw, ["activities"])
+    np.testing.assert_allclose(activities, wanted, rtol=1e-3, atol=1e-5)
+    rng = np.random.default_rng(1)
+    head = Head(*(rng.normal(size=shape).astype(np.float32) for shape in ((wanted.shape[1], 4), (4,))))
+    scores, label, margin = run(head_graph(spec, facts, folded, head), raw)
+    np.testing.assert_allclose(scores, wanted @ head.U + head.c, rtol=1e-3, atol=1e-3)
+    check_answers(scores, label, margin)
+
+
+def test_large_offsets_are_taken_off_before_the_product():
+    """Inputs of 300,000 with a deviation of 1 leave float32 two digits; 1e5 deviations must not drown the product."""
+    rng, labels = np.random.default_rng(0), np.arange(160) % 4
+    values = (3e5 + rng.normal(size=(160, 16)) + labels[:, None]).astype(np.float32)
+    data = Dataset("far", Split(ArrayRows(values), labels), None, tuple("abcd"), "sha")
+    spec, facts = prepared(small_spec(), data)
+    layers = random_layers(spec, facts)
+    folded = fold(spec, facts, layers)
+    assert folded.centred
+    scores, _, _ = run(exact_graph(spec, facts, folded), values)
+    np.testing.assert_allclose(scores, Oracle(spec, facts, layers).scores(values), rtol=1e-4)
+
+
+def test_a_form_runs_by_the_reference_evaluator_too():
+    spec, facts, folded, _, raw = made({"label_layers": "all"}, "bytes")
+    for model in (exact_graph(spec, facts, folded), pruned_graph(spec, facts, folded, 3)):
+        for ours, theirs in zip(run(model, raw), ReferenceEvaluator(model).run(NAMES, {"input": raw}), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
