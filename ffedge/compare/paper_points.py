@@ -7,10 +7,11 @@ layer takes 1000 steps of 500 rows, not 1000 of 50,000.
 from dataclasses import dataclass
 from typing import Any
 
-from ffedge.compare.paper import ARMS, CONTROL, ROWS, Trial
+from ffedge.compare.paper_trials import CONTROL, Choice, Trial
 
 BATCH_SIZE = 500
-STEPS = 1000
+EPOCHS = 10
+SEEDS = 3
 BASE = ("base", "preset paper")
 EVERY_ARM = ("ff", "fcff", f"fcff{CONTROL}", "acff", f"acff{CONTROL}")
 COLLABORATING = EVERY_ARM[1:]
@@ -58,27 +59,23 @@ def base_of(point: str) -> tuple[str, str]:
     return ("4 layers, alpha", "ones") if point.startswith("4 layers") else BASE
 
 
-def trials(data: tuple[str, ...], arms: tuple[str, ...], seeds: tuple[int, ...], rows: int, steps: int) -> list[Trial]:
+def trials(choice: Choice) -> list[Trial]:
     """Return the trials of every reading in both schedules, the readings that decide most first."""
-    epochs = max(1, round(steps * BATCH_SIZE / min(rows, ROWS)))
     return [
         Trial(
             name,
             arm,
             seed,
-            epochs,
-            rows,
+            choice.epochs,
+            choice.rows,
             reading.point,
             f"{reading.value}, {schedule}",
-            tuple(sorted({**reading.changes, "schedule": schedule, "batch_size": BATCH_SIZE}.items())),
+            tuple(sorted({**dict(choice.changes), **reading.changes, "schedule": schedule}.items())),
         )
         for reading in READINGS
         for schedule in SCHEDULES
-        for name in data
-        for seed in seeds
+        for name in choice.data
+        for seed in choice.seeds
         for arm in reading.arms
-        if arm in arms or (arm.endswith(CONTROL) and arm.removesuffix(CONTROL) in arms)
+        if arm.removesuffix(CONTROL) in choice.arms
     ]
-
-
-assert all(arm.removesuffix(CONTROL) in ARMS for arm in EVERY_ARM)
