@@ -21,7 +21,7 @@ def scaled_input(g: GraphBuilder, raw: str, network: NetworkSpec, facts: InputFa
 
 def dropped_input(g: GraphBuilder, x: str, mask: str, train: TrainSpec) -> str:
     """Set the inputs whose uint8 mask [N, D] is 0 to zero, and scale the others up to the same expectation."""
-    kept = g.op("Mul", g.op("Cast", mask, to=1), g.const(1.0 / (1.0 - train.input_dropout)))
+    kept = g.op("Mul", g.op("Cast", mask, to=1), g.const(1.0 / (1.0 - train.dropped)))
     return g.op("Mul", x, kept)
 
 

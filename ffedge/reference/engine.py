@@ -103,7 +103,7 @@ class TorchEngine:
         offset, scale = (v if len(v) == 1 else v[start:] for v in (self.facts.offset, self.facts.scale))
         x = (x - torch.tensor(offset, device=self.device)) * torch.tensor(scale, device=self.device)
         if mask is not None:
-            x = x * self._tensor(mask) / (1.0 - self.spec.train.input_dropout)
+            x = x * self._tensor(mask) / (1.0 - self.spec.train.dropped)
         value = torch.full((len(x), 1), float(network.label_scale), device=self.device)
         if network.input_norm != "none":
             squares = x.square().sum(1, keepdim=True) + value.square()
