@@ -271,6 +271,11 @@ def without_budget(train: TrainSpec) -> TrainSpec:
     )
 
 
+def adds_input(network: NetworkSpec, shape: LayerShape) -> bool:
+    """Say whether a layer passes on what it read beside its activity (`NetworkSpec.skip`)."""
+    return network.skip == "add" and not shape.first and shape.inputs == shape.units
+
+
 def layer_shapes(spec: Spec, facts: InputFacts) -> tuple[LayerShape, ...]:
     """Return the shape of every layer of a resolved spec."""
     overlay = spec.network.label_mode == "overlay"

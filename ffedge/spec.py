@@ -88,6 +88,8 @@ class NetworkSpec:
     widths : units of each layer, 1 to 64 layers.
     norm : what a layer's activity is divided by before the next layer sees it: its length (``unit``), its root mean
         square (``rms``), or its deviation after the mean is taken off (``layer``).
+    skip : ``add`` lets a layer that is as wide as what it reads pass on both, its normalised activity and what it read,
+        added and normalised again, so that what the first layer saw reaches all further ones; ``none`` does not.
     goodness : mean or sum of a layer's squared activities.
     label_mode : ``overlay`` replaces the first C inputs by the label, ``concat`` puts it beside the input, ``auto``
         chooses concat where the input has no free border or fewer inputs than classes.
@@ -102,6 +104,7 @@ class NetworkSpec:
 
     widths: tuple[int, ...] = (500, 500)
     norm: Norm = "rms"
+    skip: Literal["none", "add"] = "none"
     goodness: Literal["mean", "sum"] = "mean"
     label_mode: LabelMode = "auto"
     label_layers: Literal["first", "all"] = "first"
@@ -426,6 +429,7 @@ def _frozen(value: Any) -> Any:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "tuned": {
+        "skip": "add",
         "label_layers": "all",
         "label_scale": "auto",
         "scope": "previous",

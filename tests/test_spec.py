@@ -20,6 +20,7 @@ REFUSED = [
     ("widths", (True,)),
     ("widths", (4,) * 65),
     ("norm", "none"),
+    ("skip", "concat"),
     ("goodness", "max"),
     ("label_mode", "border"),
     ("label_layers", "last"),

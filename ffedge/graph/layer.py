@@ -4,7 +4,7 @@ Shape letters: N samples, M labels tried for each sample, R = N * M rows, D inpu
 """
 
 from ffedge.graph.build import GraphBuilder
-from ffedge.network import InputFacts
+from ffedge.network import InputFacts, LayerShape, adds_input
 from ffedge.spec import NORM_EPSILON, NetworkSpec, TrainSpec
 
 
@@ -79,8 +79,20 @@ def goodness(g: GraphBuilder, y: str, axis: int, network: NetworkSpec) -> str:
     return g.mean(squares, axis, keep=True) if network.goodness == "mean" else g.sum(squares, axis, keep=True)
 
 
-def normalised(g: GraphBuilder, y: str, good: str, axis: int, units: int, network: NetworkSpec, out: str) -> str:
-    """Return y as the next layer sees it; `good` is y's goodness, its last axis kept."""
+def passed_on(
+    g: GraphBuilder, x: str, y: str, good: str, axis: int, shape: LayerShape, network: NetworkSpec, out: str
+) -> str:
+    """Return what the next layer sees, from what this one read, x, and its activity y with its goodness."""
+    if not adds_input(network, shape):
+        return normalised(g, y, good, axis, shape.units, network, out)
+    both = g.op("Add", normalised(g, y, good, axis, shape.units, network), x)
+    return normalised(g, both, goodness(g, both, axis, network), axis, shape.units, network, out)
+
+
+def normalised(
+    g: GraphBuilder, y: str, good: str, axis: int, units: int, network: NetworkSpec, out: str | None = None
+) -> str:
+    """Return y over its norm; `good` is y's goodness, its last axis kept."""
     if network.norm == "layer":
         centred = g.op("Sub", y, g.mean(y, axis, keep=True))
         variance = g.mean(g.op("Mul", centred, centred), axis, keep=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from ffedge.errors import FfedgeError
-from ffedge.network import InputFacts, Learned, layer_shapes
+from ffedge.network import InputFacts, Learned, adds_input, layer_shapes
 from ffedge.reference import rules
 from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, MOMENTS, NORM_EPSILON, Spec
 
@@ -126,7 +126,7 @@ class TorchEngine:
         """Run a layer for labels [N, M] (None: all C); return the next layer's source and goodness [N, M]."""
         y, tried = self._activity(layer, source, labels)
         g = rules.goodness(y, self.spec.network).view(source.samples, tried)
-        following = Source(source.samples, rules.normalised(y, self.spec.network), source.value)
+        following = Source(source.samples, self._passed_on(layer, source, y), source.value)
         return following, g.cpu().numpy()
 
     def learn(
@@ -138,7 +138,7 @@ class TorchEngine:
         G = rules.collaborative(g, self._tensor(other), self._parameters[layer].get("gamma"), self.spec.rule)
         loss = rules.loss(G, self.spec.rule).sum() / batch
         loss.backward()  # type: ignore[no-untyped-call]
-        rows = rules.normalised(y.detach(), self.spec.network) if emit else None
+        rows = self._passed_on(layer, source, y.detach()) if emit else None
         if batch == source.samples:
             self.apply(layer, step=step, rate=rate)
         following = Source(source.samples, rows, source.value) if rows is not None else None
@@ -177,6 +177,11 @@ class TorchEngine:
             chosen = F.one_hot(torch.from_numpy(labels.reshape(-1)).to(self.device), shape.classes)
             z = z + (chosen * value) @ parameters["V"]  # a product, as an index's gradient does not repeat bit for bit
         return z.relu(), tried
+
+    def _passed_on(self, layer: int, source: Source, y: Tensor) -> Tensor:
+        """Return what the next layer reads [R, H]."""
+        network, normed = self.spec.network, rules.normalised(y, self.spec.network)
+        return rules.normalised(normed + source.rows, network) if adds_input(network, self.shapes[layer]) else normed
 
     def _trained(self, layer: int, optimizers: list[Optimizer]) -> list[tuple[str, Tensor, Optimizer, str]]:
         kinds = [self.spec.train.optimizer, self.spec.rule.gamma_optimizer]

@@ -22,6 +22,8 @@ CHANGES = [
     for mode, norm, layers in product(("overlay", "concat"), ("unit", "rms", "layer"), ("first", "all"))
 ] + [
     {"goodness": "sum"},
+    {"skip": "add", "widths": (10, 10, 10, 8), "label_layers": "all"},
+    {"skip": "add", "widths": (10, 10, 10), "norm": "layer"},
     {"input_norm": "unit"},
     {"input_norm": "rms"},
     {"input_norm": "unit", "label_mode": "concat"},
