@@ -27,6 +27,14 @@ from ffedge.spec import (
 )
 
 Array = NDArray[Any]
+TUNED_EPOCHS, TUNED_STEPS, MOST_EPOCHS = 20, 450, 100  # steps that a layer takes at least, where the epochs allow it
+SMALLEST_BATCH, FEWEST_BATCHES = 32, 8
+TUNED_DROPOUT = 0.2  # of an image's inputs
+INPUTS_A_LABEL = 8  # a label's value, squared, is that of so many inputs: the ratio tuned on 784 inputs
+RECIPE = {
+    "network": ("label_mode", "label_scale", "scaling"),
+    "train": ("epochs", "batch_size", "n_negatives", "input_dropout"),
+}
 MAX_AXES = 8
 MAX_SIZE = 1 << 24
 
@@ -77,6 +85,11 @@ class InputFacts:
     def size(self) -> int:
         """Inputs of one sample, flattened."""
         return math.prod(self.shape)
+
+    @property
+    def is_image(self) -> bool:
+        """Whether a sample is a picture: bytes, or more than one axis; else it is a row of a table."""
+        return self.dtype == "uint8" or len(self.shape) > 1
 
     @property
     def n_classes(self) -> int:
@@ -210,24 +223,42 @@ def _resolved_network(network: NetworkSpec, facts: InputFacts) -> NetworkSpec:
         )
     if scaling == "auto":
         scaling = "standard" if facts.dtype == "uint8" else "feature"
-    label_scale = facts.largest if network.label_scale == "max" else network.label_scale
+    label_scale = network.label_scale
+    if isinstance(label_scale, str):
+        label_scale = facts.largest if label_scale == "max" else round(math.sqrt(facts.size / INPUTS_A_LABEL), 2)
     return dataclasses.replace(network, label_mode=mode, scaling=scaling, label_scale=label_scale)
 
 
 def _resolved_train(train: TrainSpec, facts: InputFacts, rows: int) -> TrainSpec:
-    size, negatives = train.batch_size, min(TUNED_NEGATIVES, facts.n_classes - 1)
+    size, negatives, dropout = train.batch_size, min(TUNED_NEGATIVES, facts.n_classes - 1), train.input_dropout
     if isinstance(train.n_negatives, int):
         negatives = train.n_negatives
     if negatives >= facts.n_classes:
         raise ValueError(f"n_negatives must be less than the {facts.n_classes} classes, got {negatives}")
     if size == "auto":
-        size = min(TUNED_BATCH, rows)
+        size = min(TUNED_BATCH, max(SMALLEST_BATCH, rows // FEWEST_BATCHES), rows)
     if isinstance(size, int) and size > rows:
         raise ValueError(f"batch_size must be at most the {rows} rows that are trained on, got {size}")
     if train.shift and len(facts.shape) < 2:
         raise ValueError(f"shift needs images, got rows of shape {list(facts.shape)}. Use --shift 0")
-    train = dataclasses.replace(train, n_negatives=negatives, batch_size=size)
+    if dropout == "auto":
+        dropout = TUNED_DROPOUT if facts.is_image and train.cache == "none" else 0.0
+    epochs = _epochs(rows, rows if size == "full" else int(size)) if train.epochs == "auto" else train.epochs
+    train = dataclasses.replace(train, n_negatives=negatives, batch_size=size, input_dropout=dropout, epochs=epochs)
     return train if train.memory_budget != "none" else without_budget(train)
+
+
+def _epochs(rows: int, batch: int) -> int:
+    """Return as many epochs as make enough steps of few rows, within reason."""
+    return max(TUNED_EPOCHS, min(MOST_EPOCHS, -(-TUNED_STEPS // -(-rows // batch))))
+
+
+def chosen(asked: Spec, spec: Spec) -> dict[str, Any]:
+    """Return what `resolve` chose of the recipe: the value of each of its fields that was open in what was asked."""
+    was, now = (part.to_dict() for part in (asked, spec))
+    return {
+        name: now[part][name] for part, names in RECIPE.items() for name in names if was[part][name] in ("auto", "max")
+    }
 
 
 def without_budget(train: TrainSpec) -> TrainSpec:
@@ -238,6 +269,11 @@ def without_budget(train: TrainSpec) -> TrainSpec:
         tile_bytes=Bytes(TUNED_TILE_BYTES) if train.tile_bytes == "auto" else train.tile_bytes,
         moments="memory" if train.moments == "auto" else train.moments,
     )
+
+
+def adds_input(network: NetworkSpec, shape: LayerShape) -> bool:
+    """Say whether a layer passes on what it read beside its activity (`NetworkSpec.skip`)."""
+    return network.skip == "add" and not shape.first and shape.inputs == shape.units
 
 
 def layer_shapes(spec: Spec, facts: InputFacts) -> tuple[LayerShape, ...]:

@@ -93,11 +93,14 @@ class NetworkSpec:
         square (``rms``), its deviation after the mean is taken off (``layer``), or one number for all rows, the root
         mean square of what the layer did in training (``fixed``: what spiking networks can carry).
     bound : the largest activity of a unit, or ``none``.
+    skip : ``add`` lets a layer that is as wide as what it reads pass on both, its normalised activity and what it read,
+        added and normalised again, so that what the first layer saw reaches all further ones; ``none`` does not.
     goodness : mean or sum of a layer's squared activities.
     label_mode : ``overlay`` replaces the first C inputs by the label, ``concat`` puts it beside the input, ``auto``
         chooses concat where the input has no free border or fewer inputs than classes.
     label_layers : the layers that see the label.
-    label_scale : value of the label's one active input, after scaling; ``max`` takes the largest scaled input.
+    label_scale : value of the label's one active input, after scaling; ``max`` takes the largest scaled input,
+        ``auto`` sqrt(inputs / 8), so that a label weighs as much beside 10 inputs as beside 1,000.
     scaling : of the raw inputs, from the training rows: ``standard`` (one mean and deviation for all inputs),
         ``feature`` (one for each input), ``range`` (divide by the largest magnitude), ``none``.
         ``auto``: ``standard`` for uint8, ``feature`` for floats.
@@ -107,10 +110,11 @@ class NetworkSpec:
     widths: tuple[int, ...] = (500, 500)
     norm: Norm = "rms"
     bound: float | Literal["none"] = "none"
+    skip: Literal["none", "add"] = "none"
     goodness: Literal["mean", "sum"] = "mean"
     label_mode: LabelMode = "auto"
     label_layers: Literal["first", "all"] = "first"
-    label_scale: float | Literal["max"] = 10.0
+    label_scale: float | Literal["max", "auto"] = 10.0
     scaling: Scaling = "auto"
     input_norm: Literal["none", "unit", "rms"] = "none"
 
@@ -131,12 +135,10 @@ class NetworkSpec:
             "be a positive number or 'none'",
             self.bound,
         )
-        _check(
-            self.label_scale == "max" or (is_finite(self.label_scale) and self.label_scale > 0),
-            "label_scale",
-            "be a positive number or 'max'",
-            self.label_scale,
-        )
+        scale = self.label_scale
+        named, rule = scale in ("max", "auto"), "be a positive number, 'max' or 'auto'"
+        _check(named if isinstance(scale, str) else is_finite(scale) and scale > 0, "label_scale", rule, scale)
+        _check(self.skip == "none" or self.norm != "fixed", "skip", "be none where the norm is fixed", self.skip)
 
 
 @dataclass(frozen=True)
@@ -222,9 +224,10 @@ class TrainSpec:
 
     Attributes
     ----------
-    epochs : passes over the data that each layer gets, in either schedule.
-    batch_size : rows of a minibatch; ``full`` takes the whole training set as one batch, ``auto`` takes 256, or all
-        rows where there are fewer.
+    epochs : passes over the data that each layer gets, in either schedule; ``auto`` takes 20, or more where there are
+        few rows: as many as make 450 minibatches, 100 at most.
+    batch_size : rows of a minibatch; ``full`` takes the whole training set as one batch, ``auto`` takes 256, or fewer
+        where there are few rows: an eighth of them, at least 32.
     memory_budget : most bytes that the training process may have resident, imports included (also ``64MiB``, ``1GB``);
         ``none`` sets no limit.
     chunk_size : most rows in memory at once; a larger batch is accumulated exactly, chunk by chunk. ``auto`` takes
@@ -241,7 +244,8 @@ class TrainSpec:
     momentum : of the optimiser ``momentum``, and Adam's first decay.
     cooldown : the rate falls linearly to 0 over the second ``half``, over all (``linear``), or never (``none``).
     weight_decay : decoupled: W loses ``rate * weight_decay`` of itself a step.
-    input_dropout : share of inputs set to 0 (after scaling), with one mask for all labels of a sample.
+    input_dropout : share of inputs set to 0 (after scaling), with one mask for all labels of a sample; ``auto`` takes
+        0.2 for images and 0 for tables.
     shift : images move by up to so many pixels either way, each sample by its own draw.
     cache : ``activations`` keeps what finished layers make of every row on disk (for every class, in float16; with
         ``fixed`` negatives for the labels that are tried, in float32), so that each layer costs the same however deep
@@ -251,7 +255,7 @@ class TrainSpec:
     threads : of the onnx engine; 0 takes all cores, or one where the memory budget is tight.
     """
 
-    epochs: int = 20
+    epochs: int | Literal["auto"] = 20
     batch_size: int | Literal["full", "auto"] = "auto"
     memory_budget: Bytes | Literal["none"] = "none"
     chunk_size: int | Literal["auto"] = "auto"
@@ -265,7 +269,7 @@ class TrainSpec:
     momentum: float = 0.9
     cooldown: Literal["none", "linear", "half"] = "linear"
     weight_decay: float = 0.05
-    input_dropout: float = 0.2
+    input_dropout: float | Literal["auto"] = 0.2
     shift: int = 0
     cache: Literal["none", "activations"] = "none"
     holdout: float = 0.05
@@ -279,6 +283,7 @@ class TrainSpec:
         """Raise ValueError for a value outside its rule."""
         _check_choices(self)
         for name, words in (
+            ("epochs", ("auto",)),
             ("batch_size", ("full", "auto")),
             ("n_negatives", ("auto",)),
             ("chunk_size", ("auto",)),
@@ -288,7 +293,6 @@ class TrainSpec:
             value = getattr(self, name)
             rule = f"be 1 or more, or {' or '.join(words)}"
             _check(value in words or (_whole(value) and value >= 1), name, rule, value)
-        _check(_whole(self.epochs) and self.epochs >= 1, "epochs", "be 1 or more", self.epochs)
         _check(_whole(self.seed) and self.seed >= 0, "seed", "be 0 or more", self.seed)
         _check(_whole(self.threads) and 0 <= self.threads <= MAX_THREADS, "threads", "be 0 to 1024", self.threads)
         _check(
@@ -299,7 +303,8 @@ class TrainSpec:
         )
         for name in ("momentum", "input_dropout", "holdout"):
             value = getattr(self, name)
-            _check(is_finite(value) and 0 <= value < 1, name, "be in [0, 1)", value)
+            open_yet = name == "input_dropout" and value == "auto"
+            _check(open_yet or (is_finite(value) and 0 <= value < 1), name, "be in [0, 1)", value)
         _check(is_finite(self.coverage) and 0 < self.coverage <= 1, "coverage", "be in (0, 1]", self.coverage)
         _check(
             is_finite(self.weight_decay) and self.weight_decay >= 0,
@@ -314,6 +319,16 @@ class TrainSpec:
             self.weight_decay,
         )
         _check(_whole(self.shift) and 0 <= self.shift <= 8, "shift", "be 0 to 8 pixels", self.shift)
+
+    @property
+    def passes(self) -> int:
+        """Passes over the data that each layer gets, once resolved."""
+        return int(self.epochs)
+
+    @property
+    def dropped(self) -> float:
+        """Share of inputs set to 0, once resolved."""
+        return float(self.input_dropout)
 
     @property
     def chunk_rows(self) -> int:
@@ -363,7 +378,7 @@ class Spec:
         train = self.train
         for wrong, remedy in (
             (train.schedule != "greedy", "--schedule greedy"),
-            (train.input_dropout > 0, "--input-dropout 0"),
+            (train.input_dropout not in (0, "auto"), "--input-dropout 0"),
             (train.shift > 0, "--shift 0"),
             (train.negatives == "hard-sum", "other --negatives than hard-sum"),
         ):
@@ -440,7 +455,15 @@ def _frozen(value: Any) -> Any:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "tuned": {"label_layers": "all", "scope": "previous", "gamma": 0.3},
+    "tuned": {
+        "skip": "add",
+        "label_layers": "all",
+        "label_scale": "auto",
+        "scope": "previous",
+        "gamma": 0.3,
+        "epochs": "auto",
+        "input_dropout": "auto",
+    },
     "spiking": {
         "label_layers": "all",
         "scope": "previous",

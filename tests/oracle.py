@@ -89,12 +89,15 @@ class Oracle:
         """Return each layer's inputs [R, F], activity [R, H] and goodness [N, M]."""
         x, result = self.rows(raw, labels, mask), []
         for i, layer in enumerate(self.layers):
+            read = x
             if i and self.network.label_layers == "all":
                 x = np.concatenate([x, self.onehot(labels)], axis=1)
             y = np.clip(x @ layer["W"] + layer["b"], 0.0, self.bound)
             g = (y**2).mean(1) if self.network.goodness == "mean" else (y**2).sum(1)
             result.append((x, y, g.reshape(labels.shape)))
             x = self.normed(y, i)
+            if self.network.skip == "add" and i and x.shape == read.shape:
+                x = self.normed(x + read, i)
         return result
 
     def goodness(self, raw, mask=None):

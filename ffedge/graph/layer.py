@@ -4,7 +4,7 @@ Shape letters: N samples, M labels tried for each sample, R = N * M rows, D inpu
 """
 
 from ffedge.graph.build import GraphBuilder
-from ffedge.network import InputFacts
+from ffedge.network import InputFacts, LayerShape, adds_input
 from ffedge.spec import NORM_EPSILON, NetworkSpec, TrainSpec
 
 
@@ -21,7 +21,7 @@ def scaled_input(g: GraphBuilder, raw: str, network: NetworkSpec, facts: InputFa
 
 def dropped_input(g: GraphBuilder, x: str, mask: str, train: TrainSpec) -> str:
     """Set the inputs whose uint8 mask [N, D] is 0 to zero, and scale the others up to the same expectation."""
-    kept = g.op("Mul", g.op("Cast", mask, to=1), g.const(1.0 / (1.0 - train.input_dropout)))
+    kept = g.op("Mul", g.op("Cast", mask, to=1), g.const(1.0 / (1.0 - train.dropped)))
     return g.op("Mul", x, kept)
 
 
@@ -88,8 +88,20 @@ def goodness(g: GraphBuilder, y: str, axis: int, network: NetworkSpec) -> str:
     return g.mean(squares, axis, keep=True) if network.goodness == "mean" else g.sum(squares, axis, keep=True)
 
 
-def normalised(g: GraphBuilder, y: str, good: str, axis: int, units: int, network: NetworkSpec, out: str) -> str:
-    """Return y as the next layer sees it.
+def passed_on(
+    g: GraphBuilder, x: str, y: str, good: str, axis: int, shape: LayerShape, network: NetworkSpec, out: str
+) -> str:
+    """Return what the next layer sees, from what this one read, x, and its activity y (see `normalised`)."""
+    if not adds_input(network, shape):
+        return normalised(g, y, good, axis, shape.units, network, out)
+    both = g.op("Add", normalised(g, y, good, axis, shape.units, network), x)
+    return normalised(g, both, goodness(g, both, axis, network), axis, shape.units, network, out)
+
+
+def normalised(
+    g: GraphBuilder, y: str, good: str, axis: int, units: int, network: NetworkSpec, out: str | None = None
+) -> str:
+    """Return y over its norm.
 
     Parameters
     ----------

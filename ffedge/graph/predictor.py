@@ -10,8 +10,8 @@ from ffedge.graph.layer import (
     deep_activity,
     first_activity,
     goodness,
-    normalised,
     normalised_input,
+    passed_on,
     scaled_input,
 )
 from ffedge.network import InputFacts, layer_shapes, stored
@@ -44,7 +44,7 @@ def predictor_graph(spec: Spec, facts: InputFacts) -> onnx.ModelProto:
         each.append(g.op("Reshape", good, g.ints(-1, 1, shape.classes)))
         if shape.index < len(shapes) - 1:
             squares = names.get("power", good)
-            x = normalised(g, y, squares, 1, shape.units, spec.network, f"rows.{shape.index}")
+            x = passed_on(g, x, y, squares, 1, shape, spec.network, f"rows.{shape.index}")
     _outputs(g, facts, each)
     return g.model(check=False)  # the checker would miss the weights
 

@@ -17,8 +17,8 @@ from ffedge.graph.layer import (
     dropped_input,
     first_activity,
     goodness,
-    normalised,
     normalised_input,
+    passed_on,
     scaled_input,
 )
 from ffedge.graph.loss import loss_and_slope
@@ -155,7 +155,7 @@ def _activity(g: GraphBuilder, spec: Spec, shape: LayerShape, *, all_labels: boo
 def _output_rows(g: GraphBuilder, y: str, good: str, axis: int, shape: LayerShape, spec: Spec) -> None:
     out = "rows" if axis == 1 else "rows.3d"
     squares = g.input("power", ()) if spec.network.norm == "fixed" else good
-    normalised(g, y, squares, axis, shape.units, spec.network, out)
+    passed_on(g, "x", y, squares, axis, shape, spec.network, out)
     if axis == 2:
         g.op("Reshape", out, g.ints(-1, shape.units), out="rows")
     g.output("rows", ("R", shape.units))

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from ffedge.errors import FfedgeError
-from ffedge.network import InputFacts, Learned, layer_shapes
+from ffedge.network import InputFacts, Learned, adds_input, layer_shapes
 from ffedge.reference import rules
 from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, FOLLOWING, HOMEOSTASIS, MOMENTS, NORM_EPSILON, Spec
 
@@ -104,7 +104,7 @@ class TorchEngine:
         offset, scale = (v if len(v) == 1 else v[start:] for v in (self.facts.offset, self.facts.scale))
         x = (x - torch.tensor(offset, device=self.device)) * torch.tensor(scale, device=self.device)
         if mask is not None:
-            x = x * self._tensor(mask) / (1.0 - self.spec.train.input_dropout)
+            x = x * self._tensor(mask) / (1.0 - self.spec.train.dropped)
         value = torch.full((len(x), 1), float(network.label_scale), device=self.device)
         if network.input_norm != "none":
             squares = x.square().sum(1, keepdim=True) + value.square()
@@ -127,7 +127,7 @@ class TorchEngine:
         """Run a layer for labels [N, M] (None: all C); return the next layer's source and goodness [N, M]."""
         y, tried = self._activity(layer, source, labels)
         g = rules.goodness(y, self.spec.network).view(source.samples, tried)
-        following = Source(source.samples, self._normalised(layer, y), source.value)
+        following = Source(source.samples, self._passed_on(layer, source, y), source.value)
         return following, g.cpu().numpy()
 
     def learn(
@@ -139,7 +139,7 @@ class TorchEngine:
         G = rules.collaborative(g, self._tensor(other), self._parameters[layer].get("gamma"), self.spec.rule)
         loss = rules.loss(G, self.spec.rule).sum() / batch
         loss.backward()  # type: ignore[no-untyped-call]
-        rows = self._normalised(layer, y.detach()) if emit else None
+        rows = self._passed_on(layer, source, y.detach()) if emit else None
         self._measure(layer, y.detach(), batch * tried)
         if batch == source.samples:
             self.apply(layer, step=step, rate=rate)
@@ -194,6 +194,11 @@ class TorchEngine:
         before = self._measured.get(layer, {})
         found = {"power": y.square().mean(1).sum() / rows, "active": (y > 0).sum(0) / rows}
         self._measured[layer] = {name: value + before.get(name, 0.0) for name, value in found.items()}
+
+    def _passed_on(self, layer: int, source: Source, y: Tensor) -> Tensor:
+        """Return what the next layer reads [R, H]."""
+        network, normed = self.spec.network, self._normalised(layer, y)
+        return rules.normalised(normed + source.rows, network) if adds_input(network, self.shapes[layer]) else normed
 
     def _trained(self, layer: int, optimizers: list[Optimizer]) -> list[tuple[str, Tensor, Optimizer, str]]:
         kinds = [self.spec.train.optimizer, self.spec.rule.gamma_optimizer]

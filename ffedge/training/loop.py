@@ -88,11 +88,11 @@ class Loop:
             self._make_ready(stage)
             release_libraries()  # else code that ran once, and then no more, adds up over the stages
             start = self._meter.start()
-            for epoch in range(here.epoch, self.spec.train.epochs):
+            for epoch in range(here.epoch, self.spec.train.passes):
                 now = here if here.epoch == epoch else Place(stage, epoch)
                 self._epoch(now, stop)
                 self._record(stage, epoch, start)
-                if self._rhythm.due(epoch_ends=True) or epoch + 1 == self.spec.train.epochs:
+                if self._rhythm.due(epoch_ends=True) or epoch + 1 == self.spec.train.passes:
                     self._checkpoint(Place(stage, epoch + 1), self.stages[stage])
             self.engine.finish(self.stages[stage])
             for layer in self.stages[stage]:
@@ -216,7 +216,7 @@ class Loop:
 
     def _rate(self, layer: int, stage: int, epoch: int, step: int) -> float:
         train = self.spec.train
-        left = 1.0 - (epoch * self._stream.batches + step) / (train.epochs * self._stream.batches)
+        left = 1.0 - (epoch * self._stream.batches + step) / (train.passes * self._stream.batches)
         factor = {"none": 1.0, "linear": left, "half": min(1.0, 2.0 * left)}[train.cooldown]
         return train.layer_rate(layer) * factor
 
@@ -229,7 +229,7 @@ class Loop:
                 len(self.stages),
                 self.stages[stage],
                 epoch,
-                self.spec.train.epochs,
+                self.spec.train.passes,
                 step + 1,
                 self._stream.batches,
                 samples,

@@ -87,6 +87,7 @@ class Report:
     model_sha256: str
     model_bytes: int
     in_place: bool
+    chosen: dict[str, Any] = dataclasses.field(default_factory=dict)
     plan: dict[str, Any] | None = None
     stopped: str | None = None
     format: int = REPORT_FORMAT

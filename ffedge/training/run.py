@@ -13,7 +13,7 @@ from ffedge.data import Batches, Dataset, load
 from ffedge.data.cache import sha256_of
 from ffedge.errors import FfedgeError, StoppedError, TrainingError
 from ffedge.meter import PeakMeter, anonymous_bytes, rss_bytes
-from ffedge.network import InputFacts, resolve
+from ffedge.network import InputFacts, chosen, resolve
 from ffedge.pages import release_libraries, return_large_blocks
 from ffedge.runtime.stepper import OnnxEngine
 from ffedge.spec import Spec
@@ -92,11 +92,15 @@ def train(
         spec = began_with if spec is None else _as_planned(spec, began_with)
         data = source if data is None else data
     data = "mnist-mini" if data is None else data
-    dataset, facts, spec, graphs, plan = _prepare(spec or Spec.make(), data, data_dir)
+    asked = spec or Spec.make()
+    dataset, facts, spec, graphs, plan = _prepare(asked, data, data_dir)
+    choice = chosen(asked, spec)
     out = out or next_folder(Path("runs"), spec.rule.variant, dataset.name)
     folder = RunFolder(out, spec, facts, dataset, str(data) if isinstance(data, str | Path) else dataset.name)
     with folder.alone():
         state, place = _begin(folder, watcher, resume=resume, force=force)
+        if choice:
+            watcher.note(_said(choice, dataset, facts))
         engine = make_engine(spec, facts, state, graphs, out)
         loop = Loop(spec, dataset, facts, engine, folder, watcher, meter, rhythm, out, study)
         del state
@@ -108,6 +112,7 @@ def train(
             input=facts.to_dict(),
             layers=loop.layer_records(),
             import_bytes=imported,
+            chosen=choice,
             plan=plan.to_dict() if plan else None,
             in_place=engine.in_place,
             stopped=stopped,
@@ -167,6 +172,13 @@ def _prepare(
     graphs.fetch()
     spec, planned = make_plan(spec, facts, graphs.live, anonymous_bytes(), rows - spec.train.held_out(rows))
     return dataset, facts, spec, graphs, planned
+
+
+def _said(choice: dict[str, Any], dataset: Dataset, facts: InputFacts) -> str:
+    """Say on one line what was chosen, and for what."""
+    kind = "an image" if facts.is_image else "a table"
+    data = f"{len(dataset.train.labels):,} rows of {facts.size:,} inputs of {kind}, {facts.n_classes} classes"
+    return f"{dataset.name}: {data}; chose {', '.join(f'{name} {value}' for name, value in choice.items())}"
 
 
 def _as_planned(spec: Spec, began_with: Spec) -> Spec:

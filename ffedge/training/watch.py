@@ -33,7 +33,7 @@ class Watcher:
         """Hear of an epoch: a record for each layer that learnt."""
 
     def note(self, text: str) -> None:
-        """Hear of something unexpected that did not end the run."""
+        """Hear of what was chosen, or of something unexpected that did not end the run."""
 
 
 class Journal(Watcher):

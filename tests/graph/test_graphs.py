@@ -28,6 +28,7 @@ SPECS = {
     "input_norm unit": {"input_norm": "unit"},
     "input_norm rms": {"input_norm": "rms", "label_mode": "concat"},
     "label everywhere": {"label_layers": "all"},
+    "skip": {"skip": "add", "widths": (10, 10, 10)},
     "unit": {"norm": "unit"},
     "layer": {"norm": "layer"},
     "sum": {"goodness": "sum", "norm": "unit"},

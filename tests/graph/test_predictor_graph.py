@@ -20,6 +20,7 @@ CASES = [
     ({"norm": "unit", "goodness": "sum"}, "floats"),
     ({"norm": "layer", "label_layers": "all"}, "floats"),
     ({"label_layers": "all", "label_mode": "concat", "input_norm": "unit"}, "floats"),
+    ({"skip": "add", "widths": (9, 9, 9)}, "floats"),
     ({"input_norm": "rms"}, "floats"),
     ({"norm": "fixed", "bound": 0.9, "label_layers": "all"}, "floats"),
     ({"prediction_weights": "collaborative"}, "floats"),

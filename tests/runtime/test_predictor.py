@@ -23,6 +23,8 @@ CHANGES = [
 ] + [
     {"goodness": "sum"},
     {"norm": "fixed", "bound": 0.9},
+    {"skip": "add", "widths": (10, 10, 10, 8), "label_layers": "all"},
+    {"skip": "add", "widths": (10, 10, 10), "norm": "layer"},
     {"input_norm": "unit"},
     {"input_norm": "rms"},
     {"input_norm": "unit", "label_mode": "concat"},
