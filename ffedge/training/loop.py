@@ -272,7 +272,7 @@ class Loop:
 
     def _measured_in(self, epoch: int) -> NDArray[np.int64]:
         """Return the rows that give an epoch's accuracy."""
-        if len(self.held_out) or not self._study.measures(epoch, self.spec.train.epochs):
+        if len(self.held_out) or not self._study.measures(epoch, self.spec.train.passes):
             return self.held_out
         return self._stream.rows[spread_evenly(len(self._stream.rows), self._study.measured_rows)]
 
