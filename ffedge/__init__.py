@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ffedge.evaluation import Evaluation, evaluate
     from ffedge.recalibration import recalibrate
     from ffedge.runtime import Prediction, Predictor
+    from ffedge.runtime.monitor import Monitor
     from ffedge.spec import Spec
     from ffedge.training.run import Run, train
 
@@ -25,6 +26,7 @@ _HOMES = {
     "Dataset": "ffedge.data",
     "Evaluation": "ffedge.evaluation",
     "FfedgeError": "ffedge.errors",
+    "Monitor": "ffedge.runtime.monitor",
     "Prediction": "ffedge.runtime",
     "Predictor": "ffedge.runtime",
     "Run": "ffedge.training.run",
@@ -39,6 +41,7 @@ __all__ = [
     "Dataset",
     "Evaluation",
     "FfedgeError",
+    "Monitor",
     "Prediction",
     "Predictor",
     "Run",

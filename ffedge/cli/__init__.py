@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from ffedge.errors import FfedgeError, one_line
 
-LIGHT = ("predict",)  # commands of devices: described by `ffedge.cli.words`
+LIGHT = ("monitor", "predict")  # commands of devices: described by `ffedge.cli.words`
 
 
 def main() -> NoReturn:

