@@ -98,7 +98,7 @@ def test_an_evaluation_may_differ_by_one_row():
     assert compare_evaluations(here, here).faults == []
     assert compare_evaluations(here, evaluation([49, 1], [0, 50])).faults == []
     assert compare_evaluations(here, evaluation([48, 2], [0, 50])).faults
-    assert compare_evaluations(here, evaluation([49, 1], [1, 49])).faults  # two rows
+    assert compare_evaluations(evaluation([49, 1], [0, 50]), evaluation([50, 0], [1, 49])).faults  # the same accuracy
     assert compare_evaluations(here, evaluation([50, 0], [0, 50], layers=(0.52,))).faults
     assert compare_evaluations(here, evaluation([50, 0], [0, 51])).faults
 
