@@ -414,6 +414,8 @@ class Spec:
             fields = dataclasses.fields(cls.PARTS[name])
             return cls.PARTS[name](**{f.name: values[f.name] for f in fields if f.name in values})
 
+        if changes.get("norm") == "fixed" and "skip" not in changes:  # one number a layer has no place for a sum
+            values["skip"] = "none"
         network = part("network")
         if "rate" not in changes:  # a preset may name more rates than a shallow network has layers
             values["rate"] = values.get("rate", TrainSpec.rate)[: len(network.widths)]

@@ -198,7 +198,9 @@ class TorchEngine:
     def _passed_on(self, layer: int, source: Source, y: Tensor) -> Tensor:
         """Return what the next layer reads [R, H]."""
         network, normed = self.spec.network, self._normalised(layer, y)
-        return rules.normalised(normed + source.rows, network, None) if adds_input(network, self.shapes[layer]) else normed
+        if not adds_input(network, self.shapes[layer]):
+            return normed
+        return rules.normalised(normed + source.rows, network, None)
 
     def _trained(self, layer: int, optimizers: list[Optimizer]) -> list[tuple[str, Tensor, Optimizer, str]]:
         kinds = [self.spec.train.optimizer, self.spec.rule.gamma_optimizer]

@@ -50,7 +50,7 @@ class Neutral(Oracle):
         """Return the normed activities of all layers [N, A] as they are folded: without the factor of an RMS norm."""
         each = [y for _, y, _ in self.forward(raw, np.zeros((len(raw), 1), int))]
         if self.network.norm == "layer":
-            return np.concatenate([self.normed(y) for y in each], axis=1)
+            return np.concatenate([self.normed(y, i) for i, y in enumerate(each)], axis=1)
         added = [EPSILON * (y.shape[1] ** 0.5 if self.network.norm == "rms" else 1.0) for y in each]
         return np.concatenate(
             [y / (np.linalg.norm(y, axis=1, keepdims=True) + e) for y, e in zip(each, added, strict=True)], axis=1
