@@ -107,6 +107,7 @@ def test_a_calibration_survives_json():
     [
         {"rows": 0},
         {"rows": 1.5},
+        {"rows": 10**30},
         {"coverage": 0},
         {"coverage": 2},
         {"known": -0.1},
