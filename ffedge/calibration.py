@@ -67,8 +67,8 @@ class Calibration:
         numbers = (self.coverage, self.known, self.least_score, self.most_score, self.least_margin, *moments)
         if not all(map(is_finite, numbers)):
             raise ValueError(f"known must hold finite numbers, got {self!r}")
-        if type(self.rows) is not int or self.rows < 1:
-            raise ValueError(f"rows must be 1 or more, got {self.rows!r}")
+        if type(self.rows) is not int or not 1 <= self.rows < 1 << 63:
+            raise ValueError(f"rows must be a whole number from 1, got {self.rows!r}")
         if not 0 < self.coverage <= 1 or not 0 <= self.known <= 1 or min(moments[1], moments[4]) < 0:
             raise ValueError(f"shares must lie from 0 to 1 and deviations not below 0, got {self!r}")
 

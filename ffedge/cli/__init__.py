@@ -30,6 +30,9 @@ def _run() -> int:
         values = read(command, words[1:])
         if values is not None:
             command(**values)
+            from ffedge.pages import release_libraries
+
+            release_libraries()  # the end of the process touches other code than its work
             return 0
     from ffedge.cli.app import run
 

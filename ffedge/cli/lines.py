@@ -6,9 +6,9 @@ A line is a list of numbers, nested as the model's input or flat, or ``{"input":
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,22 +37,22 @@ class Stop:
 
     def __init__(self) -> None:
         self.asked = self.busy = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._come)
+
+    def __enter__(self) -> Self:
+        """Take the signals."""
+        self._before = {number: signal.signal(number, self._come) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> bool:
+        """Give the signals back; being stopped is no error."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        return kind is Stopped
 
     def _come(self, _number: int, _frame: FrameType | None) -> None:
         self.asked = True
         if not self.busy:
             raise Stopped
-
-
-def until_stopped(work: Callable[[Stop], None]) -> None:
-    """Run work that reads lines; it ends in good order, without a message, when it is asked to stop."""
-    stop = Stop()
-    try:
-        work(stop)
-    except Stopped:
-        return
 
 
 def read_lines(source: IO[bytes], facts: InputFacts, stop: Stop) -> Iterator[Line]:

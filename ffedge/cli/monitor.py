@@ -35,15 +35,15 @@ def command(
     """
     if Path("-") in files and len(files) > 1:
         raise ValueError("- must stand alone: samples come from stdin or from files")
-    from ffedge.cli.lines import until_stopped
+    from ffedge.cli.lines import Stop
+    from ffedge.errors import ModelError
 
-    def work(stop: "Stop") -> None:
-        from ffedge.errors import ModelError
-        from ffedge.runtime.monitor import Monitor
-
+    with Stop() as stop:
         predictor = small_predictor(model, threads)
         if predictor.calibration is None:
             raise ModelError(f"{model}: holds no calibration. Train with --holdout, or use ffedge.recalibrate")
+        from ffedge.runtime.monitor import Monitor
+
         monitor = Monitor(predictor.calibration, window=window, false_alarm_every=false_alarm_every)
         if files == [Path("-")]:
             found = _of_stdin(predictor, stop, strict=strict)
@@ -55,8 +55,6 @@ def command(
                     _tell(event, as_json=as_json)
         finally:
             _sum_up(monitor, as_json=as_json)
-
-    until_stopped(work)
 
 
 def _of_stdin(predictor: "Predictor", stop: "Stop", *, strict: bool) -> Iterator["Prediction"]:

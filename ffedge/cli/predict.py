@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ffedge.cli.words import Argument, Flag
 
 if TYPE_CHECKING:
-    from ffedge.cli.lines import Stop
     from ffedge.runtime import Prediction, Predictor
 
 MOST_SCORES = 10
@@ -35,9 +34,7 @@ def command(
     if Path("-") in files:
         if len(files) > 1:
             raise ValueError("- must stand alone: samples come from stdin or from files")
-        from ffedge.cli.lines import until_stopped
-
-        until_stopped(lambda stop: _answer_lines(model, stop, reject=reject, strict=strict, threads=threads))
+        _answer_lines(model, reject=reject, strict=strict, threads=threads)
         return
     predictor = small_predictor(model, threads)
     found = _of_files(predictor, files, resize=resize, invert=invert, reject=reject)
@@ -60,19 +57,20 @@ def small_predictor(model: Path, threads: int) -> "Predictor":
     return predictor
 
 
-def _answer_lines(model: Path, stop: "Stop", *, reject: bool, strict: bool, threads: int) -> None:
+def _answer_lines(model: Path, *, reject: bool, strict: bool, threads: int) -> None:
     import sys
 
-    from ffedge.cli.lines import answer, read_lines, refused
+    from ffedge.cli.lines import Stop, answer, read_lines, refused
 
-    predictor = small_predictor(model, threads)
-    for line in read_lines(sys.stdin.buffer, predictor.facts, stop):
-        if line.sample is None:
-            refused(line, strict=strict)
-            continue
-        (said,) = _said(predictor, predictor.predict(line.sample), reject=reject)
-        del said["scores"]
-        answer(line.about | said)
+    with Stop() as stop:
+        predictor = small_predictor(model, threads)
+        for line in read_lines(sys.stdin.buffer, predictor.facts, stop):
+            if line.sample is None:
+                refused(line, strict=strict)
+                continue
+            (said,) = _said(predictor, predictor.predict(line.sample), reject=reject)
+            del said["scores"]
+            answer(line.about | said)
 
 
 def _of_files(
