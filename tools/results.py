@@ -39,6 +39,7 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "kills": "python bench/kills.py --kills 200",
     "paper": "ffedge bench --paper --rows 5000",
     "paper-points": "ffedge bench --paper --open-points --data mnist",
+    "deploy": "python bench/deploy.py",
 }
 
 
