@@ -17,7 +17,9 @@ from ffedge.training.graphs import needed_kernels
 PACKAGE = Path(ffedge.__file__).parent
 THIRD_PARTY = {
     "PIL",
+    "h5py",
     "matplotlib",
+    "nir",
     "numpy",
     "onnx",
     "onnxruntime",
@@ -58,6 +60,9 @@ TABLE = {
     "graph": Allowed("child errors network spec", "numpy onnx"),
     "runtime": Allowed("errors json_text labels network pages spec", "numpy onnxruntime"),
     "evaluation": Allowed("data errors runtime", "numpy"),
+    "spikes": Allowed(  # training: a run's newest checkpoint, from which it is converted
+        "__init__ data errors json_text network runtime spec training", "numpy", "h5py nir"
+    ),
     "training": Allowed(
         "__init__ child data errors json_text labels meter model_file network pages runtime seeds spec tensors",
         "numpy",
@@ -69,7 +74,9 @@ TABLE = {
         "numpy onnxruntime",
         "graph matplotlib onnx onnxsim reference torch",
     ),
-    "cli": Allowed("__init__ child errors spec", "typer", "compare data evaluation numpy psutil rich runtime training"),
+    "cli": Allowed(
+        "__init__ child errors spec", "typer", "compare data evaluation numpy psutil rich runtime spikes training"
+    ),
 }
 # loaded by a command that has begun its work, so what stands in functions may be imported
 LATE = ("cli/progress.py", "cli/bench_live.py", "cli/bench_tables.py")
@@ -270,6 +277,19 @@ USES = {
         from toys_without_graphs import data
         print(evaluate(Predictor("model.onnx"), data()).accuracy)
     """,
+    "spikes": """
+        import json
+        import numpy as np
+        from ffedge.network import InputFacts, initial_state
+        from ffedge.spec import Spec
+        from ffedge.spikes import SpikingPredictor
+        from ffedge.spikes.convert import convert
+        stored, raw = json.load(open("training.json")), np.load("raw.npy")
+        stored["spec"]["network"]["norm"] = "fixed"
+        spec, facts = Spec.from_dict(stored["spec"]), InputFacts.from_dict(stored["input"])
+        network = convert(spec, facts, initial_state(spec, facts), raw, timesteps=8)
+        print(SpikingPredictor(network).predict(raw).label)
+    """,
     "training": """
         import sys
         from pathlib import Path
@@ -301,6 +321,7 @@ USES = {
 ALSO = {  # packages of the units that a unit stands on, or, for the command line, of typer
     "training": {"onnxruntime"},
     "evaluation": {"onnxruntime"},
+    "spikes": {"onnxruntime"},
     "cli": {"rich"},
 }
 

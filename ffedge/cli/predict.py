@@ -15,20 +15,24 @@ ROWS = 256
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="A model.onnx.")],
+    model: Annotated[Path, typer.Argument(help="A model.onnx, or a NIR file.")],
     files: Annotated[list[Path], typer.Argument(help="PNG, JPEG, .npy, .npz or IDX files.")],
     resize: Annotated[bool, typer.Option("--resize", help="Bring images to the model's size.")] = False,
     invert: Annotated[bool, typer.Option("--invert", help="Swap black and white of images.")] = False,
     threads: Annotated[int, typer.Option(min=0, help="0 takes all cores.")] = 0,
+    timesteps: Annotated[int | None, typer.Option(help="Of a NIR file. (default: the file's)")] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="NIR: decide once a label has led by this share of its score for 8 timesteps.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON document with a list of samples.")] = False,
 ) -> None:
     """Say the label of each sample, the margin to the second best, and the scores of all."""
     import numpy as np
 
+    from ffedge.cli.spikes import open_model
     from ffedge.data import read_inputs
-    from ffedge.runtime import Predictor
 
-    predictor = Predictor(model, threads)
+    predictor = open_model(model, threads, timesteps, margin)
     facts = predictor.facts
     found: list[dict[str, Any]] = []
     for path in files:
