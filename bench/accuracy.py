@@ -28,11 +28,12 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--preset", default="tuned")
     parser.add_argument("--name", default="accuracy", help="of the result file")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     arguments = parser.parse_args()
     runs = [
-        train(data, variant, seed, arguments.epochs, arguments.threads)
+        train(data, variant, seed, arguments)
         for data in arguments.data
         for variant in arguments.variants
         for seed in arguments.seeds
@@ -43,10 +44,11 @@ def main() -> None:
     print(write_results(arguments.name, settings, runs, arguments.out, packages=["onnxruntime"]))
 
 
-def train(data: str, variant: str, seed: int, epochs: int, threads: int) -> dict[str, Any]:
+def train(data: str, variant: str, seed: int, chosen: argparse.Namespace) -> dict[str, Any]:
     """Run ``ffedge train`` with the preset and return what counts of its report."""
     with tempfile.TemporaryDirectory() as folder:
-        words = ["--data", data, "--variant", variant, "--seed", seed, "--epochs", epochs, "--threads", threads]
+        words = ["--data", data, "--variant", variant, "--seed", seed, "--epochs", chosen.epochs]
+        words += ["--threads", chosen.threads, "--preset", chosen.preset]
         command = [sys.executable, "-m", "ffedge", "train", *map(str, words), "--out", f"{folder}/run", "--json"]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
         done = subprocess.run(

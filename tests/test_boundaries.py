@@ -17,7 +17,9 @@ from ffedge.training.graphs import needed_kernels
 PACKAGE = Path(ffedge.__file__).parent
 THIRD_PARTY = {
     "PIL",
+    "h5py",
     "matplotlib",
+    "nir",
     "numpy",
     "onnx",
     "onnxruntime",
@@ -61,6 +63,9 @@ TABLE = {
     "runtime": Allowed("calibration errors json_text labels network pages spec", "numpy onnxruntime"),
     "evaluation": Allowed("data errors runtime", "numpy"),
     "recalibration": Allowed("calibration data errors model_file pages runtime training", "numpy"),
+    "spikes": Allowed(  # training: a run's newest checkpoint, from which it is converted
+        "__init__ data errors json_text network runtime spec training", "numpy", "h5py nir"
+    ),
     "training": Allowed(
         "__init__ calibration child data errors json_text labels meter model_file network pages runtime seeds spec "
         "tensors",
@@ -76,7 +81,7 @@ TABLE = {
     "cli": Allowed(
         "__init__ child errors spec",
         "typer",
-        "compare data evaluation exporting network numpy pages psutil rich runtime training",
+        "compare data evaluation exporting network numpy pages psutil rich runtime spikes training",
     ),
     # forms are made on a workstation: a graph is built, run on held-out rows and, for int8, given to the quantizer
     "exporting": Allowed(
@@ -284,6 +289,19 @@ USES = {
         from toys_without_graphs import data
         print(evaluate(Predictor("model.onnx"), data()).accuracy)
     """,
+    "spikes": """
+        import json
+        import numpy as np
+        from ffedge.network import InputFacts, initial_state
+        from ffedge.spec import Spec
+        from ffedge.spikes import SpikingPredictor
+        from ffedge.spikes.convert import convert
+        stored, raw = json.load(open("training.json")), np.load("raw.npy")
+        stored["spec"]["network"]["norm"] = "fixed"
+        spec, facts = Spec.from_dict(stored["spec"]), InputFacts.from_dict(stored["input"])
+        network = convert(spec, facts, initial_state(spec, facts), raw, timesteps=8)
+        print(SpikingPredictor(network).predict(raw).label)
+    """,
     "training": """
         import sys
         from pathlib import Path
@@ -327,6 +345,7 @@ ALSO = {  # packages of the units that a unit stands on, or, for the command lin
     "training": {"onnxruntime"},
     "evaluation": {"onnxruntime"},
     "recalibration": {"onnxruntime"},
+    "spikes": {"onnxruntime"},
     "cli": {"rich"},
 }
 

@@ -33,6 +33,14 @@ def command(
     ] = 0.2,
     data: Annotated[str | None, typer.Option(help="What the model learnt from. (default: what it tells)")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where known data sets are looked for first.")] = None,
+    nir: Annotated[
+        Path | None, typer.Option(help="Write a spiking network into this NIR file instead. Needs ffedge[nir].")
+    ] = None,
+    timesteps: Annotated[int, typer.Option(help="NIR: timesteps of a prediction.")] = 256,
+    reset: Annotated[str, typer.Option(metavar="subtract|zero", help="NIR: of a neuron that spiked.")] = "subtract",
+    leak: Annotated[
+        int | None, typer.Option(help="NIR: time constant of leaky neurons, in timesteps. (default: no leak)")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -43,6 +51,11 @@ def command(
     """
     from ffedge.training.folder import check_free, export
 
+    if nir is not None:
+        from ffedge.cli import spikes
+
+        spikes.export(run, nir, timesteps, reset, leak, force)
+        return
     if form and fastest:
         raise ValueError("export takes --form or --fastest, not both")
     if form is None and not fastest:

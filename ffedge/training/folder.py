@@ -160,6 +160,23 @@ def check_free(out: Path, *, force: bool) -> None:
         raise FfedgeError(f"{out}: exists already. Choose another --out, or use --force")
 
 
+def trained_network(run: Path) -> tuple[Spec, InputFacts, State, str]:
+    """Return the spec, input facts and layers of a run's newest checkpoint, and the data source that it names.
+
+    Raises
+    ------
+    ModelError
+        There is no checkpoint that can be read.
+    """
+    found = Checkpoints(run / "checkpoint").newest()
+    with _checkpoint_used(found.path):
+        spec, facts = Spec.from_dict(found.about["spec"]), InputFacts.from_dict(found.about["input"])
+        check_state(spec, facts, found.state)
+        shapes = layer_shapes(spec, facts)
+        layers = [state or initial_layer(spec, shape) for state, shape in zip(found.state, shapes, strict=True)]
+        return spec, facts, layers, str(found.about["source"])
+
+
 def _write(found: Generation, template: bytes, out: Path) -> None:
     """Write the model of a checkpoint; layers that have not begun to learn are drawn."""
     about = found.about
