@@ -31,6 +31,7 @@ class Draw(IntEnum):
     NEGATIVES = 3
     DROPOUT = 4
     SHIFT = 5
+    KEPT = 6
 
 
 def generator(seed: int, draw: Draw, *where: int) -> np.random.Generator:

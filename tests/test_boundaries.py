@@ -52,16 +52,24 @@ TABLE = {
     "meter": Allowed("", "", "psutil"),
     "pages": Allowed("", "numpy"),
     "tensors": Allowed("pages", "numpy"),
-    "model_file": Allowed("errors network pages spec", "numpy"),
+    "wire": Allowed(),
+    "liveness": Allowed(),
+    "stages": Allowed("network spec"),  # what a model file calls the parts of its learning step
+    "model_file": Allowed("errors network pages spec wire", "numpy"),
     "network": Allowed("errors seeds spec", "numpy"),
     "data": Allowed("errors seeds spec", "numpy", "PIL pooch"),
-    "graph": Allowed("child errors network spec", "numpy onnx"),
-    "runtime": Allowed("errors json_text labels network pages spec", "numpy onnxruntime"),
+    "graph": Allowed("child errors liveness network spec stages", "numpy onnx"),
+    # stages, wire, liveness: kernels cut out of a file, written anew, and their memory
+    "runtime": Allowed("errors json_text labels liveness network pages spec stages wire", "numpy onnxruntime"),
     "evaluation": Allowed("data errors runtime", "numpy"),
     "training": Allowed(
         "__init__ child data errors json_text labels meter model_file network pages runtime seeds spec tensors",
         "numpy",
         "onnxruntime reference",
+    ),
+    "learning": Allowed(  # goes on training on the device: no onnx, no graph process
+        "__init__ data errors json_text meter model_file network pages runtime seeds spec stages tensors training wire",
+        "numpy",
     ),
     "reference": Allowed("errors network spec", "numpy torch"),
     "compare": Allowed(  # runtime: backprop in onnxruntime runs in sessions like ffedge's; graph, onnx: its graph
@@ -69,7 +77,9 @@ TABLE = {
         "numpy onnxruntime",
         "graph matplotlib onnx onnxsim reference torch",
     ),
-    "cli": Allowed("__init__ child errors spec", "typer", "compare data evaluation numpy psutil rich runtime training"),
+    "cli": Allowed(
+        "__init__ child errors spec", "typer", "compare data evaluation learning numpy psutil rich runtime training"
+    ),
 }
 # loaded by a command that has begun its work, so what stands in functions may be imported
 LATE = ("cli/progress.py", "cli/bench_live.py", "cli/bench_tables.py")
@@ -211,6 +221,18 @@ USES = {
         write_tensors(Path("tensors"), {"a": np.ones(3, np.float32)}, {})
         print(TensorFile(Path("tensors")).check())
     """,
+    "wire": "from ffedge.wire import text; print(text(1, 'x'))",
+    "liveness": "from ffedge.liveness import most_bytes; print(most_bytes([(1, 2)], 3))",
+    "stages": "from ffedge.stages import wire; print(wire('W', 'tile', 1))",
+    "learning": """
+        import dataclasses, shutil, sys
+        from ffedge.learning.learn import learn
+        from toys_without_graphs import data
+        shutil.copy("model.onnx", "mine.onnx")
+        rows = dataclasses.replace(data(), classes=tuple(f"class {c}" for c in range(4)))
+        print(learn("mine.onnx", rows, epochs=2, max_drop=1.0).rows)
+        assert not {"torch", "onnx", "ffedge.graph"} & set(sys.modules)
+    """,
     "network": """
         from ffedge.network import InputFacts, layer_shapes, resolve
         from ffedge.spec import Spec
@@ -301,6 +323,8 @@ USES = {
 ALSO = {  # packages of the units that a unit stands on, or, for the command line, of typer
     "training": {"onnxruntime"},
     "evaluation": {"onnxruntime"},
+    "learning": {"onnxruntime"},
+    "stages": {"numpy"},
     "cli": {"rich"},
 }
 

@@ -12,7 +12,7 @@ from typing import Any
 from ffedge import __version__
 from ffedge.data import Dataset
 from ffedge.errors import FfedgeError, ModelError
-from ffedge.model_file import model_content, write_model
+from ffedge.model_file import learning_state, model_content, write_model
 from ffedge.network import InputFacts, check_state, initial_layer, layer_shapes
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Checkpoints, Generation, Layer, Place, State
@@ -160,7 +160,7 @@ def _write(found: Generation, template: bytes, out: Path) -> None:
     shapes = layer_shapes(spec, facts)
     layers = [state or initial_layer(spec, shape) for state, shape in zip(found.state, shapes, strict=True)]
     with atomic_file(out) as temporary:
-        write_model(temporary, template, *model_content(spec, facts, layers, more))
+        write_model(temporary, template, *model_content(spec, facts, layers, more), learning_state(layers))
 
 
 def stored(path: Path) -> tuple[Spec, str]:

@@ -6,7 +6,7 @@ A stage is the set of layers that learn together: one layer (greedy) or all (int
 import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +42,13 @@ class Interrupted(Exception):
 
 
 class Loop:
-    """Trains a network on an engine."""
+    """Trains a network on an engine.
+
+    Parameters
+    ----------
+    layers : those that learn; None takes all.
+    kept : how many of the data set's rows, the last ones, are kept examples (see `Stream`), and their share of a batch.
+    """
 
     def __init__(
         self,
@@ -55,14 +61,18 @@ class Loop:
         meter: PeakMeter,
         rhythm: Rhythm | None = None,
         folder: Path | None = None,
+        layers: Sequence[int] | None = None,
+        kept: tuple[int, float] = (0, 0.0),
     ) -> None:
         self.spec, self.dataset, self.engine = spec, dataset, engine
         self._journal, self._watcher, self._meter = journal, watcher, meter
-        layers = range(len(spec.network.widths))
+        layers = range(len(spec.network.widths)) if layers is None else layers
         self.stages = [[i] for i in layers] if spec.train.schedule == "greedy" else [list(layers)]
         self.held_out, rows = split_rows(len(dataset.train.labels), spec)
         self._shapes = layer_shapes(spec, facts)
-        self._stream = Stream(dataset.train.inputs, dataset.train.labels, rows, spec.train, self._shapes[0].inputs)
+        source, inputs = dataset.train, self._shapes[0].inputs
+        own = kept[0] - int((self.held_out >= len(source.labels) - kept[0]).sum())  # of the kept ones, to train on
+        self._stream = Stream(source.inputs, source.labels, rows, spec.train, inputs, own, kept[1])
         self._learner = Learner(spec, engine, facts.n_classes)
         self._cache: Activations | None = None
         if spec.train.cache == "activations":
@@ -222,7 +232,7 @@ class Loop:
         )
 
     def _record(self, stage: int, epoch: int, rss_start: int) -> None:
-        active, rows, peak = self.stages[stage], len(self._stream.rows), self._meter.peak()
+        active, rows, peak = self.stages[stage], self._stream.samples_of_epoch, self._meter.peak()
         accuracy, finite = self._measure(max(active) + 1)
         self._check(stage, epoch, finite)
         measured, state = len(self.held_out) > 0, self.engine.state()

@@ -1,0 +1,3 @@
+"""Goes on training from a model file alone: numpy and onnxruntime, no onnx, no torch, no run folder."""
+
+# x
