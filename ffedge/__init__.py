@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ffedge.data import Dataset, load
     from ffedge.errors import FfedgeError
     from ffedge.evaluation import Evaluation, evaluate
+    from ffedge.learning import Learner, Learning, learn, roll_back
     from ffedge.runtime import Prediction, Predictor
     from ffedge.spec import Spec
     from ffedge.training.run import Run, train
@@ -24,12 +25,16 @@ _HOMES = {
     "Dataset": "ffedge.data",
     "Evaluation": "ffedge.evaluation",
     "FfedgeError": "ffedge.errors",
+    "Learner": "ffedge.learning",
+    "Learning": "ffedge.learning",
     "Prediction": "ffedge.runtime",
     "Predictor": "ffedge.runtime",
     "Run": "ffedge.training.run",
     "Spec": "ffedge.spec",
     "evaluate": "ffedge.evaluation",
+    "learn": "ffedge.learning",
     "load": "ffedge.data",
+    "roll_back": "ffedge.learning",
     "train": "ffedge.training.run",
 }
 
@@ -37,13 +42,17 @@ __all__ = [
     "Dataset",
     "Evaluation",
     "FfedgeError",
+    "Learner",
+    "Learning",
     "Prediction",
     "Predictor",
     "Run",
     "Spec",
     "__version__",
     "evaluate",
+    "learn",
     "load",
+    "roll_back",
     "train",
 ]
 

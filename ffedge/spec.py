@@ -37,6 +37,10 @@ ADAM_DECAYS = (0.9, 0.999)
 ADAM_EPSILON = 1e-8
 NORM_EPSILON = 1e-4
 ITEM_BYTES = 4  # of a float32
+OPEN = (  # fields of a training that a model file's own learning step leaves open; all others are inside it
+    *("epochs", "batch_size", "memory_budget", "chunk_size", "tile_bytes", "moments", "schedule", "negatives"),
+    *("rate", "cooldown", "holdout", "shift", "threads", "seed"),
+)
 
 
 def bytes_of(text: str) -> Bytes:

@@ -68,7 +68,7 @@ TABLE = {
         "onnxruntime reference",
     ),
     "learning": Allowed(  # goes on training on the device: no onnx, no graph process
-        "__init__ data errors json_text meter model_file network pages runtime seeds spec stages tensors training wire",
+        "__init__ data errors labels meter model_file network pages runtime seeds spec stages training wire",
         "numpy",
     ),
     "reference": Allowed("errors network spec", "numpy torch"),
@@ -82,7 +82,7 @@ TABLE = {
     ),
 }
 # loaded by a command that has begun its work, so what stands in functions may be imported
-LATE = ("cli/progress.py", "cli/bench_live.py", "cli/bench_tables.py")
+LATE = ("cli/learn_worker.py", "cli/progress.py", "cli/bench_live.py", "cli/bench_tables.py")
 
 
 def is_for_types(node):
@@ -226,7 +226,7 @@ USES = {
     "stages": "from ffedge.stages import wire; print(wire('W', 'tile', 1))",
     "learning": """
         import dataclasses, shutil, sys
-        from ffedge.learning.learn import learn
+        from ffedge.learning.run import learn
         from toys_without_graphs import data
         shutil.copy("model.onnx", "mine.onnx")
         rows = dataclasses.replace(data(), classes=tuple(f"class {c}" for c in range(4)))

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from ffedge import __version__
-from ffedge.cli import bench, data, evaluate, export, info, predict, report, train
+from ffedge.cli import bench, data, evaluate, export, info, learn, predict, report, train
 from ffedge.errors import FfedgeError
 
 app = typer.Typer(
@@ -16,6 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("train")(train.command)
+app.command("learn")(learn.command)
 app.command("eval")(evaluate.command)
 app.command("predict")(predict.command)
 app.command("info")(info.command)

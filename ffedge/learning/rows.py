@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from ffedge.data import Dataset, RowSource, Split
 from ffedge.data.rows import Labels
 from ffedge.errors import DataError
-from ffedge.learning.kept import Kept
 from ffedge.network import InputFacts
+from ffedge.training.kept import Kept
 
 Array = NDArray[Any]
 LABEL_BLOCK = 2**14

@@ -9,28 +9,11 @@ from ffedge.network import resolve
 from ffedge.runtime.kernels import KernelKey, kernel_key, trial_keys
 from ffedge.runtime.model import OpenModel
 from ffedge.runtime.stepper import OnnxEngine
-from ffedge.spec import TUNED_CHUNK, TUNED_TILE_BYTES, Spec
+from ffedge.spec import OPEN, TUNED_CHUNK, TUNED_TILE_BYTES, Spec
 from ffedge.training.checkpoint import Checkpoints
 from ffedge.training.graphs import needed_kernels
 from ffedge.training.plan import Plan, make_plan
 
-# what a file's learning step leaves open; everything else of a spec is inside it
-OPEN = (
-    "epochs",
-    "batch_size",
-    "memory_budget",
-    "chunk_size",
-    "tile_bytes",
-    "moments",
-    "schedule",
-    "negatives",
-    "rate",
-    "cooldown",
-    "holdout",
-    "shift",
-    "threads",
-    "seed",
-)
 DEVICE: dict[str, Any] = {  # what was chosen for the machine that trained, and not for this one
     "memory_budget": "none",
     "chunk_size": "auto",
@@ -89,6 +72,20 @@ def fitted(model: OpenModel, spec: Spec, rows: int) -> tuple[Spec, Plan]:
     if chunk < most:
         spec = dataclasses.replace(spec, train=dataclasses.replace(train, chunk_size=chunk))
     return make_plan(spec, model.facts, live, anonymous_bytes(), rows - train.held_out(rows))
+
+
+def set_up(model: OpenModel, spec: Spec, rows: int) -> Spec:
+    """Return the spec of a learner that takes steps of so many rows at most, or of fewer where the file is too small.
+
+    Raises
+    ------
+    ModelError
+        The file's learning step is not one of ffedge's.
+    """
+    keys = sorted(needed_kernels(spec, model.facts) - set(trial_keys(model.step.shapes[-1])), key=repr)
+    with model.used():
+        chunk = model.step.fit(keys, rows)
+    return dataclasses.replace(spec, train=dataclasses.replace(spec.train, batch_size=chunk, chunk_size=chunk))
 
 
 def trials(model: OpenModel) -> tuple[KernelKey, ...]:

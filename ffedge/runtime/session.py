@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 Array = NDArray[Any]
 ARENA_BYTES = 2**26
-MOST_VIEWS = 512
+MOST_VIEWS = 128
 
 
 def make_session(model: bytes | str, threads: int = 0) -> ort.InferenceSession:

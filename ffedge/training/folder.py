@@ -22,7 +22,8 @@ from ffedge.training.watch import Journal
 
 LEFT_OVER = re.compile(r"\..+\.\d+\.tmp")  # what a killed run was writing
 KEPT = re.compile(r"\.?(\d+|(layer|initial)-\d+)\.safetensors(\.\d+\.tmp)?")
-CONTENT = {"model.onnx", "report.json", "metrics.jsonl", "checkpoint"}
+CONTENT = {"model.onnx", "report.json", "metrics.jsonl", "checkpoint", "model.kept.safetensors"}
+CONTENT |= {"model.onnx.previous", "model.kept.safetensors.previous"}  # of `ffedge learn`
 
 
 class RunFolder(Journal):

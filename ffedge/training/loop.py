@@ -68,11 +68,10 @@ class Loop:
         self._journal, self._watcher, self._meter = journal, watcher, meter
         layers = range(len(spec.network.widths)) if layers is None else layers
         self.stages = [[i] for i in layers] if spec.train.schedule == "greedy" else [list(layers)]
-        self.held_out, rows = split_rows(len(dataset.train.labels), spec)
+        self.held_out, self.rows = split_rows(len(dataset.train.labels), spec, kept[0])
         self._shapes = layer_shapes(spec, facts)
         source, inputs = dataset.train, self._shapes[0].inputs
-        own = kept[0] - int((self.held_out >= len(source.labels) - kept[0]).sum())  # of the kept ones, to train on
-        self._stream = Stream(source.inputs, source.labels, rows, spec.train, inputs, own, kept[1])
+        self._stream = Stream(source.inputs, source.labels, self.rows, spec.train, inputs, *kept)
         self._learner = Learner(spec, engine, facts.n_classes)
         self._cache: Activations | None = None
         if spec.train.cache == "activations":
@@ -290,8 +289,8 @@ class Loop:
         return hits, finite
 
 
-def split_rows(count: int, spec: Spec) -> tuple[NDArray[np.int64], OtherRows]:
-    """Return the held-out rows, in ascending order, and the others, to train on."""
-    order = Permutation(count, spec.train.seed, Draw.HOLDOUT)
-    held = np.sort(order.at(np.arange(spec.train.held_out(count))))
+def split_rows(count: int, spec: Spec, kept: int = 0) -> tuple[NDArray[np.int64], OtherRows]:
+    """Return the held-out rows, in ascending order, and the others, to train on; the last `kept` are all trained on."""
+    order = Permutation(count - kept, spec.train.seed, Draw.HOLDOUT)
+    held = np.sort(order.at(np.arange(spec.train.held_out(count - kept))))
     return held, OtherRows(count, held)

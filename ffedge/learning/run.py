@@ -17,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge import __version__
-from ffedge.data import Batches, Dataset, load
+from ffedge.data import Batches, Dataset, Split, load
 from ffedge.data.stream import OtherRows
 from ffedge.errors import FfedgeError, ModelError, StoppedError, TrainingError
-from ffedge.learning.kept import KEPT_BYTES, Kept, keep, kept_file, nothing_kept, read_kept
 from ffedge.learning.rewrite import rewrite, with_classes
 from ffedge.learning.rows import joined
 from ffedge.learning.session import fitted, learning_spec, make_engine
@@ -30,6 +29,7 @@ from ffedge.pages import release_libraries, return_large_blocks
 from ffedge.runtime.model import OpenModel
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Checkpoints, Layer, Place, State
+from ffedge.training.kept import CHECK_SHARE, KEPT_BYTES, Kept, Offer, keep, kept_file, nothing_kept, read_kept
 from ffedge.training.loop import Diverged, Interrupted, Loop, split_rows
 from ffedge.training.records import LayerRecord, atomic_file, sync, writing
 from ffedge.training.watch import Journal, Watcher
@@ -62,8 +62,8 @@ class Learning:
     Attributes
     ----------
     rows : new ones, those held out included.
-    kept_rows : examples that took part.
-    new, kept : accuracy on the held-out share of each.
+    kept_rows : examples that were learnt again.
+    new, kept : accuracy on new rows that were held out, and on kept examples that are never learnt from.
     accepted : whether the file was replaced; `refused` says why not.
     layers : a record of each layer that learnt.
     """
@@ -136,7 +136,7 @@ def learn(
             with_classes(before, list(add_classes), folder / "model.onnx")
             model_now = OpenModel(folder / "model.onnx")
         source = replay_from if replay_from is None or isinstance(replay_from, Dataset) else load(replay_from, data_dir)
-        stored = _examples(path, model_now.facts, source, folder, kept_bytes)
+        stored = _examples(path, model_now.facts, source, folder)
         work = _prepare(model_now, dataset, stored, replay_share, changes)
         loop = work.loop(folder / "layers", watcher, began.meter, layers)
         was = work.accuracies(loop if before is model_now else work.loop_of(before, folder / "before"))
@@ -220,8 +220,9 @@ class _Work:
 
     Attributes
     ----------
-    rows : new rows, of which there are `own`, then kept ones.
-    parts : the held-out rows of either kind.
+    rows : new rows, of which there are `own`, then kept ones to learn again.
+    parts : the rows that accuracy is measured on: new ones that are held out, kept ones to check by.
+    others : the rows that are learnt from.
     """
 
     model: OpenModel
@@ -229,8 +230,7 @@ class _Work:
     rows: Dataset
     own: int
     share: float
-    parts: tuple[Places, Places]
-    others: OtherRows
+    parts: tuple[tuple[Split, Places], tuple[Split, Places]]
 
     def loop(self, folder: Path, watcher: Watcher | None, meter: PeakMeter, layers: Sequence[int] | None) -> Loop:
         """Return the loop that trains, its layers' files in a folder."""
@@ -250,22 +250,24 @@ class _Work:
 
     def accuracies(self, loop: Loop) -> tuple[float | None, ...]:
         """Return a model's accuracy on the held-out rows of either kind."""
-        return tuple(loop.accuracy(self.rows.train, part) if len(part) else None for part in self.parts)
+        return tuple(loop.accuracy(split, rows) if len(rows) else None for split, rows in self.parts)
 
     def held(self, was: Sequence[float | None], now: Sequence[float | None]) -> tuple[Held, Held]:
         """Put together what was measured before and after."""
-        new, old = (Held(len(part), a, b) for part, a, b in zip(self.parts, was, now, strict=True))
+        new, old = (Held(len(rows), a, b) for (_, rows), a, b in zip(self.parts, was, now, strict=True))
         return new, old
 
 
-def _prepare(model: OpenModel, dataset: Dataset, stored: Kept, share: float, changes: dict[str, Any]) -> _Work:
-    kept = stored if share else nothing_kept(model.facts)
+def _prepare(
+    model: OpenModel, dataset: Dataset, stored: tuple[Kept, Kept], share: float, changes: dict[str, Any]
+) -> _Work:
+    kept, check = stored[0] if share else nothing_kept(model.facts), stored[1]
     rows = joined(dataset, dataset.train, model.facts, kept)
-    count = len(rows.train.labels)
-    spec, _ = fitted(model, learning_spec(model, changes, count), count)
-    held, others = split_rows(count, spec)
-    own = count - len(kept)
-    return _Work(model, spec, rows, own, share, (held[held < own], held[held >= own]), others)
+    own = len(rows.train.labels) - len(kept)
+    spec, _ = fitted(model, learning_spec(model, changes, own), own)
+    held, _ = split_rows(len(rows.train.labels), spec, len(kept))
+    split = rows.train if check.rows is None else Split(check.rows, check.labels)
+    return _Work(model, spec, rows, own, share, ((rows.train, held), (split, np.arange(len(check)))))
 
 
 def _layers(layers: Sequence[int] | None, spec: Spec) -> list[int] | None:
@@ -275,14 +277,16 @@ def _layers(layers: Sequence[int] | None, spec: Spec) -> list[int] | None:
     return None if layers is None else sorted(set(layers))
 
 
-def _examples(path: Path, facts: InputFacts, source: Dataset | None, folder: Path, most_bytes: int) -> Kept:
+def _examples(path: Path, facts: InputFacts, source: Dataset | None, folder: Path) -> tuple[Kept, Kept]:
     """Return the kept examples of a model; where it has none, some of a data set that it learnt from before."""
     kept = read_kept(kept_file(path), facts)
-    if source is None or len(kept):
+    if source is None or len(kept[0]):
         return kept
-    rows = joined(source, source.train, facts, kept).train
-    made = folder / "kept.safetensors"
-    keep(made, facts, kept, rows.inputs, rows.labels, np.arange(len(rows.labels)), most_bytes or KEPT_BYTES, 0)
+    rows, made = joined(source, source.train, facts, nothing_kept(facts)).train, folder / "kept.safetensors"
+    order = np.random.default_rng(0).permutation(len(rows.labels))
+    cut = int(CHECK_SHARE * len(order))
+    offers = Offer(rows.inputs, rows.labels, order[cut:]), Offer(rows.inputs, rows.labels, order[:cut])
+    keep(made, facts, kept, offers, KEPT_BYTES, 0)
     return read_kept(made, facts)
 
 
@@ -297,10 +301,10 @@ def _train(loop: Loop, stop: Callable[[], bool], path: Path) -> None:
 
 def _refusal(path: Path, new: Held, old: Held, max_drop: float) -> str | None:
     """Say why a model must not take the place of the one before, in one line; None where it may."""
-    for held, what in ((old, "kept examples"), (new, "new rows")):
+    for held, what in ((old, "kept examples"), (new, "held-out new rows")):
         if held.drop > max_drop:
             return (
-                f"{path}: stands as it was: accuracy on {held.rows} held-out {what} would fall from "
+                f"{path}: stands as it was: accuracy on {held.rows} {what} would fall from "
                 f"{100 * (held.before or 0):.2f} % to {100 * (held.after or 0):.2f} %, by more than --max-drop "
                 f"{max_drop:g}. Use a smaller --rate, fewer --epochs or a larger --replay-share"
             )
@@ -323,13 +327,13 @@ def _replace(path: Path, work: _Work, layers: State, about: dict[str, Any]) -> P
     return _previous(path)
 
 
-def _keep(path: Path, work: _Work, stored: Kept, most_bytes: int) -> None:
-    """Bring the kept examples up to date with the new rows that were learnt from."""
-    mine = OtherRows(work.own, work.parts[0])
-    split, seed = work.rows.train, work.spec.train.seed
+def _keep(path: Path, work: _Work, stored: tuple[Kept, Kept], most_bytes: int) -> None:
+    """Bring the kept examples up to date with the new rows, those learnt from and those held out."""
+    split, held = work.rows.train, work.parts[0][1]
+    offers = Offer(split.inputs, split.labels, OtherRows(work.own, held)), Offer(split.inputs, split.labels, held)
     if kept_file(path).is_file():
         _set_aside(kept_file(path))
-    keep(kept_file(path), work.model.facts, stored, split.inputs, split.labels, mine, most_bytes, seed)
+    keep(kept_file(path), work.model.facts, stored, offers, most_bytes, work.spec.train.seed)
 
 
 def _previous(path: Path) -> Path:

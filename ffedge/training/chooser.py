@@ -34,6 +34,7 @@ class Chooser:
         """Return the place [N] of each row with a label [N] of the next ones; -1 where it is not kept."""
         places = np.full(len(labels), -1, np.int64)
         if not len(self.labels):
+            self.seen += np.bincount(labels, minlength=len(self.seen))
             return places
         free = min(len(labels), len(self.labels) - self.count)
         places[:free] = np.arange(self.count, self.count + free)
@@ -55,6 +56,8 @@ class Chooser:
         """Return the place of a row that goes for a row with a label."""
         leaves = label if self._full[label] else int(self._held.argmax())
         places = np.flatnonzero(self.labels == leaves)
+        if not len(places):  # all of the class have gone since its rows were drawn
+            return -1
         place = int(places[self._rng.integers(len(places))])
         self.labels[place] = label
         self._held[leaves] -= 1
