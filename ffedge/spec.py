@@ -40,6 +40,10 @@ NORM_EPSILON = 1e-4
 FOLLOWING = 0.01  # share of the way that a fixed norm goes to a batch's activity
 HOMEOSTASIS = 0.5  # what a bias loses a step for each share of rows that its unit is active in too often
 ITEM_BYTES = 4  # of a float32
+OPEN = (  # fields of a training that a model file's own learning step leaves open; all others are inside it
+    *("epochs", "batch_size", "memory_budget", "chunk_size", "tile_bytes", "moments", "schedule", "negatives"),
+    *("rate", "cooldown", "holdout", "shift", "threads", "seed"),
+)
 
 
 def bytes_of(text: str) -> Bytes:

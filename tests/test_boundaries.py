@@ -55,14 +55,20 @@ TABLE = {
     "meter": Allowed("", "", "psutil"),
     "pages": Allowed("", "numpy"),
     "tensors": Allowed("pages", "numpy"),
-    "model_file": Allowed("calibration errors network pages spec", "numpy"),
+    "wire": Allowed(),
+    "liveness": Allowed(),
+    "stages": Allowed("network spec"),  # what a model file calls the parts of its learning step
+    "model_file": Allowed("calibration errors network pages spec wire", "numpy"),
     "calibration": Allowed("spec", "numpy"),
     "network": Allowed("errors seeds spec", "numpy"),
     "data": Allowed("errors seeds spec", "numpy", "PIL pooch"),
-    "graph": Allowed("child errors network spec", "numpy onnx"),
-    "runtime": Allowed("calibration errors json_text labels network pages spec", "numpy onnxruntime"),
+    "graph": Allowed("child errors liveness network spec stages", "numpy onnx"),
+    # stages, wire, liveness: kernels cut out of a file, written anew, and their memory
+    "runtime": Allowed(
+        "calibration errors json_text labels liveness network pages spec stages wire", "numpy onnxruntime"
+    ),
     "evaluation": Allowed("data errors runtime", "numpy"),
-    "recalibration": Allowed("calibration data errors model_file pages runtime training", "numpy"),
+    "recalibration": Allowed("calibration data errors model_file pages runtime training wire", "numpy"),
     "spikes": Allowed(  # training: a run's newest checkpoint, from which it is converted
         "__init__ data errors json_text network runtime spec training", "numpy", "h5py nir"
     ),
@@ -71,6 +77,10 @@ TABLE = {
         "tensors",
         "numpy",
         "onnxruntime reference",
+    ),
+    "learning": Allowed(  # goes on training on the device: no onnx, no graph process
+        "__init__ data errors labels meter model_file network pages runtime seeds spec stages training wire",
+        "numpy",
     ),
     "reference": Allowed("errors network spec", "numpy torch"),
     "compare": Allowed(  # runtime: backprop in onnxruntime runs in sessions like ffedge's; graph, onnx: its graph
@@ -81,7 +91,7 @@ TABLE = {
     "cli": Allowed(
         "__init__ child errors spec",
         "typer",
-        "compare data evaluation exporting network numpy pages psutil rich runtime spikes training",
+        "compare data evaluation exporting learning network numpy pages psutil rich runtime spikes training",
     ),
     # forms are made on a workstation: a graph is built, run on held-out rows and, for int8, given to the quantizer
     "exporting": Allowed(
@@ -89,7 +99,7 @@ TABLE = {
     ),
 }
 # loaded by a command that has begun its work, so what stands in functions may be imported
-LATE = ("cli/progress.py", "cli/bench_live.py", "cli/bench_tables.py", "cli/lines.py")
+LATE = ("cli/learn_worker.py", "cli/progress.py", "cli/bench_live.py", "cli/bench_tables.py", "cli/lines.py")
 
 
 def is_for_types(node):
@@ -230,6 +240,18 @@ USES = {
         write_tensors(Path("tensors"), {"a": np.ones(3, np.float32)}, {})
         print(TensorFile(Path("tensors")).check())
     """,
+    "wire": "from ffedge.wire import text; print(text(1, 'x'))",
+    "liveness": "from ffedge.liveness import most_bytes; print(most_bytes([(1, 2)], 3))",
+    "stages": "from ffedge.stages import wire; print(wire('W', 'tile', 1))",
+    "learning": """
+        import dataclasses, shutil, sys
+        from ffedge.learning.run import learn
+        from toys_without_graphs import data
+        shutil.copy("model.onnx", "mine.onnx")
+        rows = dataclasses.replace(data(), classes=tuple(f"class {c}" for c in range(4)))
+        print(learn("mine.onnx", rows, epochs=2, max_drop=1.0).rows)
+        assert not {"torch", "onnx", "ffedge.graph"} & set(sys.modules)
+    """,
     "network": """
         from ffedge.network import InputFacts, layer_shapes, resolve
         from ffedge.spec import Spec
@@ -346,6 +368,8 @@ ALSO = {  # packages of the units that a unit stands on, or, for the command lin
     "evaluation": {"onnxruntime"},
     "recalibration": {"onnxruntime"},
     "spikes": {"onnxruntime"},
+    "learning": {"onnxruntime"},
+    "stages": {"numpy"},
     "cli": {"rich"},
 }
 

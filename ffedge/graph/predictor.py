@@ -3,6 +3,7 @@
 Shape letters: N samples, I inputs of a sample, C classes, L layers, R = N * C rows, H units of a layer.
 """
 
+import numpy as np
 import onnx
 
 from ffedge.graph.build import GraphBuilder
@@ -16,6 +17,7 @@ from ffedge.graph.layer import (
 )
 from ffedge.network import InputFacts, layer_shapes, stored
 from ffedge.spec import Spec
+from ffedge.stages import SCORES
 
 
 def predictor_graph(spec: Spec, facts: InputFacts) -> onnx.ModelProto:
@@ -41,7 +43,7 @@ def predictor_graph(spec: Spec, facts: InputFacts) -> onnx.ModelProto:
         else:
             y = deep_activity(g, x, names["W"], names["b"], names.get("V"), None, spec.network)
         good = goodness(g, y, 1, spec.network)
-        each.append(g.op("Reshape", good, g.ints(-1, 1, shape.classes)))
+        each.append(g.op("Reshape", good, g.const((-1, 1, shape.classes), np.int64, SCORES)))
         if shape.index < len(shapes) - 1:
             squares = names.get("power", good)
             x = passed_on(g, x, y, squares, 1, shape, spec.network, f"rows.{shape.index}")

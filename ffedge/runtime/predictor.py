@@ -68,7 +68,7 @@ class Predictor:
             raise ModelError(f"{name}: no such file. Train one with `ffedge train`")
         parts = _parts(model, name)
         self._name = name
-        self.metadata = _metadata(parts.metadata, name)
+        self.metadata = metadata_of(parts.metadata, name)
         try:
             self.spec = Spec.from_dict(self.metadata["spec"])
             self.facts = InputFacts.from_dict(self.metadata["input"])
@@ -201,7 +201,7 @@ def _dims(shape: tuple[int, ...]) -> str:
     return f"[{', '.join(map(str, shape))}]"
 
 
-def _metadata(stored: dict[str, str], name: str) -> dict[str, Any]:
+def metadata_of(stored: dict[str, str], name: str) -> dict[str, Any]:
     """Read the metadata whose keys begin with ``ffedge.``."""
     if "ffedge.format" not in stored:
         raise ModelError(f"{name}: is an ONNX model without ffedge's metadata. Export it with `ffedge export`")

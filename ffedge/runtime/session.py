@@ -16,6 +16,7 @@ except ImportError as error:
 
 Array = NDArray[Any]
 ARENA_BYTES = 2**26
+MOST_VIEWS = 128
 
 
 def make_session(model: bytes | str, threads: int = 0) -> ort.InferenceSession:
@@ -93,6 +94,8 @@ class Workspace:
             if name not in self._buffers or self._buffers[name].size < size:
                 self._views = {key: value for key, value in self._views.items() if key[0] != name}
                 self._buffers[name] = np.zeros(size, dtype)
+            if len(self._views) >= MOST_VIEWS:  # a stream's batches may all differ in size
+                self._views.clear()
             view = self._views[name, shape] = Value(self._buffers[name][:size].reshape(shape))
         return view
 

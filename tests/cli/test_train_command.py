@@ -21,6 +21,7 @@ def test_a_run_leaves_its_files_and_learns(ffedge: Ffedge, data: Path, tmp_path:
     assert done.code == 0, done.err
     assert {p.name for p in (tmp_path / "run").iterdir()} == {
         "model.onnx",
+        "model.kept.safetensors",
         "report.json",
         "metrics.jsonl",
         "checkpoint",
