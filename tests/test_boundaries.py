@@ -83,8 +83,10 @@ TABLE = {
         "numpy",
     ),
     "reference": Allowed("errors network spec", "numpy torch"),
-    "compare": Allowed(  # runtime: backprop in onnxruntime runs in sessions like ffedge's; graph, onnx: its graph
-        "child data errors meter network pages runtime seeds spec training",
+    # runtime: backprop in onnxruntime runs in sessions like ffedge's; graph, onnx: its graph; exporting: its forms are
+    # arms, and its clock times them
+    "compare": Allowed(
+        "child data errors exporting meter network pages runtime seeds spec training",
         "numpy onnxruntime",
         "graph matplotlib onnx onnxsim reference scipy torch",
     ),
@@ -349,7 +351,8 @@ USES = {
     """,
     "exporting": """
         from pathlib import Path
-        from ffedge.exporting import Forms, read_trained
+        from ffedge.exporting.forms import Forms
+        from ffedge.exporting.source import read_trained
         print(len(Forms(read_trained(Path("model.onnx")), None).make("exact").model))
     """,
     "cli": """

@@ -33,8 +33,18 @@ TRAINERS = {  # arms of bench/epoch_arms.py, as README calls them
     "backprop-fused": "the same, fused Adam",
     "sklearn": "backprop, scikit-learn, Adam",
 }
+FORMS = {  # of `ffedge export --form`, as README calls them
+    "model": "model.onnx as trained",
+    "exact": "`exact`",
+    "pruned": "`pruned`",
+    "head": "`head`",
+    "int8": "`int8`",
+    "pruned-int8": "`pruned-int8`",
+    "head-int8": "`head-int8`",
+}
 PREDICTORS = {  # arms of `ffedge bench --inference`
     "ffedge-session": "**model.onnx in onnxruntime**",
+    **{f"ffedge-{name}": f"its form {text}" for name, text in FORMS.items() if name != "model"},
     "ffedge-predictor": "`ffedge.Predictor`",
     "torch-passes": "the same weights in torch, a pass a label",
     "torch-stacked": "the same, all labels in one pass",
@@ -170,11 +180,33 @@ def predict_latency(documents: Sequence[Any]) -> str:
     sizes = results["batch_size"]
     calls = [{arm: [1e3 * s for s in rounds] for arm, rounds in of["call_s"].items()} for of in sizes.values()]
     ours = next(iter(PREDICTORS))
-    rows = [[name, *(_timed(ms[arm], ms[ours]) for ms in calls)] for arm, name in PREDICTORS.items()]
+    present = {arm: name for arm, name in PREDICTORS.items() if arm in calls[0]}
+    rows = [[name, *(_timed(ms[arm], ms[ours]) for ms in calls)] for arm, name in present.items()]
     threads = counted(settings["threads"], "thread")
     head = f"ms a call, {threads} (times model.onnx's)"
     said = f"Median of {settings['rounds']} rounds [least, greatest ratio]; `{COMMANDS['predict-latency']}`."
     return f"{table([head, *(f'batch {size}' for size in sizes)], rows)}\n\n{wrapped(said)}"
+
+
+def forms(documents: Sequence[Any]) -> str:
+    """Tabulate the test accuracy and the bytes of each form, and the labels that pruned forms try."""
+    settings, runs = _only(documents)
+    rows = []
+    for form, name in FORMS.items():
+        own = [run for run in runs if run["form"] == form]
+        each = [
+            percent([100 * run["test_accuracy"] for run in own if run["data_name"] == data])
+            for data in settings["data"]
+        ]
+        tried = span([run["candidates"] for run in own]) if own[0]["candidates"] else "all"
+        rows.append([name, *each, tried, f"{statistics.median(run['bytes'] for run in own) / 1e6:.2f}"])
+    columns = ["form", *(DATA[data] for data in settings["data"]), "labels that deeper layers try", "MB"]
+    lost = max(100 * (run["lost"] or 0) for run in runs)
+    said = (
+        f"Test accuracy of `ffedge train --epochs {settings['epochs']}`, {counted(len(settings['seeds']), 'seed')}; on "
+        f"the held-out rows no form loses more than {lost:.2f} points; `{COMMANDS['forms']}`."
+    )
+    return f"{table(columns, rows)}\n\n{wrapped(said)}"
 
 
 def _only(documents: Sequence[Any]) -> tuple[Any, Any]:
@@ -298,6 +330,7 @@ BLOCKS = {
     "peers-memory": Block(("peers-memory",), peers_memory),
     "epoch-time": Block(("epoch-time",), epoch_time),
     "predict-latency": Block(("predict-latency",), predict_latency),
+    "forms": Block(("forms",), forms),
     "speed": Block(("speed",), speed),
     "budget": Block(("budget",), budget),
     "budget-speed": Block(("budget-speed",), budget_speed),

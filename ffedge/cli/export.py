@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ffedge.exporting import Form
     from ffedge.exporting.fastest import Row
+    from ffedge.exporting.forms import Form
 
 
 def command(
@@ -84,8 +84,10 @@ def command(
 def _made(
     run: Path, form: str | None, max_loss: float, data: str | None, data_dir: Path | None
 ) -> "tuple[Form, list[Row]]":
-    from ffedge.exporting import FORMS, Forms, open_rows, read_trained
     from ffedge.exporting.fastest import fastest
+    from ffedge.exporting.forms import Forms
+    from ffedge.exporting.names import FORMS
+    from ffedge.exporting.source import open_rows, read_trained
 
     if form and form not in FORMS:
         raise ValueError(f"--form must be one of {', '.join(FORMS)}, got {form!r}")

@@ -1,29 +1,31 @@
 """The work of an inference comparison's children: train a model; time all arms and compare their labels.
 
-The arms are ways to predict with the same goodness network, and a backprop MLP of its widths.
+The arms are ways to predict with the same goodness network, exported forms of it, and a backprop MLP of its widths.
 """
 
-import time
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from ffedge.data import Dataset, Split, load
 from ffedge.errors import FfedgeError
+from ffedge.exporting.clock import plain_session, take_turns
+from ffedge.exporting.names import FORMS
 from ffedge.runtime import Predictor
 from ffedge.spec import Spec
 from ffedge.training.run import train
 
 SAME_NETWORK = ("ffedge-session", "ffedge-predictor", "torch-passes", "torch-stacked")
 BASELINE = "backprop-ort"
-ARMS = (*SAME_NETWORK, BASELINE)
+FORM_ARMS = {f"ffedge-{name}": name for name in FORMS}
+ARMS = ("ffedge-session", *FORM_ARMS, *SAME_NETWORK[1:], BASELINE)
+ANY_LOSS = 100.0  # points: what a form loses is told, not bounded
 BATCHES_MOST = 100
-CALLS_LEAST = 3
 ROWS = 100
 Array = NDArray[Any]
 
@@ -36,22 +38,30 @@ class Arm:
     predict: Callable[[Any], Any]
 
 
-def build_arms(model: str, names: list[str], threads: int) -> dict[str, Arm]:
+def build_arms(
+    model: str, names: list[str], threads: int, make: Callable[[str], bytes] | None = None
+) -> dict[str, Arm]:
     """Return arms for a model file of ffedge, on so many threads.
+
+    Parameters
+    ----------
+    make : returns the model in a form of `ffedge.exporting`; needed where `names` holds one.
 
     Raises
     ------
     FfedgeError
         An arm needs torch, which is not installed.
     """
-    predictor, session = Predictor(model, threads=threads), _session(model, threads)
+    predictor, session = Predictor(model, threads=threads), plain_session(model, threads)
     known = {
-        "ffedge-session": Arm(_raw, lambda x: session.run(["label"], {"input": x})[0]),
+        "ffedge-session": Arm(_raw, _labels_of(session)),
         "ffedge-predictor": Arm(_raw, lambda x: predictor.predict(x).label),
     }
+    for name in (name for name in names if name in FORM_ARMS):
+        assert make is not None
+        known[name] = Arm(_raw, _labels_of(plain_session(make(FORM_ARMS[name]), threads)))
     if BASELINE in names:
-        mlp = _session(backprop_mlp(predictor), threads)
-        known[BASELINE] = Arm(_raw, lambda x: mlp.run(["label"], {"input": x})[0])
+        known[BASELINE] = Arm(_raw, _labels_of(plain_session(backprop_mlp(predictor), threads)))
     if any(name.startswith("torch") for name in names):
         network = _torch_network(model, predictor, threads)
         known["torch-passes"] = Arm(network.scaled, network.predict)
@@ -63,11 +73,8 @@ def _raw(samples: Array) -> Array:
     return np.ascontiguousarray(samples)
 
 
-def _session(model: str | bytes, threads: int) -> ort.InferenceSession:
-    """Load a model as its user would, with onnxruntime's defaults but for the threads."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+def _labels_of(session: Any) -> Callable[[Array], Any]:
+    return lambda x: session.run(["label"], {"input": x})[0]
 
 
 def _torch_network(model: str, predictor: Predictor, threads: int) -> Any:
@@ -117,17 +124,36 @@ def train_model(request: dict[str, Any]) -> dict[str, Any]:
 
 def time_arms(request: dict[str, Any]) -> dict[str, Any]:
     """Time arms in this process; compare the labels that they give to all test samples."""
+    made: dict[str, bytes] = {}
     split = _shown(load(request["data"], request["data_dir"]))
     samples = next(split.inputs.blocks(len(split.labels)))
-    arms = build_arms(request["model"], request["arms"], request["threads"])
+    make = _maker(request, made) if set(request["arms"]) & set(FORM_ARMS) else None
+    arms = build_arms(request["model"], request["arms"], request["threads"], make)
     labels = {name: _labels(arm, samples) for name, arm in arms.items()}
-    alike = [name for name in arms if name in SAME_NETWORK]
+    alike = [name for name in arms if name != BASELINE]
     return {
         "samples": len(samples),
         "accuracy": {name: float((labels[name] == split.labels).mean()) for name in alike},
         "labels_unlike_the_first": {name: int((labels[name] != labels[alike[0]]).sum()) for name in alike},
+        "form_bytes": {name: len(made[form]) for name, form in FORM_ARMS.items() if form in made},
         "call_s": {str(size): rounds(arms, samples, size, request) for size in request["batch_sizes"]},
     }
+
+
+def _maker(request: dict[str, Any], made: dict[str, bytes]) -> Callable[[str], bytes]:
+    """Return what makes the model's forms, from the rows that training held out; it keeps them in `made`."""
+    from ffedge.exporting.forms import Forms
+    from ffedge.exporting.source import open_rows, read_trained
+
+    trained = read_trained(Path(request["model"]))
+    data_dir = request["data_dir"]
+    forms = Forms(trained, open_rows(trained, request["data"], Path(data_dir) if data_dir else None), ANY_LOSS)
+
+    def make(name: str) -> bytes:
+        made[name] = forms.make(name).model
+        return made[name]
+
+    return make
 
 
 def _shown(dataset: Dataset) -> Split:
@@ -145,22 +171,10 @@ def rounds(arms: dict[str, Arm], samples: Array, size: int, request: dict[str, A
         samples = np.concatenate([samples] * -(-size // len(samples)))
     count = min(BATCHES_MOST, len(samples) // size)
     batches = [samples[at * size : (at + 1) * size] for at in range(count)]
-    ready = {name: [arm.prepare(batch) for batch in batches] for name, arm in arms.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in arms}
-    for turn in range(request["rounds"] + 1):
-        for name, arm in arms.items():
-            value = _block(arm.predict, ready[name], request["block_s"])
-            if turn:  # the first turn warms up
-                seconds[name].append(value)
-    return seconds
-
-
-def _block(predict: Callable[[Any], Any], batches: list[Any], least: float) -> float:
-    calls, began = 0, time.perf_counter()
-    while (passed := time.perf_counter() - began) < least or calls < CALLS_LEAST:
-        predict(batches[calls % len(batches)])
-        calls += 1
-    return passed / calls
+    calls = {
+        name: [functools.partial(arm.predict, arm.prepare(batch)) for batch in batches] for name, arm in arms.items()
+    }
+    return take_turns(calls, request["rounds"], request["block_s"])
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:

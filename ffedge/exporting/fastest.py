@@ -10,7 +10,8 @@ import numpy as np
 
 from ffedge.errors import FfedgeError
 from ffedge.exporting.clock import plain_session, take_turns
-from ffedge.exporting.forms import FORMS, Form, Forms
+from ffedge.exporting.forms import Form, Forms
+from ffedge.exporting.names import FORMS
 from ffedge.exporting.source import Rows, Trained
 
 BATCHES = (1, 100)

@@ -12,6 +12,7 @@ import onnx
 from ffedge.errors import FfedgeError
 from ffedge.evaluation import accuracy
 from ffedge.exporting.candidates import fewest_candidates
+from ffedge.exporting.names import FORMS
 from ffedge.exporting.quantised import quantised
 from ffedge.exporting.readout import train_head
 from ffedge.exporting.source import Rows, Trained
@@ -19,14 +20,6 @@ from ffedge.graph.folded import Folded, fold
 from ffedge.graph.forms import Head, check_prunable, exact_graph, head_graph, pruned_graph
 from ffedge.runtime import Predictor
 
-FORMS = {  # name -> what it computes, and whether its weights are int8
-    "exact": ("exact", False),
-    "pruned": ("pruned", False),
-    "head": ("head", False),
-    "int8": ("exact", True),
-    "pruned-int8": ("pruned", True),
-    "head-int8": ("head", True),
-}
 MOST_LOST_POINTS = 0.2
 CALIBRATION_ROWS, CALIBRATION_BATCH = 512, 32
 KEPT = ("format", "spec", "input", "version", "data", "gamma")  # metadata of the model that hold for its forms too

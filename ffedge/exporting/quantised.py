@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 Array = NDArray[Any]
+PRODUCTS = ["Gemm", "MatMul"]
 
 
 def quantised(model: onnx.ModelProto, calibration: Iterable[Array], *, per_channel: bool) -> onnx.ModelProto:
@@ -57,9 +58,9 @@ def quantised(model: onnx.ModelProto, calibration: Iterable[Array], *, per_chann
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             nodes_to_quantize=products,
-            op_types_to_quantize=["Gemm", "MatMul"],
+            op_types_to_quantize=PRODUCTS,
             extra_options={
-                "OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"],
+                "OpTypesToExcludeOutputQuantization": PRODUCTS,
                 "TensorQuantOverrides": {
                     name: [{"scale": np.array(1.0, np.float32), "zero_point": np.array(0, np.uint8)}] for name in whole
                 },
@@ -69,21 +70,28 @@ def quantised(model: onnx.ModelProto, calibration: Iterable[Array], *, per_chann
 
 
 def _plain(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Let products read bytes as they came, and store every array as its bytes, as ffedge's reader wants them."""
+    """Let products read bytes as they came, and all else what is not rounded; store arrays as ffedge's reader wants."""
     graph = model.graph
     makers = {name: node for node in graph.node for name in node.output}
-    for node in list(graph.node):
-        if node.op_type == "QuantizeLinear" and (cast := makers.get(node.input[0])) and cast.op_type == "Cast":
-            for reader in graph.node:
-                reader.input[:] = [cast.input[0] if name == node.output[0] else name for name in reader.input]
+    for node in [node for node in graph.node if node.op_type == "QuantizeLinear"]:
+        if (cast := makers.get(node.input[0])) and cast.op_type == "Cast":
+            _read_instead(graph.node, node.output[0], cast.input[0])
             graph.node.remove(node)
             graph.node.remove(cast)
+            continue
+        rounded = next(reader.output[0] for reader in graph.node if node.output[0] in reader.input)
+        _read_instead([n for n in graph.node if n.op_type not in PRODUCTS], rounded, node.input[0])
     for tensor in graph.initializer:
         tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))
     for node in graph.node:
         node.ClearField("name")
     del graph.value_info[:]
     return model
+
+
+def _read_instead(readers: Iterable[onnx.NodeProto], name: str, other: str) -> None:
+    for reader in readers:
+        reader.input[:] = [other if given == name else given for given in reader.input]
 
 
 @contextmanager

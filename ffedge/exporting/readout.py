@@ -19,7 +19,8 @@ from ffedge.seeds import Draw, Permutation
 from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, NetworkSpec
 
 Array = NDArray[Any]
-EPOCHS = 4
+EPOCHS = 4  # or more, of a small data set
+STEPS_LEAST = 1000
 BATCH = 128
 RATE = 1e-3
 
@@ -31,7 +32,7 @@ def train_head(trained: Trained, rows: Rows, folded: Folded) -> Head:
     factor = _factor(trained.spec.network)
     learner = Softmax(len(factor), trained.facts.n_classes)
     count, batch = len(rows.learnt), min(BATCH, len(rows.learnt))
-    steps = EPOCHS * (count // batch)
+    steps = max(EPOCHS * (count // batch), STEPS_LEAST)
     for step in range(steps):
         epoch, place = divmod(step, count // batch)
         order = Permutation(count, trained.spec.train.seed, Draw.READOUT, epoch)

@@ -123,6 +123,7 @@ class _Form:
         """Return the normed activities of all layers side by side; the label's inputs are empty."""
         g, h, each = self._g, self._input()[0], []
         for i, layer in enumerate(self._folded.layers):
+            # a MatMul and an Add of matrices would become a Gemm too late for onnxruntime to make whole-number products
             y = g.op("Relu", g.op("Gemm", h, self._weights(i), g.const(layer.b, name=f"bias.{i}")))
             h = self._normed(y, self._share(y, axis=1), layer, axis=1)
             each.append(h)
@@ -155,12 +156,9 @@ class _Form:
         return g.op("Relu", g.op("Add", z, g.op("Mul", value, g.const(layer.V, name="V.0"))))
 
     def _bias(self, index: int) -> str:
-        """Return a further layer's bias for each label [C, H], or for all [1, 1, H].
-
-        With fewer axes onnxruntime would join product and sum, which its whole-number products then cannot replace.
-        """
+        """Return a further layer's bias for each label [C, H], or for all [H]."""
         layer = self._folded.layers[index]
-        return self._g.const(layer.b[None, None] if layer.V is None else layer.b + layer.V, name=f"bias.{index}")
+        return self._g.const(layer.b if layer.V is None else layer.b + layer.V, name=f"bias.{index}")
 
     def _activity(self, h: str, bias: str, index: int) -> str:
         """Return the activity [N, M, H] of a further layer."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ffedge import Predictor
-from ffedge.exporting import FORMS
+from ffedge.exporting.names import FORMS
 from tests.cli.conftest import Ffedge, bars
 
 

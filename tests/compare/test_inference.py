@@ -6,7 +6,7 @@ from toys import clusters, in_child, make_model, small_spec
 
 from ffedge.compare import inference
 from ffedge.compare.arms import Work
-from ffedge.compare.inference_arms import ARMS, SAME_NETWORK, backprop_mlp, build_arms
+from ffedge.compare.inference_arms import ARMS, FORM_ARMS, SAME_NETWORK, backprop_mlp, build_arms
 from ffedge.runtime import Predictor
 
 CALLS = {"ffedge-session": [1.0, 2.0, 4.0], "torch-passes": [4.0, 4.0, 12.0], "backprop-ort": [0.5, 1.0, 1.0]}
@@ -40,7 +40,7 @@ def test_all_ways_give_the_labels_of_the_predictor(tmp_path, mode, layers):
     (tmp_path / "model.onnx").write_bytes(make_model(spec, data)[0])
     raw = data.train.inputs.take(np.arange(60))
     expected = Predictor(tmp_path / "model.onnx").predict(raw).label
-    arms = build_arms(str(tmp_path / "model.onnx"), list(ARMS), 1)
+    arms = build_arms(str(tmp_path / "model.onnx"), [name for name in ARMS if name not in FORM_ARMS], 1)
     assert len(set(expected.tolist())) > 1
     for name in SAME_NETWORK:
         assert (np.asarray(arms[name].predict(arms[name].prepare(raw))) == expected).all()
@@ -54,6 +54,18 @@ def test_the_baseline_is_a_plain_mlp_of_the_same_widths(tmp_path):
     shapes = {t.name: tuple(t.dims) for t in graph.initializer if t.name.startswith("W")}
     assert shapes == {"W0": (16, 12), "W1": (12, 10), "W2": (10, 8), "W3": (8, 4)}
     assert [node.op_type for node in graph.node].count("Gemm") == 4
+
+
+def test_forms_stand_beside_the_model():
+    choice = inference.Choice(Work(widths=(16, 16), threads=1), ("ffedge-session", *FORM_ARMS), (1,), 1, 0.001)
+    found = inference.compare(choice)
+    assert set(found["call_s"]["1"]) == {"ffedge-session", *FORM_ARMS}
+    assert found["labels_unlike_the_first"]["ffedge-exact"] == 0
+    assert set(found["form_bytes"]) == set(FORM_ARMS)
+    assert found["form_bytes"]["ffedge-int8"] < found["form_bytes"]["ffedge-exact"]
+    for name in FORM_ARMS:
+        lost = found["accuracy"]["ffedge-session"] - found["accuracy"][name]
+        assert abs(lost) * found["samples"] <= found["labels_unlike_the_first"][name] < 0.2 * found["samples"]
 
 
 def test_children_train_and_time():

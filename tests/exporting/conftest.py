@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ffedge import Spec, train
-from ffedge.exporting import open_rows, read_trained
+from ffedge.exporting.source import open_rows, read_trained
 from tests.cli.conftest import bars
 
 

@@ -8,7 +8,10 @@ import pytest
 
 from ffedge import Spec, train
 from ffedge.errors import FfedgeError
-from ffedge.exporting import FORMS, Forms, fastest, forms, read_trained
+from ffedge.exporting import fastest, forms
+from ffedge.exporting.forms import Forms
+from ffedge.exporting.names import FORMS
+from ffedge.exporting.source import read_trained
 from ffedge.runtime import Predictor
 
 

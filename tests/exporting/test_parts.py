@@ -3,16 +3,20 @@
 import logging
 
 import numpy as np
+import onnx
+import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import numpy_helper
+from toys import clusters, prepared, random_layers, small_spec
 
 from ffedge.exporting.candidates import fewest_candidates, hits_by_candidates
 from ffedge.exporting.quantised import quantised
 from ffedge.exporting.readout import BATCH, Softmax, train_head
 from ffedge.exporting.source import Rows
 from ffedge.graph.folded import fold
-from ffedge.graph.forms import exact_graph, head_graph
+from ffedge.graph.forms import Head, activities_graph, exact_graph, head_graph, pruned_graph
 from ffedge.runtime.session import make_session
 
 
@@ -134,6 +138,16 @@ def test_a_readout_learns_a_batch_at_a_time_and_never_from_held_out_rows(trained
     session = make_session(head_graph(trained.spec, trained.facts, folded, head).SerializeToString(), 1)
     (label,) = session.run(["label"], {"input": rows.split.inputs.take(rows.held_out)})
     assert (label == rows.split.labels[rows.held_out]).mean() > 0.9
+    (a,) = make_session(activities_graph(trained.spec, trained.facts, folded).SerializeToString(), 1).run(
+        ["activities"], {"input": rows.split.inputs.take(rows.spread(400))}
+    )
+    true = rows.split.labels[rows.spread(400)]
+
+    def loss(factor):
+        logits = factor * (a @ head.U) + head.c
+        return (np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(true)), true]).mean()
+
+    assert loss(1.0) < min(loss(0.5), 0.3)  # the logits have the size that they learnt, whatever is folded
     again = train_head(trained, rows, folded)
     np.testing.assert_array_equal(head.U, again.U)
 
@@ -148,9 +162,33 @@ def test_whole_number_products_give_nearly_the_same_whatever_stands_beside_a_sam
     kinds = [node.op_type for node in small.graph.node]
     assert "Cast" not in kinds  # bytes are whole numbers as they come
     assert kinds.count("QuantizeLinear") == 1
+    weights = [numpy_helper.to_array(t) for t in small.graph.initializer if t.data_type == 3 and len(t.dims) == 2]
+    assert [np.abs(w.astype(int)).max() for w in weights] == [64, 64]  # 7 bits: no overflow where there is no VNNI
     wanted, session = make_session(exact.SerializeToString(), 1), make_session(small.SerializeToString(), 1)
     (scores,) = session.run(["scores"], {"input": raw})
     np.testing.assert_allclose(scores, wanted.run(["scores"], {"input": raw})[0], rtol=0.15)
     for row in range(5):
         (alone,) = session.run(["scores"], {"input": raw[row : row + 1]})
         np.testing.assert_allclose(alone[0], scores[row], rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["exact", "pruned", "head"])
+@pytest.mark.parametrize("label_layers", ["first", "all"])
+def test_onnxruntime_runs_the_products_in_whole_numbers(tmp_path, kind, label_layers):
+    data = clusters(inputs=20, uint8=True, border=True)
+    spec, facts = prepared(small_spec(label_layers=label_layers, widths=(32, 16)), data)
+    folded = fold(spec, facts, random_layers(spec, facts), even=True)
+    readout = Head(np.ones((48, 4), np.float32), np.ones(4, np.float32))
+    model = {
+        "exact": lambda: exact_graph(spec, facts, folded),
+        "pruned": lambda: pruned_graph(spec, facts, folded, 2),
+        "head": lambda: head_graph(spec, facts, folded, readout),
+    }[kind]()
+    small = quantised(model, [data.train.inputs.take(np.arange(50))], per_channel=False)
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.log_severity_level = 3  # it warns that the written model is this machine's
+    ort.InferenceSession(small.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
+    assert kinds.count("QGemm" if kind == "head" else "MatMulIntegerToFloat") == 2
+    assert "DequantizeLinear" not in kinds

@@ -10,7 +10,8 @@ from toys import make_loop
 
 from ffedge import Spec, load, train
 from ffedge.errors import FfedgeError, ModelError
-from ffedge.exporting import Forms, open_rows, read_trained
+from ffedge.exporting.forms import Forms
+from ffedge.exporting.source import open_rows, read_trained
 from tests.cli.conftest import bars
 
 

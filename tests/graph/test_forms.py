@@ -95,14 +95,16 @@ def test_the_exact_form_differs_from_the_model_by_rounding(data):
     np.testing.assert_allclose(scores, model.run(["scores"], {"input": raw})[0], rtol=1e-5)
 
 
-@pytest.mark.parametrize("rule", [{"gamma": -0.7, "scope": "previous"}, {"gamma": -1.0, "scope": "previous"}], ids=str)
-def test_a_layer_may_take_off_from_the_score_or_have_no_part_in_it(rule):
-    changes = {"variant": "fcff", "prediction_weights": "collaborative", "widths": (9, 8, 7)} | rule
+@pytest.mark.parametrize("scope", ["previous", "next"])
+@pytest.mark.parametrize("gamma", [-0.7, -1.0])
+def test_a_layer_may_take_off_from_the_score_or_have_no_part_in_it(gamma, scope):
+    changes = {"variant": "fcff", "prediction_weights": "collaborative", "widths": (9, 8, 7)}
+    changes |= {"gamma": gamma, "scope": scope}
     spec, facts, _, layers, raw = made(changes, "floats")
-    layers = [layer | {"gamma": np.float32(rule["gamma"])} for layer in layers]
+    layers = [layer | {"gamma": np.float32(gamma)} for layer in layers]
     oracle = Oracle(spec, facts, layers)
     folded = fold(spec, facts, layers)
-    assert {layer.sign for layer in folded.layers} == ({-1, 0, 1} if rule["gamma"] == -1.0 else {-1, 1})
+    assert {layer.sign for layer in folded.layers} == ({-1, 0, 1} if gamma == -1.0 else {-1, 1})
     scores, label, margin = run(exact_graph(spec, facts, folded), raw)
     np.testing.assert_allclose(scores, oracle.scores(raw), rtol=1e-3, atol=1e-3)
     check_answers(scores, label, margin)
@@ -178,6 +180,16 @@ def test_large_offsets_are_taken_off_before_the_product():
     assert folded.centred
     scores, _, _ = run(exact_graph(spec, facts, folded), values)
     np.testing.assert_allclose(scores, Oracle(spec, facts, layers).scores(values), rtol=1e-4)
+
+
+def test_few_bits_get_inputs_of_one_range():
+    """A scale for each input, folded, would leave the inputs as far apart as they came, and the rows of W further."""
+    for data, raw in (("floats", False), ("bytes", True)):
+        _, facts, folded, layers, _ = made({}, data, even=True)
+        assert folded.raw == raw
+        ratio = folded.layers[0].W[-10:] / layers[0]["W"][-10:]
+        np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-5)
+    assert len(facts.scale) == 1
 
 
 def test_a_form_runs_by_the_reference_evaluator_too():

@@ -14,7 +14,7 @@ from ffedge.exporting.quantised import quantised
 from ffedge.graph.folded import fold
 from ffedge.graph.forms import Head, exact_graph, head_graph, pruned_graph
 from ffedge.runtime import Predictor
-from ffedge.runtime.proto import Node, read_parts
+from ffedge.runtime.proto import Node, Tensor, read_parts
 from ffedge.runtime.verify import Walk, rows_at_once
 from tests.runtime.test_predictor import DATA
 from tests.runtime.test_verify import MODEL, inferred, toy
@@ -79,14 +79,16 @@ def test_small_whole_numbers_are_read_at_their_size():
         ("MatMul", "input v", {}, "multiplies [2, 3] with [5, 4]"),
         ("MatMul", "input cube", {}, "multiplies [2, 3] with [2, 3, 4]"),
         ("MatMul", "w w", {}, "multiplies [3, 4] with [3, 4]"),
+        ("MatMul", "input block", {}, "multiplies [2, 3] with [3, 2, 2]"),
         ("GatherND", "cube w", {}, "takes places [3, 4] out of [2, 3, 4] behind 0 axes"),
         ("GatherND", "cube input", {"batch_dims": (2,)}, "takes places [2, 3] out of [2, 3, 4] behind 2 axes"),
         ("GatherND", "w input", {"batch_dims": (1,)}, "takes places [2, 3] out of [3, 4] behind 1 axes"),
+        ("GatherND", "cube column", {"batch_dims": (1,)}, "takes places [3, 1] out of [2, 3, 4] behind 1 axes"),
         ("GatherND", "w input", {"batch_dims": (-1,)}, "takes places [2, 3] out of [3, 4] behind -1 axes"),
         ("GatherND", "w input", {"axis": (1,)}, "has 2 inputs and the attributes ['axis']"),
         ("ScatterElements", "input input w", {"axis": (1,)}, "puts [3, 4] at places [2, 3] of [2, 3]"),
         ("ScatterElements", "input w w", {"axis": (1,)}, "puts [3, 4] at places [3, 4] of [2, 3]"),
-        ("ScatterElements", "input b b", {"axis": (1,)}, "puts [4] at places [4] of [2, 3]"),
+        ("ScatterElements", "input flat flat", {"axis": (1,)}, "puts [1] at places [1] of [2, 3]"),
         ("ScatterElements", "input input input", {"axis": (2,)}, "names axis 2 of 2"),
         ("DequantizeLinear", "w b input", {}, "scales [3, 4] by [4] and [2, 3]"),
         ("DequantizeLinear", "w b b", {"axis": (0,)}, "scales [3, 4] by [4] and [4]"),
@@ -100,7 +102,14 @@ def test_small_whole_numbers_are_read_at_their_size():
 def test_a_node_that_does_not_fit_its_inputs_is_refused(kind, inputs, attributes, why):
     outputs = ("best", "place") if kind == "TopK" else ("out",)
     with pytest.raises(ValueError, match=f"^{re.escape(f'node 0, {kind!r}: {why}')}$"):
-        Walk(toy(Node(kind, tuple(inputs.split()), outputs, attributes)), (2, 3))
+        Walk(more(Node(kind, tuple(inputs.split()), outputs, attributes)), (2, 3))
+
+
+def more(node):
+    """Return a graph of one node over the toy tensors and two more."""
+    parts = toy(node)
+    parts.tensors |= {"column": Tensor((3, 1), None), "block": Tensor((3, 2, 2), None)}
+    return parts
 
 
 @pytest.mark.parametrize(
