@@ -93,11 +93,12 @@ TABLE = {
     "cli": Allowed(
         "__init__ child errors spec",
         "typer",
-        "compare data evaluation exporting learning network numpy pages psutil rich runtime spikes training",
+        "compare data evaluation exporting learning network numpy pages psutil recalibration rich runtime spikes "
+        "training",
     ),
     # forms are made on a workstation: a graph is built, run on held-out rows and, for int8, given to the quantizer
     "exporting": Allowed(
-        "data errors evaluation graph network runtime seeds spec training", "numpy onnx onnxruntime", ""
+        "calibration data errors evaluation graph network runtime seeds spec training", "numpy onnx onnxruntime"
     ),
 }
 # loaded by a command that has begun its work, so what stands in functions may be imported

@@ -8,14 +8,17 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 
+from ffedge.calibration import Calibration, best_and_margin, calibrate, no_bias
 from ffedge.errors import FfedgeError
-from ffedge.evaluation import accuracy
+from ffedge.evaluation import ROWS, accuracy
 from ffedge.exporting.candidates import fewest_candidates
 from ffedge.exporting.names import FORMS
 from ffedge.exporting.quantised import quantised
 from ffedge.exporting.readout import train_head
 from ffedge.exporting.source import Rows, Trained
+from ffedge.graph.answers import BIAS
 from ffedge.graph.folded import Folded, fold
 from ffedge.graph.forms import Head, check_prunable, exact_graph, head_graph, pruned_graph
 from ffedge.runtime import Predictor
@@ -51,10 +54,17 @@ class Forms:
     ----------
     rows : None serves the form ``exact`` alone.
     most_lost_points : of accuracy, in percentage points of the held-out rows.
+    coverage : share of the held-out rows whose answers shall count as known; None takes the training's.
     """
 
-    def __init__(self, trained: Trained, rows: Rows | None, most_lost_points: float = MOST_LOST_POINTS) -> None:
-        self._trained, self._given, self._most = trained, rows, most_lost_points
+    def __init__(
+        self,
+        trained: Trained,
+        rows: Rows | None,
+        most_lost_points: float = MOST_LOST_POINTS,
+        coverage: float | None = None,
+    ) -> None:
+        self._trained, self._given, self._most, self._coverage = trained, rows, most_lost_points, coverage
 
     def make(self, name: str) -> Form:
         """Make a form.
@@ -131,13 +141,24 @@ class Forms:
             about["candidates"] = candidates
         metadata = self._trained.predictor.metadata
         kept = {key: json.dumps(metadata[key]) for key in KEPT if key in metadata}
-        found, lost = None, None
+        found, lost, known = None, None, self._trained.predictor.calibration
         if self._given is not None:
-            measured = Predictor(_with_metadata(graph, kept), threads=1)
-            found = accuracy(measured, self._given.split, self._given.held_out)
+            measured = Predictor(_complete(graph, kept, None), threads=1)
+            found, known = self._measured(measured, self._given)
             lost = self.model_accuracy - found
             about |= {"held_out_rows": len(self._given.held_out), "accuracy": found, "accuracy_lost": lost}
-        return Form(name, _with_metadata(graph, kept | {"form": json.dumps(about)}), found, lost, candidates)
+        return Form(name, _complete(graph, kept | {"form": json.dumps(about)}, known), found, lost, candidates)
+
+    def _measured(self, predictor: Predictor, rows: Rows) -> tuple[float, Calibration]:
+        """Return a form's accuracy on the held-out rows, and what counts as known among its answers there."""
+        found = [
+            (rows.split.labels[part], predictor.predict(rows.split.inputs.take(part)))
+            for part in np.array_split(rows.held_out, -(-len(rows.held_out) // ROWS))
+        ]
+        hits = sum(int((answer.label == true).sum()) for true, answer in found)
+        scores, margins = best_and_margin(np.concatenate([answer.scores for _, answer in found]))
+        coverage = self._coverage or self._trained.spec.train.coverage
+        return hits / len(rows.held_out), calibrate(scores, margins, coverage)
 
     def _too_much(self, form: Form) -> bool:
         return form.lost is not None and 100 * form.lost > self._most + 1e-9
@@ -155,10 +176,13 @@ class Forms:
         )
 
 
-def _with_metadata(graph: onnx.ModelProto, metadata: dict[str, str]) -> bytes:
-    """Return a model's bytes with these metadata and no others."""
+def _complete(graph: onnx.ModelProto, metadata: dict[str, str], known: Calibration | None) -> bytes:
+    """Return a model's bytes with these metadata and no others, and with the bounds of what is known."""
     model = onnx.ModelProto.FromString(graph.SerializeToString())
     del model.metadata_props[:]
-    for key, value in metadata.items():
+    bias = next(tensor for tensor in model.graph.initializer if tensor.name == BIAS)
+    bias.CopyFrom(numpy_helper.from_array(known.bias() if known else no_bias(), BIAS))
+    about = metadata | {"known": json.dumps(known.to_dict() if known else None)}
+    for key, value in about.items():
         model.metadata_props.add(key=f"ffedge.{key}", value=value)
     return bytes(model.SerializeToString())

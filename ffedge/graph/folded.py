@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.network import InputFacts, layer_shapes, prediction_weights
+from ffedge.network import InputFacts, adds_input, layer_shapes, prediction_weights
 from ffedge.spec import NORM_EPSILON, NetworkSpec, Spec
 
 Array = NDArray[Any]
@@ -34,6 +34,7 @@ class FoldedLayer:
     V : [C, H] float32, or None where the layer does not see the label.
     sign : 1 where the share is added to the score, -1 where it is taken off, 0 where it has no part in it.
     epsilon : what the norm adds to the length of y (norm ``layer``: to its variance).
+    adds_input : whether it passes on what it read beside its own activity.
     """
 
     W: Array
@@ -41,6 +42,7 @@ class FoldedLayer:
     V: Array | None
     sign: int
     epsilon: float
+    adds_input: bool
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,15 @@ def fold(spec: Spec, facts: InputFacts, state: Sequence[Mapping[str, Array]], *,
     state : W, b, V of each layer as trained; gamma where the layers collaborate.
     even : keep the inputs of a layer, and the rows of its W, within one range, as few bits must hold them: scales that
         differ from input to input are not folded.
+
+    Raises
+    ------
+    ValueError
+        The norm is fixed or the activity bounded, as spiking networks have it.
     """
     network = spec.network
+    if network.norm == "fixed" or network.bound != "none":
+        raise ValueError("a network with a fixed norm or a bound has no other form. Export it with --nir")
     gammas = [float(layer["gamma"]) for layer in state if "gamma" in layer] or [0.0] * len(state)
     shares = prediction_weights(spec, gammas)
     alike = facts.dtype == "uint8" and len(facts.scale) == 1
@@ -89,7 +98,7 @@ def fold(spec: Spec, facts: InputFacts, state: Sequence[Mapping[str, Array]], *,
         W32, b32, V32 = (None if value is None else value.astype(np.float32) for value in values)
         assert W32 is not None
         assert b32 is not None
-        layers.append(FoldedLayer(W32, b32, V32, (share > 0) - (share < 0), epsilon))
+        layers.append(FoldedLayer(W32, b32, V32, (share > 0) - (share < 0), epsilon, adds_input(network, shape)))
         before = after
     return Folded(tuple(layers), raw, centred)
 

@@ -13,11 +13,12 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from ffedge.graph.answers import BIAS, answers
 from ffedge.graph.build import GraphBuilder
 from ffedge.graph.folded import Folded, FoldedLayer
 from ffedge.graph.layer import normalised_input, scaled_input
 from ffedge.network import InputFacts
-from ffedge.spec import Spec
+from ffedge.spec import NORM_EPSILON, Spec
 
 Array = NDArray[Any]
 
@@ -31,7 +32,10 @@ class Head:
 
 
 def exact_graph(spec: Spec, facts: InputFacts, folded: Folded) -> onnx.ModelProto:
-    """Build ``input`` [N, ...] -> ``scores`` [N, C], ``label`` [N], ``margin`` [N]: those of the model as trained."""
+    """Build ``input`` [N, ...] -> ``scores`` [N, C], ``label`` [N], ``margin`` [N]: those of the model as trained.
+
+    And ``known`` [N], whose bounds (`ffedge.graph.answers.BIAS`) are to be chosen on the form's own answers.
+    """
     return _Form(spec, facts, folded).exact()
 
 
@@ -84,10 +88,11 @@ class _Form:
     def exact(self) -> onnx.ModelProto:
         y = self._first_tried()
         share = score = self._share(y)
+        h = ""
         if self._folded.layers[0].sign < 1:
             score = self._g.op("Mul", share, self._g.const(float(self._folded.layers[0].sign)))
         for i, layer in enumerate(self._folded.layers[1:]):
-            h = self._normed(y, share, self._folded.layers[i])
+            h = self._passed_on(h, y, share, i)
             y = self._activity(h, self._bias(i + 1), i + 1)
             share = self._share(y)
             score = self._summed(score, share, layer)
@@ -98,9 +103,9 @@ class _Form:
         y = self._first_tried()
         shares = self._share(y)
         share, chosen = self._best(shares, candidates)
-        y, score = g.op("GatherND", y, chosen, batch_dims=1), share
+        y, score, h = g.op("GatherND", y, chosen, batch_dims=1), share, ""
         for i, layer in enumerate(self._folded.layers[1:]):
-            h = self._normed(y, share, self._folded.layers[i])
+            h = self._passed_on(h, y, share, i)
             bias = self._bias(i + 1)
             y = self._activity(h, bias if layer.V is None else g.op("GatherND", bias, chosen), i + 1)
             share = self._share(y)
@@ -125,7 +130,7 @@ class _Form:
         for i, layer in enumerate(self._folded.layers):
             # a MatMul and an Add of matrices would become a Gemm too late for onnxruntime to make whole-number products
             y = g.op("Relu", g.op("Gemm", h, self._weights(i), g.const(layer.b, name=f"bias.{i}")))
-            h = self._normed(y, self._share(y, axis=1), layer, axis=1)
+            h = self._passed_on(h, y, self._share(y, axis=1), i, axis=1)
             each.append(h)
         return each[0] if len(each) == 1 else g.op("Concat", *each, axis=1)
 
@@ -172,8 +177,17 @@ class _Form:
         """Return the sum of squares over an axis, which stays (onnxruntime's ReduceSumSquare is slower)."""
         return self._g.sum(self._g.op("Mul", y, y), axis, keep=True)
 
-    def _normed(self, y: str, share: str, layer: FoldedLayer, axis: int = 2) -> str:
-        g, epsilon = self._g, self._g.const(np.float32(layer.epsilon))
+    def _passed_on(self, read: str, y: str, share: str, index: int, axis: int = 2) -> str:
+        """Return what the next layer sees, from what this one read and its activity with its share."""
+        layer = self._folded.layers[index]
+        normed = self._normed(y, share, layer.epsilon, axis)
+        if not layer.adds_input:
+            return normed
+        both = self._g.op("Add", normed, read)  # both lack the same factor, as they are equally wide
+        return self._normed(both, self._share(both, axis), NORM_EPSILON, axis)
+
+    def _normed(self, y: str, share: str, plus: float, axis: int) -> str:
+        g, epsilon = self._g, self._g.const(np.float32(plus))
         if self._network.norm != "layer":
             return g.op("Div", y, g.op("Add", g.op("Sqrt", share), epsilon))
         centred = g.op("Sub", y, g.mean(y, axis, keep=True))
@@ -192,13 +206,10 @@ class _Form:
         return names[0], names[1]
 
     def _answered(self, scores: str) -> onnx.ModelProto:
-        """Add the outputs, from scores [N, C]."""
-        g, facts = self._g, self._facts
+        """Add the outputs, from scores [N, C]; what is known has no bounds yet."""
+        g = self._g
+        assert g.nodes[-1].output[0] == scores
         g.nodes[-1].output[0] = "scores"
-        best, _ = self._best("scores", 2)
-        g.op("MatMul", best, g.const([1.0, -1.0]), out="margin")
-        g.op("ArgMax", "scores", axis=1, keepdims=0, out="label")
-        g.output("scores", ("N", facts.n_classes))
-        g.output("label", ("N",), "int64")
-        g.output("margin", ("N",))
+        g.const(np.zeros(3), name=BIAS)
+        answers(g, self._facts.n_classes)
         return g.model()

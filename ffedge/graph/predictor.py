@@ -6,6 +6,7 @@ Shape letters: N samples, I inputs of a sample, C classes, L layers, R = N * C r
 import numpy as np
 import onnx
 
+from ffedge.graph.answers import answers
 from ffedge.graph.build import GraphBuilder
 from ffedge.graph.layer import (
     deep_activity,
@@ -58,20 +59,5 @@ def _outputs(g: GraphBuilder, facts: InputFacts, each: list[str]) -> None:
     else:
         g.op("Identity", each[0], out="goodness")
     g.sum(g.op("Mul", "goodness", "prediction_weights"), 1, out="scores")
-    g.op("ArgMax", "scores", axis=1, keepdims=0, out="label")
-    g.nodes.append(onnx.helper.make_node("TopK", ["scores", g.ints(2)], ["best", "best.index"], axis=1))
-    second = g.op("Slice", "best", g.ints(1), g.ints(2), g.ints(1))
-    first = g.op("Slice", "best", g.ints(0), g.ints(1), g.ints(1))
-    g.op("Squeeze", g.op("Sub", first, second), g.ints(1), out="margin")
-    g.output("scores", ("N", classes))
-    g.output("label", ("N",), "int64")
-    g.output("margin", ("N",))
+    answers(g, classes)
     g.output("goodness", ("N", layers, classes))
-    _known(g)
-
-
-def _known(g: GraphBuilder) -> None:
-    """Add ``known``: whether (score, -score, margin) and the bias have no negative sum."""
-    room = g.op("Gemm", "best", g.const([[1.0, -1.0, 1.0], [0.0, 0.0, -1.0]], name="known.sides"), "known.bias")
-    g.op("GreaterOrEqual", g.op("ReduceMin", room, axes=[1], keepdims=0), g.const(0.0), out="known")
-    g.output("known", ("N",), "bool")

@@ -1,12 +1,14 @@
 """onnxruntime sessions with a small footprint, and the buffers that their values live in."""
 
 import functools
+import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # which else keeps a database in the user's cache, and takes 2 MiB
 try:
     import onnxruntime as ort
 except ImportError as error:

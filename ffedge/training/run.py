@@ -50,7 +50,7 @@ class Run:
 def train(
     spec: Spec | None = None,
     data: str | Path | Dataset | Batches | None = None,
-    out: Path | None = None,
+    out: str | Path | None = None,
     *,
     data_dir: Path | None = None,
     resume: bool = False,
@@ -88,7 +88,7 @@ def train(
         The spec does not fit the data.
     """
     started, imported, meter, watcher = time.perf_counter(), rss_bytes(), PeakMeter(), watcher or Watcher()
-    rhythm = Rhythm(checkpoint_every)
+    rhythm, out = Rhythm(checkpoint_every), None if out is None else Path(out)
     release_libraries()
     return_large_blocks()
     if resume and out:
