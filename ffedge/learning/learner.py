@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ffedge import __version__
+from ffedge.calibration import Calibration, best_and_margin, calibrate
 from ffedge.data.stream import Chunk, kept_inputs
 from ffedge.errors import DataError, TrainingError
 from ffedge.labels import wrong_labels
@@ -124,7 +125,7 @@ class Learner:
         return loss
 
     def predict(self, x: ArrayLike) -> Prediction:
-        """Predict one sample or n of them by what has been learnt so far.
+        """Predict one sample or n of them by what has been learnt so far; what counts as known is chosen by `save`.
 
         Raises
         ------
@@ -142,8 +143,8 @@ class Learner:
             source = self._engine.product(np.ascontiguousarray(raw[part]), None)
             goodness[part] = self._batches.class_goodness(source, layers)
             scores[part] = weighted_sum(goodness[part], weights)
-        best = np.sort(scores, axis=1)[:, -2:]
-        return Prediction(scores.argmax(axis=1).astype(np.int64), best[:, 1] - best[:, 0], scores, goodness)
+        known = np.ones(len(raw), np.bool_)
+        return Prediction(scores.argmax(axis=1), best_and_margin(scores)[1], scores, known, goodness)
 
     def save(self, path: str | Path) -> None:
         """Write the model as it is now, and its kept examples beside it; the files take their places whole.
@@ -155,7 +156,7 @@ class Learner:
         """
         path, about = Path(path), {"version": __version__, "learnt": self._learnt()}
         with atomic_file(path) as temporary:
-            rewrite(self._model, temporary, self._engine.state(), self.facts, about)
+            rewrite(self._model, temporary, self._engine.state(), self.facts, about, self._known())
         if self._chooser.count:
             count = self._chooser.count
             check, kept = self._check, self._chooser
@@ -164,6 +165,14 @@ class Learner:
                 rows = check.rows.take(np.arange(len(check))).reshape(len(check), -1)
             learnt = self._kept[:count], kept.labels[:count], kept.seen
             write_kept(kept_file(path), self.facts, learnt, (rows, check.labels, check.seen))
+
+    def _known(self) -> Calibration | None:
+        """Choose what counts as known, on kept examples that are never learnt from."""
+        rows = self._check.rows
+        if rows is None or not len(self._check):
+            return None
+        scores = self.predict(rows.take(np.arange(len(self._check)))).scores
+        return calibrate(*best_and_margin(scores), self.spec.train.coverage)
 
     def __enter__(self) -> Self:
         """Return itself."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ffedge.calibration import Calibration
 from ffedge.errors import ModelError
 from ffedge.model_file import learning_state, model_content, write_model
 from ffedge.network import MAX_SIZE, InputFacts, layer_shapes
@@ -28,10 +29,17 @@ GRAPH, METADATA, TRAINING, ALGORITHM = 7, 14, 20, 2
 INITIALIZER, INPUT, OUTPUT = 5, 11, 12
 UINT8 = 2
 PREFIX = "ffedge."
-OWN = ("format", "spec", "input", "gamma")  # metadata that `model_content` writes
+OWN = ("format", "spec", "input", "gamma", "known")  # metadata that `model_content` writes
 
 
-def rewrite(model: OpenModel, path: Path, layers: Layers, facts: InputFacts, more: dict[str, Any]) -> None:
+def rewrite(
+    model: OpenModel,
+    path: Path,
+    layers: Layers,
+    facts: InputFacts,
+    more: dict[str, Any],
+    known: Calibration | None = None,
+) -> None:
     """Write a model with other parameters.
 
     Parameters
@@ -39,9 +47,10 @@ def rewrite(model: OpenModel, path: Path, layers: Layers, facts: InputFacts, mor
     layers : W, b and, where the layer sees the label, V; gamma where layers collaborate.
     facts : the model's, or with more classes.
     more : metadata to add or replace.
+    known : what counts as known among the answers that the parameters give; None lets every answer count.
     """
     about = {key: value for key, value in model.metadata.items() if key not in OWN} | more
-    weights, metadata = model_content(model.spec, facts, layers, about)
+    weights, metadata = model_content(model.spec, facts, layers, about, known)
     gammas = learning_state(layers)
     template = _template(model, {*weights, *gammas}, facts)
     write_model(path, template, weights, metadata, gammas)

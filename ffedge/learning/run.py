@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge import __version__
+from ffedge.calibration import Calibration
 from ffedge.data import Batches, Dataset, Split, load
 from ffedge.data.stream import OtherRows
 from ffedge.errors import FfedgeError, ModelError, StoppedError, TrainingError
@@ -146,7 +147,8 @@ def learn(
         refused = _refusal(path, new, old, max_drop)
         previous: Path | None = None
         if refused is None:
-            previous = _replace(path, work, loop.engine.state(), _history(before, dataset, work.own))
+            history = _history(before, dataset, work.own)
+            previous = _replace(path, work, loop.engine.state(), history, loop.calibration(work.parts))
             if kept_bytes:
                 _keep(path, work, stored, kept_bytes)
         return Learning(
@@ -327,10 +329,10 @@ def _history(before: OpenModel, dataset: Dataset, rows: int) -> dict[str, Any]:
     return {"version": __version__, "learnt": [*(learnt if isinstance(learnt, list) else []), now][-HISTORY:]}
 
 
-def _replace(path: Path, work: _Work, layers: State, about: dict[str, Any]) -> Path:
+def _replace(path: Path, work: _Work, layers: State, about: dict[str, Any], known: Calibration | None) -> Path:
     """Write the model in the place of the one before, which goes beside it; return where that is."""
     with atomic_file(path) as temporary:
-        rewrite(work.model, temporary, layers, work.model.facts, about)
+        rewrite(work.model, temporary, layers, work.model.facts, about, known)
         OpenModel(temporary)
         _set_aside(path)
     return _previous(path)

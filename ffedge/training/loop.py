@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.calibration import best_and_margin, calibrate
+from ffedge.calibration import Calibration, best_and_margin, calibrate
 from ffedge.data import Dataset, Split
 from ffedge.data.stream import OtherRows, Stream
 from ffedge.labels import wrong_labels
@@ -106,16 +106,16 @@ class Loop:
             self.engine.finish(self.stages[stage])
             for layer in self.stages[stage]:
                 self.engine.place(layer, self._journal.keep(layer, self.engine.state()[layer], finished=True))
-        if len(self.held_out):
-            self._calibrate()
+        if found := self.calibration([(self.dataset.train, self.held_out)]):
+            self._journal.calibrated(found)
         self._checkpoint(Place(len(self.stages)), [])
 
-    def _calibrate(self) -> None:
-        """Choose on the held-out rows what counts as known."""
-        scored = self._scored(self.dataset.train, self.held_out, len(self._shapes))
-        parts = [best_and_margin(each[:, -1]) for _, _, each in scored]
-        scores, margins = (np.concatenate(values) for values in zip(*parts, strict=True))
-        self._journal.calibrated(calibrate(scores, margins, self.spec.train.coverage))
+    def calibration(self, parts: Sequence[tuple[Split, NDArray[np.int64]]]) -> Calibration | None:
+        """Choose on rows that were held out what counts as known; None where there are none."""
+        scored = [each[:, -1] for split, rows in parts for _, _, each in self._scored(split, rows, len(self._shapes))]
+        if not scored:
+            return None
+        return calibrate(*best_and_margin(np.concatenate(scored)), self.spec.train.coverage)
 
     def _make_ready(self, stage: int) -> None:
         """Draw the layers that this stage needs and nobody has drawn, and let those learn that are its own."""
