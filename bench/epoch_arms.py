@@ -28,6 +28,7 @@ from ffedge.meter import PeakMeter, rss_bytes
 
 WIDTHS = (500, 500)
 CLASSES = 10
+STANDARD = {"mnist": (0.1307, 0.3081), "fashion-mnist": (0.2860, 0.3530)}  # of the training pixels, 0 to 1
 TINY_ROWS, TINY_WIDTHS, TINY_BATCH = 64, (8, 8), 16
 
 BRIEF = {"widths": WIDTHS, "variant": "ff", "negatives": "fresh", "n_negatives": 1, "holdout": 0.0}
@@ -77,16 +78,17 @@ def train_ffedge(name: str, epochs: int, batch_size: int, threads: int, seed: in
     }
 
 
-def mnist(part: str, *, standard: bool) -> tuple[Any, Any]:
-    """Return MNIST's ``train`` or ``test`` rows in memory: x [N, 784] float32 (0 to 1, or standardised), y [N]."""
+def images(data: str, part: str, *, standard: bool) -> tuple[Any, Any]:
+    """Return ``train`` or ``test`` rows in memory: x [N, 784] float32 (0 to 1, or standardised), y [N]."""
     from ffedge.data import load
 
-    split = getattr(load("mnist"), part)
+    split = getattr(load(data), part)
     x = next(split.inputs.blocks(len(split.labels))).reshape(len(split.labels), -1).astype(np.float32)
     x /= 255.0
     if standard:
-        x -= 0.1307
-        x /= 0.3081
+        mean, deviation = STANDARD[data]
+        x -= mean
+        x /= deviation
     return x, split.labels[np.arange(len(split.labels))].astype(np.int64)
 
 
@@ -209,7 +211,7 @@ def train_peer(name: str, epochs: int, batch_size: int, threads: int, seed: int)
         torch.set_num_threads(threads)
     peer.build(*tiny(), TINY_WIDTHS, TINY_BATCH, name, seed).epoch()
     import_bytes, meter = rss_bytes(), PeakMeter()
-    x, y = mnist("train", standard=peer.standard)
+    x, y = images("mnist", "train", standard=peer.standard)
     start = meter.start()
     if peer.torch:
         torch.manual_seed(seed)
@@ -229,13 +231,18 @@ def train_peer(name: str, epochs: int, batch_size: int, threads: int, seed: int)
 
 def test_accuracy(peer: Peer, learner: Learner) -> float:
     """Return the share of MNIST's test labels that a peer predicts."""
-    x, y = mnist("test", standard=peer.standard)
+    x, y = images("mnist", "test", standard=peer.standard)
+    return float((labels_of(peer, learner, x) == y).mean())
+
+
+def labels_of(peer: Peer, learner: Learner, x: Any) -> Any:
+    """Return the labels [N] that a peer predicts for x [N, 784]."""
     if not peer.torch:
-        return float((learner.labels(x) == y).mean())
+        return learner.labels(x)
     import torch
 
     with torch.no_grad():
-        return float((learner.labels(torch.from_numpy(x)).numpy() == y).mean())
+        return learner.labels(torch.from_numpy(x)).numpy()
 
 
 def run_arm(request: dict[str, Any]) -> dict[str, Any]:

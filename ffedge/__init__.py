@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from ffedge.data import Dataset, load
     from ffedge.errors import FfedgeError
     from ffedge.evaluation import Evaluation, evaluate
+    from ffedge.recalibration import recalibrate
     from ffedge.runtime import Prediction, Predictor
+    from ffedge.runtime.monitor import Monitor
     from ffedge.spec import Spec
     from ffedge.training.run import Run, train
 
@@ -24,12 +26,14 @@ _HOMES = {
     "Dataset": "ffedge.data",
     "Evaluation": "ffedge.evaluation",
     "FfedgeError": "ffedge.errors",
+    "Monitor": "ffedge.runtime.monitor",
     "Prediction": "ffedge.runtime",
     "Predictor": "ffedge.runtime",
     "Run": "ffedge.training.run",
     "Spec": "ffedge.spec",
     "evaluate": "ffedge.evaluation",
     "load": "ffedge.data",
+    "recalibrate": "ffedge.recalibration",
     "train": "ffedge.training.run",
 }
 
@@ -37,6 +41,7 @@ __all__ = [
     "Dataset",
     "Evaluation",
     "FfedgeError",
+    "Monitor",
     "Prediction",
     "Predictor",
     "Run",
@@ -44,6 +49,7 @@ __all__ = [
     "__version__",
     "evaluate",
     "load",
+    "recalibrate",
     "train",
 ]
 

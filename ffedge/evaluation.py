@@ -19,6 +19,8 @@ class Evaluation:
 
     Attributes
     ----------
+    known : share of the rows whose answers count as known.
+    known_error : share of these that are wrong; None where there are none.
     layer_accuracy : of each layer's goodness alone; empty where the model does not tell it (an exported form).
     class_accuracy : of the rows of each class; None where there are none.
     confusion : [C, C] rows of true class i that were given label j.
@@ -26,6 +28,8 @@ class Evaluation:
 
     accuracy: float
     rows: int
+    known: float
+    known_error: float | None
     layer_accuracy: list[float]
     class_accuracy: list[float | None]
     confusion: list[list[int]]
@@ -54,15 +58,20 @@ def evaluate(predictor: Predictor, dataset: Dataset, *, on_train: bool = False) 
     if dataset.n_classes > count:
         raise DataError(f"{dataset.name}: has {dataset.n_classes} classes, but the model knows {count}")
     confusion, hits = np.zeros((count, count), np.int64), np.zeros(layers, np.int64)
+    known = wrong = 0
     for part in _parts(len(split.labels)):
         true, found = split.labels[part], predictor.predict(split.inputs.take(part), layers=layers > 0)
         np.add.at(confusion, (true, found.label), 1)
+        known += int(found.known.sum())
+        wrong += int((found.known & (found.label != true)).sum())
         if layers:
             hits += (found.goodness.argmax(axis=2) == true[:, None]).sum(axis=0)
     rows, per_class = len(split.labels), confusion.sum(axis=1)
     return Evaluation(
         accuracy=float(confusion.trace()) / rows,
         rows=rows,
+        known=known / rows,
+        known_error=wrong / known if known else None,
         layer_accuracy=[float(hit) / rows for hit in hits],
         class_accuracy=[float(confusion[c, c]) / n if (n := int(per_class[c])) else None for c in range(count)],
         confusion=confusion.tolist(),

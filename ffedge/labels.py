@@ -34,7 +34,7 @@ def wrong_labels(true: Labels, places: Labels, n_negatives: int, n_classes: int,
     return (steps + 1 + true[:, None]) % n_classes
 
 
-def hard_labels(goodness: NDArray[np.float32], true: Labels, n_negatives: int, rng: np.random.Generator) -> Labels:
+def hard_labels(goodness: NDArray[np.float32], true: Labels, n_negatives: int, rng: "np.random.Generator") -> Labels:
     """Draw K different wrong labels [N, K] from the softmax of the class goodness [N, C], never the true one.
 
     Notes

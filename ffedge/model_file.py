@@ -6,6 +6,7 @@ field is a tag, a length and its bytes.
 """
 
 import json
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ffedge.calibration import Calibration, no_bias
 from ffedge.errors import FfedgeError
-from ffedge.network import InputFacts, layer_shapes, prediction_weights
+from ffedge.network import InputFacts, layer_shapes, prediction_weights, stored
 from ffedge.pages import BLOCK_BYTES, release
 from ffedge.spec import MODEL_FORMAT, Spec
 
@@ -62,21 +64,30 @@ def write_model(path: Path, template: bytes, weights: dict[str, Array], metadata
 
 
 def model_content(
-    spec: Spec, facts: InputFacts, layers: list[dict[str, Array]], more: dict[str, Any]
+    spec: Spec,
+    facts: InputFacts,
+    layers: list[dict[str, Array]],
+    more: dict[str, Any],
+    calibration: Calibration | None = None,
 ) -> tuple[dict[str, Array], dict[str, str]]:
     """Return the weights and the metadata of a model file.
 
     Parameters
     ----------
-    layers : W, b and, where the layer sees the label, V of each layer; gamma where layers collaborate.
+    layers : W, b and, where the layer sees the label, V of each layer; gamma where layers collaborate; power of a
+        fixed norm.
     more : further metadata: version, data.
+    calibration : of what counts as known; None lets every answer count.
     """
     shapes = layer_shapes(spec, facts)
-    weights = {f"layers.{s.index}.{name}": layers[s.index][name] for s in shapes for name in s.parameters()}
+    weights = {f"layers.{s.index}.{name}": layers[s.index][name] for s in shapes for name in stored(spec, s)}
     gammas = [float(layer["gamma"]) for layer in layers if "gamma" in layer]
     shares = prediction_weights(spec, gammas or [0.0] * len(layers))
     weights["prediction_weights"] = np.array(shares, np.float32)[:, None]
-    metadata = {"format": MODEL_FORMAT, "spec": spec.to_dict(), "input": facts.to_dict(), **more, "gamma": gammas}
+    weights["known.bias"] = calibration.bias() if calibration else no_bias()
+    known = calibration.to_dict() if calibration else None
+    metadata = {"format": MODEL_FORMAT, "spec": spec.to_dict(), "input": facts.to_dict(), **more}
+    metadata |= {"gamma": gammas, "known": known}
     return weights, {f"ffedge.{key}": json.dumps(value) for key, value in metadata.items()}
 
 
@@ -124,7 +135,7 @@ def _varint(number: int) -> bytes:
     return bytes([*result, number])
 
 
-def _read_varint(message: bytes, at: int) -> tuple[int, int]:
+def _read_varint(message: bytes | mmap.mmap, at: int) -> tuple[int, int]:
     number = shift = 0
     while True:
         byte = message[at]

@@ -27,6 +27,14 @@ from ffedge.spec import (
 )
 
 Array = NDArray[Any]
+TUNED_EPOCHS, TUNED_STEPS, MOST_EPOCHS = 20, 450, 100  # steps that a layer takes at least, where the epochs allow it
+SMALLEST_BATCH, FEWEST_BATCHES = 32, 8
+TUNED_DROPOUT = 0.2  # of an image's inputs
+INPUTS_A_LABEL = 8  # a label's value, squared, is that of so many inputs: the ratio tuned on 784 inputs
+RECIPE = {
+    "network": ("label_mode", "label_scale", "scaling"),
+    "train": ("epochs", "batch_size", "n_negatives", "input_dropout"),
+}
 MAX_AXES = 8
 MAX_SIZE = 1 << 24
 
@@ -77,6 +85,11 @@ class InputFacts:
     def size(self) -> int:
         """Inputs of one sample, flattened."""
         return math.prod(self.shape)
+
+    @property
+    def is_image(self) -> bool:
+        """Whether a sample is a picture: bytes, or more than one axis; else it is a row of a table."""
+        return self.dtype == "uint8" or len(self.shape) > 1
 
     @property
     def n_classes(self) -> int:
@@ -145,9 +158,9 @@ class Learned(NamedTuple):
 
 
 def initial_layer(spec: Spec, shape: LayerShape) -> dict[str, Array]:
-    """Draw a layer's parameters; one that collaborates gets its gamma."""
+    """Draw a layer's parameters; one that collaborates gets its gamma, one with a fixed norm its power."""
     gamma = {} if spec.rule.variant == "ff" else {"gamma": np.array(spec.rule.gamma, np.float32)}
-    return shape.initial(spec.train.seed) | gamma
+    return shape.initial(spec.train.seed) | gamma | ({"power": np.ones((), np.float32)} if _has_power(spec) else {})
 
 
 def initial_state(spec: Spec, facts: InputFacts) -> list[dict[str, Array]]:
@@ -162,7 +175,7 @@ def check_state(spec: Spec, facts: InputFacts, state: list[dict[str, Array]]) ->
         raise ValueError(f"it has {len(state)} layers, but the network {len(shapes)}")
     for shape, layer in zip(shapes, state, strict=True):
         gamma: dict[str, tuple[int, ...]] = {} if spec.rule.variant == "ff" else {"gamma": ()}
-        wanted = shape.parameters() | gamma
+        wanted = trained(spec, shape) | gamma
         if missing := sorted(set(wanted) - set(layer)) if layer else []:
             raise ValueError(f"layer {shape.index} lacks {missing[0]}")
         for name, array in layer.items():
@@ -171,7 +184,7 @@ def check_state(spec: Spec, facts: InputFacts, state: list[dict[str, Array]]) ->
                 raise ValueError(f"layer {shape.index} has {name} of {array.dtype} {list(array.shape)}")
 
 
-def _uniform(rng: np.random.Generator, bound: float, shape: tuple[int, ...]) -> Array:
+def _uniform(rng: "np.random.Generator", bound: float, shape: tuple[int, ...]) -> Array:
     drawn = rng.random(shape, dtype=np.float32)  # in place from here on, and never in float64
     drawn *= 2.0 * bound
     drawn -= bound
@@ -210,24 +223,42 @@ def _resolved_network(network: NetworkSpec, facts: InputFacts) -> NetworkSpec:
         )
     if scaling == "auto":
         scaling = "standard" if facts.dtype == "uint8" else "feature"
-    label_scale = facts.largest if network.label_scale == "max" else network.label_scale
+    label_scale = network.label_scale
+    if isinstance(label_scale, str):
+        label_scale = facts.largest if label_scale == "max" else round(math.sqrt(facts.size / INPUTS_A_LABEL), 2)
     return dataclasses.replace(network, label_mode=mode, scaling=scaling, label_scale=label_scale)
 
 
 def _resolved_train(train: TrainSpec, facts: InputFacts, rows: int) -> TrainSpec:
-    size, negatives = train.batch_size, min(TUNED_NEGATIVES, facts.n_classes - 1)
+    size, negatives, dropout = train.batch_size, min(TUNED_NEGATIVES, facts.n_classes - 1), train.input_dropout
     if isinstance(train.n_negatives, int):
         negatives = train.n_negatives
     if negatives >= facts.n_classes:
         raise ValueError(f"n_negatives must be less than the {facts.n_classes} classes, got {negatives}")
     if size == "auto":
-        size = min(TUNED_BATCH, rows)
+        size = min(TUNED_BATCH, max(SMALLEST_BATCH, rows // FEWEST_BATCHES), rows)
     if isinstance(size, int) and size > rows:
         raise ValueError(f"batch_size must be at most the {rows} rows that are trained on, got {size}")
     if train.shift and len(facts.shape) < 2:
         raise ValueError(f"shift needs images, got rows of shape {list(facts.shape)}. Use --shift 0")
-    train = dataclasses.replace(train, n_negatives=negatives, batch_size=size)
+    if dropout == "auto":
+        dropout = TUNED_DROPOUT if facts.is_image and train.cache == "none" else 0.0
+    epochs = _epochs(rows, rows if size == "full" else int(size)) if train.epochs == "auto" else train.epochs
+    train = dataclasses.replace(train, n_negatives=negatives, batch_size=size, input_dropout=dropout, epochs=epochs)
     return train if train.memory_budget != "none" else without_budget(train)
+
+
+def _epochs(rows: int, batch: int) -> int:
+    """Return as many epochs as make enough steps of few rows, within reason."""
+    return max(TUNED_EPOCHS, min(MOST_EPOCHS, -(-TUNED_STEPS // -(-rows // batch))))
+
+
+def chosen(asked: Spec, spec: Spec) -> dict[str, Any]:
+    """Return what `resolve` chose of the recipe: the value of each of its fields that was open in what was asked."""
+    was, now = (part.to_dict() for part in (asked, spec))
+    return {
+        name: now[part][name] for part, names in RECIPE.items() for name in names if was[part][name] in ("auto", "max")
+    }
 
 
 def without_budget(train: TrainSpec) -> TrainSpec:
@@ -238,6 +269,11 @@ def without_budget(train: TrainSpec) -> TrainSpec:
         tile_bytes=Bytes(TUNED_TILE_BYTES) if train.tile_bytes == "auto" else train.tile_bytes,
         moments="memory" if train.moments == "auto" else train.moments,
     )
+
+
+def adds_input(network: NetworkSpec, shape: LayerShape) -> bool:
+    """Say whether a layer passes on what it read beside its activity (`NetworkSpec.skip`)."""
+    return network.skip == "add" and not shape.first and shape.inputs == shape.units
 
 
 def layer_shapes(spec: Spec, facts: InputFacts) -> tuple[LayerShape, ...]:
@@ -252,8 +288,27 @@ def layer_shapes(spec: Spec, facts: InputFacts) -> tuple[LayerShape, ...]:
 
 
 def trained(spec: Spec, shape: LayerShape) -> dict[str, tuple[int, ...]]:
-    """Return the shape of everything that a layer learns by name: its parameters, and for A-CFF its gamma."""
-    return shape.parameters() | ({"gamma": ()} if spec.rule.variant == "acff" else {})
+    """Return the shape of everything that a layer learns by name.
+
+    Its parameters, for A-CFF its gamma, and for a fixed norm ``power``, the running mean of its squared activity.
+    """
+    gamma: dict[str, tuple[int, ...]] = {"gamma": ()} if spec.rule.variant == "acff" else {}
+    return shape.parameters() | gamma | ({"power": ()} if _has_power(spec) else {})
+
+
+def gathered(spec: Spec, shape: LayerShape) -> dict[str, tuple[int, ...]]:
+    """Return the shape of everything that is summed over a batch: gradients, and each unit's share of active rows."""
+    return trained(spec, shape) | ({"active": (shape.units,)} if spec.rule.sparsity != "none" else {})
+
+
+def stored(spec: Spec, shape: LayerShape) -> dict[str, tuple[int, ...]]:
+    """Return the shape of what the predictor needs of a layer: the last one's norm is for nobody."""
+    follows = shape.index < len(spec.network.widths) - 1
+    return shape.parameters() | ({"power": ()} if follows and _has_power(spec) else {})
+
+
+def _has_power(spec: Spec) -> bool:
+    return spec.network.norm == "fixed"
 
 
 def prediction_weights(spec: Spec, gammas: list[float]) -> list[float]:

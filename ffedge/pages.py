@@ -9,7 +9,6 @@ import ctypes
 import functools
 import mmap
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -54,6 +53,8 @@ def reserved_file(size: int, folder: Path) -> Iterator[IO[bytes]]:
     OSError
         The disk is full, or the folder cannot be written.
     """
+    import tempfile  # which brings compression and random numbers; a device that predicts needs none of it
+
     with tempfile.TemporaryFile(dir=folder) as file:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, size)  # a hole in the file would be a crash on a full disk, later

@@ -31,10 +31,11 @@ class Draw(IntEnum):
     NEGATIVES = 3
     DROPOUT = 4
     SHIFT = 5
-    READOUT = 6
+    OTHER = 6
+    READOUT = 7
 
 
-def generator(seed: int, draw: Draw, *where: int) -> np.random.Generator:
+def generator(seed: int, draw: Draw, *where: int) -> "np.random.Generator":
     """Return the generator for one draw; `where` is the layer, or stage, epoch and step."""
     return np.random.default_rng([seed, draw, *where])
 

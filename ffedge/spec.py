@@ -16,13 +16,14 @@ from typing import Any, ClassVar, Literal, NewType, Self, get_args, get_origin, 
 
 Variant = Literal["ff", "fcff", "acff"]
 Loss = Literal["logistic", "symmetric", "contrastive"]
-Norm = Literal["unit", "rms", "layer"]
+Norm = Literal["unit", "rms", "layer", "fixed"]
 LabelMode = Literal["auto", "overlay", "concat"]
 Scaling = Literal["auto", "standard", "feature", "range", "none"]
 Optimizer = Literal["adam", "momentum", "sgd"]
 Bytes = NewType("Bytes", int)
 
 MODEL_FORMAT = 1
+LATER = ("coverage",)  # fields that files of format 1 may lack, as they are older; such a field takes its default
 TUNED_BATCH = 256
 TUNED_NEGATIVES = 2
 TUNED_CHUNK = 2048
@@ -36,6 +37,8 @@ MOMENTS: dict[str, tuple[str, ...]] = {"adam": ("m", "v"), "momentum": ("m",), "
 ADAM_DECAYS = (0.9, 0.999)
 ADAM_EPSILON = 1e-8
 NORM_EPSILON = 1e-4
+FOLLOWING = 0.01  # share of the way that a fixed norm goes to a batch's activity
+HOMEOSTASIS = 0.5  # what a bias loses a step for each share of rows that its unit is active in too often
 ITEM_BYTES = 4  # of a float32
 
 
@@ -87,12 +90,17 @@ class NetworkSpec:
     ----------
     widths : units of each layer, 1 to 64 layers.
     norm : what a layer's activity is divided by before the next layer sees it: its length (``unit``), its root mean
-        square (``rms``), or its deviation after the mean is taken off (``layer``).
+        square (``rms``), its deviation after the mean is taken off (``layer``), or one number for all rows, the root
+        mean square of what the layer did in training (``fixed``: what spiking networks can carry).
+    bound : the largest activity of a unit, or ``none``.
+    skip : ``add`` lets a layer that is as wide as what it reads pass on both, its normalised activity and what it read,
+        added and normalised again, so that what the first layer saw reaches all further ones; ``none`` does not.
     goodness : mean or sum of a layer's squared activities.
     label_mode : ``overlay`` replaces the first C inputs by the label, ``concat`` puts it beside the input, ``auto``
         chooses concat where the input has no free border or fewer inputs than classes.
     label_layers : the layers that see the label.
-    label_scale : value of the label's one active input, after scaling; ``max`` takes the largest scaled input.
+    label_scale : value of the label's one active input, after scaling; ``max`` takes the largest scaled input,
+        ``auto`` sqrt(inputs / 8), so that a label weighs as much beside 10 inputs as beside 1,000.
     scaling : of the raw inputs, from the training rows: ``standard`` (one mean and deviation for all inputs),
         ``feature`` (one for each input), ``range`` (divide by the largest magnitude), ``none``.
         ``auto``: ``standard`` for uint8, ``feature`` for floats.
@@ -101,10 +109,12 @@ class NetworkSpec:
 
     widths: tuple[int, ...] = (500, 500)
     norm: Norm = "rms"
+    bound: float | Literal["none"] = "none"
+    skip: Literal["none", "add"] = "none"
     goodness: Literal["mean", "sum"] = "mean"
     label_mode: LabelMode = "auto"
     label_layers: Literal["first", "all"] = "first"
-    label_scale: float | Literal["max"] = 10.0
+    label_scale: float | Literal["max", "auto"] = 10.0
     scaling: Scaling = "auto"
     input_norm: Literal["none", "unit", "rms"] = "none"
 
@@ -120,11 +130,15 @@ class NetworkSpec:
         for width in self.widths:
             _check(_whole(width) and 1 <= width <= 65536, "widths", "be whole numbers from 1 to 65536", self.widths)
         _check(
-            self.label_scale == "max" or (is_finite(self.label_scale) and self.label_scale > 0),
-            "label_scale",
-            "be a positive number or 'max'",
-            self.label_scale,
+            self.bound == "none" or (is_finite(self.bound) and self.bound > 0),
+            "bound",
+            "be a positive number or 'none'",
+            self.bound,
         )
+        scale = self.label_scale
+        named, rule = scale in ("max", "auto"), "be a positive number, 'max' or 'auto'"
+        _check(named if isinstance(scale, str) else is_finite(scale) and scale > 0, "label_scale", rule, scale)
+        _check(self.skip == "none" or self.norm != "fixed", "skip", "be none where the norm is fixed", self.skip)
 
 
 @dataclass(frozen=True)
@@ -138,6 +152,8 @@ class RuleSpec:
         (cross-entropy over the goodness of the true label and of the wrong ones).
     slope : factor on the goodness inside the loss; None takes 1 (4 for ``symmetric``).
     smoothing : label smoothing of the contrastive loss.
+    sparsity : the share of rows that each unit is meant to be active in, or ``none``: the bias of one that is active
+        more often falls, of one that is active less often rises, without a gradient.
     theta : goodness threshold of the logistic loss.
     theta_placement : ``per_layer`` takes theta off every layer's goodness in eq. 5, ``once`` off the layer's own only.
     scope : the layers that layer l listens to: all others, those before it, or those after it.
@@ -152,6 +168,7 @@ class RuleSpec:
     loss: Loss = "contrastive"
     slope: float | None = None
     smoothing: float = 0.05
+    sparsity: float | Literal["none"] = "none"
     theta: float = 2.0
     theta_placement: Literal["per_layer", "once"] = "per_layer"
     scope: Literal["all", "previous", "next"] = "all"
@@ -166,6 +183,12 @@ class RuleSpec:
         _check_choices(self)
         _check(self.slope is None or (is_finite(self.slope) and self.slope > 0), "slope", "be positive", self.slope)
         _check(is_finite(self.smoothing) and 0 <= self.smoothing < 1, "smoothing", "be in [0, 1)", self.smoothing)
+        _check(
+            self.sparsity == "none" or (is_finite(self.sparsity) and 0 < self.sparsity < 1),
+            "sparsity",
+            "be between 0 and 1, or 'none'",
+            self.sparsity,
+        )
         for name in ("theta", "gamma", "gamma_rate"):
             _check(is_finite(getattr(self, name)), name, "be a finite number", getattr(self, name))
         _check(self.gamma_rate >= 0, "gamma_rate", "not be negative", self.gamma_rate)
@@ -201,9 +224,10 @@ class TrainSpec:
 
     Attributes
     ----------
-    epochs : passes over the data that each layer gets, in either schedule.
-    batch_size : rows of a minibatch; ``full`` takes the whole training set as one batch, ``auto`` takes 256, or all
-        rows where there are fewer.
+    epochs : passes over the data that each layer gets, in either schedule; ``auto`` takes 20, or more where there are
+        few rows: as many as make 450 minibatches, 100 at most.
+    batch_size : rows of a minibatch; ``full`` takes the whole training set as one batch, ``auto`` takes 256, or fewer
+        where there are few rows: an eighth of them, at least 32.
     memory_budget : most bytes that the training process may have resident, imports included (also ``64MiB``, ``1GB``);
         ``none`` sets no limit.
     chunk_size : most rows in memory at once; a larger batch is accumulated exactly, chunk by chunk. ``auto`` takes
@@ -220,15 +244,18 @@ class TrainSpec:
     momentum : of the optimiser ``momentum``, and Adam's first decay.
     cooldown : the rate falls linearly to 0 over the second ``half``, over all (``linear``), or never (``none``).
     weight_decay : decoupled: W loses ``rate * weight_decay`` of itself a step.
-    input_dropout : share of inputs set to 0 (after scaling), with one mask for all labels of a sample.
+    input_dropout : share of inputs set to 0 (after scaling), with one mask for all labels of a sample; ``auto`` takes
+        0.2 for images and 0 for tables.
     shift : images move by up to so many pixels either way, each sample by its own draw.
-    cache : ``activations`` keeps what finished layers make of every row on disk (float16, for every class), so that
-        each layer costs the same however deep it stands; needs greedy training without input_dropout and shift.
+    cache : ``activations`` keeps what finished layers make of every row on disk (for every class, in float16; with
+        ``fixed`` negatives for the labels that are tried, in float32), so that each layer costs the same however deep
+        it stands; needs greedy training without input_dropout and shift.
     holdout : share of the training rows (2,000 at most) kept apart to measure accuracy while training.
+    coverage : share of the held-out rows whose answers shall count as known; the model calls other answers unknown.
     threads : of the onnx engine; 0 takes all cores, or one where the memory budget is tight.
     """
 
-    epochs: int = 20
+    epochs: int | Literal["auto"] = 20
     batch_size: int | Literal["full", "auto"] = "auto"
     memory_budget: Bytes | Literal["none"] = "none"
     chunk_size: int | Literal["auto"] = "auto"
@@ -242,10 +269,11 @@ class TrainSpec:
     momentum: float = 0.9
     cooldown: Literal["none", "linear", "half"] = "linear"
     weight_decay: float = 0.05
-    input_dropout: float = 0.2
+    input_dropout: float | Literal["auto"] = 0.2
     shift: int = 0
     cache: Literal["none", "activations"] = "none"
     holdout: float = 0.05
+    coverage: float = 0.95
     engine: Literal["onnx", "torch"] = "onnx"
     device: str = "cpu"
     threads: int = 0
@@ -255,6 +283,7 @@ class TrainSpec:
         """Raise ValueError for a value outside its rule."""
         _check_choices(self)
         for name, words in (
+            ("epochs", ("auto",)),
             ("batch_size", ("full", "auto")),
             ("n_negatives", ("auto",)),
             ("chunk_size", ("auto",)),
@@ -264,7 +293,6 @@ class TrainSpec:
             value = getattr(self, name)
             rule = f"be 1 or more, or {' or '.join(words)}"
             _check(value in words or (_whole(value) and value >= 1), name, rule, value)
-        _check(_whole(self.epochs) and self.epochs >= 1, "epochs", "be 1 or more", self.epochs)
         _check(_whole(self.seed) and self.seed >= 0, "seed", "be 0 or more", self.seed)
         _check(_whole(self.threads) and 0 <= self.threads <= MAX_THREADS, "threads", "be 0 to 1024", self.threads)
         _check(
@@ -275,7 +303,9 @@ class TrainSpec:
         )
         for name in ("momentum", "input_dropout", "holdout"):
             value = getattr(self, name)
-            _check(is_finite(value) and 0 <= value < 1, name, "be in [0, 1)", value)
+            open_yet = name == "input_dropout" and value == "auto"
+            _check(open_yet or (is_finite(value) and 0 <= value < 1), name, "be in [0, 1)", value)
+        _check(is_finite(self.coverage) and 0 < self.coverage <= 1, "coverage", "be in (0, 1]", self.coverage)
         _check(
             is_finite(self.weight_decay) and self.weight_decay >= 0,
             "weight_decay",
@@ -289,6 +319,16 @@ class TrainSpec:
             self.weight_decay,
         )
         _check(_whole(self.shift) and 0 <= self.shift <= 8, "shift", "be 0 to 8 pixels", self.shift)
+
+    @property
+    def passes(self) -> int:
+        """Passes over the data that each layer gets, once resolved."""
+        return int(self.epochs)
+
+    @property
+    def dropped(self) -> float:
+        """Share of inputs set to 0, once resolved."""
+        return float(self.input_dropout)
 
     @property
     def chunk_rows(self) -> int:
@@ -330,19 +370,17 @@ class Spec:
         if not isinstance(self.rule.alpha, str):
             _check(len(self.rule.alpha) == layers, "alpha", f"have {layers} rows, one a layer", self.rule.alpha)
         if self.train.cache != "none":
-            forward = self.rule.scope != "previous" and self.rule.variant != "ff"
-            self._check_cache(forward)
+            self._check_cache()
         _check(len(self.train.rate) <= layers, "rate", f"name at most {layers} layers", self.train.rate)
 
-    def _check_cache(self, listens_forward: bool) -> None:
+    def _check_cache(self) -> None:
         """Hold to what stays the same from epoch to epoch."""
         train = self.train
         for wrong, remedy in (
             (train.schedule != "greedy", "--schedule greedy"),
-            (train.input_dropout > 0, "--input-dropout 0"),
+            (train.input_dropout not in (0, "auto"), "--input-dropout 0"),
             (train.shift > 0, "--shift 0"),
             (train.negatives == "hard-sum", "other --negatives than hard-sum"),
-            (listens_forward, "--scope previous"),
         ):
             if wrong:
                 raise ValueError(f"cache activations needs rows that are the same in each epoch. Use {remedy}")
@@ -376,13 +414,17 @@ class Spec:
             fields = dataclasses.fields(cls.PARTS[name])
             return cls.PARTS[name](**{f.name: values[f.name] for f in fields if f.name in values})
 
+        if changes.get("norm") == "fixed" and "skip" not in changes:  # one number a layer has no place for a sum
+            values["skip"] = "none"
         network = part("network")
         if "rate" not in changes:  # a preset may name more rates than a shallow network has layers
             values["rate"] = values.get("rate", TrainSpec.rate)[: len(network.widths)]
         return cls(network, part("rule"), part("train"))
 
     def optimizer_of(self, parameter: str) -> Optimizer:
-        """Return the optimiser that a parameter learns by; gamma has its own."""
+        """Return the optimiser that a parameter learns by; gamma has its own, and a fixed norm needs none."""
+        if parameter == "power":
+            return "sgd"
         return self.rule.gamma_optimizer if parameter == "gamma" else self.train.optimizer
 
     def to_dict(self) -> dict[str, Any]:
@@ -403,7 +445,8 @@ class Spec:
         for name, part in cls.PARTS.items():
             given = data.get(name) if isinstance(data, Mapping) else None
             names = {f.name for f in dataclasses.fields(part)}
-            if not isinstance(given, Mapping) or set(given) != names:
+            later = {n for n in LATER if n in names}
+            if not isinstance(given, Mapping) or not names - later <= set(given) <= names:
                 raise ValueError(f"{name} must have just the fields {', '.join(sorted(names))}")
             parts[name] = part(**{key: _frozen(value) for key, value in given.items()})
         return cls(**parts)
@@ -414,7 +457,23 @@ def _frozen(value: Any) -> Any:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "tuned": {"label_layers": "all", "scope": "previous", "gamma": 0.3},
+    "tuned": {
+        "skip": "add",
+        "label_layers": "all",
+        "label_scale": "auto",
+        "scope": "previous",
+        "gamma": 0.3,
+        "epochs": "auto",
+        "input_dropout": "auto",
+    },
+    "spiking": {
+        "label_layers": "all",
+        "scope": "previous",
+        "gamma": 0.3,
+        "norm": "fixed",
+        "bound": 60.0,
+        "sparsity": 0.07,
+    },
     "paper": {
         "norm": "unit",
         "label_scale": 1.0,

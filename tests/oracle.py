@@ -11,6 +11,8 @@ import numpy as np
 
 EPSILON = 1e-4  # beside the length, RMS or variance that rows are divided by
 ADAM = (0.9, 0.999, 1e-8)
+FOLLOWING = 0.01  # of the way that a fixed norm's power goes to a batch's
+HOMEOSTASIS = 0.5  # what a bias loses for each share of rows in which its unit is active too often
 
 
 def softplus(u):
@@ -33,7 +35,10 @@ class Oracle:
         self.classes, self.L = len(facts.classes), len(layers)
         self.layers = [{"W": self._whole(i, p), "b": np.array(p["b"], float)} for i, p in enumerate(layers)]
         self.gamma = [float(p.get("gamma", 0.0)) for p in layers]
+        self.power = [float(p.get("power", 1.0)) for p in layers]
         self.moments = {}
+
+        self.bound = np.inf if spec.network.bound == "none" else spec.network.bound
 
     def _sees_label(self, layer):
         return layer == 0 or self.network.label_layers == "all"
@@ -71,7 +76,9 @@ class Oracle:
             rows /= np.sqrt(np.mean(rows**2, axis=1, keepdims=True)) + EPSILON
         return rows
 
-    def normed(self, y):
+    def normed(self, y, layer):
+        if self.network.norm == "fixed":
+            return y / (np.sqrt(self.power[layer]) + EPSILON)
         if self.network.norm == "unit":
             return y / (np.linalg.norm(y, axis=1, keepdims=True) + EPSILON)
         if self.network.norm == "rms":
@@ -82,12 +89,15 @@ class Oracle:
         """Return each layer's inputs [R, F], activity [R, H] and goodness [N, M]."""
         x, result = self.rows(raw, labels, mask), []
         for i, layer in enumerate(self.layers):
+            read = x
             if i and self.network.label_layers == "all":
                 x = np.concatenate([x, self.onehot(labels)], axis=1)
-            y = np.maximum(x @ layer["W"] + layer["b"], 0.0)
+            y = np.clip(x @ layer["W"] + layer["b"], 0.0, self.bound)
             g = (y**2).mean(1) if self.network.goodness == "mean" else (y**2).sum(1)
             result.append((x, y, g.reshape(labels.shape)))
-            x = self.normed(y)
+            x = self.normed(y, i)
+            if self.network.skip == "add" and i and x.shape == read.shape:
+                x = self.normed(x + read, i)
         return result
 
     def goodness(self, raw, mask=None):
@@ -134,6 +144,7 @@ class Oracle:
         losses, slope = self.loss_and_slope(g - self.rule.theta + self.gamma[layer] * others)
         slope = slope / len(g)
         dz = slope.reshape(-1, 1) * 2.0 * y / (y.shape[1] if self.network.goodness == "mean" else 1)
+        dz[y >= self.bound] = 0.0
         return losses.mean(), {"W": x.T @ dz, "b": dz.sum(0), "gamma": (slope * others).sum()}
 
     def learn(self, active, raw, true, wrong, mask, step, rates):
@@ -145,6 +156,10 @@ class Oracle:
                 kept = 1.0 - rates[i] * self.spec.weight_decay if name == "W" else 1.0
                 change = self._change((i, name), gradient[name], self.spec.optimizer, self.spec.momentum, step)
                 self.layers[i][name] = self.layers[i][name] * kept - rates[i] * change
+            y = passed[i][1]
+            if self.rule.sparsity != "none":
+                self.layers[i]["b"] -= HOMEOSTASIS * ((y > 0).mean(0) - self.rule.sparsity)
+            self.power[i] += FOLLOWING * ((y**2).mean() - self.power[i])
             if self.rule.variant == "acff":
                 change = self._change((i, "gamma"), gradient["gamma"], self.rule.gamma_optimizer, ADAM[0], step)
                 self.gamma[i] -= self.rule.gamma_rate * change

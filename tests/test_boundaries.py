@@ -26,6 +26,7 @@ THIRD_PARTY = {
     "psutil",
     "rich",
     "safetensors",
+    "scipy",
     "torch",
     "typer",
 }
@@ -52,14 +53,17 @@ TABLE = {
     "meter": Allowed("", "", "psutil"),
     "pages": Allowed("", "numpy"),
     "tensors": Allowed("pages", "numpy"),
-    "model_file": Allowed("errors network pages spec", "numpy"),
+    "model_file": Allowed("calibration errors network pages spec", "numpy"),
+    "calibration": Allowed("spec", "numpy"),
     "network": Allowed("errors seeds spec", "numpy"),
     "data": Allowed("errors seeds spec", "numpy", "PIL pooch"),
     "graph": Allowed("child errors network spec", "numpy onnx"),
-    "runtime": Allowed("errors json_text labels network pages spec", "numpy onnxruntime"),
+    "runtime": Allowed("calibration errors json_text labels network pages spec", "numpy onnxruntime"),
     "evaluation": Allowed("data errors runtime", "numpy"),
+    "recalibration": Allowed("calibration data errors model_file pages runtime training", "numpy"),
     "training": Allowed(
-        "__init__ child data errors json_text labels meter model_file network pages runtime seeds spec tensors",
+        "__init__ calibration child data errors json_text labels meter model_file network pages runtime seeds spec "
+        "tensors",
         "numpy",
         "onnxruntime reference",
     ),
@@ -69,18 +73,20 @@ TABLE = {
     "compare": Allowed(
         "child data errors exporting meter network pages runtime seeds spec training",
         "numpy onnxruntime",
-        "graph matplotlib onnx onnxsim reference torch",
+        "graph matplotlib onnx onnxsim reference scipy torch",
+    ),
+    "cli": Allowed(
+        "__init__ child errors spec",
+        "typer",
+        "compare data evaluation exporting network numpy pages psutil rich runtime training",
     ),
     # forms are made on a workstation: a graph is built, run on held-out rows and, for int8, given to the quantizer
     "exporting": Allowed(
-        "data errors evaluation graph network runtime seeds spec training", "numpy onnx onnxruntime", ""
-    ),
-    "cli": Allowed(
-        "__init__ child errors spec", "typer", "compare data evaluation exporting numpy psutil rich runtime training"
+        "calibration data errors graph network runtime seeds spec training", "numpy onnx onnxruntime", ""
     ),
 }
 # loaded by a command that has begun its work, so what stands in functions may be imported
-LATE = ("cli/progress.py", "cli/bench_live.py", "cli/bench_tables.py")
+LATE = ("cli/progress.py", "cli/bench_live.py", "cli/bench_tables.py", "cli/lines.py")
 
 
 def is_for_types(node):
@@ -210,6 +216,8 @@ USES = {
         from ffedge.seeds import Draw, key
         print(wrong_labels(np.arange(4), np.arange(4), 2, 5, key(2, 0, Draw.NEGATIVES)))
     """,
+    "calibration": "import numpy as np; from ffedge.calibration import calibrate; a = np.arange(9.0); "
+    "print(calibrate(a, a, 0.5))",
     "meter": "from ffedge.meter import PeakMeter; print(PeakMeter().start())",
     "pages": "import numpy as np; from ffedge.pages import copy; a = np.ones(3); copy(a, a); print(a.sum())",
     "tensors": """
@@ -288,6 +296,12 @@ USES = {
         print(run.report.test_accuracy)
         assert not {"torch", "onnx", "ffedge.graph"} & set(sys.modules)
     """,
+    "recalibration": """
+        from pathlib import Path
+        from ffedge.recalibration import recalibrate
+        from toys_without_graphs import data
+        print(recalibrate(Path("model.onnx"), data(), 0.5, Path("other.onnx")).known)
+    """,
     "reference": """
         from ffedge.network import InputFacts
         from ffedge.reference.engine import TorchEngine
@@ -315,6 +329,7 @@ USES = {
 ALSO = {  # packages of the units that a unit stands on, or, for the command line, of typer
     "training": {"onnxruntime"},
     "evaluation": {"onnxruntime"},
+    "recalibration": {"onnxruntime"},
     "cli": {"rich"},
 }
 

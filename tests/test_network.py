@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from ffedge.network import InputFacts, layer_shapes, prediction_weights, resolve
+from ffedge.network import InputFacts, chosen, layer_shapes, prediction_weights, resolve
 from ffedge.spec import Spec
 
 ROWS = 1000
@@ -34,11 +34,53 @@ def test_bytes_are_scaled_together_and_floats_each_by_itself(dtype, scaling):
     assert resolve(Spec.make(), facts(dtype=dtype), ROWS).network.scaling == scaling
 
 
+@pytest.mark.parametrize(
+    ("given", "dropout"),
+    [
+        (facts(shape=(28, 28)), 0.2),
+        (facts(shape=(784,), dtype="uint8"), 0.2),
+        (facts(shape=(784,)), 0.0),
+    ],
+)
+def test_inputs_are_dropped_from_images_and_not_from_tables(given, dropout):
+    assert resolve(Spec.make(), given, ROWS).train.input_dropout == dropout
+
+
+def test_nothing_is_dropped_where_activities_are_kept():
+    spec = Spec.make(cache="activations", variant="ff")
+    assert resolve(spec, facts(shape=(28, 28)), ROWS).train.input_dropout == 0.0
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "epochs"), [(20, 20, 100), (100, 32, 100), (800, 100, 57), (6000, 256, 20), (60_000, 256, 20)]
+)
+def test_few_rows_get_smaller_batches_and_more_epochs(rows, size, epochs):
+    train = resolve(Spec.make(holdout=0.0), facts(), rows).train
+    assert (train.batch_size, train.epochs) == (size, epochs)
+
+
+@pytest.mark.parametrize(("inputs", "value"), [(800, 10.0), (32, 2.0), (8, 1.0)])
+def test_a_label_weighs_alike_beside_few_and_many_inputs(inputs, value):
+    assert resolve(Spec.make(), facts(shape=(inputs,)), ROWS).network.label_scale == value
+
+
+def test_what_was_chosen_is_what_was_open():
+    asked = Spec.make(label_mode="concat", epochs=3)
+    spec = resolve(asked, facts(), ROWS)
+    found = chosen(asked, spec)
+    assert set(found) == {"label_scale", "scaling", "batch_size", "n_negatives", "input_dropout"}
+    assert found["batch_size"] == spec.train.batch_size
+    assert found["scaling"] == "feature"
+    assert chosen(spec, spec) == {}
+
+
 def test_a_choice_of_the_users_stays():
     spec = Spec.make(
         label_mode="overlay",
         scaling="none",
         label_scale=2.5,
+        epochs=4,
+        input_dropout=0.1,
         batch_size=7,
         n_negatives=3,
         chunk_size=5,
@@ -79,8 +121,8 @@ def test_what_the_data_cannot_bear_is_refused(changes, given, text):
         resolve(Spec.make(**changes), given, ROWS)
 
 
-@pytest.mark.parametrize(("rows", "size"), [(1000, 256), (269, 256), (200, 190), (2, 2)])
-def test_a_batch_is_256_rows_or_all_that_are_trained_on(rows, size):
+@pytest.mark.parametrize(("rows", "size"), [(10_000, 256), (1000, 118), (30, 29), (2, 2)])
+def test_a_batch_is_256_rows_or_fewer_of_those_that_are_trained_on(rows, size):
     assert resolve(Spec.make(holdout=0.05), facts(), rows).train.batch_size == size
     assert resolve(Spec.make(holdout=0.05, batch_size="full"), facts(), rows).train.batch_size == "full"
 

@@ -20,6 +20,13 @@ REFUSED = [
     ("widths", (True,)),
     ("widths", (4,) * 65),
     ("norm", "none"),
+    ("bound", 0.0),
+    ("bound", math.inf),
+    ("bound", "max"),
+    ("sparsity", 0),
+    ("sparsity", 1.0),
+    ("sparsity", "all"),
+    ("skip", "concat"),
     ("goodness", "max"),
     ("label_mode", "border"),
     ("label_layers", "last"),
@@ -97,7 +104,7 @@ def test_parts_that_do_not_fit_each_other_are_refused(changes, name):
 def test_an_unknown_field_or_preset_is_refused_by_name():
     with pytest.raises(ValueError, match=r"'banana'"):
         Spec.make(banana=1)
-    with pytest.raises(ValueError, match=r"preset must be one of tuned, paper, got 'best'"):
+    with pytest.raises(ValueError, match=r"preset must be one of tuned, spiking, paper, got 'best'"):
         Spec.make("best")
 
 
@@ -109,7 +116,7 @@ def test_field_names_are_unique_so_that_a_flag_has_one_home():
 def test_a_field_reaches_its_own_part():
     spec = Spec.make(widths=(7, 8, 9), variant="ff", epochs=3)
     assert (spec.network.widths, spec.rule.variant, spec.train.epochs) == ((7, 8, 9), "ff", 3)
-    assert dataclasses.replace(spec.train, epochs=20) == Spec.make(widths=(7, 8, 9)).train
+    assert dataclasses.replace(spec.train, epochs="auto") == Spec.make(widths=(7, 8, 9)).train
 
 
 def test_a_spec_cannot_be_changed():
@@ -180,7 +187,9 @@ specs = st.builds(
     Spec.make,
     preset=st.sampled_from(sorted(PRESETS)),
     widths=st.lists(st.integers(1, 65536), min_size=1, max_size=5).map(tuple),
-    norm=st.sampled_from(["unit", "rms", "layer"]),
+    norm=st.sampled_from(["unit", "rms", "layer", "fixed"]),
+    bound=positive | st.just("none"),
+    sparsity=st.floats(0.01, 0.99) | st.just("none"),
     label_scale=positive | st.just("max"),
     variant=st.sampled_from(["ff", "fcff", "acff"]),
     slope=st.none() | positive,

@@ -125,18 +125,18 @@ def random_layers(spec, facts, seed=0):
     ]
 
 
-def make_model(spec, dataset, seed=0, **about):
+def make_model(spec, dataset, seed=0, calibration=None, **about):
     """Return the bytes of a model file with drawn weights, its spec, facts and layers."""
     spec, facts = prepared(spec, dataset)
     layers = random_layers(spec, facts, seed)
-    return model_bytes(spec, facts, layers, **about), spec, facts, layers
+    return model_bytes(spec, facts, layers, calibration, **about), spec, facts, layers
 
 
-def model_bytes(spec, facts, layers, **about):
+def model_bytes(spec, facts, layers, calibration=None, **about):
     """Return the bytes of a model file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        write_model(path, template(spec, facts), *model_content(spec, facts, layers, about))
+        write_model(path, template(spec, facts), *model_content(spec, facts, layers, about, calibration))
         return path.read_bytes()
 
 

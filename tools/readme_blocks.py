@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from deploy_block import deploy
 from results import COMMANDS, measures, points, works
 from wording import counted, layers, listed, percent, rounded, span, spread, table, widest, wrapped
 
@@ -306,4 +307,5 @@ BLOCKS = {
     "budget": Block(("budget",), budget),
     "budget-speed": Block(("budget-speed",), budget_speed),
     "kills": Block(("kills",), kills),
+    "deploy": Block(("deploy",), deploy),
 }

@@ -56,11 +56,11 @@ def update(root: Path, *, write: bool) -> list[str]:
     commands = {name: (text, "the command's help") for name, text in command_tables.blocks().items()}
     stale = _document(root / "README.md", readme, write) + _document(root / "docs" / "commands.md", commands, write)
     for name, sweep in FIGURES.items():
-        path, stamp = root / "bench" / "figures" / f"{name}.svg", _stamp(newest(name, root))
-        if not path.exists() or stamp not in path.read_text():
+        path, mark = root / "bench" / "figures" / f"{name}.svg", stamp(newest(name, root))
+        if not path.exists() or mark not in path.read_text():
             stale.append(f"bench/figures/{path.name}: is not drawn from {newest(name, root)[-1].name}")
             if write:
-                _draw(read(name, root), sweep, path, stamp)
+                _draw(read(name, root), sweep, path, mark)
     return stale
 
 
@@ -96,12 +96,12 @@ def _document(path: Path, wanted: dict[str, tuple[str, str]], write: bool) -> li
     return stale
 
 
-def _stamp(files: list[Path]) -> str:
+def stamp(files: list[Path]) -> str:
     """Return a hash of what stands in files."""
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
-def _draw(documents: list[Any], sweep: str, path: Path, stamp: str) -> None:
+def _draw(documents: list[Any], sweep: str, path: Path, mark: str) -> None:
     """Draw a sweep as `ffedge bench` does; the same data and versions give the same bytes."""
     from ffedge.compare.figures import draw_memory
     from ffedge.compare.memory import bound_bytes
@@ -109,13 +109,13 @@ def _draw(documents: list[Any], sweep: str, path: Path, stamp: str) -> None:
     found = points(documents)
     bounds = [bound_bytes(point.work, point.inputs, "adam") for point in found]
     with tempfile.TemporaryDirectory() as folder:
-        drawn = _steadily(lambda: draw_memory(found, sweep, bounds, Path(folder) / "figure"))
+        drawn = steadily(lambda: draw_memory(found, sweep, bounds, Path(folder) / "figure"))
         svg = next(file for file in drawn if file.suffix == ".svg").read_text()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(re.sub(r" *<dc:date>.*?</dc:date>\n", "", svg).rstrip() + f"\n<!-- data: sha256 {stamp} -->\n")
+    path.write_text(re.sub(r" *<dc:date>.*?</dc:date>\n", "", svg).rstrip() + f"\n<!-- data: sha256 {mark} -->\n")
 
 
-def _steadily(work: Callable[[], list[Path]]) -> list[Path]:
+def steadily(work: Callable[[], list[Path]]) -> list[Path]:
     """Draw with text as text, and with the same names inside the SVG each time."""
     try:
         import matplotlib as mpl

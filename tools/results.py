@@ -38,6 +38,9 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "budget": "python bench/budget.py --specs 100",
     "budget-speed": "python bench/budget.py --speed",
     "kills": "python bench/kills.py --kills 200",
+    "paper": "ffedge bench --paper --rows 5000",
+    "paper-points": "ffedge bench --paper --open-points --data mnist",
+    "deploy": "python bench/deploy.py",
 }
 
 

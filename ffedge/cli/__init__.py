@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 an error of the user's file, data or environment; 2 wrong 
 and SIGTERM at a checkpoint.
 """
 
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -11,12 +12,31 @@ from typing import NoReturn
 
 from ffedge.errors import FfedgeError, one_line
 
+LIGHT = ("monitor", "predict")  # commands of devices: described by `ffedge.cli.words`
+
 
 def main() -> NoReturn:
     """Run a command and exit with its code."""
+    leave(_run)
+
+
+def _run() -> int:
+    """Run the command without typer where it can do so and its words are plainly right."""
+    words = sys.argv[1:]
+    if words and words[0] in LIGHT:
+        from ffedge.cli.words import read
+
+        command = importlib.import_module(f"ffedge.cli.{words[0]}").command
+        values = read(command, words[1:])
+        if values is not None:
+            command(**values)
+            from ffedge.pages import release_libraries
+
+            release_libraries()  # the end of the process touches other code than its work
+            return 0
     from ffedge.cli.app import run
 
-    leave(run)
+    return run()
 
 
 def leave(call: Callable[[], int]) -> NoReturn:

@@ -5,7 +5,8 @@ import sys
 import typer
 
 from ffedge import __version__
-from ffedge.cli import bench, data, evaluate, export, info, predict, report, train
+from ffedge.cli import bench, data, evaluate, export, info, monitor, predict, report, train
+from ffedge.cli.words import for_typer
 from ffedge.errors import FfedgeError
 
 app = typer.Typer(
@@ -17,7 +18,8 @@ app = typer.Typer(
 )
 app.command("train")(train.command)
 app.command("eval")(evaluate.command)
-app.command("predict")(predict.command)
+app.command("predict")(for_typer(predict.command))
+app.command("monitor")(for_typer(monitor.command))
 app.command("info")(info.command)
 app.command("export")(export.command)
 app.command("report")(report.command)

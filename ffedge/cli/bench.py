@@ -20,6 +20,13 @@ def command(
     inference: Annotated[
         bool, typer.Option("--inference", help="Latency and throughput of an exported model, beside others.")
     ] = False,
+    paper: Annotated[
+        bool, typer.Option("--paper", help="FF, F-CFF and A-CFF as the NetworkFF paper trains them, over seeds.")
+    ] = False,
+    open_points: Annotated[
+        bool,
+        typer.Option("--open-points", help="Paper: each reading of what it leaves open, with the shuffled control."),
+    ] = False,
     sweep: Annotated[
         str | None, typer.Option(metavar="depth|width|batch", help="Memory at several depths, widths or batch sizes.")
     ] = None,
@@ -27,29 +34,39 @@ def command(
         str | None, typer.Option(metavar="X,X", help="Accuracies to reach. (default: 0.97,0.98; quick: 0.9,0.92)")
     ] = None,
     repeat: Annotated[
-        int | None, typer.Option(min=1, help="Runs of each arm, whose median counts. (default: 3; quick: 1)")
+        int | None,
+        typer.Option(
+            min=1, help="Runs of each arm, whose median counts; seeds of the paper. (default: 3; paper: 5; quick: 1)"
+        ),
     ] = None,
     arms: Annotated[
         str | None, typer.Option(help="Names, with commas. (default: all; a few with --sweep or --quick)")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A few arms and values, in about a minute.")] = False,
     data: Annotated[
-        str | None, typer.Option(help="A data set. (default: mnist-mini for memory and when quick, else mnist)")
+        str | None,
+        typer.Option(
+            help="A data set. (default: mnist-mini for memory and when quick, else mnist; paper: mnist,fashion-mnist)"
+        ),
     ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where known data sets are looked for first.")] = None,
     widths: Annotated[
         str | None, typer.Option(metavar="N,N", help="Units of each layer. (default: 4 of 500 for memory, else 2)")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Samples of a training batch. (default: 64)")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Samples of a training batch. (default: 64; paper: all)")
+    ] = None,
     rows: Annotated[
-        int | None, typer.Option(min=64, help="Training rows used. (default: 3000 for memory, else all)")
+        int | None, typer.Option(min=64, help="Training rows used. (default: 3000 for memory, else all; paper: 50000)")
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(min=1, help="Passes over the rows, for each layer. (default: 1; speed: 5; quick speed: 4)"),
+        typer.Option(
+            min=1, help="Passes over the rows, for each layer. (default: 1; speed: 5; quick speed: 4; paper: 1000)"
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, help="Of every arm. (default: 2; inference: 1)")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of every arm. (default: 2; inference, paper: 1)")] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder of the results; what stands there is not measured again. (default: bench-<measure>)"),
@@ -58,14 +75,16 @@ def command(
 ) -> None:
     """Compare ffedge with backpropagation, each arm in a process of its own.
 
-    Backprop arms need torch, those in onnxruntime onnxsim.
+    Backprop arms need torch, those in onnxruntime onnxsim. The paper's arms are ff, fcff and acff, with -shuffled the
+    control of a collaborating one; they train in this process, and go on where they were stopped.
     """
     from ffedge.cli.bench_live import Live
     from ffedge.compare.runs import Request, run
 
-    chosen = [kind for kind, on in (("memory", memory), ("speed", speed), ("inference", inference)) if on]
+    measures = {"memory": memory, "speed": speed, "inference": inference, "paper": paper}
+    chosen = [kind for kind, on in measures.items() if on]
     if len(chosen) != 1:
-        raise ValueError("bench needs one of --memory, --speed and --inference, the measure to take")
+        raise ValueError("bench needs one of --memory, --speed, --inference and --paper, the measure to take")
     work = {
         "data": data,
         "data_dir": str(data_dir.resolve()) if data_dir else None,
@@ -85,6 +104,7 @@ def command(
         targets=_fractions(targets) if targets else None,
         repeat=repeat,
         quick=quick,
+        open_points=open_points or None,
     )
     outcome = run(request, Live())
     if outcome.no_figure:

@@ -3,7 +3,7 @@
 import sys
 import time
 
-from ffedge.compare.measurer import Job, Progress
+from ffedge.compare.measurer import Named, Progress
 
 MIB = 2**20
 
@@ -22,11 +22,11 @@ class Live(Progress):
         stop = ". It can be stopped and begun again: what was measured is kept" if kept else ""
         self._print(f"{count}, about {minutes(left_s)}{stop}")
 
-    def job(self, index: int, job: Job, left_s: float) -> None:
+    def job(self, index: int, job: Named, left_s: float) -> None:
         """Name the measurement."""
         passed = time.perf_counter() - self._began
         times = f"{minutes(passed)} so far, about {minutes(left_s)} left"
-        self._line = f"[{index + 1}/{self._jobs}] {job.arm}, {job.work.text}, run {job.run + 1}  {times}"
+        self._line = f"[{index + 1}/{self._jobs}] {job.text}  {times}"
         if not self._shows:
             self._print(self._line)
 

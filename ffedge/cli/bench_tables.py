@@ -3,7 +3,10 @@
 from typing import Any
 
 from ffedge.cli.tables import percent, print_table
+from ffedge.compare import paper_readings, paper_tables, paper_verdict
 from ffedge.compare.memory import Point
+from ffedge.compare.paper_points import SCHEDULES
+from ffedge.compare.paper_tables import Group
 from ffedge.compare.rounds import spread_text
 from ffedge.compare.runs import Outcome
 from ffedge.compare.speed import ArmCurves, Time
@@ -33,6 +36,8 @@ def print_outcome(outcome: Outcome) -> None:
             print_memory(point, outcome.request.sweep)
     elif kind == "speed":
         print_speed(outcome.found, outcome.document["targets"])
+    elif kind == "paper":
+        print_paper(outcome.found)
     else:
         print_inference(outcome.document)
     print("\n".join(outcome.said))
@@ -113,6 +118,18 @@ def print_inference(document: dict[str, Any]) -> None:
         if ratios:
             print_table("", ["", "ratio of times"], ratios)
     print(f"labels unlike the first arm's, of {document['samples']:,}: {document['labels_unlike_the_first']}")
+
+
+def print_paper(found: list[Group]) -> None:
+    """Print the paper's tables beside ours, the tests, and a row for each reading of an open point."""
+    for group in (group for group in found if group.point == "paper"):
+        print_table(paper_verdict.place(group), paper_tables.TABLE_HEAD, paper_tables.accuracy_rows(group))
+        tests = paper_tables.comparisons(group)
+        if tests and group.seeds > 1:
+            print_table("", paper_tables.STATISTICS_HEAD, paper_tables.statistics_rows(tests))
+    for data in dict.fromkeys(group.data for group in found if group.point != "paper"):
+        for schedule in SCHEDULES:
+            print_table(f"{data}, {schedule}", paper_readings.HEAD, paper_readings.rows(found, data, schedule))
 
 
 def _seconds(time: Time) -> str:

@@ -47,3 +47,5 @@ def command(
     if layers:
         print_table("each layer alone", ["layer", "accuracy"], layers)
     print(f"accuracy {percent(found.accuracy)} of {found.rows:,} rows")
+    if predictor.calibration:
+        print(f"known    {percent(found.known)} of them, and {percent(found.known_error)} of these are wrong")

@@ -2,9 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from ffedge.calibration import Calibration
 
 
 def command(
@@ -26,11 +29,21 @@ def command(
         ["input", f"{facts.dtype} [N, {', '.join(map(str, facts.shape))}]"],
         ["scaling", f"(input - {_short(facts.offset)}) * {_short(facts.scale)}"],
         ["classes", ", ".join(facts.classes)],
-        *([key, _text(value)] for key, value in predictor.metadata.items() if key not in ("spec", "input")),
+        ["known", _known(predictor.calibration)],
+        *([key, _text(value)] for key, value in predictor.metadata.items() if key not in ("spec", "input", "known")),
     ]
     print_table("model", ["", "value"], rows, figures=False)
     for part, fields in predictor.metadata["spec"].items():
         print_table(part, ["", "value"], [[name, _text(value)] for name, value in fields.items()], figures=False)
+
+
+def _known(found: "Calibration | None") -> str:
+    if found is None:
+        return "every answer, as none was calibrated on held-out rows"
+    return (
+        f"a score from {found.least_score:.4g} to {found.most_score:.4g} and a margin from {found.least_margin:.4g}: "
+        f"{100 * found.known:.2f} % of {found.rows:,} rows not learnt from"
+    )
 
 
 def _text(value: object) -> str:

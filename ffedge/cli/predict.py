@@ -1,61 +1,121 @@
-"""ffedge predict."""
+"""ffedge predict: from files, or line by line from standard input."""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from ffedge.cli.words import Argument, Flag
 
 if TYPE_CHECKING:
-    from ffedge.runtime import Prediction
+    from ffedge.runtime import Prediction, Predictor
 
 MOST_SCORES = 10
 ROWS = 256
+UNKNOWN = "unknown"
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="A model.onnx.")],
-    files: Annotated[list[Path], typer.Argument(help="PNG, JPEG, .npy, .npz or IDX files.")],
-    resize: Annotated[bool, typer.Option("--resize", help="Bring images to the model's size.")] = False,
-    invert: Annotated[bool, typer.Option("--invert", help="Swap black and white of images.")] = False,
-    threads: Annotated[int, typer.Option(min=0, help="0 takes all cores.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON document with a list of samples.")] = False,
+    model: Annotated[Path, Argument("A model.onnx.")],
+    files: Annotated[
+        list[Path], Argument("PNG, JPEG, .npy, .npz or IDX files; or - for a JSON sample a line on stdin.")
+    ],
+    resize: Annotated[bool, Flag("--resize", "Bring images to the model's size.")] = False,
+    invert: Annotated[bool, Flag("--invert", "Swap black and white of images.")] = False,
+    reject: Annotated[bool, Flag("--reject", "Say unknown, and why, where an answer does not count as known.")] = False,
+    strict: Annotated[bool, Flag("--strict", "End at the first line of stdin that cannot be used.")] = False,
+    threads: Annotated[int, Flag("--threads", "0 takes all cores.", least=0)] = 0,
+    as_json: Annotated[bool, Flag("--json", "Print a JSON document with a list of samples.")] = False,
 ) -> None:
-    """Say the label of each sample, the margin to the second best, and the scores of all."""
+    """Say the label of each sample, the margin to the second best, and the scores of all.
+
+    With - each line of stdin, a list of numbers or {"input": [...], "id": ...}, is answered by a JSON line at once.
+    """
+    if Path("-") in files:
+        if len(files) > 1:
+            raise ValueError("- must stand alone: samples come from stdin or from files")
+        _answer_lines(model, reject=reject, strict=strict, threads=threads)
+        return
+    predictor = small_predictor(model, threads)
+    found = _of_files(predictor, files, resize=resize, invert=invert, reject=reject)
+    if as_json:
+        print(json.dumps({"model": str(model), "samples": list(found)}))
+    else:
+        _print(found, predictor.classes, files, reject=reject)
+
+
+def small_predictor(model: Path, threads: int) -> "Predictor":
+    """Load a model, and give back what only imports and loading needed of the libraries: 15 MiB."""
+    from ffedge.pages import release_libraries
+
+    release_libraries()
+    from ffedge.runtime import Predictor
+
+    release_libraries()
+    predictor = Predictor(model, threads)
+    release_libraries()
+    return predictor
+
+
+def _answer_lines(model: Path, *, reject: bool, strict: bool, threads: int) -> None:
+    import sys
+
+    from ffedge.cli.lines import Stop, answer, read_lines, refused
+
+    with Stop() as stop:
+        predictor = small_predictor(model, threads)
+        for line in read_lines(sys.stdin.buffer, predictor.facts, stop):
+            if line.sample is None:
+                refused(line, strict=strict)
+                continue
+            (said,) = _said(predictor, predictor.predict(line.sample), reject=reject)
+            del said["scores"]
+            answer(line.about | said)
+
+
+def _of_files(
+    predictor: "Predictor", files: list[Path], *, resize: bool, invert: bool, reject: bool
+) -> Iterator[dict[str, Any]]:
     import numpy as np
 
     from ffedge.data import read_inputs
-    from ffedge.runtime import Predictor
 
-    predictor = Predictor(model, threads)
     facts = predictor.facts
-    found: list[dict[str, Any]] = []
     for path in files:
         source = read_inputs(path, facts.shape, facts.dtype, resize=resize, invert=invert)
         for start in range(0, len(source), ROWS):
             prediction = predictor.predict(source.take(np.arange(start, min(start + ROWS, len(source)))))
-            found += [
-                {"file": str(path), "row": start + row, **sample}
-                for row, sample in enumerate(_samples(prediction, facts.classes))
-            ]
-    if as_json:
-        print(json.dumps({"model": str(model), "samples": found}))
-        return
-    from ffedge.cli.tables import print_table
-
-    shown = facts.classes if facts.n_classes <= MOST_SCORES else ()
-    rows = [
-        [s["file"], str(s["row"]), s["label"], f"{s['margin']:.3f}", *(f"{s['scores'][name]:.3f}" for name in shown)]
-        for s in found
-    ]
-    print_table("", ["file", "row", "label", "margin", *shown], rows)
+            for row, sample in enumerate(_said(predictor, prediction, reject=reject), start):
+                yield {"file": str(path), "row": row, **sample}
 
 
-def _samples(prediction: "Prediction", classes: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    for label, margin, scores in zip(prediction.label, prediction.margin, prediction.scores, strict=True):
+def _said(predictor: "Predictor", found: "Prediction", *, reject: bool) -> Iterator[dict[str, Any]]:
+    """Yield what is said of each sample; `reject` puts ``unknown`` in the place of a label that is not known."""
+    classes, bounds = predictor.classes, predictor.calibration
+    for label, margin, scores, known in zip(found.label, found.margin, found.scores, found.known, strict=True):
+        score = float(scores[label])
+        why = bounds.why_not(score, float(margin)) if bounds and not known else ()
         yield {
-            "label": classes[label],
+            "label": classes[label] if known or not reject else UNKNOWN,
+            "class": int(label),
+            "score": score,
             "margin": float(margin),
+            "known": bool(known),
+            **({"why": list(why)} if why else {}),
             "scores": dict(zip(classes, map(float, scores), strict=True)),
         }
+
+
+def _print(found: Iterator[dict[str, Any]], classes: tuple[str, ...], files: list[Path], *, reject: bool) -> None:
+    """Print a line a sample, as they come: files and labels to the left, figures to the right."""
+    shown = classes if len(classes) <= MOST_SCORES else ()
+    named = max(len("file"), *(len(str(path)) for path in files))
+    label = max(len(name) for name in (*classes, "label", *([UNKNOWN] if reject else [])))
+    wide = [max(9, len(name)) for name in shown]
+    head = f"{'file':{named}}  {'row':>6}  {'label':{label}}  {'margin':>9}"
+    print("  ".join([head, *(f"{name:>{w}}" for name, w in zip(shown, wide, strict=True))]))
+    for s in found:
+        line = f"{s['file']:{named}}  {s['row']:6}  {s['label']:{label}}  {s['margin']:9.3f}"
+        scores = [f"{s['scores'][name]:{w}.3f}" for name, w in zip(shown, wide, strict=True)]
+        why = [f"({', '.join(s['why'])})"] if reject and "why" in s else []
+        print("  ".join([line, *scores, *why]))

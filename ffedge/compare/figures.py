@@ -27,7 +27,7 @@ def draw_memory(found: Sequence[Point], sweep: str | None, bounds: Sequence[int]
     FfedgeError
         matplotlib is not installed.
     """
-    plt = _pyplot()
+    plt = pyplot()
     figure, axes = plt.subplots(figsize=(8, 4.5 if sweep else 6), layout="constrained")
     arms = [measure.arm for measure in found[0].measures]
     peaks = {arm: [p.measures[i].peak_over_imports_bytes / MIB for p in found] for i, arm in enumerate(arms)}
@@ -50,7 +50,7 @@ def draw_memory(found: Sequence[Point], sweep: str | None, bounds: Sequence[int]
         axes.set_xlabel(LABELS[sweep])
         axes.set_ylabel("peak resident memory over imports, MiB")
     axes.legend()
-    return _saved(figure, out)
+    return saved(figure, out)
 
 
 def draw_speed(found: Sequence[ArmCurves], targets: Sequence[float], out: Path) -> list[Path]:
@@ -61,7 +61,7 @@ def draw_speed(found: Sequence[ArmCurves], targets: Sequence[float], out: Path) 
     FfedgeError
         matplotlib is not installed.
     """
-    figure, axes = _pyplot().subplots(figsize=(9, 5.5), layout="constrained")
+    figure, axes = pyplot().subplots(figsize=(9, 5.5), layout="constrained")
     for arm in found:
         points = arm.runs[0].points
         style = "-" if arm.arm.startswith("ffedge") else "--"
@@ -74,10 +74,11 @@ def draw_speed(found: Sequence[ArmCurves], targets: Sequence[float], out: Path) 
     axes.set_xlabel("seconds of training, evaluation left out")
     axes.set_ylabel("accuracy on the held-out rows")
     axes.legend(fontsize="x-small", loc="lower right")
-    return _saved(figure, out)
+    return saved(figure, out)
 
 
-def _pyplot() -> Any:
+def pyplot() -> Any:
+    """Return matplotlib's, without a screen; FfedgeError where it is not installed."""
     try:
         import matplotlib as mpl
     except ModuleNotFoundError as error:
@@ -90,9 +91,10 @@ def _pyplot() -> Any:
     return plt
 
 
-def _saved(figure: Any, out: Path) -> list[Path]:
+def saved(figure: Any, out: Path) -> list[Path]:
+    """Write a figure as PNG and SVG, close it, and return the files."""
     paths = [out.with_suffix(ending) for ending in (".png", ".svg")]
     for path in paths:
         figure.savefig(path, dpi=120)
-    _pyplot().close(figure)
+    pyplot().close(figure)
     return paths

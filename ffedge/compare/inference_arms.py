@@ -136,7 +136,7 @@ def time_arms(request: dict[str, Any]) -> dict[str, Any]:
         "accuracy": {name: float((labels[name] == split.labels).mean()) for name in alike},
         "labels_unlike_the_first": {name: int((labels[name] != labels[alike[0]]).sum()) for name in alike},
         "form_bytes": {name: len(made[form]) for name, form in FORM_ARMS.items() if form in made},
-        "call_s": {str(size): _rounds(arms, samples, size, request) for size in request["batch_sizes"]},
+        "call_s": {str(size): rounds(arms, samples, size, request) for size in request["batch_sizes"]},
     }
 
 
@@ -165,7 +165,7 @@ def _labels(arm: Arm, samples: Array) -> Array:
     return np.concatenate([np.asarray(arm.predict(arm.prepare(part))) for part in parts])
 
 
-def _rounds(arms: dict[str, Arm], samples: Array, size: int, request: dict[str, Any]) -> dict[str, list[float]]:
+def rounds(arms: dict[str, Arm], samples: Array, size: int, request: dict[str, Any]) -> dict[str, list[float]]:
     """Return the seconds of a call, each round's mean over its block; the arms take turns."""
     if size > len(samples):
         samples = np.concatenate([samples] * -(-size // len(samples)))

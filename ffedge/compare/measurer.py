@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from ffedge.child import ask
 from ffedge.compare.arms import ARMS, Work
@@ -29,6 +29,11 @@ class Job:
     run: int
 
     @property
+    def text(self) -> str:
+        """The job in a few words."""
+        return f"{self.arm}, {self.work.text}, run {self.run + 1}"
+
+    @property
     def key(self) -> str:
         """What tells its result from others, versions included."""
         return json.dumps([dataclasses.asdict(self), all_versions()])
@@ -46,13 +51,20 @@ class Job:
         return START_S[arm.trainer] + seconds
 
 
+class Named(Protocol):
+    """What is measured next."""
+
+    @property
+    def text(self) -> str: ...  # noqa: D102
+
+
 class Progress:
     """Hears how the measuring goes; does nothing."""
 
     def begin(self, jobs: int, left_s: float, *, kept: bool) -> None:
         """Hear how many jobs are to be done, roughly how long they take, and whether each one's result is kept."""
 
-    def job(self, index: int, job: Job, left_s: float) -> None:
+    def job(self, index: int, job: Named, left_s: float) -> None:
         """Hear which job comes next, and roughly how long it and the others take."""
 
     def alive(self, pid: int) -> None:

@@ -7,13 +7,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ffedge.compare import figures, inference, memory, speed, verdict
+from ffedge.compare import (
+    figures,
+    inference,
+    memory,
+    paper,
+    paper_figures,
+    paper_found,
+    paper_points,
+    paper_tables,
+    paper_trials,
+    paper_verdict,
+    speed,
+    verdict,
+)
 from ffedge.compare.arms import ARMS, QUICK, SWEPT, Work, check_arms
 from ffedge.compare.measurer import Measurer, Progress
 from ffedge.errors import FfedgeError
 
-Kind = Literal["memory", "speed", "inference"]
-OPTIONS_OF = {"sweep": ("memory",), "targets": ("speed",), "repeat": ("memory", "speed"), "rows": ("memory", "speed")}
+Kind = Literal["memory", "speed", "inference", "paper"]
+OPTIONS_OF = {
+    "sweep": ("memory",),
+    "targets": ("speed",),
+    "repeat": ("memory", "speed", "paper"),
+    "rows": ("memory", "speed", "paper"),
+    "open_points": ("paper",),
+}
 QUICK_VALUES = 3
 REPEAT = 3
 
@@ -26,6 +45,7 @@ class Request:
     ----------
     work : changed fields of the measure's `Work`.
     quick : few arms and values, one run of each.
+    open_points : of the paper (`ffedge.compare.paper_points`).
     out : folder of the results.
     """
 
@@ -37,13 +57,16 @@ class Request:
     targets: tuple[float, ...] | None = None
     repeat: int | None = None
     quick: bool = False
+    open_points: bool | None = None
 
     def check(self) -> None:
         """Raise ValueError for what does not belong to the measure, or is outside its rule."""
-        given = {"sweep": self.sweep, "targets": self.targets, "repeat": self.repeat, "rows": self.work.get("rows")}
+        given = {name: getattr(self, name, None) for name in OPTIONS_OF} | {"rows": self.work.get("rows")}
         for name, kinds in OPTIONS_OF.items():
             if given[name] is not None and self.kind not in kinds:
-                raise ValueError(f"--{name} belongs to {' and '.join(f'--{kind}' for kind in kinds)} alone")
+                raise ValueError(
+                    f"--{name.replace('_', '-')} belongs to {' and '.join(f'--{kind}' for kind in kinds)} alone"
+                )
         if self.sweep is not None and self.sweep not in memory.SWEEPS:
             raise ValueError(f"--sweep must be one of {', '.join(memory.SWEEPS)}, got {self.sweep!r}")
         if self.targets is not None and not all(0 < target < 1 for target in self.targets):
@@ -65,7 +88,7 @@ class Outcome:
 
     Attributes
     ----------
-    found : points of `memory`, arms' curves of `speed`, or what `inference` timed.
+    found : points of `memory`, arms' curves of `speed`, what `inference` timed, or the trials' groups of `paper`.
     said : sentences.
     no_figure : why no figure was drawn, or None.
     """
@@ -87,9 +110,15 @@ def run(request: Request, progress: Progress) -> Outcome:
         The data, the folder or the request cannot be used, or an arm needs what is not installed.
     """
     request.check()
-    outcome = {"memory": _memory, "speed": _speed, "inference": _inference}[request.kind](request, progress)
-    outcome.files[0].write_text(json.dumps(outcome.document, indent=1) + "\n")
+    kinds = {"memory": _memory, "speed": _speed, "inference": _inference, "paper": _paper}
+    outcome = kinds[request.kind](request, progress)
+    write = paper_found.document_text if request.kind == "paper" else _text
+    outcome.files[0].write_text(write(outcome.document))
     return outcome
+
+
+def _text(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=1) + "\n"
 
 
 def _arms(request: Request, default: Sequence[str]) -> list[str]:
@@ -149,6 +178,40 @@ def _inference(request: Request, progress: Progress) -> Outcome:
     said = inference.sentences(found)
     files = [request.out / "inference.json"]
     return Outcome(request, inference.document(choice, found, said), found, said, files)
+
+
+def _paper_choice(request: Request) -> paper_trials.Choice:
+    """Return what is asked for; what is not, is the paper's, or, of the open points, their own."""
+    work, points = request.work, bool(request.open_points)
+    first, usual = work.get("seed") or 0, paper_points.SEEDS if points else paper_trials.SEEDS
+    data = str(work["data"]).split(",") if work.get("data") else ["mnist-mini"] if request.quick else paper_trials.DATA
+    size = work.get("batch_size") or (paper_points.BATCH_SIZE if points else None)
+    changes = {"widths": work.get("widths"), "batch_size": size}
+    return paper_trials.Choice(
+        data=tuple(data),
+        arms=request.arms or paper_trials.ARMS,
+        seeds=tuple(range(first, first + (request.repeat or (2 if request.quick else usual)))),
+        epochs=work.get("epochs") or (1 if request.quick else paper_points.EPOCHS if points else paper_trials.EPOCHS),
+        rows=work.get("rows") or paper_trials.ROWS,
+        changes=tuple(sorted((name, value) for name, value in changes.items() if value is not None)),
+        open_points=points,
+    )
+
+
+def _paper(request: Request, progress: Progress) -> Outcome:
+    choice, threads = _paper_choice(request), request.work.get("threads") or 1
+    choice.check()
+    trials = paper_points.trials(choice) if choice.open_points else choice.trials()
+    data_dir = request.work.get("data_dir")
+    runner = paper.Runner(request.out, progress, Path(data_dir) if data_dir else None, threads)
+    taken = runner.take(trials)
+    found = paper_tables.groups(taken)
+    limits = paper.limits(threads, dict(choice.changes).get("widths", paper_trials.WIDTHS))
+    said = paper_verdict.sentences(found, limits)
+    stem = request.out / choice.name
+    drawn, why = ([], None) if choice.open_points else _drawn(lambda: paper_figures.draw(found, request.out))
+    files = [stem.with_suffix(".json"), *drawn]
+    return Outcome(request, paper_found.document(choice, taken, limits), found, said, files, why)
 
 
 def _drawn(draw: Callable[[], list[Path]]) -> tuple[list[Path], str | None]:

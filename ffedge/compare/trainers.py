@@ -228,10 +228,10 @@ def _backprop(arm: Arm, spec: Spec, facts: InputFacts, dataset: Dataset, meter: 
     net, finish = make(arm, spec, facts)
     start = meter.start()
     watch.begin(dataset, held, len(rows))
-    for epoch in range(spec.train.epochs):
+    for epoch in range(spec.train.passes):
         for step in range(stream.batches):
             for chunk in stream.chunks(0, epoch, step):
-                done = (epoch * stream.batches + step) / (spec.train.epochs * stream.batches)
+                done = (epoch * stream.batches + step) / (spec.train.passes * stream.batches)
                 net.learn(chunk.raw, chunk.labels, 1.0 - done)  # the rate falls as ffedge's does
             watch.batch(stream.samples(step), ends_epoch=step + 1 == stream.batches, predict=net.predict)
         watch.epoch()

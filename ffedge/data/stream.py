@@ -109,8 +109,8 @@ class Stream:
             if self.train.shift:
                 images = shifted(images, self.train.shift, shift)
             mask = None
-            if self.train.input_dropout:
-                mask = kept_inputs(len(rows), self.first_inputs, self.train.input_dropout, dropout)
+            if self.train.dropped:
+                mask = kept_inputs(len(rows), self.first_inputs, self.train.dropped, dropout)
             raw = np.ascontiguousarray(images.reshape(len(rows), -1))
             yield Chunk(raw, self.labels[rows].astype(np.int64), positions, mask)
 

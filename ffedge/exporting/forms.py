@@ -8,20 +8,22 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
+from ffedge.calibration import Calibration, best_and_margin, calibrate
 from ffedge.errors import FfedgeError
-from ffedge.evaluation import accuracy
 from ffedge.exporting.candidates import fewest_candidates
 from ffedge.exporting.names import FORMS
 from ffedge.exporting.quantised import quantised
 from ffedge.exporting.readout import train_head
 from ffedge.exporting.source import Rows, Trained
 from ffedge.graph.folded import Folded, fold
-from ffedge.graph.forms import Head, check_prunable, exact_graph, head_graph, pruned_graph
+from ffedge.graph.forms import Head, check_prunable, exact_graph, head_graph, pruned_graph, with_known
 from ffedge.runtime import Predictor
 
 MOST_LOST_POINTS = 0.2
 CALIBRATION_ROWS, CALIBRATION_BATCH = 512, 32
+BLOCK = 256
 KEPT = ("format", "spec", "input", "version", "data", "gamma")  # metadata of the model that hold for its forms too
 
 
@@ -89,7 +91,7 @@ class Forms:
     @functools.cached_property
     def model_accuracy(self) -> float:
         """The accuracy of the model as trained, on the held-out rows."""
-        return accuracy(self._trained.predictor, self._rows.split, self._rows.held_out)
+        return self._held_out(self._trained.predictor)[0]
 
     @functools.cached_property
     def candidates(self) -> int:
@@ -124,20 +126,30 @@ class Forms:
             yield np.ascontiguousarray(self._rows.split.inputs.take(rows[start : start + CALIBRATION_BATCH]))
 
     def _finished(self, name: str, graph: onnx.ModelProto, weights: str) -> Form:
-        """Give a graph its metadata; it is measured first, so that they can tell what it costs."""
+        """Give a graph its output ``known`` and metadata; it is measured first, so that they tell what it costs."""
         about: dict[str, Any] = {"name": name, "weights": weights}
         candidates = self.candidates if FORMS[name][0] == "pruned" else None
         if candidates is not None:
             about["candidates"] = candidates
         metadata = self._trained.predictor.metadata
-        kept = {key: json.dumps(metadata[key]) for key in KEPT if key in metadata}
-        found, lost = None, None
+        kept = {key: metadata[key] for key in KEPT if key in metadata}
+        found, lost, known = None, None, self._trained.predictor.calibration
         if self._given is not None:
-            measured = Predictor(_with_metadata(graph, kept), threads=1)
-            found = accuracy(measured, self._given.split, self._given.held_out)
+            found, scores = self._held_out(Predictor(_with_metadata(graph, kept), threads=1))
             lost = self.model_accuracy - found
             about |= {"held_out_rows": len(self._given.held_out), "accuracy": found, "accuracy_lost": lost}
-        return Form(name, _with_metadata(graph, kept | {"form": json.dumps(about)}), found, lost, candidates)
+            known = calibrate(*best_and_margin(scores), self._trained.spec.train.coverage)
+        return Form(name, _answering(graph, kept | {"form": about}, known), found, lost, candidates)
+
+    def _held_out(self, predictor: Predictor) -> tuple[float, NDArray[np.float32]]:
+        """Return a predictor's accuracy on the held-out rows, and their scores [N, C]."""
+        rows, hits, scores = self._rows, 0, []
+        for start in range(0, len(rows.held_out), BLOCK):
+            part = rows.held_out[start : start + BLOCK]
+            found = predictor.predict(rows.split.inputs.take(part))
+            hits += int((found.label == rows.split.labels[part]).sum())
+            scores.append(found.scores)
+        return hits / len(rows.held_out), np.concatenate(scores)
 
     def _too_much(self, form: Form) -> bool:
         return form.lost is not None and 100 * form.lost > self._most + 1e-9
@@ -155,10 +167,17 @@ class Forms:
         )
 
 
-def _with_metadata(graph: onnx.ModelProto, metadata: dict[str, str]) -> bytes:
+def _answering(graph: onnx.ModelProto, metadata: dict[str, Any], known: Calibration | None) -> bytes:
+    """Return a model's bytes, with the output ``known`` where there is a calibration."""
+    return _with_metadata(
+        with_known(graph, known.bias()) if known else graph, metadata | {"known": known.to_dict() if known else None}
+    )
+
+
+def _with_metadata(graph: onnx.ModelProto, metadata: dict[str, Any]) -> bytes:
     """Return a model's bytes with these metadata and no others."""
     model = onnx.ModelProto.FromString(graph.SerializeToString())
     del model.metadata_props[:]
     for key, value in metadata.items():
-        model.metadata_props.add(key=f"ffedge.{key}", value=value)
+        model.metadata_props.add(key=f"ffedge.{key}", value=json.dumps(value))
     return bytes(model.SerializeToString())

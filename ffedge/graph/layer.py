@@ -4,7 +4,7 @@ Shape letters: N samples, M labels tried for each sample, R = N * M rows, D inpu
 """
 
 from ffedge.graph.build import GraphBuilder
-from ffedge.network import InputFacts
+from ffedge.network import InputFacts, LayerShape, adds_input
 from ffedge.spec import NORM_EPSILON, NetworkSpec, TrainSpec
 
 
@@ -21,7 +21,7 @@ def scaled_input(g: GraphBuilder, raw: str, network: NetworkSpec, facts: InputFa
 
 def dropped_input(g: GraphBuilder, x: str, mask: str, train: TrainSpec) -> str:
     """Set the inputs whose uint8 mask [N, D] is 0 to zero, and scale the others up to the same expectation."""
-    kept = g.op("Mul", g.op("Cast", mask, to=1), g.const(1.0 / (1.0 - train.input_dropout)))
+    kept = g.op("Mul", g.op("Cast", mask, to=1), g.const(1.0 / (1.0 - train.dropped)))
     return g.op("Mul", x, kept)
 
 
@@ -39,23 +39,25 @@ def normalised_input(g: GraphBuilder, x: str, network: NetworkSpec, facts: Input
     return g.op("Div", x, length), g.op("Unsqueeze", value, g.ints(2))
 
 
-def first_activity(g: GraphBuilder, z: str, V: str, labels: str | None, value: str | None, scale: float) -> str:
+def first_activity(g: GraphBuilder, z: str, V: str, labels: str | None, value: str | None, network: NetworkSpec) -> str:
     """Return y [N, M, H] of the first layer, from its product z [N, H] with the input, which all labels share.
 
     Parameters
     ----------
     labels : [N, M] int64; None tries all C labels.
-    value : the label's value for each sample [N, 1, 1]; None takes `scale` for all.
+    value : the label's value for each sample [N, 1, 1]; None takes the network's for all.
     """
     if value is None:
-        V = g.op("Mul", V, g.const(scale))
+        V = g.op("Mul", V, g.const(float(network.label_scale)))
     term = g.op("Gather", V, labels) if labels else g.op("Unsqueeze", V, g.ints(0))
     if value is not None:
         term = g.op("Mul", term, value)
-    return g.op("Relu", g.op("Add", term, g.op("Unsqueeze", z, g.ints(1))))
+    return activity(g, g.op("Add", term, g.op("Unsqueeze", z, g.ints(1))), network)
 
 
-def deep_activity(g: GraphBuilder, x: str, W: str, b: str, V: str | None, labels: str | None, scale: float) -> str:
+def deep_activity(
+    g: GraphBuilder, x: str, W: str, b: str, V: str | None, labels: str | None, network: NetworkSpec
+) -> str:
     """Return y [R, H] of a further layer; where it sees the label, V's row for each row's label is added.
 
     Parameters
@@ -64,13 +66,20 @@ def deep_activity(g: GraphBuilder, x: str, W: str, b: str, V: str | None, labels
     """
     z = g.op("Gemm", x, W, b)
     if V is None:
-        return g.op("Relu", z)
-    V = g.op("Mul", V, g.const(scale))
+        return activity(g, z, network)
+    V = g.op("Mul", V, g.const(float(network.label_scale)))
     if labels is not None:
-        return g.op("Relu", g.op("Add", z, g.op("Gather", V, labels)))
+        return activity(g, g.op("Add", z, g.op("Gather", V, labels)), network)
     apart = g.op("Reshape", z, g.op("Concat", g.ints(-1), g.op("Shape", V), axis=0))  # [N, C, H]
-    y = g.op("Relu", g.op("Add", apart, V))
+    y = activity(g, g.op("Add", apart, V), network)
     return g.op("Reshape", y, g.op("Shape", z))
+
+
+def activity(g: GraphBuilder, z: str, network: NetworkSpec) -> str:
+    """Return ``relu(z)``, cut at the network's bound."""
+    if network.bound == "none":
+        return g.op("Relu", z)
+    return g.op("Clip", z, g.const(0.0), g.const(network.bound))
 
 
 def goodness(g: GraphBuilder, y: str, axis: int, network: NetworkSpec) -> str:
@@ -79,13 +88,31 @@ def goodness(g: GraphBuilder, y: str, axis: int, network: NetworkSpec) -> str:
     return g.mean(squares, axis, keep=True) if network.goodness == "mean" else g.sum(squares, axis, keep=True)
 
 
-def normalised(g: GraphBuilder, y: str, good: str, axis: int, units: int, network: NetworkSpec, out: str) -> str:
-    """Return y as the next layer sees it; `good` is y's goodness, its last axis kept."""
+def passed_on(
+    g: GraphBuilder, x: str, y: str, good: str, axis: int, shape: LayerShape, network: NetworkSpec, out: str
+) -> str:
+    """Return what the next layer sees, from what this one read, x, and its activity y (see `normalised`)."""
+    if not adds_input(network, shape):
+        return normalised(g, y, good, axis, shape.units, network, out)
+    both = g.op("Add", normalised(g, y, good, axis, shape.units, network), x)
+    return normalised(g, both, goodness(g, both, axis, network), axis, shape.units, network, out)
+
+
+def normalised(
+    g: GraphBuilder, y: str, good: str, axis: int, units: int, network: NetworkSpec, out: str | None = None
+) -> str:
+    """Return y over its norm.
+
+    Parameters
+    ----------
+    good : y's goodness, its last axis kept; for a fixed norm the layer's power [].
+    """
     if network.norm == "layer":
         centred = g.op("Sub", y, g.mean(y, axis, keep=True))
         variance = g.mean(g.op("Mul", centred, centred), axis, keep=True)
         return g.op("Div", centred, g.op("Sqrt", g.op("Add", variance, g.const(NORM_EPSILON))), out=out)
     # the mean of squares times the units is the sum of squares
+    # a power is a mean of squares already
     factor = {("unit", "mean"): float(units), ("rms", "sum"): 1.0 / units}.get((network.norm, network.goodness), 1.0)
     squares = good if factor == 1.0 else g.op("Mul", good, g.const(factor))
     return g.op("Div", y, g.op("Add", g.op("Sqrt", squares), g.const(NORM_EPSILON)), out=out)

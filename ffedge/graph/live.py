@@ -9,7 +9,7 @@ from ffedge.spec import ITEM_BYTES
 
 Line = tuple[int, int]  # bytes = first + second * samples
 VIEWS = {"Reshape", "Squeeze", "Unsqueeze", "Identity"}
-IN_PLACE = {"Add", "Sub", "Mul", "Div", "Relu", "Sqrt", "Exp", "Log", "Neg", "Sigmoid", "Softplus"}
+IN_PLACE = {"Add", "Sub", "Mul", "Div", "Relu", "Clip", "Sqrt", "Exp", "Log", "Neg", "Sigmoid", "Softplus"}
 
 
 def live_lines(model: onnx.ModelProto, labels: int) -> list[Line]:

@@ -11,7 +11,16 @@ from ffedge.spec import ADAM_DECAYS, MOMENTS, Optimizer
 
 
 def update(
-    g: GraphBuilder, name: str, gradient: str, dims: Dims, kind: Optimizer, momentum: float, *, decay: bool, prefix: str
+    g: GraphBuilder,
+    name: str,
+    gradient: str,
+    dims: Dims,
+    kind: Optimizer,
+    momentum: float,
+    *,
+    decay: bool,
+    prefix: str,
+    pull: str | None = None,
 ) -> None:
     """Add the update of one parameter: inputs p and its moments, outputs new.p and new moments.
 
@@ -20,6 +29,7 @@ def update(
     momentum : decay of the first moment.
     decay : whether the parameter shrinks by the scalar `keep` (decoupled weight decay, arXiv:1711.05101).
     prefix : of the names of the scalars: none, or ``gamma.``.
+    pull : what is taken off a parameter that does not decay, beside the step.
     """
     for part in (name, *(f"{name}.{m}" for m in MOMENTS[kind])):
         g.output(f"new.{part}", dims)
@@ -31,7 +41,8 @@ def update(
     if decay:
         g.op("Mul", g.op("Sub", name, g.op("Mul", step, "decaying.rate")), "keep", out=f"new.{name}")
     else:
-        g.op("Sub", name, g.op("Mul", step, f"{prefix}rate"), out=f"new.{name}")
+        change = g.op("Mul", step, f"{prefix}rate")
+        g.op("Sub", name, g.op("Add", change, pull) if pull else change, out=f"new.{name}")
 
 
 def _adam_direction(g: GraphBuilder, name: str, gradient: str, momentum: float, epsilon: str) -> str:

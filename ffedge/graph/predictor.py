@@ -10,19 +10,20 @@ from ffedge.graph.layer import (
     deep_activity,
     first_activity,
     goodness,
-    normalised,
     normalised_input,
+    passed_on,
     scaled_input,
 )
-from ffedge.network import InputFacts, layer_shapes
+from ffedge.network import InputFacts, layer_shapes, stored
 from ffedge.spec import Spec
 
 
 def predictor_graph(spec: Spec, facts: InputFacts) -> onnx.ModelProto:
-    """Build ``input`` [N, ...] -> ``scores`` [N, C], ``label`` [N], ``margin`` [N], ``goodness`` [N, L, C].
+    """Build ``input`` [N, ...] -> ``scores`` [N, C], ``label`` [N], ``margin`` [N], ``known`` [N] (bool),
+    ``goodness`` [N, L, C].
 
-    Its weights are values without a source: ``layers.<l>.W``, ``.b`` and, where the layer sees the label, ``.V``; and
-    ``prediction_weights`` [L, 1].
+    Its weights are values without a source: ``layers.<l>.W``, ``.b`` and, where the layer sees the label, ``.V``; of a
+    fixed norm ``.power`` []; and ``prediction_weights`` [L, 1] and ``known.bias`` [3] (`ffedge.calibration`).
     """
     g = GraphBuilder("ffedge")
     raw = g.op("Reshape", g.input("input", ("N", *facts.shape), facts.dtype), g.ints(-1, facts.size))
@@ -32,18 +33,18 @@ def predictor_graph(spec: Spec, facts: InputFacts) -> onnx.ModelProto:
     each = []
     shapes = layer_shapes(spec, facts)
     for shape in shapes:
-        names = {p: f"layers.{shape.index}.{p}" for p in shape.parameters()}
-        scale = float(spec.network.label_scale)
+        names = {p: f"layers.{shape.index}.{p}" for p in stored(spec, shape)}
         if shape.first:
             z = g.op("Gemm", x, names["W"], names["b"])
-            y = first_activity(g, z, names["V"], None, value, scale)
+            y = first_activity(g, z, names["V"], None, value, spec.network)
             y = g.op("Reshape", y, g.ints(-1, shape.units))
         else:
-            y = deep_activity(g, x, names["W"], names["b"], names.get("V"), None, scale)
+            y = deep_activity(g, x, names["W"], names["b"], names.get("V"), None, spec.network)
         good = goodness(g, y, 1, spec.network)
         each.append(g.op("Reshape", good, g.ints(-1, 1, shape.classes)))
         if shape.index < len(shapes) - 1:
-            x = normalised(g, y, good, 1, shape.units, spec.network, f"rows.{shape.index}")
+            squares = names.get("power", good)
+            x = passed_on(g, x, y, squares, 1, shape, spec.network, f"rows.{shape.index}")
     _outputs(g, facts, each)
     return g.model(check=False)  # the checker would miss the weights
 
@@ -64,3 +65,11 @@ def _outputs(g: GraphBuilder, facts: InputFacts, each: list[str]) -> None:
     g.output("label", ("N",), "int64")
     g.output("margin", ("N",))
     g.output("goodness", ("N", layers, classes))
+    add_known(g)
+
+
+def add_known(g: GraphBuilder) -> None:
+    """Add ``known``, from ``best`` [N, 2]: whether (score, -score, margin) and ``known.bias`` have no negative sum."""
+    room = g.op("Gemm", "best", g.const([[1.0, -1.0, 1.0], [0.0, 0.0, -1.0]], name="known.sides"), "known.bias")
+    g.op("GreaterOrEqual", g.op("ReduceMin", room, axes=[1], keepdims=0), g.const(0.0), out="known")
+    g.output("known", ("N",), "bool")

@@ -17,14 +17,14 @@ from ffedge.graph.layer import (
     dropped_input,
     first_activity,
     goodness,
-    normalised,
     normalised_input,
+    passed_on,
     scaled_input,
 )
 from ffedge.graph.loss import loss_and_slope
 from ffedge.graph.optimizer import update
-from ffedge.network import InputFacts, LayerShape, trained
-from ffedge.spec import ADAM_DECAYS, MOMENTS, Spec
+from ffedge.network import InputFacts, LayerShape, gathered
+from ffedge.spec import ADAM_DECAYS, FOLLOWING, HOMEOSTASIS, MOMENTS, Spec
 
 
 def product_graph(spec: Spec, facts: InputFacts, shape: LayerShape, *, dropout: bool) -> onnx.ModelProto:
@@ -84,18 +84,22 @@ def learning_graph(spec: Spec, shape: LayerShape, *, emit_rows: bool, accumulate
     if spec.rule.variant == "acff":  # eq. 7: dLoss/dgamma = sum dLoss/dG * other
         every = g.op("Mul", slope, "other")
         gradients["gamma"] = g.op("ReduceSum", every, keepdims=0)
+    gradients |= _measures(g, spec, shape, y)
+    sums: dict[str, tuple[str, Dims]] = {
+        name: (gradient, gathered(spec, shape)[name]) for name, gradient in gradients.items()
+    }
     if accumulate:
-        for name, gradient in gradients.items():
-            _collect(g, name, gradient, trained(spec, shape)[name])
+        for name, (gradient, dims) in sums.items():
+            _collect(g, name, gradient, dims)
     else:
-        _updates(g, spec, {name: (gradient, trained(spec, shape)[name]) for name, gradient in gradients.items()})
+        _updates(g, spec, sums)
     return g.model()
 
 
 def apply_graph(spec: Spec, shape: LayerShape) -> onnx.ModelProto:
     """Step with the accumulated gradients ``sum.*``, but for W's (`tile_apply_graph`)."""
     g = GraphBuilder("apply")
-    dims = {name: dims for name, dims in trained(spec, shape).items() if name != "W"}
+    dims = {name: dims for name, dims in gathered(spec, shape).items() if name != "W"}
     _updates(g, spec, {name: (g.input(f"sum.{name}", d), d) for name, d in dims.items()})
     return g.model()
 
@@ -133,24 +137,25 @@ def _declare(g: GraphBuilder, shape: LayerShape, names: tuple[str, ...]) -> None
 
 def _activity(g: GraphBuilder, spec: Spec, shape: LayerShape, *, all_labels: bool = False) -> tuple[str, int]:
     """Add the inputs and the activity of a layer: y [N, M, H] of the first one, [R, H] of others; and its last axis."""
-    scale = float(spec.network.label_scale)
+    network = spec.network
     if shape.first:
         _declare(g, shape, ("V",))
         z = g.input("z", ("N", shape.units))
         labels = None if all_labels else g.input("labels", ("N", "M"), "int64")
-        value = g.input("value", ("N", 1, 1)) if spec.network.input_norm != "none" else None
-        return first_activity(g, z, "V", labels, value, scale), 2
+        value = g.input("value", ("N", 1, 1)) if network.input_norm != "none" else None
+        return first_activity(g, z, "V", labels, value, network), 2
     x = g.input("x", ("R", shape.inputs))
     _declare(g, shape, ("W", "b"))
     if not shape.sees_label:
-        return deep_activity(g, x, "W", "b", None, None, scale), 1
+        return deep_activity(g, x, "W", "b", None, None, network), 1
     _declare(g, shape, ("V",))
-    return deep_activity(g, x, "W", "b", "V", g.input("labels", ("R",), "int64"), scale), 1
+    return deep_activity(g, x, "W", "b", "V", g.input("labels", ("R",), "int64"), network), 1
 
 
 def _output_rows(g: GraphBuilder, y: str, good: str, axis: int, shape: LayerShape, spec: Spec) -> None:
     out = "rows" if axis == 1 else "rows.3d"
-    normalised(g, y, good, axis, shape.units, spec.network, out)
+    squares = g.input("power", ()) if spec.network.norm == "fixed" else good
+    passed_on(g, "x", y, squares, axis, shape, spec.network, out)
     if axis == 2:
         g.op("Reshape", out, g.ints(-1, shape.units), out="rows")
     g.output("rows", ("R", shape.units))
@@ -173,6 +178,8 @@ def _gradients(g: GraphBuilder, spec: Spec, shape: LayerShape, y: str, slope: st
     """Add dz, and the gradients of b and V, from y and dLoss/dg [N, M] (of which dLoss/dG is the same: eq. 5)."""
     per_unit = 2.0 if spec.network.goodness == "sum" else 2.0 / shape.units
     q = g.op("Mul", slope, g.const(per_unit))
+    if spec.network.bound != "none":  # a unit at its bound does not answer to z
+        y = g.op("Where", g.op("Less", y, g.const(spec.network.bound)), y, g.const(0.0))
     if shape.first:
         # the labels of a sample share x: their dz are summed before the product with it
         dz = g.op("Squeeze", g.op("MatMul", g.op("Unsqueeze", q, g.ints(1)), y), g.ints(1))
@@ -197,15 +204,39 @@ def _gradients(g: GraphBuilder, spec: Spec, shape: LayerShape, y: str, slope: st
     return gradients
 
 
+def _measures(g: GraphBuilder, spec: Spec, shape: LayerShape, y: str) -> dict[str, str]:
+    """Add what is measured of a batch beside gradients: ``power`` [], the mean square, and ``active`` [H], shares."""
+    each = g.op("Mul", "share", g.const(1.0 / (1 + spec.train.wrong_labels)))  # of one row
+    found = {}
+    if spec.network.norm == "fixed":
+        total = g.op("ReduceSum", "g", keepdims=0)
+        units = shape.units if spec.network.goodness == "sum" else 1
+        found["power"] = g.op("Mul", total, g.op("Mul", each, g.const(1.0 / units)))
+    if spec.rule.sparsity != "none":
+        rows = g.op("Reshape", g.op("Sign", y), g.ints(-1, shape.units))
+        found["active"] = g.op("Mul", g.sum(rows, 0), each)
+    return found
+
+
 def _collect(g: GraphBuilder, name: str, gradient: str, dims: Dims) -> None:
     g.op("Add", g.input(f"sum.{name}", dims), gradient, out=f"new.sum.{name}")
     g.output(f"new.sum.{name}", dims)
 
 
 def _updates(g: GraphBuilder, spec: Spec, gradients: dict[str, tuple[str, Dims]]) -> None:
-    """Add each parameter's update, from its gradient and its shape."""
-    train = spec.train
+    """Add each parameter's update, from its gradient (or what is measured for it) and its shape."""
+    train, pull = spec.train, None
+    if "active" in gradients:
+        often = g.op("Sub", gradients["active"][0], g.const(spec.rule.sparsity))
+        pull = g.op("Mul", often, g.const(HOMEOSTASIS))
     for name, (gradient, dims) in gradients.items():
+        if name == "active":
+            continue
+        if name == "power":
+            way = g.op("Mul", g.op("Sub", gradient, g.input(name, dims)), g.const(FOLLOWING))
+            g.op("Add", name, way, out=f"new.{name}")
+            g.output(f"new.{name}", dims)
+            continue
         gamma, kind = name == "gamma", spec.optimizer_of(name)
         for part in (name, *(f"{name}.{moment}" for moment in MOMENTS[kind])):
             g.input(part, dims)
@@ -214,7 +245,7 @@ def _updates(g: GraphBuilder, spec: Spec, gradients: dict[str, tuple[str, Dims]]
         for scalar in _scalars(kind, prefix, decay=decay):
             g.input(scalar, ())
         momentum = ADAM_DECAYS[0] if gamma else train.momentum
-        update(g, name, gradient, dims, kind, momentum, decay=decay, prefix=prefix)
+        update(g, name, gradient, dims, kind, momentum, decay=decay, prefix=prefix, pull=pull if name == "b" else None)
 
 
 def _scalars(kind: str, prefix: str, *, decay: bool) -> list[str]:

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from ffedge.errors import FfedgeError
-from ffedge.network import InputFacts, Learned, layer_shapes
+from ffedge.network import InputFacts, Learned, adds_input, layer_shapes
 from ffedge.reference import rules
-from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, MOMENTS, NORM_EPSILON, Spec
+from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, FOLLOWING, HOMEOSTASIS, MOMENTS, NORM_EPSILON, Spec
 
 Array = NDArray[Any]
 TORCH_NAMES = {"momentum": {"m": "momentum_buffer"}, "adam": {"m": "exp_avg", "v": "exp_avg_sq"}, "sgd": {}}
@@ -53,6 +53,7 @@ class TorchEngine:
         for layer, arrays in enumerate(state):
             self.place(layer, arrays)
         self._optimizers: dict[int, list[Optimizer]] = {}
+        self._measured: dict[int, dict[str, Tensor]] = {}
 
     def state(self) -> list[dict[str, Array]]:
         """Return the parameters and moments of each layer by name."""
@@ -68,14 +69,14 @@ class TorchEngine:
     def place(self, layer: int, arrays: dict[str, Array]) -> None:
         """Take a layer's parameters, and moments that were saved, from these arrays."""
         parameters = {name: self._tensor(value) for name, value in arrays.items() if "." not in name}
-        self._parameters[layer] = {name: value.requires_grad_() for name, value in parameters.items()}
+        self._parameters[layer] = {name: value.requires_grad_(name != "power") for name, value in parameters.items()}
         self._kept[layer] = {name: value for name, value in arrays.items() if "." in name}
 
     def begin(self, layers: list[int], *, chunked: bool) -> None:
         """Make the optimisers of the layers that learn next, with the moments that were saved."""
         train, rule = self.spec.train, self.spec.rule
         for i in layers:
-            own = [p for name, p in self._parameters[i].items() if name != "gamma"]
+            own = [p for name, p in self._parameters[i].items() if name not in ("gamma", "power")]
             decays = [p for name, p in self._parameters[i].items() if name in ("W", "V")]
             groups: list[dict[str, Any]] = [
                 {"params": decays, "weight_decay": train.weight_decay},
@@ -103,7 +104,7 @@ class TorchEngine:
         offset, scale = (v if len(v) == 1 else v[start:] for v in (self.facts.offset, self.facts.scale))
         x = (x - torch.tensor(offset, device=self.device)) * torch.tensor(scale, device=self.device)
         if mask is not None:
-            x = x * self._tensor(mask) / (1.0 - self.spec.train.input_dropout)
+            x = x * self._tensor(mask) / (1.0 - self.spec.train.dropped)
         value = torch.full((len(x), 1), float(network.label_scale), device=self.device)
         if network.input_norm != "none":
             squares = x.square().sum(1, keepdim=True) + value.square()
@@ -126,7 +127,7 @@ class TorchEngine:
         """Run a layer for labels [N, M] (None: all C); return the next layer's source and goodness [N, M]."""
         y, tried = self._activity(layer, source, labels)
         g = rules.goodness(y, self.spec.network).view(source.samples, tried)
-        following = Source(source.samples, rules.normalised(y, self.spec.network), source.value)
+        following = Source(source.samples, self._passed_on(layer, source, y), source.value)
         return following, g.cpu().numpy()
 
     def learn(
@@ -138,7 +139,8 @@ class TorchEngine:
         G = rules.collaborative(g, self._tensor(other), self._parameters[layer].get("gamma"), self.spec.rule)
         loss = rules.loss(G, self.spec.rule).sum() / batch
         loss.backward()  # type: ignore[no-untyped-call]
-        rows = rules.normalised(y.detach(), self.spec.network) if emit else None
+        rows = self._passed_on(layer, source, y.detach()) if emit else None
+        self._measure(layer, y.detach(), batch * tried)
         if batch == source.samples:
             self.apply(layer, step=step, rate=rate)
         following = Source(source.samples, rows, source.value) if rows is not None else None
@@ -158,6 +160,12 @@ class TorchEngine:
                     optimizer.state[parameter]["step"] = torch.tensor(float(step))
             optimizer.step()
             optimizer.zero_grad()
+        measured, own = self._measured.pop(layer), self._parameters[layer]
+        with torch.no_grad():
+            if self.spec.rule.sparsity != "none":
+                own["b"] -= HOMEOSTASIS * (measured["active"] - self.spec.rule.sparsity)
+            if "power" in own:
+                own["power"] += FOLLOWING * (measured["power"] - own["power"])
 
     @property
     def buffer_bytes(self) -> int:
@@ -176,14 +184,30 @@ class TorchEngine:
             value = source.value.repeat_interleave(tried, 0) if shape.first else float(self.spec.network.label_scale)
             chosen = F.one_hot(torch.from_numpy(labels.reshape(-1)).to(self.device), shape.classes)
             z = z + (chosen * value) @ parameters["V"]  # a product, as an index's gradient does not repeat bit for bit
-        return z.relu(), tried
+        return rules.activity(z, self.spec.network), tried
+
+    def _normalised(self, layer: int, y: Tensor) -> Tensor:
+        return rules.normalised(y, self.spec.network, self._parameters[layer].get("power"))
+
+    def _measure(self, layer: int, y: Tensor, rows: int) -> None:
+        """Add some rows' share of what is measured of a batch: the mean square, and how often each unit is active."""
+        before = self._measured.get(layer, {})
+        found = {"power": y.square().mean(1).sum() / rows, "active": (y > 0).sum(0) / rows}
+        self._measured[layer] = {name: value + before.get(name, 0.0) for name, value in found.items()}
+
+    def _passed_on(self, layer: int, source: Source, y: Tensor) -> Tensor:
+        """Return what the next layer reads [R, H]."""
+        network, normed = self.spec.network, self._normalised(layer, y)
+        if not adds_input(network, self.shapes[layer]):
+            return normed
+        return rules.normalised(normed + source.rows, network, None)
 
     def _trained(self, layer: int, optimizers: list[Optimizer]) -> list[tuple[str, Tensor, Optimizer, str]]:
         kinds = [self.spec.train.optimizer, self.spec.rule.gamma_optimizer]
         return [
             (name, parameter, optimizers[name == "gamma"], kinds[name == "gamma"])
             for name, parameter in self._parameters[layer].items()
-            if name != "gamma" or len(optimizers) > 1
+            if name != "power" and (name != "gamma" or len(optimizers) > 1)
         ]
 
     def _tensor(self, array: Array) -> Tensor:

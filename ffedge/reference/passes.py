@@ -30,12 +30,12 @@ class TorchNetwork:
     """
 
     def __init__(self, stored: Mapping[str, Array], network: NetworkSpec, facts: InputFacts) -> None:
-        found = (network.norm, network.input_norm, network.goodness)
-        if found != ("rms", "none", "mean"):
-            raise ValueError(f"model must use an RMS norm, no input norm and mean goodness, got {found}")
+        found = (network.norm, network.input_norm, network.goodness, network.bound)
+        if found != ("rms", "none", "mean", "none"):
+            raise ValueError(f"model must use an RMS norm, no input norm, mean goodness and no bound, got {found}")
         tensors = {name: torch.tensor(array) for name, array in stored.items() if name.startswith("layers.")}
         self.classes, self.label_scale = facts.n_classes, float(network.label_scale)
-        self._concat = network.label_mode == "concat"
+        self._concat, self._adds = network.label_mode == "concat", network.skip == "add"
         self._offset, self._scale = torch.tensor(facts.offset), torch.tensor(facts.scale)
         self.layers: list[tuple[Tensor, Tensor]] = []
         for i in range(len(network.widths)):
@@ -74,12 +74,20 @@ class TorchNetwork:
     def _goodness(self, activity: Tensor, labels: slice) -> Tensor:
         """Return the goodness [N], summed over layers; the labels of the rows take turns."""
         total = torch.zeros(len(activity))
-        for W, bias in self.layers:
+        for i, (W, bias) in enumerate(self.layers):
             chosen = bias if len(bias) == 1 else bias[labels]
             if len(chosen) > 1:
                 chosen = chosen.repeat(len(activity) // len(chosen), 1)
             y = torch.relu(torch.addmm(chosen, activity, W))
             goodness = y.pow(2).mean(1)
             total += goodness
-            activity = y / (goodness.sqrt().unsqueeze(1) + NORM_EPSILON)
+            y = _over_rms(y, goodness)
+            if self._adds and i and y.shape == activity.shape:
+                y += activity
+                y = _over_rms(y, y.pow(2).mean(1))
+            activity = y
         return total
+
+
+def _over_rms(y: Tensor, squares: Tensor) -> Tensor:
+    return y / (squares.sqrt().unsqueeze(1) + NORM_EPSILON)

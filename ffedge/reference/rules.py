@@ -10,13 +10,21 @@ from torch import Tensor
 from ffedge.spec import NORM_EPSILON, NetworkSpec, RuleSpec
 
 
+def activity(z: Tensor, network: NetworkSpec) -> Tensor:
+    """Return ``relu(z)``, cut at the network's bound."""
+    return z.relu() if network.bound == "none" else z.clamp(0.0, network.bound)
+
+
 def goodness(y: Tensor, network: NetworkSpec) -> Tensor:
     """Mean or sum of the squared activities of each row [R, H] -> [R]."""
     return y.square().mean(1) if network.goodness == "mean" else y.square().sum(1)
 
 
-def normalised(y: Tensor, network: NetworkSpec) -> Tensor:
-    """Return the activities [R, H] as the next layer sees them."""
+def normalised(y: Tensor, network: NetworkSpec, power: Tensor | None) -> Tensor:
+    """Return the activities [R, H] as the next layer sees them; `power` [] is the layer's, for a fixed norm."""
+    if network.norm == "fixed":
+        assert power is not None
+        return y / (power.sqrt() + NORM_EPSILON)
     if network.norm == "layer":
         return (y - y.mean(1, keepdim=True)) / (y.var(1, unbiased=False, keepdim=True) + NORM_EPSILON).sqrt()
     squares = y.square().sum(1, keepdim=True) if network.norm == "unit" else y.square().mean(1, keepdim=True)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ffedge.calibration import Calibration
 from ffedge.errors import DataError, ModelError
 from ffedge.json_text import parse
 from ffedge.network import InputFacts
@@ -30,12 +31,15 @@ class Prediction:
     scores : [N, C] float32, the layers' goodness summed. Exported forms (`ffedge export --form`) say less: ``pruned``
         sums only the first layer's for labels that the others did not try, all of them below those that were tried;
         ``head`` gives logits.
+    known : [N] bool, whether best score and margin are such as rows of the training data gave (`ffedge.calibration`);
+        True for all where the model holds no calibration.
     goodness : [N, L, C] float32 of each layer; empty unless asked for.
     """
 
     label: NDArray[np.int64]
     margin: NDArray[np.float32]
     scores: NDArray[np.float32]
+    known: NDArray[np.bool_]
     goodness: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
 
     def __len__(self) -> int:
@@ -68,6 +72,8 @@ class Predictor:
         try:
             self.spec = Spec.from_dict(self.metadata["spec"])
             self.facts = InputFacts.from_dict(self.metadata["input"])
+            known = self.metadata.get("known")
+            self.calibration = None if known is None else Calibration.from_dict(known)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{name}: its metadata cannot be used ({error}). Export the model anew") from error
         try:
@@ -106,7 +112,7 @@ class Predictor:
             The model cannot be run, or does not give what a model must.
         """
         samples = self._samples(np.asarray(inputs))
-        names = ["label", "margin", "scores", *(["goodness"] if layers else [])]
+        names = ["label", "margin", "scores", "known", *(["goodness"] if layers else [])]
         parts = [
             self._run(names, samples[start : start + self._rows])
             for start in range(0, max(1, len(samples)), self._rows)
@@ -122,12 +128,16 @@ class Predictor:
             "label": (np.int64, (n,)),
             "margin": (np.float32, (n,)),
             "scores": (np.float32, (n, classes)),
+            "known": (np.bool_, (n,)),
             "goodness": (np.float32, (n, len(self.spec.network.widths), classes)),
         }
         try:
-            values: list[NDArray[Any]] = self._session.run(names, {"input": samples})
+            present = [name for name in names if name not in self._lacks]
+            values: list[NDArray[Any]] = self._session.run(present, {"input": samples})
         except Exception as error:  # onnxruntime raises a class of its own for each cause
             raise ModelError(f"{self._name}: cannot be run ({error}). Export the model anew") from error
+        if self._lacks:  # an older model
+            values.insert(names.index("known"), np.ones(n, np.bool_))
         for name, value in zip(names, values, strict=True):
             dtype, shape = wanted[name]
             if value.dtype != dtype or value.shape != shape:
@@ -142,6 +152,7 @@ class Predictor:
         """Hold the graph's input and outputs against the metadata."""
         inputs = self._session.get_inputs()
         outputs = {output.name: output for output in self._session.get_outputs()}
+        self._lacks = {"known"} - set(outputs)
         if not {"scores", "label", "margin"} <= set(outputs):
             raise ModelError(f"{name}: lacks the outputs scores, label and margin. Export the model anew")
         kind = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}[self.facts.dtype]

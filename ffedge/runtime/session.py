@@ -5,8 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import DTypeLike, NDArray
+
+try:
+    import onnxruntime as ort
+except ImportError as error:
+    from ffedge.runtime.missing import missing
+
+    raise missing(error) from error
 
 Array = NDArray[Any]
 ARENA_BYTES = 2**26

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.errors import FfedgeError
-from ffedge.network import InputFacts, LayerShape, Learned, layer_shapes, trained
+from ffedge.network import InputFacts, LayerShape, Learned, gathered, layer_shapes, trained
 from ffedge.pages import copy, on_disk, release
 from ffedge.runtime.kernels import Build, Kernels, updates_in_place
 from ffedge.runtime.session import Kernel, Value, Workspace
@@ -51,8 +51,8 @@ class OnnxEngine:
     ----------
     spec : resolved.
     build : makes a graph's bytes for a key.
-    state : the parameters of each layer (``W``, ``b``, ``V``, ``gamma``, moments ``W.m``, …), used as they are; an
-        empty one is placed later.
+    state : the parameters of each layer (``W``, ``b``, ``V``, ``gamma``, ``power``, moments ``W.m``, …), used as they
+        are; an empty one is placed later.
     folder : where moments are kept that are not kept in memory (`TrainSpec.moments`).
     """
 
@@ -91,10 +91,12 @@ class OnnxEngine:
                     copy(value.array, room)
                     state[name] = Value(room)
             for name, shape in trained(self.spec, self.shapes[i]).items():
-                moments = MOMENTS[self.spec.optimizer_of(name)]
-                for part in (*(f"{name}.{m}" for m in moments), *([f"sum.{name}"] if chunked else [])):
+                for part in (f"{name}.{m}" for m in MOMENTS[self.spec.optimizer_of(name)]):
                     if part not in state:
                         state[part] = Value(self._room(part, shape))
+            for name, shape in gathered(self.spec, self.shapes[i]).items() if chunked else ():
+                if f"sum.{name}" not in state:
+                    state[f"sum.{name}"] = Value(self._room(f"sum.{name}", shape))
             self._tiles[i] = self._cut(i)
 
     def finish(self, layers: list[int]) -> None:
@@ -189,9 +191,9 @@ class OnnxEngine:
         for tile in self._tiles[layer]:
             self._run_tile("tile-apply", layer, tile, {})
             tile.values["sum.W"].array.fill(0)
-        for name in ("sum.b", "sum.V", "sum.gamma"):
-            if name in self._state[layer]:
-                self._state[layer][name].array.fill(0)
+        for name, value in self._state[layer].items():
+            if name.startswith("sum.") and name != "sum.W":
+                value.array.fill(0)
 
     @property
     def buffer_bytes(self) -> int:

@@ -105,6 +105,11 @@ class Walk:
     def _same(self, node: Node) -> Shape:
         return self._shape(node)
 
+    def _clip(self, node: Node) -> Shape:
+        if self._shape(node, 1) or self._shape(node, 2):
+            raise ValueError("is cut at more than one number")
+        return self._shape(node)
+
     def _cast(self, node: Node) -> Shape:
         if node.attributes["to"] != (FLOAT,):
             raise ValueError(f"casts to type {node.attributes['to']}")
@@ -253,12 +258,15 @@ OPERATORS: dict[str, tuple[int, set[str], Rule]] = {
     **{kind: (1, set(), Walk._same) for kind in ("Identity", "Relu", "Sqrt")},
     "ArgMax": (1, {"axis", "keepdims"}, Walk._largest),
     "Cast": (1, {"to"}, Walk._cast),
+    "Clip": (3, set(), Walk._clip),
     "Concat": (0, {"axis"}, Walk._concat),
     **{kind: (3, set(), Walk._rescaled) for kind in ("DequantizeLinear", "QuantizeLinear")},
     "GatherND": (2, set(), Walk._gathered),
     "Gemm": (3, set(), Walk._product),
+    "GreaterOrEqual": (2, set(), Walk._both),
     "MatMul": (2, set(), Walk._matrix_product),
     "ReduceMean": (1, {"axes", "keepdims"}, Walk._mean),
+    "ReduceMin": (1, {"axes", "keepdims"}, Walk._mean),
     "ReduceSum": (2, {"keepdims"}, Walk._sum),
     "Reshape": (2, set(), Walk._reshape),
     "ScatterElements": (3, {"axis"}, Walk._scattered),

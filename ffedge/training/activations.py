@@ -1,7 +1,9 @@
 """What the finished layers make of every training row, on disk, so that a layer's cost does not grow with its depth.
 
-Without it the layers below run again for each batch. It holds the last finished layer's rows for every label (float16,
-rounded once a layer) and every finished layer's goodness. It needs inputs that are the same in each epoch.
+Without it the layers below run again for each batch. `Activations` holds the last finished layer's rows for every label
+(float16, rounded once a layer) and every finished layer's goodness; `FixedActivations` serves wrong labels that are
+drawn once a layer: only the rows of the labels that are tried, as they are. Both need inputs that are the same in each
+epoch.
 
 Shape letters: P training rows by their place in the stream, N of them, C classes, L layers, M labels, H units.
 """
@@ -15,12 +17,13 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ffedge.data.rows import Rows
-from ffedge.data.stream import Stream
+from ffedge.data.stream import Chunk, Stream
 from ffedge.errors import FfedgeError
+from ffedge.labels import tried_labels
 from ffedge.pages import reserved_file
 from ffedge.spec import Spec
 from ffedge.training.engine import Engine
-from ffedge.training.step import evaluation_rows
+from ffedge.training.step import Wrong, evaluation_rows
 
 Array = NDArray[Any]
 ROUNDED = np.float16
@@ -83,8 +86,9 @@ class Activations:
         first: Array = self._goodness.take(positions)[:, 0]
         return first
 
-    def advance(self, layers: int) -> None:
-        """Run every training row through the layers that have finished since, once."""
+    def advance(self, layers: int, wrong: Wrong | None) -> None:
+        """Run every training row through the layers that have finished since, once, for every label."""
+        del wrong
         count, units = len(self._stream.rows), self._spec.network.widths[layers - 1]
         fresh = _Rows((count * self._classes, units), ROUNDED, self._folder)
         known = self.layers if self.layers == layers - 1 else 0  # after a stop, from the raw rows again
@@ -115,8 +119,75 @@ class Activations:
         return self._engine.source(self._rows.take(places).astype(np.float32), len(positions))
 
 
+class FixedActivations:
+    """The rows [P * M, H] of the last finished layer for the labels that are tried, and the goodness [P, L, M].
+
+    Parameters
+    ----------
+    folder : where the files stand.
+
+    Raises
+    ------
+    FfedgeError
+        The disk has no room, here or in `advance`.
+    """
+
+    def __init__(self, spec: Spec, engine: Engine, stream: Stream, folder: Path) -> None:
+        self._spec, self._engine, self._stream, self._folder = spec, engine, stream, folder
+        self._tried = 1 + spec.train.wrong_labels
+        self._rows: _Rows | None = None
+        self._goodness = _Rows((len(stream.rows), len(spec.network.widths), self._tried), np.float32, folder)
+        self.layers = 0
+
+    def read(self, positions: NDArray[np.int64], labels: NDArray[np.int64]) -> tuple[Any, dict[int, Array]]:
+        """Return the source of the first layer that is not finished, and the goodness [N, M] of each before it.
+
+        Parameters
+        ----------
+        labels : [N, M] those for which the layers ran, which are the stage's own.
+        """
+        assert self._rows is not None
+        goodness = self._goodness.take(positions)
+        places = (positions[:, None] * self._tried + np.arange(labels.shape[1])).reshape(-1)
+        source = self._engine.source(self._rows.take(places), len(positions))
+        return source, {layer: np.ascontiguousarray(goodness[:, layer]) for layer in range(self.layers)}
+
+    def first_goodness(self, positions: NDArray[np.int64]) -> Array:
+        """Raise ValueError: fixed labels are not drawn from goodness."""
+        raise ValueError(f"negatives must be hard to need every label's goodness, got {self._spec.train.negatives!r}")
+
+    def advance(self, layers: int, wrong: Wrong | None) -> None:
+        """Run every training row through all finished layers, for the labels of the stage that begins."""
+        assert wrong is not None
+        count, units = len(self._stream.rows), self._spec.network.widths[layers - 1]
+        self._rows = None  # its room is free before the next one's is taken
+        fresh = _Rows((count * self._tried, units), np.float32, self._folder)
+        for start in range(0, count, self._spec.train.chunk_rows):
+            positions = np.arange(start, min(start + self._spec.train.chunk_rows, count))
+            rows, goodness = self._stream.rows[positions], self._goodness.take(positions)
+            raw = np.ascontiguousarray(self._stream.source.take(rows).reshape(len(rows), -1))
+            chunk = Chunk(raw, self._stream.labels[rows].astype(np.int64), positions, None)
+            labels, source = tried_labels(chunk.labels, wrong(chunk)), self._engine.product(raw, None)
+            for layer in range(layers):
+                source, goodness[:, layer] = self._engine.forward(layer, source, labels)
+            fresh.put(start * self._tried, self._engine.rows(source))
+            self._goodness.put(start, goodness)
+        self._rows, self.layers = fresh, layers
+
+
+def make_cache(
+    spec: Spec, engine: Engine, stream: Stream, classes: int, folder: Path
+) -> Activations | FixedActivations:
+    """Return the cache that fits how the wrong labels are drawn."""
+    if spec.train.negatives == "fixed":
+        return FixedActivations(spec, engine, stream, folder)
+    return Activations(spec, engine, stream, classes, folder)
+
+
 def cache_bytes(spec: Spec, rows: int, classes: int) -> int:
-    """Return the most that the cache takes on disk: two neighbouring layers' rows, and the goodness."""
+    """Return the most that the cache takes on disk: layers' rows, two neighbours' at a time, and the goodness."""
     widths = spec.network.widths
+    if spec.train.negatives == "fixed":
+        return rows * (1 + spec.train.wrong_labels) * 4 * (max(widths[:-1], default=0) + len(widths))
     pairs = [sum(widths[max(0, i - 1) : i + 1]) for i in range(len(widths) - 1)]
     return rows * classes * (2 * max(pairs, default=0) + 4 * len(widths))

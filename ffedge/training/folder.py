@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ffedge import __version__
+from ffedge.calibration import Calibration
 from ffedge.data import Dataset
 from ffedge.errors import FfedgeError, ModelError
 from ffedge.model_file import model_content, write_model
@@ -116,6 +117,10 @@ class RunFolder(Journal):
         for record in records:
             append_line(self.path / "metrics.jsonl", record)
 
+    def calibrated(self, calibration: Calibration) -> None:
+        """Keep what counts as known in the checkpoints from now on."""
+        self._about["known"] = calibration.to_dict()
+
     def checkpoint(self, state: State, place: Place) -> None:
         """Write a checkpoint; the epochs before it are on the disk first."""
         metrics = self.path / "metrics.jsonl"
@@ -162,10 +167,11 @@ def _write(found: Generation, template: bytes, out: Path) -> None:
         spec, facts = Spec.from_dict(about["spec"]), InputFacts.from_dict(about["input"])
         check_state(spec, facts, found.state)
         more = {"version": __version__, "data": {"name": about["name"], "sha256": about["data"]}}
+        known = Calibration.from_dict(about["known"]) if "known" in about else None
     shapes = layer_shapes(spec, facts)
     layers = [state or initial_layer(spec, shape) for state, shape in zip(found.state, shapes, strict=True)]
     with atomic_file(out) as temporary:
-        write_model(temporary, template, *model_content(spec, facts, layers, more))
+        write_model(temporary, template, *model_content(spec, facts, layers, more, known))
 
 
 def stored(path: Path) -> tuple[Spec, str]:

@@ -93,7 +93,7 @@ def _rows(spec: Spec, facts: InputFacts, shapes: tuple[LayerShape, ...], n: int,
     buffers = _bytes(n, first.inputs) + _bytes(n, first.units) + sum(_bytes(rows, w) for w in widest)
     buffers += max(_bytes(n, first.units), _bytes(n * (1 + spec.train.wrong_labels), max(s.units for s in shapes)))
     buffers += _bytes(max(n, rows), tile)
-    numpys = 2 * n * facts.size * item + (3 * n * first.inputs if choice.input_dropout else 0)
+    numpys = 2 * n * facts.size * item + (3 * n * first.inputs if choice.dropped else 0)
     numpys += 6 * _bytes(n, len(shapes), facts.n_classes)
     if choice.cache != "none":  # a chunk's rows as they come from the disk, and as the engine takes them
         numpys += 2 * _bytes(rows, max(s.units for s in shapes))

@@ -6,12 +6,13 @@ A stage is the set of layers that learn together: one layer (greedy) or all (int
 import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ffedge.calibration import best_and_margin, calibrate
 from ffedge.data import Dataset, Split
 from ffedge.data.stream import OtherRows, Stream
 from ffedge.labels import wrong_labels
@@ -20,12 +21,13 @@ from ffedge.network import InputFacts, initial_layer, layer_shapes, prediction_w
 from ffedge.pages import release_libraries
 from ffedge.seeds import Draw, Permutation, generator, key
 from ffedge.spec import MOMENTS, Spec
-from ffedge.training.activations import Activations
+from ffedge.training.activations import make_cache
 from ffedge.training.checkpoint import Place, State
 from ffedge.training.engine import Engine
 from ffedge.training.records import EpochRecord, LayerRecord
 from ffedge.training.rhythm import Rhythm
-from ffedge.training.step import LayerSums, Learner, Turn, Wrong, weighted_sum
+from ffedge.training.step import Floats, LayerSums, Learner, Turn, Wrong, weighted_sum
+from ffedge.training.study import Study
 from ffedge.training.watch import Journal, Progress, Watcher
 
 EVALUATION_ROWS = 256
@@ -55,6 +57,7 @@ class Loop:
         meter: PeakMeter,
         rhythm: Rhythm | None = None,
         folder: Path | None = None,
+        study: Study | None = None,
     ) -> None:
         self.spec, self.dataset, self.engine = spec, dataset, engine
         self._journal, self._watcher, self._meter = journal, watcher, meter
@@ -64,10 +67,11 @@ class Loop:
         self._shapes = layer_shapes(spec, facts)
         self._stream = Stream(dataset.train.inputs, dataset.train.labels, rows, spec.train, self._shapes[0].inputs)
         self._learner = Learner(spec, engine, facts.n_classes)
-        self._cache: Activations | None = None
+        self._cache = None
         if spec.train.cache == "activations":
             place = folder or Path(tempfile.gettempdir())
-            self._cache = self._learner.cache = Activations(spec, engine, self._stream, facts.n_classes, place)
+            self._cache = self._learner.cache = make_cache(spec, engine, self._stream, facts.n_classes, place)
+        self._study = study or Study()
         self._rhythm = rhythm or Rhythm()
         self._seconds = 0.0
 
@@ -84,16 +88,25 @@ class Loop:
             self._make_ready(stage)
             release_libraries()  # else code that ran once, and then no more, adds up over the stages
             start = self._meter.start()
-            for epoch in range(here.epoch, self.spec.train.epochs):
+            for epoch in range(here.epoch, self.spec.train.passes):
                 now = here if here.epoch == epoch else Place(stage, epoch)
                 self._epoch(now, stop)
                 self._record(stage, epoch, start)
-                if self._rhythm.due(epoch_ends=True) or epoch + 1 == self.spec.train.epochs:
+                if self._rhythm.due(epoch_ends=True) or epoch + 1 == self.spec.train.passes:
                     self._checkpoint(Place(stage, epoch + 1), self.stages[stage])
             self.engine.finish(self.stages[stage])
             for layer in self.stages[stage]:
                 self.engine.place(layer, self._journal.keep(layer, self.engine.state()[layer], finished=True))
+        if len(self.held_out):
+            self._calibrate()
         self._checkpoint(Place(len(self.stages)), [])
+
+    def _calibrate(self) -> None:
+        """Choose on the held-out rows what counts as known."""
+        scored = self._scored(self.dataset.train, self.held_out, len(self._shapes))
+        parts = [best_and_margin(each[:, -1]) for _, _, each in scored]
+        scores, margins = (np.concatenate(values) for values in zip(*parts, strict=True))
+        self._journal.calibrated(calibrate(scores, margins, self.spec.train.coverage))
 
     def _make_ready(self, stage: int) -> None:
         """Draw the layers that this stage needs and nobody has drawn, and let those learn that are its own."""
@@ -105,7 +118,7 @@ class Loop:
                 kept = drawn if layer in active else self._journal.keep(layer, drawn, finished=False)
                 self.engine.place(layer, kept)
         if self._cache and stage:
-            self._cache.advance(stage)
+            self._cache.advance(stage, self._wrong(stage, 0))
         self.engine.begin(active, chunked=self._stream.batch_size > self.spec.train.chunk_rows)
 
     def fall_back(self, state: State) -> None:
@@ -156,7 +169,8 @@ class Loop:
             done = epoch * self._stream.batches + step
             rng = generator(self.spec.train.seed, Draw.NEGATIVES, stage, epoch, step)
             chunks = self._stream.chunks(stage, epoch, step)
-            bad = self._learner.batch(chunks, samples, Turn(active, wrong, rng, done, rates))
+            turn = Turn(active, wrong, rng, done, rates, self._elsewhere(stage, epoch, step))
+            bad = self._learner.batch(chunks, samples, turn)
             if bad is not None:
                 raise self._diverged(bad, epoch)
             self._seconds += time.perf_counter() - began
@@ -197,9 +211,12 @@ class Loop:
             chunk.labels, chunk.positions, train.wrong_labels, self.dataset.n_classes, drawn
         )
 
+    def _elsewhere(self, *where: int) -> np.random.Generator | None:
+        return generator(self.spec.train.seed, Draw.OTHER, *where) if self._study.shuffled else None
+
     def _rate(self, layer: int, stage: int, epoch: int, step: int) -> float:
         train = self.spec.train
-        left = 1.0 - (epoch * self._stream.batches + step) / (train.epochs * self._stream.batches)
+        left = 1.0 - (epoch * self._stream.batches + step) / (train.passes * self._stream.batches)
         factor = {"none": 1.0, "linear": left, "half": min(1.0, 2.0 * left)}[train.cooldown]
         return train.layer_rate(layer) * factor
 
@@ -212,7 +229,7 @@ class Loop:
                 len(self.stages),
                 self.stages[stage],
                 epoch,
-                self.spec.train.epochs,
+                self.spec.train.passes,
                 step + 1,
                 self._stream.batches,
                 samples,
@@ -223,9 +240,10 @@ class Loop:
 
     def _record(self, stage: int, epoch: int, rss_start: int) -> None:
         active, rows, peak = self.stages[stage], len(self._stream.rows), self._meter.peak()
-        accuracy, finite = self._measure(max(active) + 1)
+        rows_measured = self._measured_in(epoch)
+        accuracy, finite = self._measure(max(active) + 1, rows_measured)
         self._check(stage, epoch, finite)
-        measured, state = len(self.held_out) > 0, self.engine.state()
+        measured, state = len(rows_measured) > 0, self.engine.state()
         records = []
         for i in active:
             sums = self._learner.sums[i]
@@ -252,12 +270,17 @@ class Loop:
         """Return the share of some rows of a split that all layers together give their true label."""
         return float(self._hits(split, rows, len(self._shapes))[0][-1]) / len(rows)
 
-    def _measure(self, layers: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Return the accuracy [layers + 1] on the held-out rows of each of the first layers and of their sum.
+    def _measured_in(self, epoch: int) -> NDArray[np.int64]:
+        """Return the rows that give an epoch's accuracy."""
+        if len(self.held_out) or not self._study.measures(epoch, self.spec.train.passes):
+            return self.held_out
+        return self._stream.rows[spread_evenly(len(self._stream.rows), self._study.measured_rows)]
 
-        And whether the goodness of each layer is finite; where no rows are held out, on some others.
+    def _measure(self, layers: int, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return the accuracy [layers + 1] on some rows of each of the first layers and of their sum.
+
+        And whether the goodness of each layer is finite; where there are no such rows, on some others.
         """
-        rows = self.held_out
         if not len(rows):
             rows = self._stream.rows[np.arange(min(CHECKED_ROWS, len(self._stream.rows)))]
         hits, finite = self._hits(self.dataset.train, rows, layers)
@@ -266,6 +289,15 @@ class Loop:
     def _hits(self, split: Split, rows: NDArray[np.int64], layers: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Count the rows that each of the first layers, and last their sum, gets right [layers + 1]."""
         hits, finite = np.zeros(layers + 1, np.int64), np.ones(layers, np.bool_)
+        for part, goodness, scores in self._scored(split, rows, layers):
+            finite &= np.isfinite(goodness).all(axis=(0, 2))
+            hits += (scores.argmax(axis=2) == split.labels[part][:, None]).sum(axis=0)
+        return hits, finite
+
+    def _scored(
+        self, split: Split, rows: NDArray[np.int64], layers: int
+    ) -> Iterator[tuple[NDArray[np.int64], Floats, Floats]]:
+        """Yield some rows at a time, with the goodness [N, L, C] of the first layers and, after it, their sum's too."""
         gammas = [float(state.get("gamma", self.spec.rule.gamma)) for state in self.engine.state()]
         weights = np.array(prediction_weights(self.spec, gammas)[:layers], np.float32)
         most = max(1, EVALUATION_VALUES // (layers * self.dataset.n_classes))
@@ -274,10 +306,12 @@ class Loop:
             part = rows[start : start + size]
             raw = np.ascontiguousarray(split.inputs.take(part).reshape(len(part), -1))
             goodness = self._learner.class_goodness(self.engine.product(raw, None), layers)
-            finite &= np.isfinite(goodness).all(axis=(0, 2))
-            scores = np.concatenate([goodness, weighted_sum(goodness, weights)[:, None]], axis=1)
-            hits += (scores.argmax(axis=2) == split.labels[part][:, None]).sum(axis=0)
-        return hits, finite
+            yield part, goodness, np.concatenate([goodness, weighted_sum(goodness, weights)[:, None]], axis=1)
+
+
+def spread_evenly(rows: int, count: int) -> NDArray[np.int64]:
+    """Return `count` places (at most `rows`) from 0 to `rows` - 1, as far from each other as they can be."""
+    return np.linspace(0, rows - 1, min(rows, count)).astype(np.int64)
 
 
 def split_rows(count: int, spec: Spec) -> tuple[NDArray[np.int64], OtherRows]:

@@ -27,7 +27,8 @@ class EpochRecord:
     layer, epoch : both count from 0.
     loss : mean over the epoch's batches.
     goodness_positive, goodness_negative : mean goodness of true and of wrong labels, before each step.
-    accuracy : of this layer alone on the held-out rows, 0 to 1; None without held-out rows.
+    accuracy : of this layer alone on the held-out rows, 0 to 1; None without held-out rows (but see
+        `ffedge.training.study`).
     accuracy_sum : of the sum of all layers so far.
     seconds : of training; evaluation and checkpoints apart. Layers that learn in turns share it equally.
     """
@@ -86,6 +87,7 @@ class Report:
     model_sha256: str
     model_bytes: int
     in_place: bool
+    chosen: dict[str, Any] = dataclasses.field(default_factory=dict)
     plan: dict[str, Any] | None = None
     stopped: str | None = None
     format: int = REPORT_FORMAT

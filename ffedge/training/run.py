@@ -13,7 +13,7 @@ from ffedge.data import Batches, Dataset, load
 from ffedge.data.cache import sha256_of
 from ffedge.errors import FfedgeError, StoppedError, TrainingError
 from ffedge.meter import PeakMeter, anonymous_bytes, rss_bytes
-from ffedge.network import InputFacts, resolve
+from ffedge.network import InputFacts, chosen, resolve
 from ffedge.pages import release_libraries, return_large_blocks
 from ffedge.runtime.stepper import OnnxEngine
 from ffedge.spec import Spec
@@ -22,10 +22,11 @@ from ffedge.training.engine import Engine
 from ffedge.training.facts import measure
 from ffedge.training.folder import RunFolder, next_folder, stored
 from ffedge.training.graphs import Graphs, model_template
-from ffedge.training.loop import Diverged, Interrupted, Loop
+from ffedge.training.loop import Diverged, Interrupted, Loop, spread_evenly
 from ffedge.training.plan import Plan, make_plan
 from ffedge.training.records import Report, atomic_file
 from ffedge.training.rhythm import Rhythm
+from ffedge.training.study import Study
 from ffedge.training.watch import Watcher
 
 TRAIN_ACCURACY_ROWS = 10_000
@@ -56,6 +57,7 @@ def train(
     checkpoint_every: str = "auto",
     watcher: Watcher | None = None,
     stop: Callable[[], bool] = lambda: False,
+    study: Study | None = None,
 ) -> Run:
     """Train a network on a data set and write the run folder.
 
@@ -71,6 +73,7 @@ def train(
     checkpoint_every : steps (``500``) or seconds (``2s``) between checkpoints; ``auto`` spends 1 % of the time on them.
     watcher : is told of every batch and epoch.
     stop : asked after each batch; True ends the run at a checkpoint.
+    study : of a comparison.
 
     Raises
     ------
@@ -89,13 +92,17 @@ def train(
         spec = began_with if spec is None else _as_planned(spec, began_with)
         data = source if data is None else data
     data = "mnist-mini" if data is None else data
-    dataset, facts, spec, graphs, plan = _prepare(spec or Spec.make(), data, data_dir)
+    asked = spec or Spec.make()
+    dataset, facts, spec, graphs, plan = _prepare(asked, data, data_dir)
+    choice = chosen(asked, spec)
     out = out or next_folder(Path("runs"), spec.rule.variant, dataset.name)
     folder = RunFolder(out, spec, facts, dataset, str(data) if isinstance(data, str | Path) else dataset.name)
     with folder.alone():
         state, place = _begin(folder, watcher, resume=resume, force=force)
+        if choice:
+            watcher.note(_said(choice, dataset, facts))
         engine = make_engine(spec, facts, state, graphs, out)
-        loop = Loop(spec, dataset, facts, engine, folder, watcher, meter, rhythm, out)
+        loop = Loop(spec, dataset, facts, engine, folder, watcher, meter, rhythm, out, study)
         del state
         stopped = _train_until_stopped(loop, place, stop, folder)
         model = folder.write_model(graphs.template if graphs else model_template(spec, facts))
@@ -105,6 +112,7 @@ def train(
             input=facts.to_dict(),
             layers=loop.layer_records(),
             import_bytes=imported,
+            chosen=choice,
             plan=plan.to_dict() if plan else None,
             in_place=engine.in_place,
             stopped=stopped,
@@ -166,6 +174,13 @@ def _prepare(
     return dataset, facts, spec, graphs, planned
 
 
+def _said(choice: dict[str, Any], dataset: Dataset, facts: InputFacts) -> str:
+    """Say on one line what was chosen, and for what."""
+    kind = "an image" if facts.is_image else "a table"
+    data = f"{len(dataset.train.labels):,} rows of {facts.size:,} inputs of {kind}, {facts.n_classes} classes"
+    return f"{dataset.name}: {data}; chose {', '.join(f'{name} {value}' for name, value in choice.items())}"
+
+
 def _as_planned(spec: Spec, began_with: Spec) -> Spec:
     """Return the spec with what a plan had chosen when the run began, where it is left open now."""
     open_now = {n: getattr(began_with.train, n) for n in PLANNED if getattr(spec.train, n) in ("auto", 0)}
@@ -175,7 +190,7 @@ def _as_planned(spec: Spec, began_with: Spec) -> Spec:
 def _accuracies(loop: Loop, dataset: Dataset) -> dict[str, Any]:
     """Measure the network on the test split and on rows spread evenly over the train split."""
     rows = len(dataset.train.labels)
-    shown = np.linspace(0, rows - 1, min(rows, TRAIN_ACCURACY_ROWS)).astype(np.int64)
+    shown = spread_evenly(rows, TRAIN_ACCURACY_ROWS)
     test = dataset.test
     return {
         "test_accuracy": loop.accuracy(test, np.arange(len(test.labels))) if test else None,

@@ -36,6 +36,13 @@ def evaluation_rows(train: TrainSpec, classes: int, chunk: int) -> int:
     return rows - rows % classes
 
 
+def _other_samples(samples: int, rng: np.random.Generator | None) -> slice | NDArray[np.int64]:
+    """Return for each sample of a chunk which one is meant: itself, or another (where there is another)."""
+    if rng is None or samples < 2:
+        return slice(None)
+    return (np.arange(samples) + rng.integers(1, samples)) % samples
+
+
 @dataclass
 class LayerSums:
     """What one layer did over some batches, summed over samples."""
@@ -62,6 +69,8 @@ class Turn:
     rng : draws hard negatives.
     step : updates before this one.
     rates : learning rate of each active layer.
+    elsewhere : draws the sample whose goodness in the other layers stands for the own one in eq. 5: the control of a
+        comparison (`ffedge.training.study`). None: the sample's own.
     """
 
     active: list[int]
@@ -69,6 +78,7 @@ class Turn:
     rng: np.random.Generator
     step: int
     rates: dict[int, float]
+    elsewhere: np.random.Generator | None = None
 
 
 class Cache(Protocol):
@@ -119,10 +129,10 @@ class Learner:
         begun = self.cache.layers if self.cache else 0
         first = None if begun else self.engine.product(chunk.raw, chunk.mask)
         labels = tried_labels(chunk.labels, self._wrong(chunk, first, turn))
-        known = self._goodness_ahead(first, labels, turn.active)
-        source, losses, last = first, dict[int, float](), max(turn.active)
-        if self.cache and begun:
-            source, known = self.cache.read(chunk.positions, labels)
+        source, known = self.cache.read(chunk.positions, labels) if self.cache and begun else (first, {})
+        known |= self._goodness_ahead(source, begun, labels, turn.active)
+        losses, last = dict[int, float](), max(turn.active)
+        from_sample = _other_samples(len(labels), turn.elsewhere)
         for layer in range(begun, last + 1):
             if layer not in turn.active:
                 source, known[layer] = self.engine.forward(layer, source, labels)
@@ -131,7 +141,7 @@ class Learner:
                 layer,
                 source,
                 labels,
-                self._other(layer, known, labels.shape),
+                self._other(layer, known, labels.shape)[from_sample],
                 batch=samples,
                 step=turn.step,
                 rate=turn.rates[layer],
@@ -153,12 +163,11 @@ class Learner:
             goodness = self.class_goodness(first, layers).sum(axis=1)
         return hard_labels(goodness, chunk.labels, self.spec.train.wrong_labels, turn.rng)
 
-    def _goodness_ahead(self, first: Any, labels: Labels, active: list[int]) -> dict[int, Floats]:
-        """Run all layers once before any of them changes, where one listens to layers after it."""
+    def _goodness_ahead(self, source: Any, begun: int, labels: Labels, active: list[int]) -> dict[int, Floats]:
+        """Run all layers from `begun` on once before any of them changes, where one listens to layers after it."""
         listens = [k for i in active for k, weight in enumerate(self.alpha[i]) if k > i and weight]
         known: dict[int, Floats] = {}
-        source = first
-        for layer in range(max(listens) + 1 if listens else 0):
+        for layer in range(begun, max(listens) + 1 if listens else 0):
             source, known[layer] = self.engine.forward(layer, source, labels)
         return known
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ffedge.calibration import Calibration
 from ffedge.training.checkpoint import Layer, Place, State
 from ffedge.training.records import EpochRecord
 
@@ -32,7 +33,7 @@ class Watcher:
         """Hear of an epoch: a record for each layer that learnt."""
 
     def note(self, text: str) -> None:
-        """Hear of something unexpected that did not end the run."""
+        """Hear of what was chosen, or of something unexpected that did not end the run."""
 
 
 class Journal(Watcher):
@@ -44,6 +45,9 @@ class Journal(Watcher):
     def epoch(self, records: list[EpochRecord]) -> None:
         """Keep the records."""
         self.records += records
+
+    def calibrated(self, calibration: Calibration) -> None:
+        """Keep what counts as known, once all layers have learnt."""
 
     def checkpoint(self, state: State, place: Place) -> None:
         """Keep the state of the layers that are learning; empty where a layer is not."""

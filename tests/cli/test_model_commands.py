@@ -27,6 +27,39 @@ def test_eval_counts_every_row_by_class_and_label(ffedge: Ffedge, run_folder: Pa
     )
 
 
+def test_eval_says_how_many_answers_are_known_and_how_many_of_these_are_wrong(
+    ffedge: Ffedge, run_folder: Path, data: Path
+) -> None:
+    found = json.loads(ffedge("eval", run_folder / "model.onnx", "--data", data, "--json").out)
+    images, labels = bars(200, 1)
+    given = Predictor(run_folder / "model.onnx").predict(images)
+    assert found["known"] == pytest.approx(given.known.mean())
+    assert found["known_error"] == pytest.approx((given.label != labels)[given.known].mean())
+    shown = ffedge("eval", run_folder / "model.onnx", "--data", data).out
+    assert f"known    {100 * found['known']:.2f} % of them, and {100 * found['known_error']:.2f} % of these" in shown
+
+
+def test_predict_says_unknown_and_why_where_it_is_asked_to(ffedge: Ffedge, run_folder: Path, tmp_path: Path) -> None:
+    images = np.concatenate([bars(20, 1)[0], np.full((1, 6, 6), 255, np.uint8), np.zeros((1, 6, 6), np.uint8)])
+    np.save(tmp_path / "some.npy", images)
+    known = Predictor(run_folder / "model.onnx").predict(images).known
+    assert 0 < known.sum() < len(images)
+    words = ("predict", run_folder / "model.onnx", tmp_path / "some.npy")
+    plain, rejected = (json.loads(ffedge(*words, "--json", *more).out)["samples"] for more in ((), ("--reject",)))
+    for sample, other, ok in zip(plain, rejected, known, strict=True):
+        assert sample["known"] == other["known"] == ok
+        assert sample["label"] == str(sample["class"])
+        assert other["label"] == ("unknown" if not ok else sample["label"])
+        assert ("why" in other) == (not ok)
+        assert set(other.get("why", [])) <= {"low goodness", "high goodness", "low margin"}
+    done = ffedge(*words, "--reject")
+    assert done.code == 0
+    lines = done.out.splitlines()[1:]
+    assert [" unknown " in line for line in lines] == [not ok for ok in known]
+    assert [line.endswith(f"({', '.join(s['why'])})") for line, s in zip(lines, rejected, strict=True) if "why" in s]
+    assert "unknown  " not in ffedge(*words).out
+
+
 def test_predict_reads_pictures_and_arrays_alike(ffedge: Ffedge, run_folder: Path, tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image", reason="needs Pillow")
     images, _ = bars(2, 5)
@@ -48,7 +81,8 @@ def test_info_says_what_the_model_was_made_with(ffedge: Ffedge, run_folder: Path
     assert done["spec"]["network"]["widths"] == [24, 16]
     assert done["input"]["classes"] == ["0", "1", "2"]
     shown = ffedge("info", run_folder / "model.onnx").out
-    for text in ("uint8 [N, 6, 6]", "acff", "24, 16", done["data"]["sha256"]):
+    assert done["known"]["rows"] == 30
+    for text in ("uint8 [N, 6, 6]", "acff", "24, 16", done["data"]["sha256"], "of 30 rows not learnt from"):
         assert text in shown
 
 

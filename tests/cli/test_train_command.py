@@ -46,6 +46,15 @@ def test_runs_are_numbered_where_no_folder_is_named(
     assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["acff-bars-1", "acff-bars-2"]
 
 
+def test_train_says_what_it_chose_for_the_data(ffedge: Ffedge, data: Path, tmp_path: Path) -> None:
+    done = ffedge("train", "--data", data, "--out", tmp_path / "run", *SMALL)
+    said = "chose label_mode overlay, scaling standard, n_negatives 2, input_dropout 0.2"
+    assert done.err.startswith(f"ffedge: bars: 600 rows of 36 inputs of an image, 3 classes; {said}\n")
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    named = {"label_mode": "overlay", "scaling": "standard", "n_negatives": 2, "input_dropout": 0.2}
+    assert report["chosen"] == named
+
+
 def test_an_existing_run_is_not_overwritten_unless_forced(ffedge: Ffedge, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert ffedge("train", "--data", data, "--out", out, *SMALL).code == 0
@@ -65,8 +74,8 @@ def test_an_existing_run_is_not_overwritten_unless_forced(ffedge: Ffedge, data: 
         (["--widths", "0"], "--widths must be whole numbers from 1 to 65536, got (0,)"),
         (["--widths", "a"], "--widths must be N,N, got 'a'"),
         (["--widths", ",".join(["4"] * 65)], "--widths must name 1 to 64 layers"),
-        (["--preset", "best"], "--preset must be one of tuned, paper, got 'best'"),
-        (["--epochs", "1.5"], "--epochs must be N, got '1.5'"),
+        (["--preset", "best"], "--preset must be one of tuned, spiking, paper, got 'best'"),
+        (["--epochs", "1.5"], "--epochs must be N|auto, got '1.5'"),
         (["--rate", "-1"], "--rate must be positive, got (-1.0,)"),
         (["--batch-size", "100000"], "--batch-size must be at most the 570 rows that are trained on, got 100000"),
         (["--n-negatives", "3"], "--n-negatives must be less than the 3 classes, got 3"),

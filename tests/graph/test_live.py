@@ -50,7 +50,16 @@ def test_of_two_lines_the_greater_one_counts():
     assert most_bytes([], 5) == 0
 
 
-@pytest.mark.parametrize("changes", [{}, {"label_layers": "all", "loss": "logistic"}, {"input_norm": "unit"}], ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"label_layers": "all", "loss": "logistic"},
+        {"input_norm": "unit"},
+        {"norm": "fixed", "bound": 0.9, "sparsity": 0.1},
+    ],
+    ids=str,
+)
 def test_lines_from_two_sizes_hold_for_others(changes):
     spec, facts = prepared(small_spec(**changes), clusters())
     for key in needed_kernels(spec, facts):

@@ -24,7 +24,7 @@ GRID = list(
     product(
         ("ff", "fcff", "acff"),
         ("logistic", "symmetric", "contrastive"),
-        ("unit", "rms", "layer"),
+        ("unit", "rms", "layer", "fixed"),
         ("overlay", "concat"),
         ("adam", "momentum", "sgd"),
     )
@@ -42,8 +42,27 @@ OPTIONS = {
     "greedy adam": {"optimizer": "adam"},
     "label in every layer": {"label_layers": "all"},
     "label in every layer, concat": {"label_layers": "all", "label_mode": "concat", "schedule": "interleaved"},
+    "skip": {"skip": "add", "widths": (10, 10, 10, 10), "schedule": "interleaved"},
+    "skip, label in every layer, greedy": {"skip": "add", "widths": (10, 10, 10), "label_layers": "all"},
+    "skip, unit": {"skip": "add", "widths": (10, 10, 8), "norm": "unit", "goodness": "sum", "slope": 0.2},
+    "skip, rms": {"skip": "add", "widths": (10, 10, 8), "goodness": "sum", "slope": 0.2},
+    "skip, layer": {"skip": "add", "widths": (10, 10, 10), "norm": "layer"},
     "goodness sum, unit": {"goodness": "sum", "norm": "unit", "slope": 0.2},
     "goodness sum, rms": {"goodness": "sum", "norm": "rms", "slope": 0.2},
+    "goodness sum, fixed": {"goodness": "sum", "norm": "fixed", "slope": 0.2, "schedule": "interleaved"},
+    "bound": {"bound": 0.9},
+    "bound, interleaved": {"bound": 0.9, "schedule": "interleaved", "norm": "fixed"},
+    "sparsity": {"sparsity": 0.4},
+    "sparsity, adam": {"sparsity": 0.4, "optimizer": "adam", "schedule": "interleaved"},
+    "spikes": {"norm": "fixed", "bound": 0.9, "sparsity": 0.4, "label_layers": "all", "input_dropout": 0.25},
+    "spikes, chunks": {
+        "norm": "fixed",
+        "bound": 0.9,
+        "sparsity": 0.4,
+        "batch_size": 50,
+        "chunk_size": 16,
+        "schedule": "interleaved",
+    },
     "goodness sum, layer": {"goodness": "sum", "norm": "layer", "slope": 0.2},
     "input_norm unit": {"input_norm": "unit", "label_mode": "concat", "slope": 4.0},
     "input_norm unit, overlay, dropout": {"input_norm": "unit", "input_dropout": 0.25, "slope": 4.0},
@@ -126,6 +145,9 @@ def check_parity(spec, data, engine):
         for name, wanted in oracle.parameters(layer).items():
             assert distance(found[name], wanted) < TOLERANCE, (layer, name)
             assert distance(before[name], wanted) > 100 * TOLERANCE, (layer, name, "hardly learnt")
+        if spec.network.norm == "fixed":
+            assert float(found["power"]) == pytest.approx(oracle.power[layer], rel=TOLERANCE)
+            assert abs(float(found["power"]) - 1.0) > 100 * TOLERANCE
         assert float(found.get("gamma", 0.0)) == pytest.approx(oracle.gamma[layer], rel=TOLERANCE)
     rows = len(DATA[data].train.labels) - len(loop.held_out)
     for record in journal.records:

@@ -19,9 +19,12 @@ from ffedge.runtime.verify import MAX_ROWS
 DATA = {"floats": clusters(), "bytes": clusters(inputs=20, uint8=True, border=True)}
 CHANGES = [
     {"label_mode": mode, "norm": norm, "label_layers": layers}
-    for mode, norm, layers in product(("overlay", "concat"), ("unit", "rms", "layer"), ("first", "all"))
+    for mode, norm, layers in product(("overlay", "concat"), ("unit", "rms", "layer", "fixed"), ("first", "all"))
 ] + [
     {"goodness": "sum"},
+    {"norm": "fixed", "bound": 0.9},
+    {"skip": "add", "widths": (10, 10, 10, 8), "label_layers": "all"},
+    {"skip": "add", "widths": (10, 10, 10), "norm": "layer"},
     {"input_norm": "unit"},
     {"input_norm": "rms"},
     {"input_norm": "unit", "label_mode": "concat"},

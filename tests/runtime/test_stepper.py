@@ -21,7 +21,11 @@ def engine_and_oracle(dataset=DATA, **changes):
     return make_engine(spec, facts, layers), oracle, layers
 
 
-@pytest.mark.parametrize("changes", [{}, {"label_layers": "all"}, {"input_norm": "unit"}, {"norm": "layer"}], ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"label_layers": "all"}, {"input_norm": "unit"}, {"norm": "layer"}, {"norm": "fixed", "bound": 0.9}],
+    ids=str,
+)
 @pytest.mark.parametrize("given", [True, False])
 def test_a_forward_pass_gives_the_goodness_of_each_label(changes, given):
     engine, oracle, _ = engine_and_oracle(**changes)
@@ -32,7 +36,7 @@ def test_a_forward_pass_gives_the_goodness_of_each_label(changes, given):
         read, (source, goodness) = source, engine.forward(layer, source, labels)
         assert not any(np.shares_memory(source.values["x"].array, value.array) for value in read.values.values())
         np.testing.assert_allclose(goodness, wanted[layer][2], rtol=1e-4)
-        rows = oracle.normed(wanted[layer][1])
+        rows = oracle.normed(wanted[layer][1], layer)
         np.testing.assert_allclose(source.values["x"].array, rows, rtol=1e-3, atol=1e-4)
 
 
@@ -102,7 +106,7 @@ def test_learning_changes_one_layer_and_passes_on_the_rows_of_before():
     )
     _, y, g = oracle.forward(RAW, labels)[0]
     np.testing.assert_allclose(learned.goodness, g, rtol=1e-4)
-    np.testing.assert_allclose(learned.source.values["x"].array, oracle.normed(y), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(learned.source.values["x"].array, oracle.normed(y, 0), rtol=1e-3, atol=1e-4)
     for layer in (1, 2):
         for name, value in before[layer].items():
             np.testing.assert_array_equal(engine.state()[layer][name], value)

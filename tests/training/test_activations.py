@@ -5,6 +5,7 @@ import pytest
 from toys import ask_here, clusters, make_engine, make_loop, prepared, small_spec, with_train
 
 from ffedge.errors import FfedgeError, StoppedError
+from ffedge.runtime import Predictor
 from ffedge.spec import Spec
 from ffedge.training.activations import cache_bytes
 from ffedge.training.checkpoint import Place
@@ -86,7 +87,6 @@ def test_nothing_is_left_in_the_folder(tmp_path):
         ({"input_dropout": 0.2}, "--input-dropout 0"),
         ({"shift": 1}, "--shift 0"),
         ({"negatives": "hard-sum"}, "other --negatives than hard-sum"),
-        ({"scope": "all"}, "--scope previous"),
     ],
 )
 def test_rows_that_change_from_epoch_to_epoch_cannot_be_kept(changes, remedy):
@@ -94,7 +94,6 @@ def test_rows_that_change_from_epoch_to_epoch_cannot_be_kept(changes, remedy):
     Spec.make(**good)
     with pytest.raises(ValueError, match=rf"^cache activations needs rows .* Use {remedy}$"):
         Spec.make(**good | changes)
-    Spec.make(**good, variant="ff", scope="all")
 
 
 def test_the_plan_says_what_it_takes_on_disk():
@@ -122,7 +121,7 @@ def test_goodness_and_rows_are_those_of_a_forward_pass():
     loop = make_loop(spec, DATA, facts=facts)
     loop.train(Place(), lambda: False)
     cache, engine = loop._cache, loop.engine
-    cache.advance(3)
+    cache.advance(3, None)
     positions = np.array([5, 150, 7])
     labels = np.array([[0, 3], [2, 1], [1, 1]])
     raw = DATA.train.inputs.take(loop._stream.rows[positions])
@@ -132,3 +131,33 @@ def test_goodness_and_rows_are_those_of_a_forward_pass():
         np.testing.assert_allclose(cache.read(positions, labels)[1][layer], goodness, rtol=0.01)
     rows = engine.rows(source)
     np.testing.assert_allclose(engine.rows(cache.read(positions, labels)[0]), rows, rtol=0.02, atol=0.01)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("variant", "scope"), [("ff", "all"), ("fcff", "previous"), ("acff", "all")])
+def test_with_fixed_negatives_nothing_is_rounded(tmp_path, engine, variant, scope):
+    """The layers ahead, which have not learnt, are listened to as without a cache."""
+    spec = small_spec(
+        widths=(24, 16, 12), variant=variant, scope=scope, epochs=3, holdout=0.1, negatives="fixed", n_negatives=1
+    )
+    spec = with_train(spec, engine=engine, rate=(0.02,))
+    one, two = (train(with_train(spec, cache=c), DATA, tmp_path / c) for c in ("none", "activations"))
+    for a, b in zip(one.report.layers, two.report.layers, strict=True):
+        assert b.loss == pytest.approx(a.loss, rel=1e-5)
+        assert a.gamma is None or b.gamma == pytest.approx(a.gamma, rel=1e-5)
+    raw = DATA.test.inputs.take(np.arange(80))
+    scores = [Predictor(run.model, threads=1).predict(raw).scores for run in (one, two)]
+    np.testing.assert_allclose(scores[1], scores[0], rtol=1e-4)
+
+
+def test_fixed_negatives_keep_the_labels_that_are_tried_alone(tmp_path):
+    spec = small_spec(widths=(24, 16, 12), negatives="fixed", n_negatives=1, cache="activations", epochs=1)
+    assert plan(spec, DATA).disk_bytes == cache_bytes(spec, 200, 4) == 200 * 2 * 4 * (24 + 3)
+    spec, facts = prepared(spec, DATA)
+    engine = Counting(make_engine(spec, facts))
+    make_loop(spec, DATA, engine, facts=facts).train(Place(), lambda: False)
+    assert engine.passes[1] >= 200
+    loop = make_loop(spec, DATA, make_engine(spec, facts), facts=facts)
+    loop.train(Place(), lambda: False)
+    with pytest.raises(ValueError, match="negatives must be hard"):
+        loop._cache.first_goodness(np.arange(3))

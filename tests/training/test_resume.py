@@ -112,6 +112,8 @@ def test_a_run_that_stopped_after_each_of_its_batches_ends_as_one_that_did_not(t
         {"negatives": "fixed", "variant": "ff"},
         {"negatives": "hard-sum", "variant": "fcff", "schedule": "interleaved"},
         {"optimizer": "sgd", "label_layers": "all"},
+        {"norm": "fixed", "bound": 0.9, "sparsity": 0.1},
+        {"norm": "fixed", "sparsity": 0.1, "batch_size": 45, "chunk_size": 20, "schedule": "interleaved"},
     ],
     ids=str,
 )

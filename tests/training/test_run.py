@@ -141,7 +141,7 @@ def test_a_seed_gives_the_same_model_and_another_does_not(tmp_path, engine):
     assert models[0].read_bytes() == models[1].read_bytes()
 
 
-@pytest.mark.parametrize("preset", ["tuned", "paper"])
+@pytest.mark.parametrize("preset", ["tuned", "spiking", "paper"])
 def test_presets_and_real_children_train_too(tmp_path, monkeypatch, preset):
     """Nothing in this process's stead: graphs and the model come from child processes."""
     monkeypatch.undo()

@@ -1,0 +1,93 @@
+"""Seconds of training until a test accuracy is reached: ffedge beside Forward-Forward peers and backprop.
+
+Each run is a new process on one thread; the arms take turns, once for each seed. An arm whose rate falls to zero over
+its epochs is trained for several numbers of epochs, and its time to an accuracy is that of the one that gets there
+first, in the median of the seeds. The test set serves to read the curves alone: nothing is chosen by it.
+"""
+
+import argparse
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+from common import HERE, THREAD_VARIABLES, table, write_results
+
+from ffedge.child import ask
+
+FALLING, CONSTANT = (1, 3, 6, 15), (15,)
+ARMS = {  # and the numbers of epochs that each is trained for
+    "ffedge": FALLING,
+    "ffedge-interleaved": FALLING,
+    "backprop-tuned": FALLING,
+    "backprop": CONSTANT,
+    "sklearn": CONSTANT,
+    "fflib": CONSTANT,
+    "mpezeshki": CONSTANT,
+}
+TARGETS = {"mnist": (0.95, 0.97, 0.98, 0.985), "fashion-mnist": (0.85, 0.88, 0.89, 0.90)}
+PACKAGES = ("torch", "fflib", "scikit-learn", "onnxruntime")
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", nargs="+", choices=TARGETS, default=list(TARGETS))
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--most-epochs", type=int, default=max(FALLING), help="leave longer trainings out")
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the result file")
+    return parser
+
+
+def seconds_to(points: list[list[float]], target: float) -> float | None:
+    """Return the seconds of the first point at or above a target."""
+    return next((seconds for seconds, accuracy in points if accuracy >= target), None)
+
+
+def best(runs: list[dict[str, Any]], target: float) -> tuple[float, int] | None:
+    """Return the least median of seconds over the seeds, and its number of epochs; every seed must get there."""
+    found = []
+    for epochs in sorted({run["epochs"] for run in runs}):
+        times = [seconds_to(run["points"], target) for run in runs if run["epochs"] == epochs]
+        reached = [time for time in times if time is not None]
+        if len(reached) == len(times):
+            found.append((statistics.median(reached), epochs))
+    return min(found, default=None)
+
+
+def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Run everything."""
+    runs = []
+    variables = dict.fromkeys(THREAD_VARIABLES, "1") | {"TQDM_DISABLE": "1", "PYTHONPATH": f"{HERE}:{HERE.parent}"}
+    for data in options.data:
+        for seed in options.seeds:
+            for name in options.arms:
+                for epochs in (count for count in ARMS[name] if count <= options.most_epochs):
+                    request = {"name": name, "data": data, "epochs": epochs, "seed": seed}
+                    runs.append(request | ask("time_arms", request, variables))
+                    seconds, accuracy = runs[-1]["points"][-1]
+                    text = f"{data} seed {seed} {name}, {epochs} epochs: {100 * accuracy:.2f} % in {seconds:.1f} s"
+                    print(text, file=sys.stderr, flush=True)
+    return runs
+
+
+def summary(runs: list[dict[str, Any]], data: str) -> str:
+    """Tabulate the seconds to each target."""
+    rows = []
+    for name in dict.fromkeys(run["name"] for run in runs):
+        own = [run for run in runs if run["name"] == name and run["data"] == data]
+        times = [best(own, target) for target in TARGETS[data]]
+        rows.append([name, *("never" if time is None else f"{time[0]:.1f} ({time[1]})" for time in times)])
+    return f"{data}\n" + table(["s (epochs)", *(f"{100 * target:g} %" for target in TARGETS[data])], rows)
+
+
+def main() -> None:
+    options = arguments().parse_args()
+    runs = measure(options)
+    print("\n\n".join(summary(runs, data) for data in options.data))
+    settings = {key: value for key, value in vars(options).items() if key != "out"}
+    print(write_results("time-to-accuracy", settings, runs, options.out, PACKAGES).name)
+
+
+if __name__ == "__main__":
+    main()

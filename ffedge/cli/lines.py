@@ -1,0 +1,134 @@
+"""Samples as JSON lines on standard input: one sample a line, read and answered at once, in flat memory.
+
+A line is a list of numbers, nested as the model's input or flat, or ``{"input": [...], "id": ...}``.
+"""
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import IO, Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge.errors import DataError, one_line
+from ffedge.network import InputFacts
+
+LINE_BYTES, NUMBER_BYTES = 2**16, 32
+
+
+class Line(NamedTuple):
+    """A line that was read: its number from 1, its sample or what is wrong with it, and its ``id``, if it has one."""
+
+    number: int
+    sample: NDArray[Any] | None
+    error: str
+    about: dict[str, Any]
+
+
+class Stopped(BaseException):
+    """SIGTERM or Ctrl-C came while nothing was under way."""
+
+
+class Stop:
+    """Ends a loop over lines at SIGTERM and Ctrl-C: at once while it waits for one, else after the one in hand."""
+
+    def __init__(self) -> None:
+        self.asked = self.busy = False
+
+    def __enter__(self) -> Self:
+        """Take the signals."""
+        self._before = {number: signal.signal(number, self._come) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> bool:
+        """Give the signals back; being stopped is no error."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        return kind is Stopped
+
+    def _come(self, _number: int, _frame: FrameType | None) -> None:
+        self.asked = True
+        if not self.busy:
+            raise Stopped
+
+
+def read_lines(source: IO[bytes], facts: InputFacts, stop: Stop) -> Iterator[Line]:
+    """Yield each line that is not blank, as soon as it is there."""
+    number, most = 0, LINE_BYTES + NUMBER_BYTES * facts.size
+    while not stop.asked:
+        stop.busy = False
+        text = source.readline(most)
+        stop.busy = True
+        if not text:
+            return
+        number += 1
+        if len(text) == most and not text.endswith(b"\n"):
+            while (rest := source.readline(most)) and not rest.endswith(b"\n"):
+                pass
+            yield Line(number, None, f"longer than {most} bytes", {})
+        elif text.strip():
+            yield _line(number, text, facts)
+
+
+def answer(result: dict[str, Any]) -> None:
+    """Print one answer, at once."""
+    sys.stdout.write(json.dumps(result) + "\n")
+    sys.stdout.flush()
+
+
+def complain(line: Line, *, strict: bool) -> None:
+    """Say on standard error what is wrong with a line; DataError where that must end all."""
+    message = f"stdin, line {line.number}: {line.error}"
+    if strict:
+        raise DataError(f"{message}. Leave out --strict to go on after such lines")
+    print(f"ffedge: {one_line(message)}", file=sys.stderr, flush=True)
+
+
+def refused(line: Line, *, strict: bool) -> None:
+    """Answer a line that cannot be used with its error, and complain."""
+    complain(line, strict=strict)
+    answer(line.about | {"line": line.number, "error": one_line(line.error)})
+
+
+def _line(number: int, text: bytes, facts: InputFacts) -> Line:
+    about: dict[str, Any] = {}
+    try:
+        value = json.loads(text)
+        if isinstance(value, dict):
+            about = {"id": value["id"]} if "id" in value else {}
+            if set(value) - {"id"} != {"input"}:
+                raise ValueError(f"must have input, and beside it only id, got {', '.join(sorted(value)) or 'nothing'}")
+            value = value["input"]
+        return Line(number, _sample(value, facts), "", about)
+    except RecursionError:
+        return Line(number, None, "is nested too deeply", about)
+    except json.JSONDecodeError as error:
+        return Line(number, None, f"is no JSON ({error.msg} at character {error.pos})", about)
+    except (ValueError, OverflowError) as error:
+        return Line(number, None, str(error), about)
+
+
+def _sample(value: Any, facts: InputFacts) -> NDArray[Any]:
+    """Return a sample [...] of the model's shape and type; ValueError where it is none."""
+    if not isinstance(value, list):
+        raise ValueError(f"must be a list of {facts.size} numbers, got {type(value).__name__}")
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ValueError("its lists are not of one length") from None
+    if array.dtype.kind not in "iuf":
+        raise ValueError("must be numbers" if array.dtype.kind != "O" else "its numbers are beyond 64 bits, or missing")
+    if array.shape not in (facts.shape, (facts.size,)):
+        raise ValueError(f"must have shape {list(facts.shape)} or [{facts.size}], got {list(array.shape)}")
+    if facts.dtype == "uint8":
+        if not ((array >= 0) & (array <= 255) & (array == np.floor(array))).all():
+            raise ValueError("must be whole numbers from 0 to 255")
+    else:
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32)
+        if not np.isfinite(array).all():
+            raise ValueError("must be finite numbers of 32 bits")
+    return array.astype(facts.dtype).reshape(facts.shape)

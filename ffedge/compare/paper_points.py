@@ -1,0 +1,81 @@
+"""What the paper leaves open (DESIGN.md section 6): each reading trained in minibatches, with the shuffled control.
+
+One point is changed at a time, from the preset `paper` in minibatches. So that a reading takes seconds and not hours, a
+layer takes 1000 steps of 500 rows, not 1000 of 50,000.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ffedge.compare.paper_trials import CONTROL, Choice, Trial
+
+BATCH_SIZE = 500
+EPOCHS = 10
+SEEDS = 3
+BASE = ("base", "preset paper")
+EVERY_ARM = ("ff", "fcff", f"fcff{CONTROL}", "acff", f"acff{CONTROL}")
+COLLABORATING = EVERY_ARM[1:]
+DEEP = (500,) * 4
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One value of an open point.
+
+    Attributes
+    ----------
+    arms : that can tell it from the base; the others would only repeat it.
+    """
+
+    point: str
+    value: str
+    changes: dict[str, Any]
+    arms: tuple[str, ...] = EVERY_ARM
+
+
+READINGS = (
+    Reading(*BASE, {}),
+    Reading("theta", "once", {"theta_placement": "once"}, COLLABORATING),
+    Reading("gamma", "0.3", {"gamma": 0.3}, COLLABORATING),
+    Reading("gamma", "0.3, theta once", {"gamma": 0.3, "theta_placement": "once"}, COLLABORATING),
+    Reading("negatives", "fresh", {"negatives": "fresh"}),
+    Reading("scope", "previous", {"scope": "previous"}, COLLABORATING),
+    Reading("scope", "next", {"scope": "next"}, COLLABORATING),
+    Reading("norm", "rms", {"norm": "rms"}),
+    Reading("label layers", "all", {"label_layers": "all"}),
+    Reading("gamma's optimiser", "adam", {"gamma_optimizer": "adam"}, EVERY_ARM[3:]),
+    Reading("negatives", "hard", {"negatives": "hard"}),
+    Reading("label value", "10", {"label_scale": 10.0}),
+    Reading("norm", "layer", {"norm": "layer"}),
+    Reading("goodness", "sum", {"goodness": "sum"}),
+    Reading("4 layers, alpha", "ones", {"widths": DEEP}),
+    Reading("4 layers, alpha", "mean", {"widths": DEEP, "alpha": "mean"}, COLLABORATING),
+)
+SCHEDULES = ("greedy", "interleaved")
+
+
+def base_of(point: str) -> tuple[str, str]:
+    """Return the point and value whose arm `ff` a reading of a point is compared with, where it has none itself."""
+    return ("4 layers, alpha", "ones") if point.startswith("4 layers") else BASE
+
+
+def trials(choice: Choice) -> list[Trial]:
+    """Return the trials of every reading in both schedules, the readings that decide most first."""
+    return [
+        Trial(
+            name,
+            arm,
+            seed,
+            choice.epochs,
+            choice.rows,
+            reading.point,
+            f"{reading.value}, {schedule}",
+            tuple(sorted({**dict(choice.changes), **reading.changes, "schedule": schedule}.items())),
+        )
+        for reading in READINGS
+        for schedule in SCHEDULES
+        for name in choice.data
+        for seed in choice.seeds
+        for arm in reading.arms
+        if arm.removesuffix(CONTROL) in choice.arms
+    ]

@@ -1,0 +1,98 @@
+"""The programs of docs/clients.md run as they stand, and print what onnxruntime says in Python."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from engines import ENVIRONMENT, installed, need
+
+from ffedge import Predictor, Spec, train
+
+ROOT = Path(__file__).parents[2]
+DOCS = (ROOT / "docs" / "clients.md").read_text()
+EXAMPLES = dict(re.findall(r"^<!-- example: (\S+) -->\n```\w+\n(.*?)^```$", DOCS, re.MULTILINE | re.DOTALL))
+INCLUDES = [Path("/usr/include/onnxruntime"), ENVIRONMENT / "include" / "onnxruntime"]
+
+
+@pytest.fixture(scope="module", params=["images", "table"])
+def model(request, digits, tmp_path_factory):
+    """Return a trained model and rows for it."""
+    data, rows = digits
+    spec = Spec.make(widths=(24, 20), epochs=1, threads=1)
+    run = train(spec, data[request.param], tmp_path_factory.mktemp("example") / "run")
+    return run.model, rows[request.param]
+
+
+@pytest.fixture
+def printed(model, tmp_path):
+    """Return a function that runs a program on the model and the rows, and holds its lines against the predictor's."""
+    path, rows = model
+    rows.tofile(tmp_path / "rows.bin")
+    found = Predictor(path).predict(rows)
+
+    def run(*program):
+        words = [*map(str, program), str(path), str(tmp_path / "rows.bin")]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        said = np.array([line.split() for line in done.stdout.splitlines()], float)
+        assert said.shape == (len(rows), 2)
+        apart = found.margin > 1e-3
+        np.testing.assert_array_equal(said[apart, 0], found.label[apart])
+        np.testing.assert_allclose(said[:, 1], found.margin, atol=1e-3 + 1e-4 * np.abs(found.scores).max())
+
+    return run
+
+
+def write(folder, name):
+    (folder / name).write_text(EXAMPLES[name])
+    return folder / name
+
+
+def test_the_docs_hold_the_programs_that_are_tested_here():
+    assert EXAMPLES.keys() == {"predict.mjs", "predict.cpp", "predict_openvino.py", "predict_onnxruntime.py"}
+    assert all(len(EXAMPLES[name].splitlines()) <= 36 for name in EXAMPLES)
+
+
+def test_the_docs_name_the_versions_that_are_installed():
+    pinned = json.loads((ROOT / "tests" / "clients" / "package.json").read_text())["dependencies"]
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["clients"]
+    pinned |= dict(wanted.split("==") for wanted in extra if "==" in wanted)
+    assert dict(re.findall(r"^\| .* \| (?:npm|PyPI) `(\S+)` ([\d.]+)", DOCS, re.MULTILINE)) == pinned
+
+
+def test_plain_onnxruntime(printed, tmp_path):
+    printed(sys.executable, write(tmp_path, "predict_onnxruntime.py"))
+
+
+def test_node(printed, tmp_path):
+    need("onnxruntime-node", installed("onnxruntime-node"))
+    (tmp_path / "node_modules").symlink_to(ENVIRONMENT / "node_modules")
+    printed("node", write(tmp_path, "predict.mjs"))
+
+
+def test_openvino(printed, tmp_path):
+    need("openvino", installed("openvino"))
+    printed(sys.executable, write(tmp_path, "predict_openvino.py"))
+
+
+def test_cpp(printed, tmp_path):
+    """Compiled with Debian's headers, linked to the library that onnxruntime's Python package brings."""
+    include = [folder for folder in INCLUDES if (folder / "onnxruntime_cxx_api.h").is_file()]
+    need("g++", shutil.which("g++"))
+    need("onnxruntime's C++ headers", include)
+    (library,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.1.*")
+    for name in ("libonnxruntime.so", "libonnxruntime.so.1"):
+        (tmp_path / name).symlink_to(library)
+    source, program = write(tmp_path, "predict.cpp"), tmp_path / "predict"
+    words = ["g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-isystem", include[0], source, "-o", program]
+    words += [f"-L{tmp_path}", f"-Wl,-rpath,{tmp_path}", "-lonnxruntime"]
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    printed(program)

@@ -1,0 +1,31 @@
+"""What eval says of known answers, counted by hand."""
+
+import numpy as np
+import pytest
+from toys import clusters, make_model, small_spec
+
+from ffedge.calibration import calibrate
+from ffedge.evaluation import evaluate
+from ffedge.runtime import Predictor
+
+DATA = clusters(rows=300)
+PLAIN = Predictor(make_model(small_spec(), DATA)[0]).predict(DATA.train.inputs.take(np.arange(300)))
+BEST = PLAIN.scores.max(axis=1)
+
+
+@pytest.mark.parametrize("coverage", [0.3, 0.8])
+def test_known_answers_and_errors_among_them_are_counted(coverage):
+    calibration = calibrate(BEST, PLAIN.margin, coverage)
+    predictor = Predictor(make_model(small_spec(), DATA, calibration=calibration)[0])
+    found = evaluate(predictor, DATA)
+    known = predictor.predict(DATA.train.inputs.take(np.arange(300))).known
+    wrong = PLAIN.label != DATA.train.labels[np.arange(300)]
+    assert 0.2 < wrong.mean() < 0.95
+    assert found.known == pytest.approx(known.mean())
+    assert found.known_error == pytest.approx(wrong[known].mean())
+
+
+def test_where_nothing_is_known_no_error_is_told():
+    calibration = calibrate(BEST + 1e4, PLAIN.margin, 1.0)
+    found = evaluate(Predictor(make_model(small_spec(), DATA, calibration=calibration)[0]), DATA)
+    assert (found.known, found.known_error) == (0.0, None)

@@ -1,0 +1,82 @@
+"""A model's calibration is replaced in the file, on rows that it has not learnt from; nothing else changes."""
+
+import numpy as np
+import onnx
+import pytest
+from toys import clusters, make_model, small_spec
+
+import ffedge
+from ffedge.errors import DataError, ModelError
+from ffedge.training.loop import split_rows
+from tests.runtime.test_known import older
+
+DATA = clusters(rows=800)
+SPEC = small_spec(epochs=2, holdout=0.25)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return ffedge.train(SPEC, DATA, tmp_path_factory.mktemp("recalibration") / "run").model
+
+
+@pytest.mark.parametrize("coverage", [0.5, 0.9, 1.0])
+def test_the_share_asked_for_of_the_held_out_rows_is_known(model, tmp_path, coverage):
+    found = ffedge.recalibrate(model, DATA, coverage, tmp_path / "new.onnx")
+    predictor = ffedge.Predictor(tmp_path / "new.onnx")
+    assert predictor.calibration == found
+    assert found.rows == 200
+    known = predictor.predict(DATA.train.inputs.take(split_rows(800, SPEC)[0])).known
+    assert coverage - 0.011 <= known.mean() < coverage + 0.02  # rows on a bound may fall to either side
+
+
+def test_nothing_but_the_calibration_changes(model, tmp_path):
+    ffedge.recalibrate(model, DATA, 0.5, tmp_path / "new.onnx")
+    before, after = onnx.load(model), onnx.load(tmp_path / "new.onnx")
+    onnx.checker.check_model(after)
+    for proto in (before, after):
+        stored = [p for p in proto.metadata_props if p.key == "ffedge.known"]
+        assert len(stored) == 1
+        proto.metadata_props.remove(stored[0])
+        bias = next(t for t in proto.graph.initializer if t.name == "known.bias")
+        proto.graph.initializer.remove(bias)
+    assert before == after
+
+
+def test_the_coverage_of_training_gives_the_calibration_of_training(model, tmp_path):
+    found = ffedge.recalibrate(model, DATA, 0.95, tmp_path / "new.onnx")
+    wanted = ffedge.Predictor(model).calibration
+    assert found.known == wanted.known
+    assert found.least_margin == pytest.approx(wanted.least_margin, rel=1e-4)
+
+
+def test_a_model_is_replaced_where_no_other_place_is_named(model, tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.read_bytes())
+    ffedge.recalibrate(path, DATA, 0.6)
+    assert ffedge.Predictor(path).calibration.coverage == 0.6
+    assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_of_other_data_all_train_rows_serve(model, tmp_path):
+    assert ffedge.recalibrate(model, clusters(rows=300, seed=4), 0.9, tmp_path / "new.onnx").rows == 300
+
+
+def test_a_model_trained_without_held_out_rows_needs_other_data(tmp_path):
+    run = ffedge.train(small_spec(epochs=1, holdout=0.0), DATA, tmp_path / "run")
+    with pytest.raises(DataError, match=r"^clusters: the model has learnt from all of its rows. Pass other data$"):
+        ffedge.recalibrate(run.model, DATA, 0.9)
+    assert ffedge.recalibrate(run.model, clusters(rows=300, seed=4), 0.9).rows == 300
+    assert not ffedge.Predictor(run.model).predict(np.full((1, 16), 1e6, np.float32)).known[0]
+
+
+def test_a_model_older_than_known_is_refused_and_left_as_it_was(tmp_path):
+    path, content = tmp_path / "old.onnx", older(make_model(small_spec(), DATA)[0])
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=f"^{path}: has no output known. Export it anew from its run folder$"):
+        ffedge.recalibrate(path, DATA, 0.9)
+    assert path.read_bytes() == content
+
+
+def test_a_coverage_outside_its_range_is_refused(model):
+    with pytest.raises(ValueError, match="coverage must be above 0 and at most 1, got 0"):
+        ffedge.recalibrate(model, DATA, 0)

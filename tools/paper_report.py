@@ -1,0 +1,318 @@
+"""Write bench/PAPER.md and its figures from the raw results of ``ffedge bench --paper`` in bench/results.
+
+    python tools/paper_report.py             # rewrite
+    python tools/paper_report.py --check     # change nothing; exit 1 naming what is out of date
+
+Every number and every sentence that judges one comes from the results; what is written here says how to read them.
+"""
+
+import argparse
+import re
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from readme_tables import stamp, steadily
+from results import COMMANDS, ROOT, newest, read
+from wording import counted, listed, table, wrapped
+
+from ffedge.compare import paper_readings, paper_tables, paper_verdict
+from ffedge.compare.paper_found import Found
+from ffedge.compare.paper_points import SCHEDULES
+from ffedge.compare.paper_tables import DATA_NAMES, NAMES, Group, groups
+from ffedge.compare.paper_trials import ARMS, EPOCHS, ROWS
+from ffedge.compare.statistics import LEVEL, holm
+from ffedge.errors import FfedgeError
+
+TOOL = "python tools/paper_report.py"
+FIGURES = ("paper-progress", "paper-bars", "paper-gamma")
+TWICE_CHANCE = 0.2
+TITLE = "# What reproduces of the NetworkFF paper"
+HEAD = f"""Written by `{TOOL}` from [results/](results/); do not edit. The paper is
+[arXiv:2512.17531](https://arxiv.org/abs/2512.17531). Accuracies are of the whole test set; ± and brackets are 95 %
+intervals of the mean by Student's t. Seeds are paired: one seed gives every arm the same first weights and the same
+wrong labels. A claim needs three seeds at least here."""
+RECIPE = """The preset `paper`: 784-500-500, the label in the first 10 pixels, images in 0 to 1 and of unit length, mean
+goodness with theta 2.0 taken off every layer's (eq. 8), eq. 5 over all other layers with alpha 1, gamma 1.0
+(A-CFF: eq. 7, rate 0.01), Adam 0.03, one full batch an epoch, wrong labels drawn once a layer, layer after layer. A
+full batch is accumulated exactly, in chunks. The paper leaves several of these open; the last section tries others."""
+READINGS = """One point at a time is changed, in minibatches ({epochs} epochs a layer of {rows:,} rows in batches of
+{size}); the test set's accuracy, differences in points with their 95 % intervals. *Shuffled* is the control: the other
+layers' goodness is that of another sample, the same threshold on the average without information about the sample.
+Gamma is each layer's at its end."""
+
+
+def main(words: list[str] | None = None) -> int:
+    """Rewrite or check; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing")
+    parser.add_argument("--root", type=Path, default=ROOT, help="folder of bench")
+    options = parser.parse_args(words)
+    try:
+        stale = update(options.root, write=not options.check)
+    except FfedgeError as error:
+        print(f"paper_report: {error}", file=sys.stderr)
+        return 1
+    for line in stale:
+        print(f"{line}. Run: {TOOL}" if options.check else f"{line}: rewritten", file=sys.stderr)
+    return int(options.check and bool(stale))
+
+
+def update(root: Path, *, write: bool) -> list[str]:
+    """Return what is out of date, a line each; `write` brings it up to date.
+
+    Raises
+    ------
+    FfedgeError
+        A result is missing.
+    """
+    stale, path, wanted = [], root / "bench" / "PAPER.md", text(read("paper", root), read("paper-points", root))
+    if not path.exists() or path.read_text() != wanted:
+        stale.append("bench/PAPER.md: is not what bench/results (paper, paper-points) says")
+        if write:
+            path.write_text(wanted)
+    folder, mark = root / "bench" / "figures", stamp(newest("paper", root))
+    if not all((folder / f"{name}.svg").exists() and mark in (folder / f"{name}.svg").read_text() for name in FIGURES):
+        stale.append("bench/figures/paper-*.svg: are not drawn from the newest results")
+        if write:
+            _draw(found_in(read("paper", root)), folder, mark)
+    return stale
+
+
+def found_in(documents: Sequence[Any]) -> list[Group]:
+    """Return the groups of some documents' trials."""
+    return groups(Found(**trial) for document in documents for trial in document["trials"])
+
+
+def text(main_documents: Sequence[Any], points_documents: Sequence[Any]) -> str:
+    """Return the whole document."""
+    found, points = found_in(main_documents), found_in(points_documents)
+    limits = {name: rate for document in main_documents for name, rate in document["gemm_flop_per_s"].items()}
+    parts = [
+        TITLE,
+        wrapped(HEAD),
+        "## In short\n\n" + bullets(in_short(found)),
+        "## What was run\n\n" + wrapped(RECIPE) + "\n\n" + bullets(what_was_run(found, limits)),
+        *(_tables(group, number) for number, group in enumerate(main_groups(found), 1)),
+        "## Table III\n\n" + table(*paper_tables.summary_rows(main_groups(found))),
+        "## Figures\n\n" + figures_text(found),
+        "## Gamma\n\n" + bullets(gammas(found)),
+        "## Readings of what the paper leaves open\n\n" + open_points(points),
+        "## Limits\n\n" + bullets(limits_of(found)),
+    ]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def main_groups(found: Sequence[Group]) -> list[Group]:
+    """Return the groups of the preset: those with the most rows last."""
+    return sorted((g for g in found if g.point == "paper"), key=lambda g: (g.rows, list(DATA_NAMES).index(g.data)))
+
+
+def in_short(found: Sequence[Group]) -> list[str]:
+    """Judge each claim."""
+    main = main_groups(found)
+    tests = [test for group in main for test in paper_tables.comparisons(group)]
+    return [*paper_verdict.baselines(main), *paper_verdict.gains(main, tests), *weights_said(main)]
+
+
+def weights_said(main: Sequence[Group]) -> list[str]:
+    """Say what the collaborative prediction weights change."""
+    tests = [test for group in main for test in paper_tables.comparisons(group) if "collaborative" in test.label]
+    return [
+        f"{paper_verdict.place(t.group)}: {t.label}: {paper_tables.points_text(t.result)} points "
+        f"({paper_verdict.seeds(t.result.n)})."
+        for t in tests
+    ]
+
+
+def what_was_run(found: Sequence[Group], limits: dict[str, float]) -> list[str]:
+    """List the groups, what the whole would take, and how near training comes to a matrix product."""
+    main = main_groups(found)
+    said = [
+        f"{paper_verdict.place(group)}: "
+        + listed([f"{NAMES[arm]} {counted(len(group.found[arm]), 'seed')}" for arm in group.arms])
+        + "."
+        for group in main
+    ]
+    whole = [group for group in main if group.rows == ROWS and group.epochs == EPOCHS]
+    seconds = [
+        statistics.median(
+            sum(cpu or 0.0 for cpu in each.cpu_s) / each.of("rows") for group in main for each in _each(group, arm)
+        )
+        for arm in ARMS
+        if any(_each(group, arm) for group in main)
+    ]
+    if seconds:
+        hours = statistics.mean(seconds) * ROWS * EPOCHS * len(ARMS) * 2 / 3600
+        done = "has no seed yet" if not whole else f"has {counted(min(g.seeds for g in whole), 'seed')} of every arm"
+        said += [
+            f"The paper's {EPOCHS} epochs a layer of {ROWS:,} rows take {hours:.1f} hours of one core a seed, for "
+            f"all arms and both data sets; of these, this table {done}.",
+            *_slow_start(main),
+        ]
+    rates = listed([f"{rate / 1e9:.0f} GFLOP/s ({name})" for name, rate in limits.items()])
+    said += [f"A lone float32 matrix product in onnxruntime, one thread: {rates}."] if limits else []
+    return said + paper_verdict.speed(main, limits)
+
+
+def _slow_start(main: Sequence[Group]) -> list[str]:
+    """Say when the first layer of FF leaves chance: why fewer epochs of all rows would tell nothing."""
+    starts = []
+    for group in main:
+        for each in _each(group, "ff"):
+            curve = each.trace[0]["accuracy"]
+            starts += [next((i + 1 for i, share in enumerate(curve) if (share or 0) > TWICE_CHANCE), len(curve))]
+    if not starts:
+        return []
+    return [
+        f"In a full batch FF's first layer takes {_whole_range(starts)} epochs to get {100 * TWICE_CHANCE:.0f} % "
+        "right, twice chance. So fewer epochs of all rows would tell nothing; fewer rows keep the paper's epochs and "
+        "its exact full batch.",
+    ]
+
+
+def _whole_range(values: Sequence[int]) -> str:
+    return f"{min(values)}" if min(values) == max(values) else f"{min(values)} to {max(values)}"
+
+
+def _each(group: Group, arm: str) -> list[Found]:
+    return list(group.found.get(arm, {}).values())
+
+
+def _tables(group: Group, number: int) -> str:
+    name = {"mnist": "Table I", "fashion-mnist": "Table II"}.get(group.data, f"Table {number}")
+    parts = [
+        f"## {name}: {paper_verdict.place(group)}",
+        table(paper_tables.TABLE_HEAD, paper_tables.accuracy_rows(group)),
+    ]
+    if group.seeds > 1:
+        tests = paper_tables.comparisons(group)
+        parts += [
+            table(paper_tables.STATISTICS_HEAD, paper_tables.statistics_rows(tests)),
+            wrapped(
+                f"{counted(len(tests), 'test')}; with {counted(group.seeds, 'seed')} Wilcoxon's p cannot be below "
+                f"{2 ** (1 - group.seeds):.3g}."
+            ),
+        ]
+    else:
+        parts.append("One seed: no test is made.")
+    return "\n\n".join(parts)
+
+
+def figures_text(found: Sequence[Group]) -> str:
+    """Show the figures and say what they are."""
+    logs = listed(
+        [
+            f"{paper_tables.PUBLISHED[data]['acff'][0]:.1f} % is {value} ({DATA_NAMES[data]})"
+            for data, value in (("mnist", "4.555"), ("fashion-mnist", "4.4345"))
+        ]
+    )
+    said = (
+        f"The paper's log scale is ln(1 + accuracy in %): its last values are A-CFF's training accuracy ({logs}). "
+        "Dotted: the paper's last training accuracy of each arm. Each figure shows the runs of the most seeds."
+    )
+    shown = [
+        ("progress", "Training accuracy by layer and epoch, log scale (the paper's Fig. 2 and 3)"),
+        ("bars", "Last training and test accuracy (the paper's Fig. 1 and 4)"),
+        ("gamma", "Gamma of A-CFF by layer and epoch"),
+    ]
+    return "\n\n".join([wrapped(said), *(f"![{name}](figures/paper-{stem}.svg)" for stem, name in shown)])
+
+
+def gammas(found: Sequence[Group]) -> list[str]:
+    """Say where gamma goes."""
+    said = []
+    for group in main_groups(found):
+        for layer in range(len(_each(group, "acff")[0].trace) if _each(group, "acff") else 0):
+            traces = [[v for v in each.trace[layer]["gamma"] if v is not None] for each in _each(group, "acff")]
+            ends, least, most = [t[-1] for t in traces], min(map(min, traces)), max(map(max, traces))
+            said.append(
+                f"{paper_verdict.place(group)}, layer {layer}: from 1 to {_range(ends)}; on the way "
+                f"{least:.3f} at least, {most:.3f} at most ({paper_verdict.seeds(len(ends))})."
+            )
+    return said or ["No A-CFF was run."]
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = f"{min(values):.3f}", f"{max(values):.3f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def open_points(found: Sequence[Group]) -> str:
+    """Tabulate the readings, and say which of them make collaboration help."""
+    tested = [t for t in paper_readings.tested(found) if t.result.n >= paper_verdict.FEWEST_SEEDS]
+    adjusted = holm([t.result.t_p for t in tested])
+    first = next((each for group in found for arms in group.found.values() for each in arms.values()), None)
+    if first is None:
+        return "None was run."
+    size = dict(first.of("changes"))["batch_size"]
+    about = READINGS.format(epochs=first.of("epochs"), rows=first.of("rows"), size=size)
+    parts = [wrapped(about), bullets(helping(tested, adjusted))]
+    for data in dict.fromkeys(group.data for group in found):
+        for schedule in SCHEDULES:
+            if rows := paper_readings.rows(found, data, schedule):
+                parts += [f"{DATA_NAMES[data]}, {schedule}:", table(paper_readings.HEAD, rows)]
+    parts.append(
+        wrapped(
+            f"`{COMMANDS['paper-points']}`. Two points have no run: a gradient through other layers is no "
+            "forward-only rule and ffedge has none; a full batch is the tables above."
+        )
+    )
+    return "\n\n".join(parts)
+
+
+def helping(tested: Sequence[paper_readings.Tested], adjusted: Sequence[float]) -> list[str]:
+    """Say which comparisons hold: before and after the correction for their number."""
+    if not tested:
+        return ["No reading has three seeds yet."]
+    said = [
+        f"{counted(len(tested), 'test')} of {paper_verdict.FEWEST_SEEDS} seeds or more; "
+        f"{sum(t.result.t_p < LEVEL for t in tested)} have p < {LEVEL} alone, {sum(p < LEVEL for p in adjusted)} after "
+        f"Holm's correction; by chance alone {LEVEL * len(tested):.0f} would."
+    ]
+    for sign, words in ((1, "Gains"), (-1, "Losses")):
+        for other, name in (("ff", "over FF"), ("shuffled", "over the shuffled control")):
+            hits = [
+                f"{NAMES[t.arm]}, {t.group.point} {t.group.value} ({paper_tables.points_text(t.result)}"
+                f"{', beyond the correction' if p < LEVEL else ''})"
+                for t, p in zip(tested, adjusted, strict=True)
+                if t.other.endswith(other) and sign * t.result.mean > 0 and t.result.t_p < LEVEL
+            ]
+            said.append(f"{words} {name} with p < {LEVEL}: {'; '.join(hits) or 'none'}.")
+    return said
+
+
+def limits_of(found: Sequence[Group]) -> list[str]:
+    """Say what was not seen."""
+    most = max((group.seeds for group in main_groups(found)), default=0)
+    return [
+        f"At most {counted(most, 'seed')}: an effect smaller than about a standard deviation of the differences stays "
+        "unseen.",
+        "Train accuracy is of 10,000 rows of those trained on, or of all where they are fewer; the curves' of 2,000.",
+        "The paper does not say how often it ran, nor which reading of eq. 5 it took; it reports one number an arm.",
+        "Test accuracy was read once a run; no setting was chosen by it.",
+    ]
+
+
+def bullets(lines: Sequence[str]) -> str:
+    """Lay out sentences as a list."""
+    return "\n".join(wrapped(f"- {line}").replace("\n", "\n  ") for line in lines)
+
+
+def _draw(found: Sequence[Group], folder: Path, mark: str) -> None:
+    """Draw as `ffedge bench` does; the same data and versions give the same bytes."""
+    from ffedge.compare.paper_figures import draw
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        for path in steadily(lambda: draw(found, Path(temporary))):
+            if path.suffix == ".svg":
+                svg = re.sub(r" *<dc:date>.*?</dc:date>\n", "", path.read_text()).rstrip()
+                (folder / path.name).write_text(f"{svg}\n<!-- data: sha256 {mark} -->\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
