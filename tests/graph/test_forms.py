@@ -59,7 +59,7 @@ class Neutral(Oracle):
         )
 
     def _lacking(self, units, layer):
-        """Return the factor that a normed activity is stored without: an RMS norm's, or a fixed norm with the mean's."""
+        """Return the factor that a normed activity lacks: of an RMS norm, or of a fixed norm and the mean."""
         if self.network.norm == "fixed":
             mean = units if self.network.goodness == "mean" else 1
             return mean**0.5 / (self.power[layer] ** 0.5 + EPSILON)
