@@ -97,9 +97,7 @@ TABLE = {
         "training",
     ),
     # forms are made on a workstation: a graph is built, run on held-out rows and, for int8, given to the quantizer
-    "exporting": Allowed(
-        "calibration data errors evaluation graph network runtime seeds spec training", "numpy onnx onnxruntime"
-    ),
+    "exporting": Allowed("calibration data errors graph network runtime seeds spec training", "numpy onnx onnxruntime"),
 }
 # loaded by a command that has begun its work, so what stands in functions may be imported
 LATE = ("cli/learn_worker.py", "cli/progress.py", "cli/bench_live.py", "cli/bench_tables.py", "cli/lines.py")

@@ -8,23 +8,22 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from numpy.typing import NDArray
 
-from ffedge.calibration import Calibration, best_and_margin, calibrate, no_bias
+from ffedge.calibration import Calibration, best_and_margin, calibrate
 from ffedge.errors import FfedgeError
-from ffedge.evaluation import ROWS, accuracy
 from ffedge.exporting.candidates import fewest_candidates
 from ffedge.exporting.names import FORMS
 from ffedge.exporting.quantised import quantised
 from ffedge.exporting.readout import train_head
 from ffedge.exporting.source import Rows, Trained
-from ffedge.graph.answers import BIAS
 from ffedge.graph.folded import Folded, fold
-from ffedge.graph.forms import Head, check_prunable, exact_graph, head_graph, pruned_graph
+from ffedge.graph.forms import Head, check_prunable, exact_graph, head_graph, pruned_graph, with_known
 from ffedge.runtime import Predictor
 
 MOST_LOST_POINTS = 0.2
 CALIBRATION_ROWS, CALIBRATION_BATCH = 512, 32
+BLOCK = 256
 KEPT = ("format", "spec", "input", "version", "data", "gamma")  # metadata of the model that hold for its forms too
 
 
@@ -99,7 +98,7 @@ class Forms:
     @functools.cached_property
     def model_accuracy(self) -> float:
         """The accuracy of the model as trained, on the held-out rows."""
-        return accuracy(self._trained.predictor, self._rows.split, self._rows.held_out)
+        return self._held_out(self._trained.predictor)[0]
 
     @functools.cached_property
     def candidates(self) -> int:
@@ -134,31 +133,31 @@ class Forms:
             yield np.ascontiguousarray(self._rows.split.inputs.take(rows[start : start + CALIBRATION_BATCH]))
 
     def _finished(self, name: str, graph: onnx.ModelProto, weights: str) -> Form:
-        """Give a graph its metadata; it is measured first, so that they can tell what it costs."""
+        """Give a graph its output ``known`` and metadata; it is measured first, so that they tell what it costs."""
         about: dict[str, Any] = {"name": name, "weights": weights}
         candidates = self.candidates if FORMS[name][0] == "pruned" else None
         if candidates is not None:
             about["candidates"] = candidates
         metadata = self._trained.predictor.metadata
-        kept = {key: json.dumps(metadata[key]) for key in KEPT if key in metadata}
+        kept = {key: metadata[key] for key in KEPT if key in metadata}
         found, lost, known = None, None, self._trained.predictor.calibration
         if self._given is not None:
-            measured = Predictor(_complete(graph, kept, None), threads=1)
-            found, known = self._measured(measured, self._given)
+            found, scores = self._held_out(Predictor(_with_metadata(graph, kept), threads=1))
             lost = self.model_accuracy - found
             about |= {"held_out_rows": len(self._given.held_out), "accuracy": found, "accuracy_lost": lost}
-        return Form(name, _complete(graph, kept | {"form": json.dumps(about)}, known), found, lost, candidates)
+            coverage = self._coverage or self._trained.spec.train.coverage
+            known = calibrate(*best_and_margin(scores), coverage)
+        return Form(name, _answering(graph, kept | {"form": about}, known), found, lost, candidates)
 
-    def _measured(self, predictor: Predictor, rows: Rows) -> tuple[float, Calibration]:
-        """Return a form's accuracy on the held-out rows, and what counts as known among its answers there."""
-        found = [
-            (rows.split.labels[part], predictor.predict(rows.split.inputs.take(part)))
-            for part in np.array_split(rows.held_out, -(-len(rows.held_out) // ROWS))
-        ]
-        hits = sum(int((answer.label == true).sum()) for true, answer in found)
-        scores, margins = best_and_margin(np.concatenate([answer.scores for _, answer in found]))
-        coverage = self._coverage or self._trained.spec.train.coverage
-        return hits / len(rows.held_out), calibrate(scores, margins, coverage)
+    def _held_out(self, predictor: Predictor) -> tuple[float, NDArray[np.float32]]:
+        """Return a predictor's accuracy on the held-out rows, and their scores [N, C]."""
+        rows, hits, scores = self._rows, 0, []
+        for start in range(0, len(rows.held_out), BLOCK):
+            part = rows.held_out[start : start + BLOCK]
+            found = predictor.predict(rows.split.inputs.take(part))
+            hits += int((found.label == rows.split.labels[part]).sum())
+            scores.append(found.scores)
+        return hits / len(rows.held_out), np.concatenate(scores)
 
     def _too_much(self, form: Form) -> bool:
         return form.lost is not None and 100 * form.lost > self._most + 1e-9
@@ -176,13 +175,17 @@ class Forms:
         )
 
 
-def _complete(graph: onnx.ModelProto, metadata: dict[str, str], known: Calibration | None) -> bytes:
-    """Return a model's bytes with these metadata and no others, and with the bounds of what is known."""
+def _answering(graph: onnx.ModelProto, metadata: dict[str, Any], known: Calibration | None) -> bytes:
+    """Return a model's bytes, with the output ``known`` where there is a calibration."""
+    return _with_metadata(
+        with_known(graph, known.bias()) if known else graph, metadata | {"known": known.to_dict() if known else None}
+    )
+
+
+def _with_metadata(graph: onnx.ModelProto, metadata: dict[str, Any]) -> bytes:
+    """Return a model's bytes with these metadata and no others."""
     model = onnx.ModelProto.FromString(graph.SerializeToString())
     del model.metadata_props[:]
-    bias = next(tensor for tensor in model.graph.initializer if tensor.name == BIAS)
-    bias.CopyFrom(numpy_helper.from_array(known.bias() if known else no_bias(), BIAS))
-    about = metadata | {"known": json.dumps(known.to_dict() if known else None)}
-    for key, value in about.items():
-        model.metadata_props.add(key=f"ffedge.{key}", value=value)
+    for key, value in metadata.items():
+        model.metadata_props.add(key=f"ffedge.{key}", value=json.dumps(value))
     return bytes(model.SerializeToString())

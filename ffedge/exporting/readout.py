@@ -29,7 +29,7 @@ def train_head(trained: Trained, rows: Rows, folded: Folded) -> Head:
     """Train a readout on the rows that the layers learnt from."""
     graph = activities_graph(trained.spec, trained.facts, folded)
     session = make_session(graph.SerializeToString(), threads=1)
-    factor = _factor(trained.spec.network)
+    factor = _factor(trained.spec.network, folded)
     learner = Softmax(len(factor), trained.facts.n_classes)
     count, batch = len(rows.learnt), min(BATCH, len(rows.learnt))
     steps = max(EPOCHS * (count // batch), STEPS_LEAST)
@@ -43,10 +43,11 @@ def train_head(trained: Trained, rows: Rows, folded: Folded) -> Head:
     return Head(learner.U * factor[:, None], learner.c)
 
 
-def _factor(network: NetworkSpec) -> Array:
-    """Return what brings each activity [A] to a mean square of 1: folded, all but layer norms have length 1."""
-    units = np.concatenate([np.full(width, width, np.float32) for width in network.widths])
-    return np.ones_like(units) if network.norm == "layer" else np.sqrt(units)
+def _factor(network: NetworkSpec, folded: Folded) -> Array:
+    """Return what brings each activity [A] to a mean square of about 1: Adam's steps have one size."""
+    sizes = [(layer.b.size, layer.missing) for layer in folded.layers]
+    each = [np.full(units, units**0.5 if network.norm == "unit" else missing) for units, missing in sizes]
+    return np.concatenate(each).astype(np.float32)
 
 
 class Softmax:

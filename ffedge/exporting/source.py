@@ -14,10 +14,11 @@ from ffedge.data import NAMES, Dataset, load
 from ffedge.data.dataset import Split
 from ffedge.data.stream import OtherRows
 from ffedge.errors import FfedgeError, ModelError
-from ffedge.network import InputFacts, check_state, layer_shapes
+from ffedge.network import InputFacts, check_state, layer_shapes, stored
 from ffedge.runtime import Predictor
 from ffedge.spec import Spec
-from ffedge.training.folder import export, stored
+from ffedge.training.folder import export
+from ffedge.training.folder import stored as begun_with
 from ffedge.training.loop import split_rows
 
 Array = NDArray[Any]
@@ -76,7 +77,7 @@ def read_trained(place: Path) -> Trained:
     """
     source = None
     if place.is_dir():
-        source = stored(place)[1]
+        source = begun_with(place)[1]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
             export(place, path)
@@ -109,12 +110,14 @@ def _state(place: Path, model: bytes, predictor: Predictor) -> list[dict[str, Ar
     spec, facts, gammas = predictor.spec, predictor.facts, predictor.metadata.get("gamma")
     try:
         state = [
-            {name: numpy_helper.to_array(kept[f"layers.{shape.index}.{name}"]) for name in shape.parameters()}
+            {name: numpy_helper.to_array(kept[f"layers.{shape.index}.{name}"]) for name in stored(spec, shape)}
             for shape in layer_shapes(spec, facts)
         ]
         if spec.rule.variant != "ff":
             for layer, gamma in zip(state, gammas or [], strict=True):
                 layer["gamma"] = np.array(gamma, np.float32)
+        if spec.network.norm == "fixed":
+            state[-1]["power"] = np.array(1.0, np.float32)  # nobody reads what the last layer passes on
         check_state(spec, facts, state)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{place}: lacks its network's weights ({error}). Export the model anew") from error

@@ -25,7 +25,7 @@ LARGEST_OFFSET = (
 
 @dataclass(frozen=True)
 class FoldedLayer:
-    """One layer: ``y = relu(x W + b + V[label])``, whose sum of squares is its share of the score.
+    """One layer: ``y = relu(x W + b + V[label])``, cut at the bound, whose sum of squares is its share of the score.
 
     Attributes
     ----------
@@ -33,16 +33,20 @@ class FoldedLayer:
     b : [H] float32.
     V : [C, H] float32, or None where the layer does not see the label.
     sign : 1 where the share is added to the score, -1 where it is taken off, 0 where it has no part in it.
+    bound : the largest y, or None.
     epsilon : what the norm adds to the length of y (norm ``layer``: to its variance).
-    adds_input : whether it passes on what it read beside its own activity.
+    missing : what y so normed lacks as a factor; a fixed norm is this factor alone.
+    skips : whether the layer passes on what it read, added to its normed y and normed again.
     """
 
     W: Array
     b: Array
     V: Array | None
     sign: int
+    bound: float | None
     epsilon: float
-    adds_input: bool
+    missing: float
+    skips: bool
 
 
 @dataclass(frozen=True)
@@ -65,18 +69,11 @@ def fold(spec: Spec, facts: InputFacts, state: Sequence[Mapping[str, Array]], *,
 
     Parameters
     ----------
-    state : W, b, V of each layer as trained; gamma where the layers collaborate.
+    state : W, b, V of each layer as trained; gamma where the layers collaborate, power of a fixed norm.
     even : keep the inputs of a layer, and the rows of its W, within one range, as few bits must hold them: scales that
         differ from input to input are not folded.
-
-    Raises
-    ------
-    ValueError
-        The norm is fixed or the activity bounded, as spiking networks have it.
     """
     network = spec.network
-    if network.norm == "fixed" or network.bound != "none":
-        raise ValueError("a network with a fixed norm or a bound has no other form. Export it with --nir")
     gammas = [float(layer["gamma"]) for layer in state if "gamma" in layer] or [0.0] * len(state)
     shares = prediction_weights(spec, gammas)
     alike = facts.dtype == "uint8" and len(facts.scale) == 1
@@ -93,13 +90,14 @@ def fold(spec: Spec, facts: InputFacts, state: Sequence[Mapping[str, Array]], *,
         factor = _factor(network, shape.units, share)
         # where the input is normed, the label's value differs from sample to sample: the graph multiplies by it
         label_scale = float(network.label_scale) if network.input_norm == "none" or not shape.first else 1.0
-        epsilon, after = _norm(network, shape.units, factor)
+        epsilon, missing = _norm(network, shape.units, factor, float(state[shape.index].get("power", 1.0)))
         values = (before * factor * W, factor * b, factor * label_scale * V if shape.sees_label else None)
         W32, b32, V32 = (None if value is None else value.astype(np.float32) for value in values)
         assert W32 is not None
         assert b32 is not None
-        layers.append(FoldedLayer(W32, b32, V32, (share > 0) - (share < 0), epsilon, adds_input(network, shape)))
-        before = after
+        sign, bound = (share > 0) - (share < 0), None if network.bound == "none" else factor * network.bound
+        layers.append(FoldedLayer(W32, b32, V32, sign, bound, epsilon, missing, adds_input(network, shape)))
+        before = missing
     return Folded(tuple(layers), raw, centred)
 
 
@@ -108,9 +106,11 @@ def _factor(network: NetworkSpec, units: int, share: float) -> float:
     return math.sqrt((abs(share) or 1.0) / (units if network.goodness == "mean" else 1))
 
 
-def _norm(network: NetworkSpec, units: int, factor: float) -> tuple[float, float]:
+def _norm(network: NetworkSpec, units: int, factor: float, power: float) -> tuple[float, float]:
     """Return the norm's epsilon for an activity so multiplied, and what the normed activity then lacks."""
     if network.norm == "layer":
         return NORM_EPSILON * factor**2, 1.0
+    if network.norm == "fixed":
+        return 0.0, 1.0 / (math.sqrt(power) + NORM_EPSILON) / factor
     missing = math.sqrt(units) if network.norm == "rms" else 1.0
     return NORM_EPSILON * factor * missing, missing

@@ -9,11 +9,10 @@ Shape letters: N samples, I inputs of a sample, C classes, L layers, k labels tr
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from ffedge.graph.answers import BIAS, answers
+from ffedge.graph.answers import add_answers, add_known
 from ffedge.graph.build import GraphBuilder
 from ffedge.graph.folded import Folded, FoldedLayer
 from ffedge.graph.layer import normalised_input, scaled_input
@@ -32,10 +31,7 @@ class Head:
 
 
 def exact_graph(spec: Spec, facts: InputFacts, folded: Folded) -> onnx.ModelProto:
-    """Build ``input`` [N, ...] -> ``scores`` [N, C], ``label`` [N], ``margin`` [N]: those of the model as trained.
-
-    And ``known`` [N], whose bounds (`ffedge.graph.answers.BIAS`) are to be chosen on the form's own answers.
-    """
+    """Build ``input`` [N, ...] -> ``scores`` [N, C], ``label`` [N], ``margin`` [N]: those of the model as trained."""
     return _Form(spec, facts, folded).exact()
 
 
@@ -86,27 +82,24 @@ class _Form:
         self._g = GraphBuilder("ffedge")
 
     def exact(self) -> onnx.ModelProto:
-        y = self._first_tried()
+        y, h = self._first_tried(), None
         share = score = self._share(y)
-        h = ""
         if self._folded.layers[0].sign < 1:
             score = self._g.op("Mul", share, self._g.const(float(self._folded.layers[0].sign)))
         for i, layer in enumerate(self._folded.layers[1:]):
-            h = self._passed_on(h, y, share, i)
+            h = self._passed(i, y, share, h)
             y = self._activity(h, self._bias(i + 1), i + 1)
             share = self._share(y)
             score = self._summed(score, share, layer)
         return self._answered(self._g.op("Squeeze", score, self._g.ints(2)))
 
     def pruned(self, candidates: int) -> onnx.ModelProto:
-        g = self._g
-        y = self._first_tried()
+        g, y, h = self._g, self._first_tried(), None
         shares = self._share(y)
-        share, chosen = self._best(shares, candidates)
-        y, score, h = g.op("GatherND", y, chosen, batch_dims=1), share, ""
+        share, chosen = self._best(shares, candidates, "tried")
+        y, score = g.op("GatherND", y, chosen, batch_dims=1), share
         for i, layer in enumerate(self._folded.layers[1:]):
-            h = self._passed_on(h, y, share, i)
-            bias = self._bias(i + 1)
+            h, bias = self._passed(i, y, share, h), self._bias(i + 1)
             y = self._activity(h, bias if layer.V is None else g.op("GatherND", bias, chosen), i + 1)
             share = self._share(y)
             score = self._summed(score, share, layer)
@@ -126,12 +119,13 @@ class _Form:
 
     def _joined(self) -> str:
         """Return the normed activities of all layers side by side; the label's inputs are empty."""
-        g, h, each = self._g, self._input()[0], []
+        g, (h, _), each = self._g, self._input(), []
         for i, layer in enumerate(self._folded.layers):
             # a MatMul and an Add of matrices would become a Gemm too late for onnxruntime to make whole-number products
-            y = g.op("Relu", g.op("Gemm", h, self._weights(i), g.const(layer.b, name=f"bias.{i}")))
-            h = self._passed_on(h, y, self._share(y, axis=1), i, axis=1)
-            each.append(h)
+            z = g.op("Gemm", h, self._weights(i), g.const(layer.b, name=f"bias.{i}"))
+            y = self._cut(z, layer)
+            each.append(self._normed(y, self._share(y, axis=1), layer.epsilon, axis=1))
+            h = self._with_read(each[-1], h, layer, axis=1)
         return each[0] if len(each) == 1 else g.op("Concat", *each, axis=1)
 
     def _input(self, *between: int) -> tuple[str, str | None]:
@@ -156,9 +150,9 @@ class _Form:
         assert layer.V is not None
         z = g.op("MatMul", x, self._weights(0))
         if value is None:
-            return g.op("Relu", g.op("Add", z, g.const(layer.b + layer.V, name="bias.0")))
+            return self._cut(g.op("Add", z, g.const(layer.b + layer.V, name="bias.0")), layer)
         z = g.op("Add", z, g.const(layer.b, name="b.0"))
-        return g.op("Relu", g.op("Add", z, g.op("Mul", value, g.const(layer.V, name="V.0"))))
+        return self._cut(g.op("Add", z, g.op("Mul", value, g.const(layer.V, name="V.0"))), layer)
 
     def _bias(self, index: int) -> str:
         """Return a further layer's bias for each label [C, H], or for all [H]."""
@@ -167,8 +161,13 @@ class _Form:
 
     def _activity(self, h: str, bias: str, index: int) -> str:
         """Return the activity [N, M, H] of a further layer."""
-        g = self._g
-        return g.op("Relu", g.op("Add", g.op("MatMul", h, self._weights(index)), bias))
+        z = self._g.op("Add", self._g.op("MatMul", h, self._weights(index)), bias)
+        return self._cut(z, self._folded.layers[index])
+
+    def _cut(self, z: str, layer: FoldedLayer) -> str:
+        if layer.bound is None:
+            return self._g.op("Relu", z)
+        return self._g.op("Clip", z, self._g.const(0.0), self._g.const(layer.bound))
 
     def _weights(self, index: int) -> str:
         return self._g.const(self._folded.layers[index].W, name=f"W.{index}")
@@ -177,39 +176,52 @@ class _Form:
         """Return the sum of squares over an axis, which stays (onnxruntime's ReduceSumSquare is slower)."""
         return self._g.sum(self._g.op("Mul", y, y), axis, keep=True)
 
-    def _passed_on(self, read: str, y: str, share: str, index: int, axis: int = 2) -> str:
-        """Return what the next layer sees, from what this one read and its activity with its share."""
+    def _passed(self, index: int, y: str, share: str, read: str | None) -> str:
+        """Return what a layer passes on, from its activity [N, M, H] and what it read."""
         layer = self._folded.layers[index]
-        normed = self._normed(y, share, layer.epsilon, axis)
-        if not layer.adds_input:
+        return self._with_read(self._normed(y, share, layer.epsilon), read, layer)
+
+    def _with_read(self, normed: str, read: str | None, layer: FoldedLayer, axis: int = 2) -> str:
+        if not layer.skips or read is None:
             return normed
-        both = self._g.op("Add", normed, read)  # both lack the same factor, as they are equally wide
+        both = self._g.op("Add", normed, read)  # as wide as each other, they lack the same factor
         return self._normed(both, self._share(both, axis), NORM_EPSILON, axis)
 
-    def _normed(self, y: str, share: str, plus: float, axis: int) -> str:
-        g, epsilon = self._g, self._g.const(np.float32(plus))
-        if self._network.norm != "layer":
-            return g.op("Div", y, g.op("Add", g.op("Sqrt", share), epsilon))
+    def _normed(self, y: str, share: str, epsilon: float, axis: int = 2) -> str:
+        g, norm = self._g, self._network.norm
+        if norm == "fixed":
+            return y
+        if norm != "layer":
+            return g.op("Div", y, g.op("Add", g.op("Sqrt", share), g.const(epsilon)))
         centred = g.op("Sub", y, g.mean(y, axis, keep=True))
         variance = g.mean(g.op("Mul", centred, centred), axis, keep=True)
-        return g.op("Div", centred, g.op("Sqrt", g.op("Add", variance, epsilon)))
+        return g.op("Div", centred, g.op("Sqrt", g.op("Add", variance, g.const(epsilon))))
 
     def _summed(self, score: str, share: str, layer: FoldedLayer) -> str:
         kind = {1: "Add", -1: "Sub"}.get(layer.sign)
         return self._g.op(kind, score, share) if kind else score
 
-    def _best(self, values: str, count: int, axis: int = 1) -> tuple[str, str]:
-        """Return the greatest values along an axis, in order, and where they stand."""
-        g, place = self._g, len(self._g.nodes)
-        names = [f"best.{place}", f"best.{place}.index"]
-        g.nodes.append(onnx.helper.make_node("TopK", [values, g.ints(count)], names, axis=axis))
+    def _best(self, values: str, count: int, name: str) -> tuple[str, str]:
+        """Return the greatest values along axis 1, in order, and where they stand."""
+        names = [name, f"{name}.index"]
+        self._g.nodes.append(onnx.helper.make_node("TopK", [values, self._g.ints(count)], names, axis=1))
         return names[0], names[1]
 
     def _answered(self, scores: str) -> onnx.ModelProto:
-        """Add the outputs, from scores [N, C]; what is known has no bounds yet."""
+        """Add the outputs, from scores [N, C]."""
         g = self._g
-        assert g.nodes[-1].output[0] == scores
         g.nodes[-1].output[0] = "scores"
-        g.const(np.zeros(3), name=BIAS)
-        answers(g, self._facts.n_classes)
+        add_answers(g, self._facts.n_classes)
         return g.model()
+
+
+def with_known(model: onnx.ModelProto, bias: Array) -> onnx.ModelProto:
+    """Return a form with the output ``known`` [N] (bool), by the bias [3] of a calibration of its own scores."""
+    g = GraphBuilder("known")
+    g.const(bias, name="known.bias")
+    add_known(g)
+    made: onnx.ModelProto = onnx.ModelProto.FromString(model.SerializeToString())
+    made.graph.node.extend(g.nodes)
+    made.graph.output.extend(g.outputs)
+    made.graph.initializer.extend(g.initializers.values())
+    return made

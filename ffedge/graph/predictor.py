@@ -6,7 +6,7 @@ Shape letters: N samples, I inputs of a sample, C classes, L layers, R = N * C r
 import numpy as np
 import onnx
 
-from ffedge.graph.answers import answers
+from ffedge.graph.answers import add_answers, add_known
 from ffedge.graph.build import GraphBuilder
 from ffedge.graph.layer import (
     deep_activity,
@@ -59,5 +59,6 @@ def _outputs(g: GraphBuilder, facts: InputFacts, each: list[str]) -> None:
     else:
         g.op("Identity", each[0], out="goodness")
     g.sum(g.op("Mul", "goodness", "prediction_weights"), 1, out="scores")
-    answers(g, classes)
+    add_answers(g, classes)
     g.output("goodness", ("N", layers, classes))
+    add_known(g)

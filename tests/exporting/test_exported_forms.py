@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 from ffedge import Spec, train
+from ffedge.calibration import best_and_margin, calibrate
 from ffedge.errors import FfedgeError
 from ffedge.exporting import fastest, forms
 from ffedge.exporting.forms import Forms
@@ -47,6 +48,31 @@ def test_the_exact_form_gives_the_models_scores(made, trained, rows):
     np.testing.assert_allclose(found.scores, wanted.scores, rtol=1e-5)
     np.testing.assert_allclose(found.margin, wanted.margin, rtol=1e-3, atol=1e-4)
     np.testing.assert_array_equal(found.label, wanted.label)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_what_a_form_knows_is_calibrated_on_its_own_scores(made, trained, rows, name):
+    predictor = Predictor(made[name].model, threads=1)
+    found = predictor.predict(rows.split.inputs.take(rows.held_out))
+    assert predictor.calibration == calibrate(*best_and_margin(found.scores), trained.spec.train.coverage)
+    assert found.known.mean() == pytest.approx(predictor.calibration.known, abs=0.02)
+    assert 0.94 < found.known.mean() < 1.0
+
+
+def test_the_exact_form_keeps_the_models_calibration_where_no_rows_are_given(trained):
+    predictor = Predictor(Forms(trained, None).make("exact").model)
+    assert predictor.calibration == trained.predictor.calibration
+    assert "known" in [output.name for output in predictor._session.get_outputs()]
+
+
+def test_a_form_of_a_model_without_a_calibration_calls_every_answer_known(trained, rows):
+    model = onnx.load_from_string(trained.model)
+    next(p for p in model.metadata_props if p.key == "ffedge.known").value = "null"
+    older = dataclasses.replace(trained, predictor=Predictor(model.SerializeToString()))
+    predictor = Predictor(Forms(older, None).make("exact").model)
+    assert predictor.calibration is None
+    assert "known" not in [output.name for output in predictor._session.get_outputs()]
+    assert predictor.predict(rows.split.inputs.take(rows.held_out)).known.all()
 
 
 def test_int8_forms_are_smaller(made):
@@ -100,7 +126,7 @@ def test_where_a_scale_a_layer_loses_too_much_each_unit_gets_its_own(trained, ro
 
 
 def test_a_loss_that_is_just_allowed_is_allowed(trained, rows, monkeypatch):
-    monkeypatch.setattr(forms, "accuracy", lambda *_: 0.7)
+    monkeypatch.setattr(Forms, "_held_out", lambda *_: (0.7, np.eye(3)))
     maker = Forms(trained, rows, 0.5)
     monkeypatch.setattr(Forms, "model_accuracy", 0.705)
     assert maker.make("exact").lost == pytest.approx(0.005)

@@ -12,15 +12,19 @@ from toys import clusters, model_bytes, prepared, random_layers, small_spec
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.rows import ArrayRows
 from ffedge.graph.folded import fold
-from ffedge.graph.forms import Head, activities_graph, exact_graph, head_graph, pruned_graph
+from ffedge.graph.forms import Head, activities_graph, exact_graph, head_graph, pruned_graph, with_known
 from ffedge.runtime.session import make_session
 
 DATA = {"floats": clusters(), "bytes": clusters(inputs=20, uint8=True, border=True)}
 CHANGES = [
     {"label_mode": mode, "norm": norm, "label_layers": layers}
-    for mode, norm, layers in product(("overlay", "concat"), ("unit", "rms", "layer"), ("first", "all"))
+    for mode, norm, layers in product(("overlay", "concat"), ("unit", "rms", "layer", "fixed"), ("first", "all"))
 ] + [
     {"goodness": "sum"},
+    {"norm": "fixed", "bound": 0.9},
+    {"skip": "add", "widths": (10, 10, 10, 8), "label_layers": "all"},
+    {"skip": "add", "widths": (10, 10, 10), "norm": "layer"},
+    {"skip": "add", "widths": (10, 10, 10), "norm": "unit"},
     {"input_norm": "unit"},
     {"input_norm": "rms", "label_mode": "concat"},
     {"scaling": "none"},
@@ -47,14 +51,19 @@ class Neutral(Oracle):
         return rows
 
     def activities(self, raw):
-        """Return the normed activities of all layers [N, A] as they are folded: without the factor of an RMS norm."""
+        """Return the normed activities of all layers [N, A] as they are folded: with a factor to the mean square."""
         each = [y for _, y, _ in self.forward(raw, np.zeros((len(raw), 1), int))]
-        if self.network.norm == "layer":
-            return np.concatenate([self.normed(y, i) for i, y in enumerate(each)], axis=1)
-        added = [EPSILON * (y.shape[1] ** 0.5 if self.network.norm == "rms" else 1.0) for y in each]
+        factors = [self._lacking(y.shape[1], i) for i, y in enumerate(each)]
         return np.concatenate(
-            [y / (np.linalg.norm(y, axis=1, keepdims=True) + e) for y, e in zip(each, added, strict=True)], axis=1
+            [self.normed(y, i) / f for i, (y, f) in enumerate(zip(each, factors, strict=True))], axis=1
         )
+
+    def _lacking(self, units, layer):
+        """Return the factor that a normed activity lacks: of an RMS norm, or of a fixed norm and the mean."""
+        if self.network.norm == "fixed":
+            mean = units if self.network.goodness == "mean" else 1
+            return mean**0.5 / (self.power[layer] ** 0.5 + EPSILON)
+        return units**0.5 if self.network.norm == "rms" else 1.0
 
 
 def made(changes, data, *, even=False):
@@ -167,6 +176,20 @@ def test_a_head_reads_the_activities_of_a_sample_without_a_label(changes, data, 
     scores, label, margin = run(head_graph(spec, facts, folded, head), raw)
     np.testing.assert_allclose(scores, wanted @ head.U + head.c, rtol=1e-3, atol=1e-3)
     check_answers(scores, label, margin)
+
+
+def test_known_is_what_the_calibration_bounds():
+    spec, facts, folded, _, raw = made({"label_layers": "all"}, "floats")
+    plain = exact_graph(spec, facts, folded)
+    scores, _, margin = run(plain, raw)
+    best = scores.max(axis=1)
+    bounds = np.quantile(best, 0.2), np.quantile(best, 0.9), np.quantile(margin, 0.3)
+    bias = np.array([-bounds[0], bounds[1], -bounds[2]], np.float32)
+    (known,) = run(with_known(plain, bias), raw, ["known"])
+    assert known.dtype == bool
+    np.testing.assert_array_equal(known, (best >= bounds[0]) & (best <= bounds[1]) & (margin >= bounds[2]))
+    assert 5 < known.sum() < 25
+    assert "known" not in [output.name for output in plain.graph.output]
 
 
 def test_large_offsets_are_taken_off_before_the_product():
