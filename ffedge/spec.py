@@ -23,12 +23,7 @@ Optimizer = Literal["adam", "momentum", "sgd"]
 Bytes = NewType("Bytes", int)
 
 MODEL_FORMAT = 1
-LATER = (
-    "bound",
-    "coverage",
-    "skip",
-    "sparsity",
-)  # fields that files of format 1 may lack, as they are older; such a field takes its default
+LATER = ("bound", "coverage", "skip", "sparsity")  # what older files may lack; such a field takes its default
 TUNED_BATCH = 256
 TUNED_NEGATIVES = 2
 TUNED_CHUNK = 2048

@@ -79,7 +79,8 @@ TABLE = {
         "onnxruntime reference",
     ),
     "learning": Allowed(  # goes on training on the device: no onnx, no graph process
-        "__init__ calibration data errors labels meter model_file network pages runtime seeds spec stages training wire",
+        "__init__ calibration data errors labels meter model_file network pages runtime seeds spec stages training "
+        "wire",
         "numpy",
     ),
     "reference": Allowed("errors network spec", "numpy torch"),

@@ -19,7 +19,7 @@ def add_answers(g: GraphBuilder, classes: int) -> None:
 
 
 def add_known(g: GraphBuilder) -> None:
-    """Add ``known`` [N] (bool): whether (score, -score, margin) and the value ``known.bias`` [3] have no negative sum."""
+    """Add ``known`` [N] (bool): whether (score, -score, margin) and ``known.bias`` [3] have no negative sum."""
     room = g.op("Gemm", "best", g.const([[1.0, -1.0, 1.0], [0.0, 0.0, -1.0]], name="known.sides"), "known.bias")
     g.op("GreaterOrEqual", g.op("ReduceMin", room, axes=[1], keepdims=0), g.const(0.0), out="known")
     g.output("known", ("N",), "bool")
