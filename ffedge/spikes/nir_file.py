@@ -23,7 +23,7 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 FILTERS = {1, 2, 3}  # deflate, shuffle, checksum: built into HDF5
 SPARE_BYTES = 1 << 26
 MOST_NODES = 2 * MAX_LAYERS + 2
-NEURONS = {"IF": {"r", "v_threshold", "v_reset"}, "LIF": {"r", "v_threshold", "v_reset", "tau", "v_leak"}}
+NEURONS = {"IF": {"r", "v_threshold"}, "LIF": {"r", "v_threshold", "v_leak"}}
 
 
 def is_nir(path: Path) -> bool:
@@ -46,13 +46,14 @@ def write(network: SpikingNetwork, path: Path) -> None:
         The file cannot be written.
     """
     try:
+        import h5py
         import nir
     except ModuleNotFoundError as error:
         raise FfedgeError("NIR files need nir, which is not installed. Run: pip install 'ffedge[nir]'") from error
     nodes: dict[str, Any] = {"input": nir.Input({"input": np.array([network.layers[0].W.shape[1]])})}
     for i, layer in enumerate(network.layers):
         each = np.ones(len(layer.b), np.float32)
-        common = {"v_threshold": each * np.float32(layer.threshold), "v_reset": 0 * each}
+        common = {"v_threshold": each * np.float32(layer.threshold)}
         nodes[f"affine{i}"] = nir.Affine(weight=layer.W, bias=layer.b)
         if layer.decay == 1.0:
             nodes[f"neuron{i}"] = nir.IF(r=each, **common)
@@ -64,6 +65,9 @@ def write(network: SpikingNetwork, path: Path) -> None:
     names = list(nodes)
     graph = nir.NIRGraph(nodes, list(itertools.pairwise(names)), metadata={KEY: json.dumps(network.about())})
     nir.write(str(path), graph)
+    with h5py.File(path, "r+") as file:  # NIR's reset is to 0 where it is not named, and nir before 1.0.6 knows no name
+        for i in range(len(network.layers)):
+            file[f"node/nodes/neuron{i}"].pop("v_reset", None)
 
 
 def read(path: Path) -> SpikingNetwork:
@@ -203,12 +207,13 @@ def _layer(reader: _Reader, about: dict[str, Any]) -> SpikingLayer:
     if reader.text(f"{affine}/type") != "Affine" or kind not in NEURONS:
         raise ValueError(f"nodes must be Affine and IF or LIF, got {reader.text(f'{affine}/type')} and {kind}")
     W, b = reader.numbers(f"{affine}/weight", 2), reader.numbers(f"{affine}/bias", 1)
-    found = {name: reader.same(f"{neuron}/{name}", len(b)) for name in NEURONS[kind] if name != "tau"}
+    names = NEURONS[kind] | ({"v_reset"} & reader.names(neuron))
+    found = {name: reader.same(f"{neuron}/{name}", len(b)) for name in names}
     decay, r = 1.0, found["r"]
     if kind == "LIF":
         tau = reader.same(f"{neuron}/tau", len(b))
         decay, r = decay_of(tau), r * STEP_S / tau
-    if found["v_reset"] != 0 or found.get("v_leak", 0) != 0 or abs(r - 1) > 1e-4:
+    if found.get("v_reset", 0) != 0 or found.get("v_leak", 0) != 0 or abs(r - 1) > 1e-4:
         raise ValueError(f"neurons must reset and leak to 0, with an input factor of 1, got {found}")
     return SpikingLayer(
         np.ascontiguousarray(W, np.float32),
