@@ -70,7 +70,7 @@ TABLE = {
     ),
     "reference": Allowed("errors network spec", "numpy torch"),
     "compare": Allowed(  # runtime: backprop in onnxruntime runs in sessions like ffedge's; graph, onnx: its graph
-        "child data errors meter network pages runtime seeds spec training",
+        "child data errors meter network pages runtime seeds spec spikes training",
         "numpy onnxruntime",
         "graph matplotlib onnx onnxsim reference torch",
     ),

@@ -20,6 +20,10 @@ def command(
     inference: Annotated[
         bool, typer.Option("--inference", help="Latency and throughput of an exported model, beside others.")
     ] = False,
+    neuromorphic: Annotated[
+        bool,
+        typer.Option("--neuromorphic", help="A network as spikes, as numbers, and an MLP, by NeuroBench's metrics."),
+    ] = False,
     sweep: Annotated[
         str | None, typer.Option(metavar="depth|width|batch", help="Memory at several depths, widths or batch sizes.")
     ] = None,
@@ -42,7 +46,8 @@ def command(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Samples of a training batch. (default: 64)")] = None,
     rows: Annotated[
-        int | None, typer.Option(min=64, help="Training rows used. (default: 3000 for memory, else all)")
+        int | None,
+        typer.Option(min=64, help="Training rows used; neuromorphic: test rows. (default: 3000 for memory, else all)"),
     ] = None,
     epochs: Annotated[
         int | None,
@@ -60,12 +65,21 @@ def command(
 
     Backprop arms need torch, those in onnxruntime onnxsim.
     """
+    if neuromorphic:
+        from ffedge.cli import bench_spikes
+
+        if memory or speed or inference or sweep or targets or repeat or arms:
+            raise ValueError("--neuromorphic goes with no other measure, sweep, targets, repeat or arms")
+        given = {"data": data, "widths": parse("widths", widths) if widths else None, "epochs": epochs}
+        given |= {"batch_size": batch_size, "rows": rows, "threads": threads, "seed": seed}
+        bench_spikes.run(given, out, data_dir, quick=quick, as_json=as_json)
+        return
     from ffedge.cli.bench_live import Live
     from ffedge.compare.runs import Request, run
 
     chosen = [kind for kind, on in (("memory", memory), ("speed", speed), ("inference", inference)) if on]
     if len(chosen) != 1:
-        raise ValueError("bench needs one of --memory, --speed and --inference, the measure to take")
+        raise ValueError("bench needs one of --memory, --speed, --inference and --neuromorphic, the measure to take")
     work = {
         "data": data,
         "data_dir": str(data_dir.resolve()) if data_dir else None,
