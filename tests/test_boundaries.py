@@ -87,7 +87,7 @@ TABLE = {
     # runtime: backprop in onnxruntime runs in sessions like ffedge's; graph, onnx: its graph; exporting: its forms are
     # arms, and its clock times them
     "compare": Allowed(
-        "child data errors exporting meter network pages runtime seeds spec training",
+        "child data errors exporting meter network pages runtime seeds spec spikes training",
         "numpy onnxruntime",
         "graph matplotlib onnx onnxsim reference scipy torch",
     ),

@@ -108,8 +108,9 @@ def test_what_an_arm_cannot_do_is_one_line(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "bench needs one of --memory, --speed and --inference"),
-        (["--memory", "--speed"], "bench needs one of --memory, --speed and --inference"),
+        ([], "bench needs one of --memory, --speed, --inference and --neuromorphic"),
+        (["--memory", "--speed"], "bench needs one of --memory, --speed, --inference and --neuromorphic"),
+        (["--neuromorphic", "--memory"], "--neuromorphic goes with no other measure"),
         (["--speed", "--sweep", "depth"], "--sweep belongs to --memory alone"),
         (["--memory", "--targets", "0.9"], "--targets belongs to --speed alone"),
         (["--inference", "--repeat", "2"], "--repeat belongs to --memory and --speed alone"),
