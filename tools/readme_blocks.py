@@ -330,7 +330,6 @@ BLOCKS = {
     "peers-memory": Block(("peers-memory",), peers_memory),
     "epoch-time": Block(("epoch-time",), epoch_time),
     "predict-latency": Block(("predict-latency",), predict_latency),
-    "forms": Block(("forms",), forms),
     "speed": Block(("speed",), speed),
     "budget": Block(("budget",), budget),
     "budget-speed": Block(("budget-speed",), budget_speed),

@@ -146,7 +146,7 @@ def document(choice: Choice, points: Sequence[Point], notes: Sequence[str]) -> d
 
 def draw(points: Sequence[Point], out: Path) -> list[Path]:
     """Draw accuracy over synaptic operations; FfedgeError where matplotlib is not installed."""
-    plt = figures._pyplot()
+    plt = figures.pyplot()
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
     groups = [("subtract", False), ("subtract", True), ("zero", False), ("zero", True)]
     for reset, early in groups:
@@ -168,7 +168,7 @@ def draw(points: Sequence[Point], out: Path) -> list[Path]:
     axes.set_ylabel("accuracy, %")
     axes.set_ylim(bottom=max(80.0, min(100 * p.accuracy for p in points)))
     axes.legend(fontsize="small")
-    return figures._saved(figure, out)
+    return figures.saved(figure, out)
 
 
 Part = tuple[Workload, int, int]  # of some samples, their number, and their timesteps in all
