@@ -114,14 +114,17 @@ class Learner:
         ------
         DataError
             The rows do not fit the model; nothing was learnt from them.
+        ModelError
+            The file's learning step is not one of ffedge's.
         TrainingError
             The loss is no number any more. Go on from the file with a smaller rate.
         """
         raw = samples_of(np.asarray(x), self.facts)
         raw, labels = raw.reshape(len(raw), self.facts.size), self._numbers(y, len(raw))
         size, loss = self._step_rows, math.nan
-        for start in range(0, len(raw), size):
-            loss = self._step(raw[start : start + size], labels[start : start + size])
+        with self._model.used():
+            for start in range(0, len(raw), size):
+                loss = self._step(raw[start : start + size], labels[start : start + size])
         return loss
 
     def predict(self, x: ArrayLike) -> Prediction:
@@ -140,8 +143,9 @@ class Learner:
         size = self.spec.train.chunk_rows
         for start in range(0, len(raw), size):
             part = slice(start, start + size)
-            source = self._engine.product(np.ascontiguousarray(raw[part]), None)
-            goodness[part] = self._batches.class_goodness(source, layers)
+            with self._model.used():
+                source = self._engine.product(np.ascontiguousarray(raw[part]), None)
+                goodness[part] = self._batches.class_goodness(source, layers)
             scores[part] = weighted_sum(goodness[part], weights)
         known = np.ones(len(raw), np.bool_)
         return Prediction(scores.argmax(axis=1), best_and_margin(scores)[1], scores, known, goodness)

@@ -140,10 +140,10 @@ def learn(
         stored = _examples(path, model_now.facts, source, folder)
         work = _prepare(model_now, dataset, stored, replay_share, changes)
         loop = work.loop(folder / "layers", watcher, began.meter, layers)
-        was = work.accuracies(loop if before is model_now else work.loop_of(before, folder / "before"))
         with model_now.used():
+            was = work.accuracies(loop if before is model_now else work.loop_of(before, folder / "before"))
             _train(loop, stop, path)
-        new, old = work.held(was, work.accuracies(loop))
+            new, old = work.held(was, work.accuracies(loop))
         refused = _refusal(path, new, old, max_drop)
         previous: Path | None = None
         if refused is None:

@@ -1,7 +1,9 @@
 """A learner of a stream: the interleaved step, memory that stays flat, and what it refuses."""
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto
 from oracle import Oracle
 from toys import clusters, in_child, make_model, small_spec
 
@@ -157,3 +159,17 @@ def test_memory_stays_flat_over_many_small_batches_of_any_size(tmp_path):
     )
     first, last = map(int, printed.split())
     assert last - first < 2**20
+
+
+def test_what_only_onnxruntime_finds_wrong_is_one_line_too(tmp_path):
+    """A number of another type, in a kernel that is not loaded before the first minibatch."""
+    path = written(tmp_path)
+    proto = onnx.load(path)
+    algorithm = proto.training_info[0].algorithm
+    found = next(n for n in algorithm.node if n.name.startswith("step.0/") and n.op_type == "Sqrt")
+    stored = [*proto.graph.initializer, *algorithm.initializer]
+    found.input[0] = next(t.name for t in stored if t.data_type == TensorProto.INT64 and list(t.dims) == [1])
+    onnx.save(proto, path)
+    learner = Learner(path, threads=1)
+    with pytest.raises(ModelError, match="its learning step cannot be used"):
+        learner.observe(ROWS, LABELS)
