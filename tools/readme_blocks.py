@@ -321,6 +321,27 @@ def paper(documents: Sequence[Any]) -> str:
     return f"{table(['', *(NAMES[arm] for arm in ARMS)], rows)}\n\n{wrapped(text)}"
 
 
+def learn(documents: Sequence[Any]) -> str:
+    """Tabulate what models learnt on the spot, and what they kept of what they knew."""
+    settings, runs = _only(documents)
+    cases = dict.fromkeys(run["case"] for run in runs)
+    rows = []
+    for case in cases:
+        own = [run for run in runs if run["case"] == case]
+        ends = [
+            [statistics.mean(100 * run[f"{kind}_{when}"] for run in own) for when in ("before", "after")]
+            for kind in ("old", "new")
+        ]
+        rows.append([case, *(f"{before:.2f} -> {after:.2f}" for before, after in ends)])
+    peaks = [run["rss_peak_bytes"] / MIB for run in runs]
+    said = (
+        f"MNIST, 2 layers of 500, {settings['epochs']} epochs a layer, then {settings['learn_epochs']} epochs on "
+        f"{settings['new_rows']:,} new rows; {counted(len(settings['seeds']), 'seed')}; the processes peak at "
+        f"{span(peaks)} MiB resident; `{COMMANDS['learn']}`."
+    )
+    return f"{table(['test accuracy, %', 'old rows', 'new rows'], rows)}\n\n{wrapped(said)}"
+
+
 BLOCKS = {
     "machine": Block(tuple(COMMANDS), machine),
     "accuracy": Block(("accuracy",), accuracy),
@@ -336,4 +357,5 @@ BLOCKS = {
     "kills": Block(("kills",), kills),
     "deploy": Block(("deploy",), deploy),
     "paper": Block(("paper",), paper),
+    "learn": Block(("learn",), learn),
 }
