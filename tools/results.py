@@ -37,6 +37,7 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "budget": "python bench/budget.py --specs 100",
     "budget-speed": "python bench/budget.py --speed",
     "kills": "python bench/kills.py --kills 200",
+    "spikes": "python bench/spikes.py",
 }
 
 
