@@ -44,7 +44,7 @@ def write_model(
     ----------
     template : the model without weights (`ffedge.graph.template`).
     weights : of each of its initializers by name, float32; their pages are given back where a file backs them.
-    state : what its learning step keeps beside the weights: gammas; none where it has no learning step.
+    state : what its learning step keeps beside the weights: gammas; ignored where the template has no learning step.
 
     Raises
     ------
@@ -121,9 +121,10 @@ def _blocks(array: Array) -> Iterator[Array]:
 
 def _with_state(message: bytes, state: dict[str, Array]) -> bytes:
     """Add the state to the algorithm in the fields of a model that follow its graph."""
-    if not state:
+    try:
+        before, training, after = _split(message, MODEL_TRAINING)
+    except ValueError:
         return message
-    before, training, after = _split(message, MODEL_TRAINING)
     first, algorithm, last = _split(training, TRAINING_ALGORITHM)
     algorithm += b"".join(_tensor_head(name, array) + array.tobytes() for name, array in state.items())
     return before + field(MODEL_TRAINING, first + field(TRAINING_ALGORITHM, algorithm) + last) + after

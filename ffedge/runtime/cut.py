@@ -135,8 +135,9 @@ class LearningStep:
             total = tuple(self._read(part, own, kernel, dims) for part in (f"sum.{name}", f"grad.{name}"))
             kernel.nodes.append(Node("Add", total, (own.made(f"new.sum.{name}"),), {}))
         kernel.outputs = {name: dims[name] for name in how.outputs if name in own.known}
-        if not kernel.outputs:
-            raise ValueError(f"its learning step has no stage for {key.kind!r} of layer {layer.index}")
+        may_lack = {"value"} | ({"rows"} if key.kind == "forward" else set())  # the last layer passes nothing on
+        if set(how.outputs) - may_lack - set(kernel.outputs):
+            raise ValueError(f"its learning step lacks a part of {key.kind!r} of layer {layer.index}")
         return kernel
 
     def _read(self, name: str, own: "_Names", kernel: Kernel, dims: dict[str, Dims]) -> str:

@@ -49,7 +49,8 @@ class OpenModel:
         self.metadata = metadata_of(self.parts.metadata, str(path))
         if self.parts.learning is None:
             raise ModelError(
-                f"{path}: carries no learning step. Export it anew from its run with `ffedge export`, or train anew"
+                f"{path}: carries no learning step. Export it anew from its run with `ffedge export`, or train anew "
+                "(a network of the preset spiking goes on from its run folder alone)"
             )
         try:
             self.spec = Spec.from_dict(self.metadata["spec"])
