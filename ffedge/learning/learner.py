@@ -25,7 +25,7 @@ from ffedge.runtime.stepper import OnnxEngine
 from ffedge.seeds import Draw, generator, key
 from ffedge.spec import OPEN
 from ffedge.training.chooser import Chooser
-from ffedge.training.kept import KEPT_BYTES, kept_file, read_kept, write_kept
+from ffedge.training.kept import KEPT_BYTES, MOST_KEPT, kept_file, read_kept, write_kept
 from ffedge.training.records import atomic_file
 from ffedge.training.step import Learner as Batches
 from ffedge.training.step import Turn, weighted_sum
@@ -188,7 +188,7 @@ class Learner:
     def _keep(self, most_bytes: int, share: float) -> None:
         """Make room for kept examples, and read those that stand beside the model."""
         facts, seed = self.facts, self.spec.train.seed
-        capacity = most_bytes // (facts.size * np.dtype(facts.dtype).itemsize + 8)
+        capacity = min(MOST_KEPT, most_bytes // (facts.size * np.dtype(facts.dtype).itemsize + 8))
         old, self._check = read_kept(kept_file(self._model.path), facts)
         rng = generator(seed, Draw.KEPT, 0)
         first = rng.permutation(len(old))[:capacity]

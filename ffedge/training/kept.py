@@ -28,6 +28,7 @@ Array = NDArray[Any]
 Labels = NDArray[np.int64]
 BLOCK_BYTES = 2**20
 KEPT_BYTES = 4 * 2**20
+MOST_KEPT = 2**14  # rows of a kind, so that choosing among small ones takes little time and memory
 CHECK_SHARE = 0.2  # of the room
 LABEL_BLOCK = 2**14
 KINDS = ("", "check.")
@@ -124,7 +125,7 @@ def keep(
     Parameters
     ----------
     new : rows that were learnt from, and rows that were held out.
-    most_bytes : that the rows may take.
+    most_bytes : that the rows may take; of each kind there are 16,384 at most.
 
     Returns
     -------
@@ -143,7 +144,7 @@ def _chosen(
 ) -> tuple[Array, Labels, Labels]:
     """Choose among old and new rows; return those chosen, in a file without a name, their labels, and what was seen."""
     size = facts.size * np.dtype(facts.dtype).itemsize
-    capacity = min(most_bytes // (size + 4), len(old) + len(new.which))
+    capacity = min(most_bytes // (size + 4), MOST_KEPT, len(old) + len(new.which))
     rng = np.random.default_rng([seed, len(old)])
     first = rng.permutation(len(old))[:capacity]
     chooser = Chooser(capacity, old.labels[first], old.seen, rng)
