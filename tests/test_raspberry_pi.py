@@ -42,6 +42,17 @@ def test_the_page_shows_the_sizes_of_the_newest_result():
     assert f"\n{arm_wheels.page_block(json.loads(path.read_text())['results'])}\n" in PAGE
 
 
+def test_the_page_says_how_far_arm_agreed():
+    """Mended by hand, after: python tools/arm_check.py."""
+    (path,) = results.newest("arm-check")
+    lines = json.loads(path.read_text())["results"]["checks"]
+    assert sum(line["found"]["labels_differ"] for line in lines) == 0
+    assert max(line["found"]["rows"] for line in lines if line["check"] == "predict") == 10_000
+    for check in ("predict", "train"):
+        worst = max(line["found"]["worst"] for line in lines if line["check"] == check)
+        assert f" {worst:.1e}".replace("e-0", "e-") in PAGE
+
+
 def test_the_sizes_of_wheels_are_those_of_their_files(tmp_path):
     wheel = tmp_path / "some_thing-1.2-py3-none-any.whl"
     with arm_wheels.zipfile.ZipFile(wheel, "w", arm_wheels.zipfile.ZIP_DEFLATED) as archive:
