@@ -73,11 +73,6 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return statistics.mean(values), reach * statistics.stdev(values) / math.sqrt(len(values))
 
 
-def bonferroni(p_values: Sequence[float]) -> list[float]:
-    """Return each p-value times their number, at most 1."""
-    return [min(1.0, p * len(p_values)) for p in p_values]
-
-
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return the p-values adjusted for their number by Holm's step-down method (1979); NaN stays, uncounted."""
     order = sorted((i for i, p in enumerate(p_values) if not math.isnan(p)), key=lambda i: p_values[i])
