@@ -1,11 +1,12 @@
 """Accuracy of `ffedge train`, as it comes, on tables that it was not tuned on, beside scikit-learn's MLPClassifier.
 
-    python bench/tables.py --seeds 0 1 2
+    python bench/tables.py --seeds 10 11 12
 
 Three small data sets of scikit-learn, and drawn ones (`make_classification`, hard on purpose): 2 to 50 classes, 500 to
 50,000 rows, classes 50 times rarer than others. Each seed draws the data (or the split, a quarter of it for the test)
 and the weights of both sides. Both have the same widths; MLPClassifier has its defaults, and standardised inputs.
-Neither is tuned to any of these data sets. Results are kept as they come, so that a run can be stopped and begun again.
+ffedge's recipe for tables was chosen on seeds 0 to 2 of some of the drawn ones, which are other data. Results are kept
+as they come, so that a run can be stopped and begun again.
 """
 
 import argparse
@@ -84,7 +85,7 @@ def main() -> None:
     """Measure every table and seed that is not there yet, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", nargs="+", default=list(TABLES), choices=TABLES, metavar="NAME")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[10, 11, 12])
     parser.add_argument("--widths", default="500,500")
     parser.add_argument("--variant", default="acff")
     parser.add_argument("--threads", type=int, default=2)

@@ -186,11 +186,11 @@ class RuleSpec:
     def __post_init__(self) -> None:
         """Raise ValueError for a value outside its rule."""
         _check_choices(self)
-        named = self.slope is None or self.slope == "auto"
-        _check(named or (is_finite(self.slope) and float(self.slope or 0) > 0), "slope", "be positive", self.slope)
-        named = self.smoothing == "auto"
-        share = is_finite(self.smoothing) and 0 <= float(self.smoothing) < 1
-        _check(named or share, "smoothing", "be in [0, 1)", self.smoothing)
+        slope, smoothing = self.slope, self.smoothing
+        if slope is not None and slope != "auto":
+            _check(is_finite(slope) and slope > 0, "slope", "be positive", slope)
+        if smoothing != "auto":
+            _check(is_finite(smoothing) and 0 <= smoothing < 1, "smoothing", "be in [0, 1)", smoothing)
         _check(
             self.sparsity == "none" or (is_finite(self.sparsity) and 0 < self.sparsity < 1),
             "sparsity",
@@ -316,8 +316,8 @@ class TrainSpec:
         )
         for name in ("momentum", "input_dropout", "holdout"):
             value = getattr(self, name)
-            open_yet = name == "input_dropout" and value == "auto"
-            _check(open_yet or (is_finite(value) and 0 <= value < 1), name, "be in [0, 1)", value)
+            if name != "input_dropout" or value != "auto":
+                _check(is_finite(value) and 0 <= value < 1, name, "be in [0, 1)", value)
         _check(is_finite(self.coverage) and 0 < self.coverage <= 1, "coverage", "be in (0, 1]", self.coverage)
         _check(
             is_finite(self.weight_decay) and self.weight_decay >= 0,
