@@ -201,6 +201,26 @@ def test_accuracies_are_the_mean_of_the_seeds_and_each():
     assert "peaks at 100 MiB resident, 70 of them imports" in " ".join(text.split())
 
 
+def test_forms_stand_with_their_accuracy_tried_labels_and_bytes():
+    runs = [
+        {
+            "data_name": data,
+            "seed": 0,
+            "form": form,
+            "test_accuracy": 0.9 if form == "head" else 0.95,
+            "bytes": 2_000_000,
+        }
+        | {"lost": 0.004 if form == "head" else None, "candidates": k if form.startswith("pruned") else None}
+        for data, k in (("mnist", 2), ("fashion-mnist", 3))
+        for form in readme_blocks.FORMS
+    ]
+    settings = {"data": ["mnist", "fashion-mnist"], "seeds": [0], "epochs": 7}
+    text = readme_blocks.forms([document(settings, runs)])
+    assert "| `pruned` | 95.00 % (95.00) | 95.00 % (95.00) | 2 to 3 | 2.00 |" in text
+    assert "| `head` | 90.00 % (90.00) | 90.00 % (90.00) | none | 2.00 |" in text
+    assert "no form loses more than 0.40 points" in " ".join(text.split())
+
+
 def test_growth_and_the_depth_from_which_less_is_taken_are_those_of_the_medians():
     mib = 2**20
 

@@ -198,7 +198,9 @@ def forms(documents: Sequence[Any]) -> str:
             percent([100 * run["test_accuracy"] for run in own if run["data_name"] == data])
             for data in settings["data"]
         ]
-        tried = span([run["candidates"] for run in own]) if own[0]["candidates"] else "all"
+        tried = "none" if form.startswith("head") else "all"
+        if form.startswith("pruned"):
+            tried = span([run["candidates"] for run in own])
         rows.append([name, *each, tried, f"{statistics.median(run['bytes'] for run in own) / 1e6:.2f}"])
     columns = ["form", *(DATA[data] for data in settings["data"]), "labels that deeper layers try", "MB"]
     lost = max(100 * (run["lost"] or 0) for run in runs)
@@ -351,6 +353,7 @@ BLOCKS = {
     "peers-memory": Block(("peers-memory",), peers_memory),
     "epoch-time": Block(("epoch-time",), epoch_time),
     "predict-latency": Block(("predict-latency",), predict_latency),
+    "forms": Block(("forms",), forms),
     "speed": Block(("speed",), speed),
     "budget": Block(("budget",), budget),
     "budget-speed": Block(("budget-speed",), budget_speed),

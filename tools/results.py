@@ -33,6 +33,7 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "peers-memory": "python bench/peers_memory.py --runs 3",
     "epoch-time": "python bench/epoch_time.py --rounds 3",
     "predict-latency": "python bench/predict_latency.py",
+    "forms": "python bench/forms.py --epochs 4 --seeds 0",
     "speed": f"ffedge bench --speed --arms {SPEED_ARMS} --repeat 1",
     "budget": "python bench/budget.py --specs 100",
     "budget-speed": "python bench/budget.py --speed",

@@ -29,7 +29,7 @@ def train_head(trained: Trained, rows: Rows, folded: Folded) -> Head:
     """Train a readout on the rows that the layers learnt from."""
     graph = activities_graph(trained.spec, trained.facts, folded)
     session = make_session(graph.SerializeToString(), threads=1)
-    factor = _factor(trained.spec.network, folded)
+    factor = inputs_factor(trained.spec.network, folded)
     learner = Softmax(len(factor), trained.facts.n_classes)
     count, batch = len(rows.learnt), min(BATCH, len(rows.learnt))
     steps = max(EPOCHS * (count // batch), STEPS_LEAST)
@@ -43,7 +43,7 @@ def train_head(trained: Trained, rows: Rows, folded: Folded) -> Head:
     return Head(learner.U * factor[:, None], learner.c)
 
 
-def _factor(network: NetworkSpec, folded: Folded) -> Array:
+def inputs_factor(network: NetworkSpec, folded: Folded) -> Array:
     """Return what brings each activity [A] to a mean square of about 1: Adam's steps have one size."""
     sizes = [(layer.b.size, layer.missing) for layer in folded.layers]
     each = [np.full(units, units**0.5 if network.norm == "unit" else missing) for units, missing in sizes]

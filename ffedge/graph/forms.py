@@ -223,5 +223,6 @@ def with_known(model: onnx.ModelProto, bias: Array) -> onnx.ModelProto:
     made: onnx.ModelProto = onnx.ModelProto.FromString(model.SerializeToString())
     made.graph.node.extend(g.nodes)
     made.graph.output.extend(g.outputs)
-    made.graph.initializer.extend(g.initializers.values())
+    present = {tensor.name for tensor in made.graph.initializer}  # constants are named by their values
+    made.graph.initializer.extend(tensor for name, tensor in g.initializers.items() if name not in present)
     return made

@@ -13,7 +13,7 @@ from toys import clusters, prepared, random_layers, small_spec
 
 from ffedge.exporting.candidates import fewest_candidates, hits_by_candidates
 from ffedge.exporting.quantised import quantised
-from ffedge.exporting.readout import BATCH, Softmax, train_head
+from ffedge.exporting.readout import BATCH, Softmax, inputs_factor, train_head
 from ffedge.exporting.source import Rows
 from ffedge.graph.folded import fold
 from ffedge.graph.forms import Head, activities_graph, exact_graph, head_graph, pruned_graph
@@ -192,3 +192,29 @@ def test_onnxruntime_runs_the_products_in_whole_numbers(tmp_path, kind, label_la
     kinds = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
     assert kinds.count("QGemm" if kind == "head" else "MatMulIntegerToFloat") == 2
     assert "DequantizeLinear" not in kinds
+
+
+@pytest.mark.parametrize("goodness", ["mean", "sum"])
+@pytest.mark.parametrize("norm", ["unit", "rms", "layer", "fixed"])
+def test_a_readouts_inputs_have_one_size_whatever_is_folded(norm, goodness):
+    data = clusters()
+    spec, facts = prepared(small_spec(norm=norm, goodness=goodness), data)
+    layers, raw = random_layers(spec, facts), data.train.inputs.take(np.arange(100))
+    for layer in layers:
+        layer["power"] = np.float32(4.0)
+    folded = fold(spec, facts, layers)
+    (a,) = make_session(activities_graph(spec, facts, folded).SerializeToString(), 1).run(
+        ["activities"], {"input": raw}
+    )
+    inputs = a * inputs_factor(spec.network, folded)
+    first = inputs[:, :12]
+    if norm == "fixed":  # a mean square of 4 is brought to 1
+        y = np.maximum(scaled(raw, facts) @ layers[0]["W"] + layers[0]["b"], 0)
+        np.testing.assert_allclose(first, y / 2, rtol=1e-3, atol=1e-5)
+    else:
+        np.testing.assert_allclose((first**2).mean(axis=1), 1.0, rtol=3e-2)
+
+
+def scaled(raw, facts):
+    x = (raw - np.array(facts.offset, np.float32)) * np.array(facts.scale, np.float32)
+    return x[:, facts.n_classes :]

@@ -8,9 +8,10 @@ import onnx
 import pytest
 from toys import make_loop
 
-from ffedge import Spec, load, train
+from ffedge import Predictor, Spec, load, train
 from ffedge.errors import FfedgeError, ModelError
 from ffedge.exporting.forms import Forms
+from ffedge.exporting.names import FORMS
 from ffedge.exporting.source import open_rows, read_trained
 from tests.cli.conftest import bars
 
@@ -78,3 +79,19 @@ def test_gammas_are_those_of_the_metadata(run_folder, trained):
     (stored,) = (p.value for p in onnx.load(run_folder / "model.onnx").metadata_props if p.key == "ffedge.gamma")
     np.testing.assert_allclose([float(layer["gamma"]) for layer in trained.state], json.loads(stored), rtol=1e-6)
     assert dataclasses.asdict(trained.spec.rule)["variant"] == "acff"
+
+
+@pytest.mark.parametrize("preset", ["tuned", "spiking", "paper"])
+def test_a_model_of_every_preset_has_every_form(data, tmp_path, preset):
+    changes = {"batch_size": 64, "rate": (0.01,)} if preset == "paper" else {}
+    spec = Spec.make(preset, widths=(16, 16, 16), epochs=1, holdout=0.2, **changes)
+    run = train(spec, data, tmp_path / "run")
+    trained = read_trained(run.path)
+    rows = open_rows(trained, None, None)
+    maker, raw = Forms(trained, rows, 100.0), rows.split.inputs.take(rows.held_out)
+    found = {name: Predictor(maker.make(name).model, threads=1).predict(raw) for name in FORMS}
+    wanted = trained.predictor.predict(raw)
+    np.testing.assert_allclose(found["exact"].scores, wanted.scores, rtol=2e-5)
+    for name, tolerance in (("pruned", 1e-4), ("int8", 0.2), ("pruned-int8", 0.2)):
+        best = np.arange(len(raw)), found[name].label
+        np.testing.assert_allclose(found[name].scores[best], wanted.scores[best], rtol=tolerance)

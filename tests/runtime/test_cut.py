@@ -268,7 +268,7 @@ def test_a_model_without_a_learning_step_predicts_and_says_what_to_do_to_learn(t
 def test_what_spikes_can_carry_has_no_learning_step_and_says_so(tmp_path):
     bits, *_ = make_model(small_spec(norm="fixed", bound=2.0, sparsity=0.2), DATA)
     Predictor(bits).predict(DATA.train.inputs.take(np.arange(3)))
-    with pytest.raises(ModelError, match="carries no learning step.*preset spiking goes on from its run folder alone"):
+    with pytest.raises(ModelError, match=r"carries no learning step.*preset spiking goes on from its run folder alone"):
         opened(tmp_path, bits)
 
 
