@@ -13,7 +13,7 @@ from ffedge import Predictor, Spec
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.rows import ArrayRows
 from ffedge.errors import DataError, FfedgeError, ModelError, StoppedError, TrainingError
-from ffedge.learning.rewrite import rewrite, with_classes
+from ffedge.learning.rewrite import OWN, rewrite, with_classes
 from ffedge.learning.run import learn, roll_back
 from ffedge.meter import PeakMeter
 from ffedge.network import resolve
