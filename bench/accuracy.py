@@ -1,7 +1,9 @@
 """Test accuracy, time and peak memory of ``ffedge train``: data sets x variants x seeds, each run its own process.
 
     python bench/accuracy.py --data mnist fashion-mnist --epochs 15 --seeds 0 1 2
+    python bench/accuracy.py --data mnist --variants fcff --epochs 100 --name accuracy-shifts -- --widths 2000 --shift 1
 
+What follows ``--`` goes to every ``ffedge train`` as it is.
 The preset was chosen on a split of the training set; the test set is read once a run, by the report.
 """
 
@@ -28,11 +30,13 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--preset", default="tuned")
     parser.add_argument("--name", default="accuracy", help="of the result file")
     parser.add_argument("--out", type=Path, default=HERE / "results")
+    parser.add_argument("flags", nargs="*", help="after --: further flags of ffedge train")
     arguments = parser.parse_args()
     runs = [
-        train(data, variant, seed, arguments.epochs, arguments.threads)
+        train(data, variant, seed, arguments)
         for data in arguments.data
         for variant in arguments.variants
         for seed in arguments.seeds
@@ -43,10 +47,11 @@ def main() -> None:
     print(write_results(arguments.name, settings, runs, arguments.out, packages=["onnxruntime"]))
 
 
-def train(data: str, variant: str, seed: int, epochs: int, threads: int) -> dict[str, Any]:
-    """Run ``ffedge train`` with the preset and return what counts of its report."""
+def train(data: str, variant: str, seed: int, chosen: argparse.Namespace) -> dict[str, Any]:
+    """Run ``ffedge train`` with the preset and further flags, and return what counts of its report."""
     with tempfile.TemporaryDirectory() as folder:
-        words = ["--data", data, "--variant", variant, "--seed", seed, "--epochs", epochs, "--threads", threads]
+        words = ["--data", data, "--variant", variant, "--seed", seed, "--epochs", chosen.epochs]
+        words += ["--threads", chosen.threads, "--preset", chosen.preset, *chosen.flags]
         command = [sys.executable, "-m", "ffedge", "train", *map(str, words), "--out", f"{folder}/run", "--json"]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
         done = subprocess.run(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ffedge.data import Dataset, load
     from ffedge.errors import FfedgeError
     from ffedge.evaluation import Evaluation, evaluate
+    from ffedge.learning import Learner, Learning, learn, roll_back
     from ffedge.recalibration import recalibrate
     from ffedge.runtime import Prediction, Predictor
     from ffedge.runtime.monitor import Monitor
@@ -26,14 +27,18 @@ _HOMES = {
     "Dataset": "ffedge.data",
     "Evaluation": "ffedge.evaluation",
     "FfedgeError": "ffedge.errors",
+    "Learner": "ffedge.learning",
+    "Learning": "ffedge.learning",
     "Monitor": "ffedge.runtime.monitor",
     "Prediction": "ffedge.runtime",
     "Predictor": "ffedge.runtime",
     "Run": "ffedge.training.run",
     "Spec": "ffedge.spec",
     "evaluate": "ffedge.evaluation",
+    "learn": "ffedge.learning",
     "load": "ffedge.data",
     "recalibrate": "ffedge.recalibration",
+    "roll_back": "ffedge.learning",
     "train": "ffedge.training.run",
 }
 
@@ -41,6 +46,8 @@ __all__ = [
     "Dataset",
     "Evaluation",
     "FfedgeError",
+    "Learner",
+    "Learning",
     "Monitor",
     "Prediction",
     "Predictor",
@@ -48,8 +55,10 @@ __all__ = [
     "Spec",
     "__version__",
     "evaluate",
+    "learn",
     "load",
     "recalibrate",
+    "roll_back",
     "train",
 ]
 

@@ -19,24 +19,32 @@ from ffedge.errors import FfedgeError
 from ffedge.network import InputFacts, layer_shapes, prediction_weights, stored
 from ffedge.pages import BLOCK_BYTES, release
 from ffedge.spec import MODEL_FORMAT, Spec
+from ffedge.wire import BYTES, field, head, text, whole
 
 Array = NDArray[Any]
-MODEL_GRAPH, MODEL_METADATA = 7, 14  # of ModelProto
+MODEL_GRAPH, MODEL_METADATA, MODEL_TRAINING = 7, 14, 20  # of ModelProto
+TRAINING_ALGORITHM = 2  # of TrainingInfoProto
 GRAPH_INITIALIZER = 5  # of GraphProto
 DIMS, DATA_TYPE, NAME, RAW_DATA = 1, 2, 8, 9  # of TensorProto
 KEY, VALUE = 1, 2  # of StringStringEntryProto
 FLOAT = 1
-BYTES = 2  # protobuf's wire type of what has a length
 MOST_BYTES = 2**31 - 1
 
 
-def write_model(path: Path, template: bytes, weights: dict[str, Array], metadata: dict[str, str]) -> None:
+def write_model(
+    path: Path,
+    template: bytes,
+    weights: dict[str, Array],
+    metadata: dict[str, str],
+    state: dict[str, Array] | None = None,
+) -> None:
     """Write a model file.
 
     Parameters
     ----------
     template : the model without weights (`ffedge.graph.template`).
     weights : of each of its initializers by name, float32; their pages are given back where a file backs them.
+    state : what its learning step keeps beside the weights: gammas; none where it has no learning step.
 
     Raises
     ------
@@ -45,22 +53,23 @@ def write_model(path: Path, template: bytes, weights: dict[str, Array], metadata
     OSError
         The disk is full or the folder cannot be written.
     """
-    before, graph, after = _split(template)
+    before, graph, after = _split(template, MODEL_GRAPH)
+    after = _with_state(after, state or {})
     heads = [(_tensor_head(name, array), array) for name, array in weights.items()]
-    size = len(graph) + sum(len(head) + array.nbytes for head, array in heads)
+    size = len(graph) + sum(len(own) + array.nbytes for own, array in heads)
     if size > MOST_BYTES:
         raise FfedgeError(
             f"{path}: would take {size / 1e9:.1f} GB, but an ONNX file ends at 2 GiB. Use narrower layers"
         )
     with path.open("wb") as file:
-        file.write(before + _head(MODEL_GRAPH, size) + graph)
-        for head, array in heads:
-            file.write(head)
+        file.write(before + head(MODEL_GRAPH, size) + graph)
+        for own, array in heads:
+            file.write(own)
             for block in _blocks(array):
                 file.write(block.data)
         file.write(after)
         for key, value in metadata.items():
-            file.write(_field(MODEL_METADATA, _field(KEY, key.encode()) + _field(VALUE, value.encode())))
+            file.write(field(MODEL_METADATA, text(KEY, key) + text(VALUE, value)))
 
 
 def model_content(
@@ -91,11 +100,16 @@ def model_content(
     return weights, {f"ffedge.{key}": json.dumps(value) for key, value in metadata.items()}
 
 
+def learning_state(layers: list[dict[str, Array]]) -> dict[str, Array]:
+    """Return what a model file's learning step keeps beside the weights."""
+    return {f"layers.{i}.gamma": np.asarray(layer["gamma"]) for i, layer in enumerate(layers) if "gamma" in layer}
+
+
 def _tensor_head(name: str, array: Array) -> bytes:
     """Return an initializer's bytes up to its data."""
-    dims = b"".join(_varint(DIMS << 3) + _varint(dim) for dim in array.shape)
-    own = dims + _varint(DATA_TYPE << 3) + _varint(FLOAT) + _field(NAME, name.encode()) + _head(RAW_DATA, array.nbytes)
-    return _head(GRAPH_INITIALIZER, len(own) + array.nbytes) + own
+    dims = b"".join(whole(DIMS, dim) for dim in array.shape)
+    own = dims + whole(DATA_TYPE, FLOAT) + text(NAME, name) + head(RAW_DATA, array.nbytes)
+    return head(GRAPH_INITIALIZER, len(own) + array.nbytes) + own
 
 
 def _blocks(array: Array) -> Iterator[Array]:
@@ -105,34 +119,28 @@ def _blocks(array: Array) -> Iterator[Array]:
         release(array)
 
 
-def _split(message: bytes) -> tuple[bytes, bytes, bytes]:
-    """Return what stands before a model's graph, the graph, and what stands after it."""
+def _with_state(message: bytes, state: dict[str, Array]) -> bytes:
+    """Add the state to the algorithm in the fields of a model that follow its graph."""
+    if not state:
+        return message
+    before, training, after = _split(message, MODEL_TRAINING)
+    first, algorithm, last = _split(training, TRAINING_ALGORITHM)
+    algorithm += b"".join(_tensor_head(name, array) + array.tobytes() for name, array in state.items())
+    return before + field(MODEL_TRAINING, first + field(TRAINING_ALGORITHM, algorithm) + last) + after
+
+
+def _split(message: bytes, number: int) -> tuple[bytes, bytes, bytes]:
+    """Return what stands before a message's first field of a number, the field's content, and what stands after it."""
     at = 0
     while at < len(message):
         start = at
         tag, at = _read_varint(message, at)
         length, at = _read_varint(message, at)  # a number's value, or the length of what follows
         stop = at + length if tag & 7 == BYTES else at
-        if tag == MODEL_GRAPH << 3 | BYTES:
+        if tag == number << 3 | BYTES:
             return message[:start], message[at:stop], message[stop:]
         at = stop
-    raise ValueError("template has no graph")
-
-
-def _field(number: int, content: bytes) -> bytes:
-    return _head(number, len(content)) + content
-
-
-def _head(number: int, length: int) -> bytes:
-    return _varint(number << 3 | BYTES) + _varint(length)
-
-
-def _varint(number: int) -> bytes:
-    result = bytearray()
-    while number > 127:
-        result.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*result, number])
+    raise ValueError(f"template has no field {number}")
 
 
 def _read_varint(message: bytes | mmap.mmap, at: int) -> tuple[int, int]:

@@ -21,18 +21,21 @@ from ffedge.spec import (
     TUNED_TILE_BYTES,
     Bytes,
     NetworkSpec,
+    RuleSpec,
     Spec,
     TrainSpec,
     is_finite,
 )
 
 Array = NDArray[Any]
-TUNED_EPOCHS, TUNED_STEPS, MOST_EPOCHS = 20, 450, 100  # steps that a layer takes at least, where the epochs allow it
-SMALLEST_BATCH, FEWEST_BATCHES = 32, 8
-TUNED_DROPOUT = 0.2  # of an image's inputs
+TUNED_EPOCHS, TUNED_STEPS, MOST_EPOCHS = 20, 1000, 100  # steps that a layer takes at least, where the epochs allow it
+SMALLEST_BATCH, FEWEST_BATCHES = 32, 50
+TUNED_DROPOUT, TUNED_SMOOTHING = 0.2, 0.05  # of images
+TABLE_SLOPE = 4.0  # with it a table's rare classes are learnt as backprop learns them
 INPUTS_A_LABEL = 8  # a label's value, squared, is that of so many inputs: the ratio tuned on 784 inputs
 RECIPE = {
     "network": ("label_mode", "label_scale", "scaling"),
+    "rule": ("slope", "smoothing"),
     "train": ("epochs", "batch_size", "n_negatives", "input_dropout"),
 }
 MAX_AXES = 8
@@ -204,9 +207,9 @@ def resolve(spec: Spec, facts: InputFacts, rows: int) -> Spec:
         The label cannot stand where the spec wants it, there are not enough wrong labels or rows, or the images cannot
         shift.
     """
-    network = _resolved_network(spec.network, facts)
+    network, rule = _resolved_network(spec.network, facts), _resolved_rule(spec.rule, facts)
     train = _resolved_train(spec.train, facts, rows - spec.train.held_out(rows))
-    return dataclasses.replace(spec, network=network, train=train)
+    return dataclasses.replace(spec, network=network, rule=rule, train=train)
 
 
 def _resolved_network(network: NetworkSpec, facts: InputFacts) -> NetworkSpec:
@@ -227,6 +230,17 @@ def _resolved_network(network: NetworkSpec, facts: InputFacts) -> NetworkSpec:
     if isinstance(label_scale, str):
         label_scale = facts.largest if label_scale == "max" else round(math.sqrt(facts.size / INPUTS_A_LABEL), 2)
     return dataclasses.replace(network, label_mode=mode, scaling=scaling, label_scale=label_scale)
+
+
+def _resolved_rule(rule: RuleSpec, facts: InputFacts) -> RuleSpec:
+    if rule.slope == "auto":
+        steep = not facts.is_image and rule.loss == "contrastive"
+        rule = dataclasses.replace(
+            rule, slope=TABLE_SLOPE if steep else dataclasses.replace(rule, slope=None).loss_slope
+        )
+    if rule.smoothing == "auto":
+        rule = dataclasses.replace(rule, smoothing=TUNED_SMOOTHING if facts.is_image else 0.0)
+    return rule
 
 
 def _resolved_train(train: TrainSpec, facts: InputFacts, rows: int) -> TrainSpec:

@@ -12,22 +12,12 @@ from numpy.typing import NDArray
 from ffedge.calibration import Calibration, best_and_margin, calibrate
 from ffedge.data import Batches, Dataset, load
 from ffedge.errors import DataError, ModelError
-from ffedge.model_file import (
-    BYTES,
-    GRAPH_INITIALIZER,
-    KEY,
-    MODEL_GRAPH,
-    MODEL_METADATA,
-    NAME,
-    RAW_DATA,
-    VALUE,
-    _field,
-    _read_varint,
-)
+from ffedge.model_file import GRAPH_INITIALIZER, KEY, MODEL_GRAPH, MODEL_METADATA, NAME, RAW_DATA, VALUE, _read_varint
 from ffedge.pages import BLOCK_BYTES
 from ffedge.runtime import Predictor
 from ffedge.training.loop import split_rows
 from ffedge.training.records import atomic_file
+from ffedge.wire import BYTES, field
 
 ROWS = 256
 Buffer = bytes | mmap.mmap
@@ -129,7 +119,7 @@ def write_calibration(source: Path, target: Path, calibration: Calibration) -> N
                 elif part.number != MODEL_METADATA or _text(message, part, KEY) != ENTRY:
                     _copy(message, part.start, part.stop, out)
             text = json.dumps(calibration.to_dict()).encode()
-            out.write(_field(MODEL_METADATA, _field(KEY, ENTRY) + _field(VALUE, text)))
+            out.write(field(MODEL_METADATA, field(KEY, ENTRY) + field(VALUE, text)))
 
 
 def _data_of(message: Buffer, graph: Part) -> Part | None:

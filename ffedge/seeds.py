@@ -33,6 +33,7 @@ class Draw(IntEnum):
     SHIFT = 5
     OTHER = 6
     READOUT = 7
+    KEPT = 8
 
 
 def generator(seed: int, draw: Draw, *where: int) -> "np.random.Generator":

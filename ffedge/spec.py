@@ -23,7 +23,7 @@ Optimizer = Literal["adam", "momentum", "sgd"]
 Bytes = NewType("Bytes", int)
 
 MODEL_FORMAT = 1
-LATER = ("coverage",)  # fields that files of format 1 may lack, as they are older; such a field takes its default
+LATER = ("bound", "coverage", "skip", "sparsity")  # what older files may lack; such a field takes its default
 TUNED_BATCH = 256
 TUNED_NEGATIVES = 2
 TUNED_CHUNK = 2048
@@ -40,6 +40,10 @@ NORM_EPSILON = 1e-4
 FOLLOWING = 0.01  # share of the way that a fixed norm goes to a batch's activity
 HOMEOSTASIS = 0.5  # what a bias loses a step for each share of rows that its unit is active in too often
 ITEM_BYTES = 4  # of a float32
+OPEN = (  # fields of a training that a model file's own learning step leaves open; all others are inside it
+    *("epochs", "batch_size", "memory_budget", "chunk_size", "tile_bytes", "moments", "schedule", "negatives"),
+    *("rate", "cooldown", "holdout", "shift", "threads", "seed"),
+)
 
 
 def bytes_of(text: str) -> Bytes:
@@ -150,8 +154,9 @@ class RuleSpec:
     variant : ``ff`` (layers alone), ``fcff`` (gamma fixed, eq. 6), ``acff`` (gamma learnt, eq. 7).
     loss : ``logistic`` (eq. 4 and 8), ``symmetric`` (softplus of the difference, SymBa), ``contrastive``
         (cross-entropy over the goodness of the true label and of the wrong ones).
-    slope : factor on the goodness inside the loss; None takes 1 (4 for ``symmetric``).
-    smoothing : label smoothing of the contrastive loss.
+    slope : factor on the goodness inside the loss; None takes 1 (4 for ``symmetric``), ``auto`` 4 for the contrastive
+        loss on tables too.
+    smoothing : label smoothing of the contrastive loss; ``auto`` takes 0.05 for images and 0 for tables.
     sparsity : the share of rows that each unit is meant to be active in, or ``none``: the bias of one that is active
         more often falls, of one that is active less often rises, without a gradient.
     theta : goodness threshold of the logistic loss.
@@ -166,8 +171,8 @@ class RuleSpec:
 
     variant: Variant = "acff"
     loss: Loss = "contrastive"
-    slope: float | None = None
-    smoothing: float = 0.05
+    slope: float | Literal["auto"] | None = None
+    smoothing: float | Literal["auto"] = 0.05
     sparsity: float | Literal["none"] = "none"
     theta: float = 2.0
     theta_placement: Literal["per_layer", "once"] = "per_layer"
@@ -181,8 +186,11 @@ class RuleSpec:
     def __post_init__(self) -> None:
         """Raise ValueError for a value outside its rule."""
         _check_choices(self)
-        _check(self.slope is None or (is_finite(self.slope) and self.slope > 0), "slope", "be positive", self.slope)
-        _check(is_finite(self.smoothing) and 0 <= self.smoothing < 1, "smoothing", "be in [0, 1)", self.smoothing)
+        named = self.slope is None or self.slope == "auto"
+        _check(named or (is_finite(self.slope) and float(self.slope or 0) > 0), "slope", "be positive", self.slope)
+        named = self.smoothing == "auto"
+        share = is_finite(self.smoothing) and 0 <= float(self.smoothing) < 1
+        _check(named or share, "smoothing", "be in [0, 1)", self.smoothing)
         _check(
             self.sparsity == "none" or (is_finite(self.sparsity) and 0 < self.sparsity < 1),
             "sparsity",
@@ -202,8 +210,13 @@ class RuleSpec:
 
     @property
     def loss_slope(self) -> float:
-        """The slope in force."""
-        return self.slope if self.slope is not None else 4.0 if self.loss == "symmetric" else 1.0
+        """The slope in force, once resolved."""
+        return float(self.slope) if self.slope is not None else 4.0 if self.loss == "symmetric" else 1.0
+
+    @property
+    def label_smoothing(self) -> float:
+        """Label smoothing, once resolved."""
+        return float(self.smoothing)
 
     def weights(self, layers: int) -> tuple[tuple[float, ...], ...]:
         """Return alpha as an L x L matrix, 0 where layer l does not listen to layer k (and on the diagonal)."""
@@ -225,9 +238,9 @@ class TrainSpec:
     Attributes
     ----------
     epochs : passes over the data that each layer gets, in either schedule; ``auto`` takes 20, or more where there are
-        few rows: as many as make 450 minibatches, 100 at most.
+        few rows: as many as make 1,000 minibatches, 100 at most.
     batch_size : rows of a minibatch; ``full`` takes the whole training set as one batch, ``auto`` takes 256, or fewer
-        where there are few rows: an eighth of them, at least 32.
+        where there are few rows: a fiftieth of them, at least 32.
     memory_budget : most bytes that the training process may have resident, imports included (also ``64MiB``, ``1GB``);
         ``none`` sets no limit.
     chunk_size : most rows in memory at once; a larger batch is accumulated exactly, chunk by chunk. ``auto`` takes
@@ -461,6 +474,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "skip": "add",
         "label_layers": "all",
         "label_scale": "auto",
+        "slope": "auto",
+        "smoothing": "auto",
         "scope": "previous",
         "gamma": 0.3,
         "epochs": "auto",

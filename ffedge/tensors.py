@@ -1,4 +1,4 @@
-"""Named float32 arrays in a file: the safetensors format, written and read a block at a time, with a checksum.
+"""Named arrays in a file, float32 or uint8: the safetensors format, read and written a block at a time; a checksum.
 
 The safetensors package reads such a file too; it is not used here, as it holds a whole tensor at once where a memory
 budget allows a block. Of its format: 8 bytes of header length, a JSON header (name -> dtype, shape, data_offsets; and
@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from ffedge.pages import BLOCK_BYTES, release
 
 Array = NDArray[Any]
-DTYPE = "F32"
+DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype(np.float32), "U8": np.dtype(np.uint8)}
 NO_DIGEST = "0" * 64
 MARK = b'"sha256":"'
 MAX_HEADER_BYTES = 2**22
 
 
 def write_tensors(path: Path, tensors: dict[str, Array], metadata: dict[str, str]) -> str:
-    """Write arrays of float32 and return the file's checksum.
+    """Write arrays of float32 or uint8 and return the file's checksum.
 
     Raises
     ------
@@ -47,12 +47,16 @@ def write_tensors(path: Path, tensors: dict[str, Array], metadata: dict[str, str
     return digest.hexdigest()
 
 
+def _kind(array: Array) -> str:
+    return "U8" if array.dtype == np.uint8 else "F32"
+
+
 def _header(tensors: dict[str, Array], metadata: dict[str, str]) -> bytes:
     entries: dict[str, Any] = {"__metadata__": {"sha256": NO_DIGEST, **metadata}}
     start = 0
     for name, array in tensors.items():
         stop = start + array.nbytes
-        entries[name] = {"dtype": DTYPE, "shape": list(array.shape), "data_offsets": [start, stop]}
+        entries[name] = {"dtype": _kind(array), "shape": list(array.shape), "data_offsets": [start, stop]}
         start = stop
     text = json.dumps(entries, separators=(",", ":")).encode()
     text += b" " * (-(8 + len(text)) % 64)
@@ -61,9 +65,9 @@ def _header(tensors: dict[str, Array], metadata: dict[str, str]) -> bytes:
 
 def _blocks(tensors: dict[str, Array]) -> Iterator[Array]:
     for array in tensors.values():
-        flat = np.ascontiguousarray(array, np.float32).reshape(-1)
-        for start in range(0, flat.size, BLOCK_BYTES // 4):
-            yield flat[start : start + BLOCK_BYTES // 4]
+        flat = np.ascontiguousarray(array, DTYPES[_kind(array)]).reshape(-1)
+        for start in range(0, flat.size, BLOCK_BYTES // flat.itemsize):
+            yield flat[start : start + BLOCK_BYTES // flat.itemsize]
             release(array)
 
 
@@ -85,6 +89,7 @@ class TensorFile:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self.metadata: dict[str, str] = _texts(header.pop("__metadata__", None))
         self.arrays = {name: self._view(name, entry) for name, entry in header.items()}
+        self.offsets = {name: self._data_start + entry["data_offsets"][0] for name, entry in header.items()}
 
     def check(self) -> str:
         """Return the checksum, after comparing it with the content; ValueError where they differ."""
@@ -106,10 +111,12 @@ class TensorFile:
     def _view(self, name: str, entry: Any) -> Array:
         shape, (start, stop) = tuple(entry["shape"]), entry["data_offsets"]
         size, whole = math.prod(shape), len(self._map) - self._data_start
-        known = entry["dtype"] == DTYPE and all(isinstance(n, int) and n >= 0 for n in (*shape, start, stop))
-        if not known or stop - start != 4 * size or stop > whole:
+        dtype = DTYPES.get(entry["dtype"])
+        known = all(isinstance(n, int) and n >= 0 for n in (*shape, start, stop))
+        if dtype is None or not known or stop - start != dtype.itemsize * size or stop > whole:
             raise ValueError(f"tensor {name} does not fit the file")
-        return np.frombuffer(self._map, np.float32, size, self._data_start + start).reshape(shape)
+        view: Array = np.frombuffer(self._map, dtype, size, self._data_start + start).reshape(shape)
+        return view
 
 
 def _read_header(file: BinaryIO) -> tuple[int, dict[str, Any]]:

@@ -9,6 +9,7 @@ import subprocess
 import arm_check
 import arm_root
 import arm_wheels
+import arm_work
 import numpy as np
 import pytest
 from arm_compare import Agreement, compare_evaluations, compare_losses, compare_predictions
@@ -16,7 +17,10 @@ from arm_sides import Side
 from arm_work import BLOCK, Case, Job, jobs
 from toys import clusters, make_model, small_spec
 
+import ffedge
+from ffedge.data import load
 from ffedge.errors import FfedgeError
+from ffedge.spec import Spec
 
 ROWS = 3 * BLOCK // 2
 
@@ -283,3 +287,16 @@ def test_a_model_without_a_data_set_gets_drawn_rows(tmp_path):
         ("toy", "drawn", 50, None),
     ]
     assert found[0].inputs.std() > 0
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_a_model_of_digits_gets_test_images_from_where_they_are(monkeypatch, tmp_path, here):
+    """MNIST's, else the embedded ones, which stand for either here; nothing is fetched."""
+    spec = Spec.make(widths=(4,), epochs=1, batch_size=1000)
+    run = ffedge.train(spec, "mnist-mini", tmp_path / "own")
+    (tmp_path / "data" / "mnist").mkdir(parents=True)
+    monkeypatch.setattr(arm_work, "load", lambda _: load("mnist-mini"))
+    monkeypatch.setenv("FFEDGE_DATA", str(tmp_path / "data") if here else str(tmp_path / "elsewhere"))
+    (found,) = arm_check.cases(run.path, tmp_path / "none", most=10)
+    assert (found.rows_are, len(found.inputs)) == ("mnist, test" if here else "mnist-mini, test", 10)
+    assert found.labels.tolist() == load("mnist-mini").test.labels[:10].tolist()

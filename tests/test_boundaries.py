@@ -17,7 +17,9 @@ from ffedge.training.graphs import needed_kernels
 PACKAGE = Path(ffedge.__file__).parent
 THIRD_PARTY = {
     "PIL",
+    "h5py",
     "matplotlib",
+    "nir",
     "numpy",
     "onnx",
     "onnxruntime",
@@ -53,40 +55,53 @@ TABLE = {
     "meter": Allowed("", "", "psutil"),
     "pages": Allowed("", "numpy"),
     "tensors": Allowed("pages", "numpy"),
-    "model_file": Allowed("calibration errors network pages spec", "numpy"),
+    "wire": Allowed(),
+    "liveness": Allowed(),
+    "stages": Allowed("network spec"),  # what a model file calls the parts of its learning step
+    "model_file": Allowed("calibration errors network pages spec wire", "numpy"),
     "calibration": Allowed("spec", "numpy"),
     "network": Allowed("errors seeds spec", "numpy"),
     "data": Allowed("errors seeds spec", "numpy", "PIL pooch"),
-    "graph": Allowed("child errors network spec", "numpy onnx"),
-    "runtime": Allowed("calibration errors json_text labels network pages spec", "numpy onnxruntime"),
+    "graph": Allowed("child errors liveness network spec stages", "numpy onnx"),
+    # stages, wire, liveness: kernels cut out of a file, written anew, and their memory
+    "runtime": Allowed(
+        "calibration errors json_text labels liveness network pages spec stages wire", "numpy onnxruntime"
+    ),
     "evaluation": Allowed("data errors runtime", "numpy"),
-    "recalibration": Allowed("calibration data errors model_file pages runtime training", "numpy"),
+    "recalibration": Allowed("calibration data errors model_file pages runtime training wire", "numpy"),
+    "spikes": Allowed(  # training: a run's newest checkpoint, from which it is converted
+        "__init__ data errors json_text network runtime spec training", "numpy", "h5py nir"
+    ),
     "training": Allowed(
         "__init__ calibration child data errors json_text labels meter model_file network pages runtime seeds spec "
         "tensors",
         "numpy",
         "onnxruntime reference",
     ),
+    "learning": Allowed(  # goes on training on the device: no onnx, no graph process
+        "__init__ calibration data errors labels meter model_file network pages runtime seeds spec stages training "
+        "wire",
+        "numpy",
+    ),
     "reference": Allowed("errors network spec", "numpy torch"),
     # runtime: backprop in onnxruntime runs in sessions like ffedge's; graph, onnx: its graph; exporting: its forms are
     # arms, and its clock times them
     "compare": Allowed(
-        "child data errors exporting meter network pages runtime seeds spec training",
+        "child data errors exporting meter network pages runtime seeds spec spikes training",
         "numpy onnxruntime",
         "graph matplotlib onnx onnxsim reference scipy torch",
     ),
     "cli": Allowed(
         "__init__ child errors spec",
         "typer",
-        "compare data evaluation exporting network numpy pages psutil rich runtime training",
+        "compare data evaluation exporting learning network numpy pages psutil recalibration rich runtime spikes "
+        "training",
     ),
     # forms are made on a workstation: a graph is built, run on held-out rows and, for int8, given to the quantizer
-    "exporting": Allowed(
-        "calibration data errors graph network runtime seeds spec training", "numpy onnx onnxruntime", ""
-    ),
+    "exporting": Allowed("calibration data errors graph network runtime seeds spec training", "numpy onnx onnxruntime"),
 }
 # loaded by a command that has begun its work, so what stands in functions may be imported
-LATE = ("cli/progress.py", "cli/bench_live.py", "cli/bench_tables.py", "cli/lines.py")
+LATE = ("cli/learn_worker.py", "cli/progress.py", "cli/bench_live.py", "cli/bench_tables.py", "cli/lines.py")
 
 
 def is_for_types(node):
@@ -227,6 +242,18 @@ USES = {
         write_tensors(Path("tensors"), {"a": np.ones(3, np.float32)}, {})
         print(TensorFile(Path("tensors")).check())
     """,
+    "wire": "from ffedge.wire import text; print(text(1, 'x'))",
+    "liveness": "from ffedge.liveness import most_bytes; print(most_bytes([(1, 2)], 3))",
+    "stages": "from ffedge.stages import wire; print(wire('W', 'tile', 1))",
+    "learning": """
+        import dataclasses, shutil, sys
+        from ffedge.learning.run import learn
+        from toys_without_graphs import data
+        shutil.copy("model.onnx", "mine.onnx")
+        rows = dataclasses.replace(data(), classes=tuple(f"class {c}" for c in range(4)))
+        print(learn("mine.onnx", rows, epochs=2, max_drop=1.0).rows)
+        assert not {"torch", "onnx", "ffedge.graph"} & set(sys.modules)
+    """,
     "network": """
         from ffedge.network import InputFacts, layer_shapes, resolve
         from ffedge.spec import Spec
@@ -286,6 +313,19 @@ USES = {
         from toys_without_graphs import data
         print(evaluate(Predictor("model.onnx"), data()).accuracy)
     """,
+    "spikes": """
+        import json
+        import numpy as np
+        from ffedge.network import InputFacts, initial_state
+        from ffedge.spec import Spec
+        from ffedge.spikes import SpikingPredictor
+        from ffedge.spikes.convert import convert
+        stored, raw = json.load(open("training.json")), np.load("raw.npy")
+        stored["spec"]["network"]["norm"] = "fixed"
+        spec, facts = Spec.from_dict(stored["spec"]), InputFacts.from_dict(stored["input"])
+        network = convert(spec, facts, initial_state(spec, facts), raw, timesteps=8)
+        print(SpikingPredictor(network).predict(raw).label)
+    """,
     "training": """
         import sys
         from pathlib import Path
@@ -330,6 +370,9 @@ ALSO = {  # packages of the units that a unit stands on, or, for the command lin
     "training": {"onnxruntime"},
     "evaluation": {"onnxruntime"},
     "recalibration": {"onnxruntime"},
+    "spikes": {"onnxruntime"},
+    "learning": {"onnxruntime"},
+    "stages": {"numpy"},
     "cli": {"rich"},
 }
 

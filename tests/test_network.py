@@ -35,15 +35,21 @@ def test_bytes_are_scaled_together_and_floats_each_by_itself(dtype, scaling):
 
 
 @pytest.mark.parametrize(
-    ("given", "dropout"),
+    ("given", "recipe"),
     [
-        (facts(shape=(28, 28)), 0.2),
-        (facts(shape=(784,), dtype="uint8"), 0.2),
-        (facts(shape=(784,)), 0.0),
+        (facts(shape=(28, 28)), (0.2, 0.05, 1.0)),
+        (facts(shape=(784,), dtype="uint8"), (0.2, 0.05, 1.0)),
+        (facts(shape=(784,)), (0.0, 0.0, 4.0)),
     ],
 )
-def test_inputs_are_dropped_from_images_and_not_from_tables(given, dropout):
-    assert resolve(Spec.make(), given, ROWS).train.input_dropout == dropout
+def test_images_are_learnt_with_noise_and_tables_without(given, recipe):
+    spec = resolve(Spec.make(), given, ROWS)
+    assert (spec.train.input_dropout, spec.rule.smoothing, spec.rule.slope) == recipe
+
+
+@pytest.mark.parametrize(("loss", "slope"), [("logistic", 1.0), ("symmetric", 4.0), ("contrastive", 4.0)])
+def test_a_slope_left_open_is_the_losss_own_but_for_tables(loss, slope):
+    assert resolve(Spec.make(loss=loss), facts(), ROWS).rule.slope == slope
 
 
 def test_nothing_is_dropped_where_activities_are_kept():
@@ -52,7 +58,7 @@ def test_nothing_is_dropped_where_activities_are_kept():
 
 
 @pytest.mark.parametrize(
-    ("rows", "size", "epochs"), [(20, 20, 100), (100, 32, 100), (800, 100, 57), (6000, 256, 20), (60_000, 256, 20)]
+    ("rows", "size", "epochs"), [(20, 20, 100), (100, 32, 100), (800, 32, 40), (6000, 120, 20), (60_000, 256, 20)]
 )
 def test_few_rows_get_smaller_batches_and_more_epochs(rows, size, epochs):
     train = resolve(Spec.make(holdout=0.0), facts(), rows).train
@@ -68,7 +74,7 @@ def test_what_was_chosen_is_what_was_open():
     asked = Spec.make(label_mode="concat", epochs=3)
     spec = resolve(asked, facts(), ROWS)
     found = chosen(asked, spec)
-    assert set(found) == {"label_scale", "scaling", "batch_size", "n_negatives", "input_dropout"}
+    assert set(found) == {"label_scale", "scaling", "slope", "smoothing", "batch_size", "n_negatives", "input_dropout"}
     assert found["batch_size"] == spec.train.batch_size
     assert found["scaling"] == "feature"
     assert chosen(spec, spec) == {}
@@ -79,6 +85,8 @@ def test_a_choice_of_the_users_stays():
         label_mode="overlay",
         scaling="none",
         label_scale=2.5,
+        slope=2.0,
+        smoothing=0.1,
         epochs=4,
         input_dropout=0.1,
         batch_size=7,
@@ -121,7 +129,7 @@ def test_what_the_data_cannot_bear_is_refused(changes, given, text):
         resolve(Spec.make(**changes), given, ROWS)
 
 
-@pytest.mark.parametrize(("rows", "size"), [(10_000, 256), (1000, 118), (30, 29), (2, 2)])
+@pytest.mark.parametrize(("rows", "size"), [(20_000, 256), (10_000, 190), (1000, 32), (30, 29), (2, 2)])
 def test_a_batch_is_256_rows_or_fewer_of_those_that_are_trained_on(rows, size):
     assert resolve(Spec.make(holdout=0.05), facts(), rows).train.batch_size == size
     assert resolve(Spec.make(holdout=0.05, batch_size="full"), facts(), rows).train.batch_size == "full"

@@ -19,7 +19,7 @@ from ffedge.graph import template, training_graph
 from ffedge.graph.__main__ import answer
 from ffedge.labels import hard_labels, wrong_labels
 from ffedge.meter import PeakMeter
-from ffedge.model_file import model_content, write_model
+from ffedge.model_file import learning_state, model_content, write_model
 from ffedge.network import initial_state, resolve
 from ffedge.runtime.stepper import OnnxEngine
 from ffedge.seeds import Draw, generator, key
@@ -136,7 +136,8 @@ def model_bytes(spec, facts, layers, calibration=None, **about):
     """Return the bytes of a model file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        write_model(path, template(spec, facts), *model_content(spec, facts, layers, about, calibration))
+        content = model_content(spec, facts, layers, about, calibration)
+        write_model(path, template(spec, facts), *content, learning_state(layers))
         return path.read_bytes()
 
 

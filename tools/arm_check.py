@@ -74,8 +74,7 @@ def _check(options: argparse.Namespace) -> int:
         given = cases(train(here, work / "own", epochs=3), options.models, options.rows)
         todo, last = jobs(here, there, given, work), began + 60 * options.minutes
         with ThreadPoolExecutor(options.jobs) as pool:
-            done = pool.map(lambda job: job.run() if not job.further or time.monotonic() < last else None, todo)
-            lines = summed(todo, list(done))
+            lines = summed(todo, list(pool.map(lambda job: _done(job, last), todo)))
     print(table(HEADER, [row(line) for line in lines]))
     seconds = time.monotonic() - began
     print(f"{seconds:.0f} s, which says nothing of a board. Worst: of scores, losses or accuracies, over max(1, |a|)")
@@ -86,6 +85,15 @@ def _check(options: argparse.Namespace) -> int:
     for fault in faults:
         print(f"arm_check: {fault}", file=sys.stderr)
     return int(bool(faults))
+
+
+def _done(job: Job, last: float) -> tuple[Agreement, float] | None:
+    """Run a comparison and say so; None where it is a further one and its time is over."""
+    if job.further and time.monotonic() > last:
+        return None
+    found, seconds = job.run()
+    print(f"{job.model}, {job.check}, {job.rows:,} rows: {seconds:.0f} s", file=sys.stderr)
+    return found, seconds
 
 
 @dataclass

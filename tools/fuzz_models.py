@@ -270,6 +270,41 @@ def _extras(proto: onnx.ModelProto, rng: random.Random) -> None:
         proto.graph.quantization_annotation.add().tensor_name = "x"
 
 
+def _learning(proto: onnx.ModelProto, rng: random.Random) -> None:
+    """Change the learning step as other changes change the predictor."""
+    if not proto.training_info:
+        return
+    info = proto.training_info[0]
+    found = rng.choice(info.algorithm.node)
+    way = rng.randrange(9)
+    names = [out for n in info.algorithm.node for out in n.output] + ["labels", "mask", *_names(proto)]
+    if way == 0:
+        found.op_type = rng.choice([*FOREIGN, *(n.op_type for n in info.algorithm.node)])
+    elif way == 1 and found.input:
+        found.input[rng.randrange(len(found.input))] = rng.choice(["", *names])
+    elif way == 2:
+        found.output[0] = rng.choice(["", *names])
+    elif way == 3:
+        found.name = rng.choice(["", "learn.0/x", "step.1/x", "forward.99/x", info.algorithm.node[-1].name])
+    elif way == 4:
+        pair = rng.choice(info.update_binding)
+        pair.key, pair.value = rng.choice([("", ""), (pair.value, pair.key), (pair.key, "none")])
+    elif way == 5:
+        tensor = rng.choice(info.algorithm.initializer)
+        tensor.dims[:] = [rng.choice((*NUMBERS[:-1], -1)) for _ in range(rng.choice((0, 1, 2, 9)))]
+    elif way == 6:
+        found.attribute.append(helper.make_attribute(rng.choice(("axis", "alpha", "transA", "x")), _attribute(rng)))
+    elif way == 7:
+        copy = info.algorithm.node.add()
+        copy.CopyFrom(found)
+        copy.output[0] = f"{found.output[0]}.again"
+    else:
+        nodes = list(info.algorithm.node)
+        rng.shuffle(nodes)
+        del info.algorithm.node[:]
+        info.algorithm.node.extend(nodes)
+
+
 def _swap(proto: onnx.ModelProto, rng: random.Random) -> None:
     """Put the nodes into another order, lose some, or repeat some."""
     nodes = list(proto.graph.node)
@@ -297,4 +332,5 @@ _CHANGES: list[tuple[str, Callable[[onnx.ModelProto, random.Random], None]]] = [
     ("long chain", _long_chain),
     ("extra parts", _extras),
     ("order of nodes", _swap),
+    *[("learning step", _learning)] * 4,
 ]

@@ -137,6 +137,7 @@ def _use_model(judge: Judge, path: Path, request: dict[str, Any]) -> None:
         row = np.zeros(predictor.facts.shape, predictor.facts.dtype)
         judge.call(lambda: predictor.predict(row))
         judge.call(lambda: predictor.predict(np.stack([row] * 300), layers=True))
+        judge.call(lambda: _learn(path), names_file=False)
     words = (
         ("info", path),
         ("info", path, "--json"),
@@ -145,6 +146,14 @@ def _use_model(judge: Judge, path: Path, request: dict[str, Any]) -> None:
         ("eval", path, "--threads", 1),
     )
     judge.command(*words[request["turn"] % 5], names_file=False)  # where the data do not suit it, they are named
+
+
+def _learn(path: Path) -> None:
+    """Learn from a few rows, as a stream would."""
+    learner = ffedge.Learner(path, threads=1, kept_bytes=0)
+    rows = np.zeros((8, *learner.facts.shape), learner.facts.dtype)
+    learner.observe(rows, np.arange(8) % len(learner.classes))
+    learner.predict(rows)
 
 
 def _use_report(judge: Judge, path: Path, request: dict[str, Any]) -> None:

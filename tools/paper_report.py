@@ -99,7 +99,7 @@ def text(main_documents: Sequence[Any], points_documents: Sequence[Any]) -> str:
         *(_tables(group, number) for number, group in enumerate(main_groups(found), 1)),
         "## Table III\n\n" + table(*paper_tables.summary_rows(main_groups(found))),
         "## Figures\n\n" + figures_text(found),
-        "## Gamma\n\n" + bullets(gammas(found)),
+        "## What collaboration is here\n\n" + bullets([*untrained(found), *gammas(found)]),
         "## Readings of what the paper leaves open\n\n" + open_points(points),
         "## Limits\n\n" + bullets(limits_of(found)),
     ]
@@ -220,6 +220,22 @@ def figures_text(found: Sequence[Group]) -> str:
         ("gamma", "Gamma of A-CFF by layer and epoch"),
     ]
     return "\n\n".join([wrapped(said), *(f"![{name}](figures/paper-{stem}.svg)" for stem, name in shown)])
+
+
+def untrained(found: Sequence[Group]) -> list[str]:
+    """Say what the first layer hears of the second, which has not learnt yet."""
+    each = [f for group in main_groups(found) for arm in ("fcff", "acff") for f in _each(group, arm)]
+    heard = [value for f in each for value in (f.trace[1]["goodness_positive"][0],) if value is not None]
+    if not heard:
+        return []
+    return [
+        "Layer after layer, the second layer has not learnt while the first one does: before its first step its "
+        f"goodness is {max(heard):.2g} at most, for true and wrong labels alike. So with theta taken off every layer's "
+        "goodness, eq. 5 gives the first layer the threshold (1 + gamma) theta and no information; only the second "
+        "layer hears one that has learnt.",
+        "With two layers, alpha 1 and one fixed gamma the collaborative prediction weights are equal, so F-CFF "
+        "predicts the same by them as by plain sums.",
+    ]
 
 
 def gammas(found: Sequence[Group]) -> list[str]:

@@ -13,6 +13,10 @@ from results import COMMANDS, measures, points, works
 from wording import counted, layers, listed, percent, rounded, span, spread, table, widest, wrapped
 
 from ffedge.compare.memory import Point, crossover
+from ffedge.compare.paper_found import Found
+from ffedge.compare.paper_tables import NAMES, PUBLISHED, comparisons, groups, mean_text
+from ffedge.compare.paper_trials import ARMS
+from ffedge.compare.paper_verdict import gains
 from ffedge.errors import FfedgeError
 
 MIB = 2**20
@@ -295,6 +299,51 @@ def kills(documents: Sequence[Any]) -> str:
     )
 
 
+def paper(documents: Sequence[Any]) -> str:
+    """Tabulate the paper's arms beside ours, data set by data set; say how many claims were seen again."""
+    found = [
+        group
+        for group in groups(Found(**trial) for document in documents for trial in document["trials"])
+        if group.data in PUBLISHED and set(ARMS) <= set(group.found)
+    ]
+    rows = [
+        [
+            f"{DATA[group.data]}, {group.rows:,} rows, {counted(group.seeds, 'seed')}",
+            *(f"{mean_text(group.percents(arm))} ({PUBLISHED[group.data][arm][1]:.1f})" for arm in ARMS),
+        ]
+        for group in found
+    ]
+    said = [line for line in gains(found, [t for group in found for t in comparisons(group)]) if "reproduce" in line]
+    held = sum(": it reproduces" in line for line in said)
+    text = (
+        f"Test accuracy (the paper's), {found[0].epochs} epochs a layer in full batches. Of the paper's "
+        f"{counted(2 * len(found), 'gain')} over FF {held} reproduced here, {len(said) - held} did not, and "
+        f"{2 * len(found) - len(said)} cannot be decided by so few seeds; `{COMMANDS['paper']}`."
+    )
+    return f"{table(['', *(NAMES[arm] for arm in ARMS)], rows)}\n\n{wrapped(text)}"
+
+
+def learn(documents: Sequence[Any]) -> str:
+    """Tabulate what models learnt on the spot, and what they kept of what they knew."""
+    settings, runs = _only(documents)
+    cases = dict.fromkeys(run["case"] for run in runs)
+    rows = []
+    for case in cases:
+        own = [run for run in runs if run["case"] == case]
+        ends = [
+            [statistics.mean(100 * run[f"{kind}_{when}"] for run in own) for when in ("before", "after")]
+            for kind in ("old", "new")
+        ]
+        rows.append([case, *(f"{before:.2f} -> {after:.2f}" for before, after in ends)])
+    peaks = [run["rss_peak_bytes"] / MIB for run in runs]
+    said = (
+        f"MNIST, 2 layers of 500, {settings['epochs']} epochs a layer, then {settings['learn_epochs']} epochs on "
+        f"{settings['new_rows']:,} new rows; {counted(len(settings['seeds']), 'seed')}; the processes peak at "
+        f"{span(peaks)} MiB resident; `{COMMANDS['learn']}`."
+    )
+    return f"{table(['test accuracy, %', 'old rows', 'new rows'], rows)}\n\n{wrapped(said)}"
+
+
 BLOCKS = {
     "machine": Block(tuple(COMMANDS), machine),
     "accuracy": Block(("accuracy",), accuracy),
@@ -310,4 +359,6 @@ BLOCKS = {
     "budget-speed": Block(("budget-speed",), budget_speed),
     "kills": Block(("kills",), kills),
     "deploy": Block(("deploy",), deploy),
+    "paper": Block(("paper",), paper),
+    "learn": Block(("learn",), learn),
 }

@@ -41,6 +41,8 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "paper": "ffedge bench --paper --rows 5000",
     "paper-points": "ffedge bench --paper --open-points --data mnist",
     "deploy": "python bench/deploy.py",
+    "learn": "python bench/learn.py --seeds 0 --epochs 3 --threads 1",
+    "spikes": "python bench/spikes.py",
 }
 
 

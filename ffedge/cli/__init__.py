@@ -64,4 +64,5 @@ def _as_flag(message: str) -> str:
     from ffedge.spec import Spec
 
     name, _, rest = message.partition(" ")
-    return f"--{name.replace('_', '-')} {rest}" if name in {*Spec.field_names(), "preset"} else message
+    flags = {*Spec.field_names(), "preset", "replay_share", "layers"}
+    return f"--{name.replace('_', '-')} {rest}" if name in flags else message

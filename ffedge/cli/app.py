@@ -5,7 +5,7 @@ import sys
 import typer
 
 from ffedge import __version__
-from ffedge.cli import bench, data, evaluate, export, info, monitor, predict, report, train
+from ffedge.cli import bench, data, evaluate, export, info, learn, monitor, predict, report, train
 from ffedge.cli.words import for_typer
 from ffedge.errors import FfedgeError
 
@@ -17,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("train")(train.command)
+app.command("learn")(learn.command)
 app.command("eval")(evaluate.command)
 app.command("predict")(for_typer(predict.command))
 app.command("monitor")(for_typer(monitor.command))

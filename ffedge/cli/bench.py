@@ -27,6 +27,10 @@ def command(
         bool,
         typer.Option("--open-points", help="Paper: each reading of what it leaves open, with the shuffled control."),
     ] = False,
+    neuromorphic: Annotated[
+        bool,
+        typer.Option("--neuromorphic", help="A network as spikes, as numbers, and an MLP, by NeuroBench's metrics."),
+    ] = False,
     sweep: Annotated[
         str | None, typer.Option(metavar="depth|width|batch", help="Memory at several depths, widths or batch sizes.")
     ] = None,
@@ -57,7 +61,11 @@ def command(
         int | None, typer.Option(min=1, help="Samples of a training batch. (default: 64; paper: all)")
     ] = None,
     rows: Annotated[
-        int | None, typer.Option(min=64, help="Training rows used. (default: 3000 for memory, else all; paper: 50000)")
+        int | None,
+        typer.Option(
+            min=64,
+            help="Training rows used; neuromorphic: test rows. (default: 3000 for memory, else all; paper: 50000)",
+        ),
     ] = None,
     epochs: Annotated[
         int | None,
@@ -78,13 +86,24 @@ def command(
     Backprop arms need torch, those in onnxruntime onnxsim. The paper's arms are ff, fcff and acff, with -shuffled the
     control of a collaborating one; they train in this process, and go on where they were stopped.
     """
+    if neuromorphic:
+        from ffedge.cli import bench_spikes
+
+        if memory or speed or inference or paper or sweep or targets or repeat or arms:
+            raise ValueError("--neuromorphic goes with no other measure, sweep, targets, repeat or arms")
+        given = {"data": data, "widths": parse("widths", widths) if widths else None, "epochs": epochs}
+        given |= {"batch_size": batch_size, "rows": rows, "threads": threads, "seed": seed}
+        bench_spikes.run(given, out, data_dir, quick=quick, as_json=as_json)
+        return
     from ffedge.cli.bench_live import Live
     from ffedge.compare.runs import Request, run
 
     measures = {"memory": memory, "speed": speed, "inference": inference, "paper": paper}
     chosen = [kind for kind, on in measures.items() if on]
     if len(chosen) != 1:
-        raise ValueError("bench needs one of --memory, --speed, --inference and --paper, the measure to take")
+        raise ValueError(
+            "bench needs one of --memory, --speed, --inference, --paper and --neuromorphic, the measure to take"
+        )
     work = {
         "data": data,
         "data_dir": str(data_dir.resolve()) if data_dir else None,

@@ -13,14 +13,26 @@ MOST_CLASSES = 20
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="A model.onnx.")],
+    model: Annotated[Path, typer.Argument(help="A model.onnx, or a NIR file.")],
     data: Annotated[str | None, typer.Option(help="A data set. (default: the one that the model learnt from)")] = None,
     train: Annotated[bool, typer.Option("--train", help="Use the train split instead of the test split.")] = False,
     data_dir: Annotated[Path | None, typer.Option(help="Where known data sets are looked for first.")] = None,
     threads: Annotated[int, typer.Option(min=0, help="0 takes all cores.")] = 0,
+    timesteps: Annotated[
+        str | None, typer.Option(metavar="N,N", help="NIR: measure after each of these. (default: the file's)")
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="NIR: also measure decisions taken once a margin holds (see `predict`).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Measure a model's accuracy: of all rows, of each class and layer, and which classes it mistakes."""
+    from ffedge.cli import spikes
+
+    if spikes.is_spiking(model, timesteps is not None or margin is not None):
+        wanted = spikes.numbers(timesteps) if timesteps else ()
+        spikes.evaluate(model, data, wanted, margin, train, data_dir, as_json)
+        return
     from ffedge.data import NAMES, load
     from ffedge.evaluation import evaluate
     from ffedge.runtime import Predictor

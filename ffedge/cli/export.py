@@ -31,8 +31,20 @@ def command(
     max_loss: Annotated[
         float, typer.Option(min=0, help="Percentage points of accuracy on the held-out rows that a form may lose.")
     ] = 0.2,
+    coverage: Annotated[
+        float | None,
+        typer.Option(help="Share of the held-out rows whose answers shall count as known. (default: the training's)"),
+    ] = None,
     data: Annotated[str | None, typer.Option(help="What the model learnt from. (default: what it tells)")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where known data sets are looked for first.")] = None,
+    nir: Annotated[
+        Path | None, typer.Option(help="Write a spiking network into this NIR file instead. Needs ffedge[nir].")
+    ] = None,
+    timesteps: Annotated[int, typer.Option(help="NIR: timesteps of a prediction.")] = 256,
+    reset: Annotated[str, typer.Option(metavar="subtract|zero", help="NIR: of a neuron that spiked.")] = "subtract",
+    leak: Annotated[
+        int | None, typer.Option(help="NIR: time constant of leaky neurons, in timesteps. (default: no leak)")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -41,19 +53,28 @@ def command(
     Forms are made on a workstation, from the rows that the model learnt from and those that were held out. Their file
     says what was lost.
     """
-    from ffedge.training.folder import check_free, export
+    from ffedge.training.folder import check_free, export, stored
 
+    if nir is not None:
+        from ffedge.cli import spikes
+
+        spikes.export(run, nir, timesteps, reset, leak, force)
+        return
     if form and fastest:
         raise ValueError("export takes --form or --fastest, not both")
     if form is None and not fastest:
         if not run.is_dir():
             raise ValueError(f"export of the model file {run} needs --form or --fastest")
         export(run, out, force=force)
+        if coverage is not None:
+            from ffedge.recalibration import recalibrate
+
+            recalibrate(out, data or stored(run)[1], coverage, data_dir=data_dir)
         table: list[Row] = []
         made = None
     else:
         check_free(out, force=force)
-        made, table = _made(run, form, max_loss, data, data_dir)
+        made, table = _made(run, form, max_loss, coverage, data, data_dir)
         _write(out, made)
     size = out.stat().st_size
     if as_json:
@@ -69,7 +90,7 @@ def command(
 
 
 def _made(
-    run: Path, form: str | None, max_loss: float, data: str | None, data_dir: Path | None
+    run: Path, form: str | None, max_loss: float, coverage: float | None, data: str | None, data_dir: Path | None
 ) -> "tuple[Form, list[Row]]":
     from ffedge.exporting.fastest import fastest
     from ffedge.exporting.forms import Forms
@@ -79,12 +100,12 @@ def _made(
     if form and form not in FORMS:
         raise ValueError(f"--form must be one of {', '.join(FORMS)}, got {form!r}")
     trained = read_trained(run)
-    if form == "exact" and data is None:
+    if form == "exact" and data is None and coverage is None:
         return Forms(trained, None).make(form), []
     rows = open_rows(trained, data, data_dir)
     if form:
-        return Forms(trained, rows, max_loss).make(form), []
-    choice = fastest(trained, rows, max_loss, lambda name: print(f"{name} …", file=sys.stderr))
+        return Forms(trained, rows, max_loss, coverage).make(form), []
+    choice = fastest(trained, rows, max_loss, lambda name: print(f"{name} …", file=sys.stderr), coverage)
     return choice.form, choice.table
 
 

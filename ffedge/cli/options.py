@@ -4,7 +4,7 @@ import dataclasses
 import inspect
 import re
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
@@ -14,11 +14,24 @@ from ffedge.spec import PRESETS, Bytes, Spec, bytes_of
 PANELS = {"network": "Network", "rule": "Learning rule", "train": "Training"}
 
 
-def with_spec_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command a flag for each field of a spec; it gets those that were used as ``changes``."""
+def with_spec_flags(
+    command: Callable[..., None], only: Container[str] | None = None, stored: bool = False
+) -> Callable[..., None]:
+    """Give a command a flag for each field of a spec; it gets those that were used as ``changes``.
+
+    Parameters
+    ----------
+    only : the fields that are flags; None takes all.
+    stored : whether their defaults are what a model file holds.
+    """
     signature = inspect.signature(command)
     own = [p for p in signature.parameters.values() if p.name != "changes"]
-    flags = [_flag(name, field, part) for part in Spec.PARTS for name, field in _fields(part)]
+    flags = [
+        _flag(name, field, part, stored)
+        for part in Spec.PARTS
+        for name, field in _fields(part)
+        if only is None or name in only
+    ]
 
     def run(**values: Any) -> None:
         given = {flag.name: values.pop(flag.name) for flag in flags}
@@ -74,11 +87,12 @@ def _fields(part: str) -> list[tuple[str, dataclasses.Field[Any]]]:
     return [(field.name, field) for field in dataclasses.fields(Spec.PARTS[part])]
 
 
-def _flag(name: str, field: dataclasses.Field[Any], part: str) -> inspect.Parameter:
+def _flag(name: str, field: dataclasses.Field[Any], part: str, stored: bool) -> inspect.Parameter:
     hint = get_type_hints(Spec.PARTS[part])[name]
+    default = "as stored" if stored else _shown(PRESETS["tuned"].get(name, field.default))
     option = typer.Option(
         f"--{name.replace('_', '-')}",
-        help=f"{_described(part).get(name, '')} (default: {_shown(PRESETS['tuned'].get(name, field.default))})",
+        help=f"{_described(part).get(name, '')} (default: {default})",
         metavar=_metavar(hint),
         rich_help_panel=PANELS[part],
         show_default=False,

@@ -1,7 +1,7 @@
 """ffedge predict: from files, or line by line from standard input."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +9,7 @@ from ffedge.cli.words import Argument, Flag
 
 if TYPE_CHECKING:
     from ffedge.runtime import Prediction, Predictor
+    from ffedge.spikes import SpikingPredictor
 
 MOST_SCORES = 10
 ROWS = 256
@@ -16,7 +17,7 @@ UNKNOWN = "unknown"
 
 
 def command(
-    model: Annotated[Path, Argument("A model.onnx.")],
+    model: Annotated[Path, Argument("A model.onnx, or a NIR file.")],
     files: Annotated[
         list[Path], Argument("PNG, JPEG, .npy, .npz or IDX files; or - for a JSON sample a line on stdin.")
     ],
@@ -25,6 +26,10 @@ def command(
     reject: Annotated[bool, Flag("--reject", "Say unknown, and why, where an answer does not count as known.")] = False,
     strict: Annotated[bool, Flag("--strict", "End at the first line of stdin that cannot be used.")] = False,
     threads: Annotated[int, Flag("--threads", "0 takes all cores.", least=0)] = 0,
+    timesteps: Annotated[int | None, Flag("--timesteps", "Of a NIR file. (default: the file's)")] = None,
+    margin: Annotated[
+        float | None, Flag("--margin", "NIR: decide once a label has led by this share of its score for 8 timesteps.")
+    ] = None,
     as_json: Annotated[bool, Flag("--json", "Print a JSON document with a list of samples.")] = False,
 ) -> None:
     """Say the label of each sample, the margin to the second best, and the scores of all.
@@ -34,14 +39,22 @@ def command(
     if Path("-") in files:
         if len(files) > 1:
             raise ValueError("- must stand alone: samples come from stdin or from files")
-        _answer_lines(model, reject=reject, strict=strict, threads=threads)
+        _answer_lines(lambda: _opened(model, threads, timesteps, margin), reject=reject, strict=strict)
         return
-    predictor = small_predictor(model, threads)
+    predictor = _opened(model, threads, timesteps, margin)
     found = _of_files(predictor, files, resize=resize, invert=invert, reject=reject)
     if as_json:
         print(json.dumps({"model": str(model), "samples": list(found)}))
     else:
         _print(found, predictor.classes, files, reject=reject)
+
+
+def _opened(model: Path, threads: int, timesteps: int | None, margin: float | None) -> "Predictor | SpikingPredictor":
+    if model.suffix == ".onnx" and timesteps is None and margin is None:  # what must start fast
+        return small_predictor(model, threads)
+    from ffedge.cli.spikes import open_model
+
+    return open_model(model, threads, timesteps, margin)
 
 
 def small_predictor(model: Path, threads: int) -> "Predictor":
@@ -57,13 +70,13 @@ def small_predictor(model: Path, threads: int) -> "Predictor":
     return predictor
 
 
-def _answer_lines(model: Path, *, reject: bool, strict: bool, threads: int) -> None:
+def _answer_lines(opened: "Callable[[], Predictor | SpikingPredictor]", *, reject: bool, strict: bool) -> None:
     import sys
 
     from ffedge.cli.lines import Stop, answer, read_lines, refused
 
     with Stop() as stop:
-        predictor = small_predictor(model, threads)
+        predictor = opened()
         for line in read_lines(sys.stdin.buffer, predictor.facts, stop):
             if line.sample is None:
                 refused(line, strict=strict)
@@ -74,7 +87,7 @@ def _answer_lines(model: Path, *, reject: bool, strict: bool, threads: int) -> N
 
 
 def _of_files(
-    predictor: "Predictor", files: list[Path], *, resize: bool, invert: bool, reject: bool
+    predictor: "Predictor | SpikingPredictor", files: list[Path], *, resize: bool, invert: bool, reject: bool
 ) -> Iterator[dict[str, Any]]:
     import numpy as np
 
@@ -89,7 +102,7 @@ def _of_files(
                 yield {"file": str(path), "row": row, **sample}
 
 
-def _said(predictor: "Predictor", found: "Prediction", *, reject: bool) -> Iterator[dict[str, Any]]:
+def _said(predictor: "Predictor | SpikingPredictor", found: "Prediction", *, reject: bool) -> Iterator[dict[str, Any]]:
     """Yield what is said of each sample; `reject` puts ``unknown`` in the place of a label that is not known."""
     classes, bounds = predictor.classes, predictor.calibration
     for label, margin, scores, known in zip(found.label, found.margin, found.scores, found.known, strict=True):

@@ -8,7 +8,7 @@ import typer
 
 from ffedge.child import become
 from ffedge.cli.options import with_spec_flags
-from ffedge.spec import PRESETS, Spec
+from ffedge.spec import PRESETS, Spec, bytes_of
 
 
 @with_spec_flags
@@ -28,6 +28,9 @@ def command(
         str,
         typer.Option(metavar="N|SECONDSs|auto", help="Steps, or seconds (2s), between checkpoints; auto: 1 % of time."),
     ] = "auto",
+    keep_examples: Annotated[
+        str, typer.Option(metavar="SIZE", help="Room for examples beside model.onnx, for `ffedge learn`; 0 keeps none.")
+    ] = "4MiB",
     data_dir: Annotated[Path | None, typer.Option(help="Where known data sets are looked for first.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON document.")] = False,
     changes: Any = None,
@@ -45,6 +48,7 @@ def command(
         "force": force,
         "checkpoint_every": checkpoint_every,
         "plan": plan,
+        "kept_bytes": bytes_of(keep_examples),
         "json": as_json,
     }
     become("ffedge.cli.worker", json.dumps(request))

@@ -28,6 +28,10 @@ def work() -> int:
         signal.signal(number, _remember)
     request = json.loads(sys.argv[1])
     try:
+        if "model" in request:
+            from ffedge.cli.learn_worker import learn
+
+            return learn(request, lambda: bool(_caught))
         (_plan if request["plan"] else _train)(request)
         return 0
     except StoppedError as error:
@@ -48,6 +52,7 @@ def _train(request: dict[str, Any]) -> None:
             resume=request["resume"],
             force=request["force"],
             checkpoint_every=request["checkpoint_every"],
+            kept_bytes=request["kept_bytes"],
             watcher=watcher,
             stop=lambda: bool(_caught),
         )

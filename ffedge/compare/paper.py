@@ -56,7 +56,11 @@ class Runner:
                 self._train(trial)
         finally:
             self.progress.end()
-        return [self._read(trial) for trial in trials]
+        return self.known(trials)
+
+    def known(self, trials: Sequence[Trial]) -> list[Found]:
+        """Return what those of the trials found that are finished."""
+        return [self._read(trial) for trial in trials if self._file(trial).exists()]
 
     def _file(self, trial: Trial) -> Path:
         return self.out / f"{trial.name}.json"

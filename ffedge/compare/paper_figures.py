@@ -66,15 +66,20 @@ def curve(group: Group, arm: str, name: str) -> tuple[list[int], list[list[float
     return epochs, [list(seed) for seed in zip(*values, strict=True)]
 
 
+def log_scale(accuracy: Any) -> Any:
+    """Return ln(1 + accuracy in percent): the scale on which the paper's last values are its training accuracies."""
+    return np.log1p(100 * accuracy)
+
+
 def _progress(ax: Any, group: Group) -> None:
-    """Plot ln(1 + training accuracy in percent), the paper's log scale, layer after layer; mean and range of seeds."""
+    """Plot the training accuracy, layer after layer: mean and range of seeds."""
     for arm in (arm for arm in ARMS if arm in group.found):
         epochs, seeds = curve(group, arm, "accuracy_sum")
-        logs = np.log1p(100 * np.array(seeds))
+        logs = log_scale(np.array(seeds))
         ax.plot(epochs, logs.mean(axis=0), color=COLOURS[arm], label=NAMES[arm])
         ax.fill_between(epochs, logs.min(axis=0), logs.max(axis=0), color=COLOURS[arm], alpha=0.2, linewidth=0)
         if group.data in PUBLISHED:
-            ax.axhline(np.log1p(PUBLISHED[group.data][arm][0]), color=COLOURS[arm], linestyle=":", linewidth=1)
+            ax.axhline(log_scale(PUBLISHED[group.data][arm][0] / 100), color=COLOURS[arm], linestyle=":", linewidth=1)
     for layer in range(1, len(next(iter(group.found[group.arms[0]].values())).trace)):
         ax.axvline(layer * group.epochs + 0.5, color="black", linewidth=0.5)
     ax.set_xlabel("epochs, layer after layer; dotted: the paper's last training accuracy")
@@ -99,7 +104,7 @@ def _bars(ax: Any, group: Group) -> None:
     least = min(min(each) for one in ours for each in one)
     ax.set_ylim(max(0.0, min(75.0, least - 5)), 100)
     ax.set_xticks(places, [NAMES[arm] for arm in arms])
-    ax.set_ylabel("accuracy, %; lines reach from the least seed to the greatest")
+    ax.set_ylabel("accuracy in %; lines: range of the seeds")
     ax.legend(loc="upper left", ncols=2, fontsize="small")
 
 

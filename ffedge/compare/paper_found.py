@@ -71,9 +71,9 @@ def found(trial: Trial, run: Run, dataset: Dataset, cpu_s: list[float | None]) -
     report, predictor = run.report, Predictor(run.model, threads=1)
     layers = range(len(predictor.spec.network.widths))
     gammas = [report.layers[layer].gamma for layer in layers]
-    weights = np.array([1.0 if gamma is None else gamma for gamma in gammas])
     rule = dataclasses.replace(predictor.spec.rule, prediction_weights="collaborative")
-    weights = np.array(prediction_weights(dataclasses.replace(predictor.spec, rule=rule), weights.tolist()))
+    collaborative = dataclasses.replace(predictor.spec, rule=rule)
+    weights = np.array(prediction_weights(collaborative, [gamma or 0.0 for gamma in gammas]))
     assert dataset.test is not None
     shown = spread_evenly(len(dataset.train.labels), TRAIN_ROWS)
     on_train = _accuracies(predictor, dataset.train, shown, weights)

@@ -204,14 +204,18 @@ def _paper(request: Request, progress: Progress) -> Outcome:
     trials = paper_points.trials(choice) if choice.open_points else choice.trials()
     data_dir = request.work.get("data_dir")
     runner = paper.Runner(request.out, progress, Path(data_dir) if data_dir else None, threads)
-    taken = runner.take(trials)
-    found = paper_tables.groups(taken)
     limits = paper.limits(threads, dict(choice.changes).get("widths", paper_trials.WIDTHS))
+    file = request.out / f"{choice.name}.json"
+    try:
+        taken = runner.take(trials)
+    except BaseException:  # stopped: what is there can be read already
+        if known := runner.known(trials):
+            file.write_text(paper_found.document_text(paper_found.document(choice, known, limits)))
+        raise
+    found = paper_tables.groups(taken)
     said = paper_verdict.sentences(found, limits)
-    stem = request.out / choice.name
     drawn, why = ([], None) if choice.open_points else _drawn(lambda: paper_figures.draw(found, request.out))
-    files = [stem.with_suffix(".json"), *drawn]
-    return Outcome(request, paper_found.document(choice, taken, limits), found, said, files, why)
+    return Outcome(request, paper_found.document(choice, taken, limits), found, said, [file, *drawn], why)
 
 
 def _drawn(draw: Callable[[], list[Path]]) -> tuple[list[Path], str | None]:

@@ -23,6 +23,7 @@ def load(
     *,
     progress: bool = False,
     folder: str | Path | None = None,
+    one_class: bool = False,
 ) -> Dataset:
     """Open a data set: a known one, the user's files, or minibatches from anywhere.
 
@@ -39,6 +40,8 @@ def load(
     folder : str or Path, optional
         Where the copy of minibatches is kept, as ``x_train.npy`` and ``y_train.npy``. Without it, it goes with the
         process.
+    one_class : bool
+        Take rows of one class, too: for a model that knows others already.
 
     Notes
     -----
@@ -57,7 +60,7 @@ def load(
         If `source` is none of these.
     """
     if not isinstance(source, str | Path):
-        return _load_batches(source, None if folder is None else Path(folder))
+        return _load_batches(source, None if folder is None else Path(folder), one_class)
     if isinstance(source, str) and source in NAMES:
         known = NAMES[source]
         place = _find(known, data_dir, progress)
@@ -66,14 +69,14 @@ def load(
     path = Path(source)
     if not path.exists():
         raise DataError(_unknown(str(source)))
-    return assemble(_name(path), parts_of(path), None)
+    return assemble(_name(path), parts_of(path), None, one_class=one_class)
 
 
-def _load_batches(batches: Batches, folder: Path | None) -> Dataset:
+def _load_batches(batches: Batches, folder: Path | None, one_class: bool) -> Dataset:
     if not (callable(batches) or hasattr(batches, "__iter__") or hasattr(batches, "__getitem__")):
         raise ValueError(f"data must be a name, a path or minibatches (x, y), got {type(batches).__name__}")
     with spooled(batches, folder) as parts:
-        return assemble(NAME if folder is None else _name(folder), parts, None)
+        return assemble(NAME if folder is None else _name(folder), parts, None, one_class=one_class)
 
 
 def _name(path: Path) -> str:

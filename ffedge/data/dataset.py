@@ -62,7 +62,7 @@ class Dataset:
         return len(self.classes)
 
 
-def assemble(name: str, parts: tuple[Part, ...], known: KnownDataset | None) -> Dataset:
+def assemble(name: str, parts: tuple[Part, ...], known: KnownDataset | None, *, one_class: bool = False) -> Dataset:
     """Check the parts against each other and make a data set of them.
 
     Parameters
@@ -73,6 +73,8 @@ def assemble(name: str, parts: tuple[Part, ...], known: KnownDataset | None) -> 
         Train inputs, train labels and, if there is a test split, test inputs, test labels.
     known : KnownDataset, optional
         What the parts are expected to be.
+    one_class : bool
+        Whether rows of one class will do.
 
     Raises
     ------
@@ -86,7 +88,7 @@ def assemble(name: str, parts: tuple[Part, ...], known: KnownDataset | None) -> 
     if known is not None:
         _check_known(known, parts, digests)
     column = as_labels(pairs[0][1].rows, pairs[0][1].name)
-    classes = _classes(column, pairs[0][1].name, known.classes if known else column.names)
+    classes = _classes(column, pairs[0][1].name, known.classes if known else column.names, one_class)
     train = Split(as_inputs(pairs[0][0].rows, pairs[0][0].name), column.labels)
     test = _test_split(*pairs[1], classes, column.names) if len(pairs) > 1 else None
     sha256 = hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
@@ -118,8 +120,8 @@ def _check_known(known: KnownDataset, parts: tuple[Part, ...], digests: list[str
             )
 
 
-def _classes(column: LabelColumn, name: str, names: tuple[str, ...] | None) -> tuple[str, ...]:
-    if column.low == column.high:
+def _classes(column: LabelColumn, name: str, names: tuple[str, ...] | None, one_class: bool) -> tuple[str, ...]:
+    if column.low == column.high and not one_class:
         label = column.names[0] if column.names else column.low
         raise DataError(f"{name}: all labels are {label}, but training needs 2 classes or more. Add rows.")
     return names or tuple(str(number) for number in range(column.high + 1))

@@ -4,7 +4,7 @@ Only the rows of one chunk are in memory. Shape letters: N samples of a chunk, I
 first layer sees.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +68,8 @@ class Stream:
     labels : of all rows of the source.
     rows : the source's rows to train on.
     first_inputs : D.
+    kept : how many of the rows, the last ones, are kept examples; an epoch takes every other row once.
+    share : of each batch that is taken from the kept examples.
     """
 
     source: RowSource
@@ -75,6 +77,8 @@ class Stream:
     rows: OtherRows
     train: TrainSpec
     first_inputs: int
+    kept: int = 0
+    share: float = 0.0
 
     @property
     def batch_size(self) -> int:
@@ -85,11 +89,23 @@ class Stream:
     @property
     def batches(self) -> int:
         """Batches of an epoch; the last one may be smaller."""
-        return -(-len(self.rows) // self.batch_size)
+        return -(-self.samples_of_epoch // self.batch_size)
+
+    @property
+    def samples_of_epoch(self) -> int:
+        """Samples of an epoch, kept examples as often as they come."""
+        new = len(self.rows) - self.kept
+        return new + (-(-new // self._new_of_batch) * (self.batch_size - self._new_of_batch) if self.kept else 0)
+
+    @property
+    def _new_of_batch(self) -> int:
+        """Samples of a full batch that are no kept examples."""
+        kept = min(round(self.share * self.batch_size), self.batch_size - 1) if self.kept else 0
+        return self.batch_size - kept
 
     def samples(self, step: int) -> int:
         """Return how many samples the batch of a step has."""
-        return min(self.batch_size, len(self.rows) - step * self.batch_size)
+        return min(self.batch_size, self.samples_of_epoch - step * self.batch_size)
 
     def chunks(self, stage: int, epoch: int, step: int) -> Iterator[Chunk]:
         """Read one batch, `chunk_size` rows at a time; how it is cut does not change what is drawn.
@@ -99,11 +115,11 @@ class Stream:
         where = (self.train.seed, stage, epoch, step)
         dropout = generator(where[0], Draw.DROPOUT, *where[1:])
         shift = generator(where[0], Draw.SHIFT, *where[1:])
-        order = Permutation(len(self.rows), self.train.seed, Draw.ORDER, stage, epoch)
+        order = self._order(stage, epoch)
         first, last = step * self.batch_size, step * self.batch_size + self.samples(step)
         for start in range(first, last, self.train.chunk_rows):
             places = np.arange(start, min(start + self.train.chunk_rows, last))
-            positions = places if self.batches == 1 else order.at(places)
+            positions = order(places)
             rows = self.rows[positions]
             images = self.source.take(rows)
             if self.train.shift:
@@ -113,6 +129,29 @@ class Stream:
                 mask = kept_inputs(len(rows), self.first_inputs, self.train.dropped, dropout)
             raw = np.ascontiguousarray(images.reshape(len(rows), -1))
             yield Chunk(raw, self.labels[rows].astype(np.int64), positions, mask)
+
+    def _order(self, stage: int, epoch: int) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
+        """Return what gives the positions [N] of the rows at some places of an epoch."""
+        count, seed, new = len(self.rows) - self.kept, self.train.seed, self._new_of_batch
+        order = Permutation(count, seed, Draw.ORDER, stage, epoch)
+        if not self.kept:
+            return lambda places: places if self.batches == 1 else order.at(places)
+        others = Permutation(self.kept, seed, Draw.KEPT, stage, epoch)
+
+        def mixed(places: NDArray[np.int64]) -> NDArray[np.int64]:
+            """Take the new rows of a batch before its kept ones, which go round."""
+            step, at = np.divmod(places, self.batch_size)
+            last = count - (self.batches - 1) * new  # new rows of the last batch
+            own = np.where(step == self.batches - 1, last, new)
+            kept = step * (self.batch_size - new) + np.maximum(at - own, 0)
+            fresh = at < own
+            return np.where(
+                fresh,
+                order.at(np.where(fresh, step * new + at, 0)),
+                count + others.at(kept % self.kept),
+            )
+
+        return mixed
 
 
 def kept_inputs(rows: int, inputs: int, dropout: float, rng: np.random.Generator) -> NDArray[np.uint8]:

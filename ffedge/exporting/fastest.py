@@ -48,7 +48,11 @@ class Choice:
 
 
 def fastest(
-    trained: Trained, rows: Rows, most_lost_points: float, tell: Callable[[str], None] = lambda name: None
+    trained: Trained,
+    rows: Rows,
+    most_lost_points: float,
+    tell: Callable[[str], None] = lambda name: None,
+    coverage: float | None = None,
 ) -> Choice:
     """Make all forms, time them on one thread, and take the fastest at batch 1.
 
@@ -56,8 +60,9 @@ def fastest(
     ----------
     most_lost_points : of accuracy on the held-out rows, in percentage points.
     tell : is told the name of each form before it is made.
+    coverage : share of the held-out rows whose answers shall count as known; None takes the training's.
     """
-    forms, made, refused = Forms(trained, rows, most_lost_points), {}, {}
+    forms, made, refused = Forms(trained, rows, most_lost_points, coverage), {}, {}
     for name in FORMS:
         tell(name)
         try:

@@ -53,10 +53,17 @@ class Forms:
     ----------
     rows : None serves the form ``exact`` alone.
     most_lost_points : of accuracy, in percentage points of the held-out rows.
+    coverage : share of the held-out rows whose answers shall count as known; None takes the training's.
     """
 
-    def __init__(self, trained: Trained, rows: Rows | None, most_lost_points: float = MOST_LOST_POINTS) -> None:
-        self._trained, self._given, self._most = trained, rows, most_lost_points
+    def __init__(
+        self,
+        trained: Trained,
+        rows: Rows | None,
+        most_lost_points: float = MOST_LOST_POINTS,
+        coverage: float | None = None,
+    ) -> None:
+        self._trained, self._given, self._most, self._coverage = trained, rows, most_lost_points, coverage
 
     def make(self, name: str) -> Form:
         """Make a form.
@@ -138,7 +145,8 @@ class Forms:
             found, scores = self._held_out(Predictor(_with_metadata(graph, kept), threads=1))
             lost = self.model_accuracy - found
             about |= {"held_out_rows": len(self._given.held_out), "accuracy": found, "accuracy_lost": lost}
-            known = calibrate(*best_and_margin(scores), self._trained.spec.train.coverage)
+            coverage = self._coverage or self._trained.spec.train.coverage
+            known = calibrate(*best_and_margin(scores), coverage)
         return Form(name, _answering(graph, kept | {"form": about}, known), found, lost, candidates)
 
     def _held_out(self, predictor: Predictor) -> tuple[float, NDArray[np.float32]]:

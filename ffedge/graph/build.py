@@ -14,10 +14,15 @@ Dims = tuple[int | str, ...]
 
 
 class GraphBuilder:
-    """Collects nodes; a value is known by its name."""
+    """Collects nodes; a value is known by its name.
+
+    Attributes
+    ----------
+    stage : of a learning step (`ffedge.stages`), to which the nodes added next belong; they carry its name.
+    """
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        self.name, self.stage = name, ""
         self.nodes: list[onnx.NodeProto] = []
         self.inputs: list[onnx.ValueInfoProto] = []
         self.outputs: list[onnx.ValueInfoProto] = []
@@ -51,7 +56,8 @@ class GraphBuilder:
     def op(self, kind: str, *inputs: str, out: str | None = None, **attributes: Any) -> str:
         """Add a node with one output and return the output's name."""
         out = out or f"{kind.lower()}.{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [out], **attributes))
+        name = f"{self.stage}/{len(self.nodes)}" if self.stage else None
+        self.nodes.append(helper.make_node(kind, inputs, [out], name, **attributes))
         return out
 
     def sum(self, value: str, axis: int, keep: bool = False, out: str | None = None) -> str:

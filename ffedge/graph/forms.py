@@ -12,10 +12,10 @@ from typing import Any
 import onnx
 from numpy.typing import NDArray
 
+from ffedge.graph.answers import add_answers, add_known
 from ffedge.graph.build import GraphBuilder
 from ffedge.graph.folded import Folded, FoldedLayer
 from ffedge.graph.layer import normalised_input, scaled_input
-from ffedge.graph.predictor import add_known
 from ffedge.network import InputFacts
 from ffedge.spec import NORM_EPSILON, Spec
 
@@ -209,14 +209,9 @@ class _Form:
 
     def _answered(self, scores: str) -> onnx.ModelProto:
         """Add the outputs, from scores [N, C]."""
-        g, facts = self._g, self._facts
+        g = self._g
         g.nodes[-1].output[0] = "scores"
-        best, _ = self._best("scores", 2, "best")
-        g.op("MatMul", best, g.const([1.0, -1.0]), out="margin")
-        g.op("ArgMax", "scores", axis=1, keepdims=0, out="label")
-        g.output("scores", ("N", facts.n_classes))
-        g.output("label", ("N",), "int64")
-        g.output("margin", ("N",))
+        add_answers(g, self._facts.n_classes)
         return g.model()
 
 

@@ -3,26 +3,29 @@
 Shape letters: N samples, M labels tried for each sample, R = N * M rows, D inputs of a layer, H units, C classes.
 """
 
+import numpy as np
+
 from ffedge.graph.build import GraphBuilder
 from ffedge.network import InputFacts, LayerShape, adds_input
 from ffedge.spec import NORM_EPSILON, NetworkSpec, TrainSpec
+from ffedge.stages import NORM, START
 
 
-def scaled_input(g: GraphBuilder, raw: str, network: NetworkSpec, facts: InputFacts) -> str:
+def scaled_input(g: GraphBuilder, raw: str, network: NetworkSpec, facts: InputFacts, out: str | None = None) -> str:
     """Turn raw inputs [N, I] into scaled inputs [N, D]; with an overlay the label's C inputs are left out."""
     start = facts.n_classes if network.label_mode == "overlay" else 0
     if start:
-        raw = g.op("Slice", raw, g.ints(start), g.ints(facts.size), g.ints(1))
+        raw = g.op("Slice", raw, g.const([start], np.int64, START), g.ints(facts.size), g.ints(1))
     x = g.op("Cast", raw, to=1) if facts.dtype == "uint8" else raw
     offset, scale = (v if len(v) == 1 else v[start:] for v in (facts.offset, facts.scale))
     x = g.op("Sub", x, g.const(offset, name="input.offset")) if any(offset) else x
-    return g.op("Mul", x, g.const(scale, name="input.scale"))
+    return g.op("Mul", x, g.const(scale, name="input.scale"), out=out)
 
 
 def dropped_input(g: GraphBuilder, x: str, mask: str, train: TrainSpec) -> str:
     """Set the inputs whose uint8 mask [N, D] is 0 to zero, and scale the others up to the same expectation."""
     kept = g.op("Mul", g.op("Cast", mask, to=1), g.const(1.0 / (1.0 - train.dropped)))
-    return g.op("Mul", x, kept)
+    return g.op("Mul", x, kept, out="dropped")
 
 
 def normalised_input(g: GraphBuilder, x: str, network: NetworkSpec, facts: InputFacts) -> tuple[str, str]:
@@ -33,7 +36,7 @@ def normalised_input(g: GraphBuilder, x: str, network: NetworkSpec, facts: Input
     squares = g.op("Add", g.sum(g.op("Mul", x, x), 1, keep=True), g.const(float(network.label_scale) ** 2))
     if network.input_norm == "rms":
         inputs = facts.size + (0 if network.label_mode == "overlay" else facts.n_classes)
-        squares = g.op("Mul", squares, g.const(1.0 / inputs))
+        squares = g.op("Mul", squares, g.const(1.0 / inputs, name=NORM))
     length = g.op("Add", g.op("Sqrt", squares), g.const(NORM_EPSILON))
     value = g.op("Div", g.const(float(network.label_scale)), length)
     return g.op("Div", x, length), g.op("Unsqueeze", value, g.ints(2))

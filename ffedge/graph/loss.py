@@ -37,7 +37,8 @@ def _symmetric(g: GraphBuilder, G: str, M: int, rule: RuleSpec) -> tuple[str, st
 def _contrastive(g: GraphBuilder, G: str, M: int, rule: RuleSpec) -> tuple[str, str]:
     """Cross-entropy of softmax(slope * G) over the tried labels against the smoothed true label."""
     u = g.op("Mul", G, g.const(rule.loss_slope))
-    target = g.const([1.0 - rule.smoothing + rule.smoothing / M] + [rule.smoothing / M] * (M - 1))
+    smooth = rule.label_smoothing
+    target = g.const([1.0 - smooth + smooth / M] + [smooth / M] * (M - 1))
     loss = g.op("Neg", g.sum(g.op("Mul", g.op("LogSoftmax", u, axis=1), target), 1, keep=True))
     distance = g.op("Sub", g.op("Softmax", u, axis=1), target)
     return loss, g.op("Mul", distance, g.const(rule.loss_slope))

@@ -3,8 +3,10 @@
 Shape letters: N samples, I inputs of a sample, C classes, L layers, R = N * C rows, H units of a layer.
 """
 
+import numpy as np
 import onnx
 
+from ffedge.graph.answers import add_answers, add_known
 from ffedge.graph.build import GraphBuilder
 from ffedge.graph.layer import (
     deep_activity,
@@ -16,6 +18,7 @@ from ffedge.graph.layer import (
 )
 from ffedge.network import InputFacts, layer_shapes, stored
 from ffedge.spec import Spec
+from ffedge.stages import SCORES
 
 
 def predictor_graph(spec: Spec, facts: InputFacts) -> onnx.ModelProto:
@@ -41,7 +44,7 @@ def predictor_graph(spec: Spec, facts: InputFacts) -> onnx.ModelProto:
         else:
             y = deep_activity(g, x, names["W"], names["b"], names.get("V"), None, spec.network)
         good = goodness(g, y, 1, spec.network)
-        each.append(g.op("Reshape", good, g.ints(-1, 1, shape.classes)))
+        each.append(g.op("Reshape", good, g.const((-1, 1, shape.classes), np.int64, SCORES)))
         if shape.index < len(shapes) - 1:
             squares = names.get("power", good)
             x = passed_on(g, x, y, squares, 1, shape, spec.network, f"rows.{shape.index}")
@@ -56,20 +59,6 @@ def _outputs(g: GraphBuilder, facts: InputFacts, each: list[str]) -> None:
     else:
         g.op("Identity", each[0], out="goodness")
     g.sum(g.op("Mul", "goodness", "prediction_weights"), 1, out="scores")
-    g.op("ArgMax", "scores", axis=1, keepdims=0, out="label")
-    g.nodes.append(onnx.helper.make_node("TopK", ["scores", g.ints(2)], ["best", "best.index"], axis=1))
-    second = g.op("Slice", "best", g.ints(1), g.ints(2), g.ints(1))
-    first = g.op("Slice", "best", g.ints(0), g.ints(1), g.ints(1))
-    g.op("Squeeze", g.op("Sub", first, second), g.ints(1), out="margin")
-    g.output("scores", ("N", classes))
-    g.output("label", ("N",), "int64")
-    g.output("margin", ("N",))
+    add_answers(g, classes)
     g.output("goodness", ("N", layers, classes))
     add_known(g)
-
-
-def add_known(g: GraphBuilder) -> None:
-    """Add ``known``, from ``best`` [N, 2]: whether (score, -score, margin) and ``known.bias`` have no negative sum."""
-    room = g.op("Gemm", "best", g.const([[1.0, -1.0, 1.0], [0.0, 0.0, -1.0]], name="known.sides"), "known.bias")
-    g.op("GreaterOrEqual", g.op("ReduceMin", room, axes=[1], keepdims=0), g.const(0.0), out="known")
-    g.output("known", ("N",), "bool")

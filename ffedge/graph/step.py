@@ -25,14 +25,18 @@ from ffedge.graph.loss import loss_and_slope
 from ffedge.graph.optimizer import update
 from ffedge.network import InputFacts, LayerShape, gathered
 from ffedge.spec import ADAM_DECAYS, FOLLOWING, HOMEOSTASIS, MOMENTS, Spec
+from ffedge.stages import DEPTH
 
 
 def product_graph(spec: Spec, facts: InputFacts, shape: LayerShape, *, dropout: bool) -> onnx.ModelProto:
     """``raw`` [N, I] (and the dropout ``mask`` [N, D]) -> ``x`` [N, D], ``z`` = x W + b [N, H], ``value`` [N, 1, 1]."""
     g = GraphBuilder("product")
-    x = scaled_input(g, g.input("raw", ("N", facts.size), facts.dtype), spec.network, facts)
+    g.stage = "scale"
+    x = scaled_input(g, g.input("raw", ("N", facts.size), facts.dtype), spec.network, facts, out="scaled")
     if dropout:
+        g.stage = "dropout"
         x = dropped_input(g, x, g.input("mask", ("N", shape.inputs), "uint8"), spec.train)
+    g.stage = "product"
     if spec.network.input_norm != "none":
         x, value = normalised_input(g, x, spec.network, facts)
         g.op("Identity", value, out="value")
@@ -73,18 +77,24 @@ def learning_graph(spec: Spec, shape: LayerShape, *, emit_rows: bool, accumulate
     """
     g = GraphBuilder("accumulate" if accumulate else "learn")
     M = 1 + spec.train.wrong_labels
+    g.stage = "forward"
     y, axis = _activity(g, spec, shape)
     good = goodness(g, y, axis, spec.network)
+    flat = g.op("Reshape", good, g.ints(-1), out="g.flat")  # what a forward pass gives out
     if emit_rows:
+        g.stage = "rows"
         _output_rows(g, y, good, axis, shape, spec)
-    g.op("Reshape", good, g.ints(-1, M), out="g")
+    g.stage = "goodness"
+    g.op("Reshape", flat, g.ints(-1, M), out="g")
     g.output("g", ("N", M))
+    g.stage = "learn"
     slope = _loss_slope(g, spec, M)
     gradients = _gradients(g, spec, shape, y, slope)
     if spec.rule.variant == "acff":  # eq. 7: dLoss/dgamma = sum dLoss/dG * other
         every = g.op("Mul", slope, "other")
-        gradients["gamma"] = g.op("ReduceSum", every, keepdims=0)
+        gradients["gamma"] = g.op("ReduceSum", every, keepdims=0, out="grad.gamma")
     gradients |= _measures(g, spec, shape, y)
+    g.stage = "update"
     sums: dict[str, tuple[str, Dims]] = {
         name: (gradient, gathered(spec, shape)[name]) for name, gradient in gradients.items()
     }
@@ -115,7 +125,9 @@ def tile_graph(spec: Spec, shape: LayerShape, *, accumulate: bool = False) -> on
     accumulate : add the gradient to ``sum.W`` instead of stepping; `tile_apply_graph` steps.
     """
     g, dims = GraphBuilder("tile"), ("T", shape.units)
-    gradient = g.op("Gemm", g.input("x", ("R", "T")), g.input("dz", ("R", shape.units)), transA=1)
+    g.stage = "gradient"
+    gradient = g.op("Gemm", g.input("x", ("R", "T")), g.input("dz", ("R", shape.units)), out="grad.W", transA=1)
+    g.stage = "step"
     if accumulate:
         _collect(g, "W", gradient, dims)
     else:
@@ -193,14 +205,14 @@ def _gradients(g: GraphBuilder, spec: Spec, shape: LayerShape, y: str, slope: st
         weight = ""
     g.op("Identity", dz, out="dz")
     g.output("dz", ("N" if shape.first else "R", shape.units))
-    gradients = {"b": g.sum("dz", 0)}
+    gradients = {"b": g.sum("dz", 0, out="grad.b")}
     if shape.sees_label:
         labels = g.op("Reshape", "labels", g.ints(-1)) if shape.first else "labels"
-        chosen = g.op("OneHot", labels, g.const(shape.classes, np.int64), g.const([0.0, 1.0]))
+        chosen = g.op("OneHot", labels, g.const(shape.classes, np.int64, DEPTH), g.const([0.0, 1.0]))
         chosen = g.op("Mul", chosen, weight) if weight else chosen
         scaled = shape.first and spec.network.input_norm != "none"  # then the scale is inside the label's value
         scale = 1.0 if scaled else float(spec.network.label_scale)
-        gradients["V"] = g.op("Gemm", chosen, flat, transA=1, alpha=scale)
+        gradients["V"] = g.op("Gemm", chosen, flat, out="grad.V", transA=1, alpha=scale)
     return gradients
 
 

@@ -44,4 +44,4 @@ def loss(G: Tensor, rule: RuleSpec) -> Tensor:
     if rule.loss == "symmetric":  # SymBa
         return F.softplus(-slope * (true[:, None] - wrong)).mean(1)
     target = torch.zeros(len(G), dtype=torch.long, device=G.device)
-    return F.cross_entropy(slope * G, target, label_smoothing=rule.smoothing, reduction="none")
+    return F.cross_entropy(slope * G, target, label_smoothing=rule.label_smoothing, reduction="none")

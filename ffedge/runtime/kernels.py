@@ -59,16 +59,16 @@ class Kernels:
         return self._loaded[key]
 
 
-def updates_in_place(build: Build, shape: LayerShape, threads: int = 1) -> bool:
+def updates_in_place(build: Build, keys: tuple[KernelKey, ...], threads: int = 1) -> bool:
     """Try learning steps with one buffer for each weight's input and output against steps with two.
 
     onnxruntime does not promise that the first works; it is taken only where both agree bit for bit.
 
     Parameters
     ----------
-    shape : of a layer of the network.
+    keys : of the graphs that are tried (`trial_keys`).
     """
-    kernels = [Kernel(build(key), threads) for key in trial_keys(shape)]
+    kernels = [Kernel(build(key), threads) for key in keys]
     release_libraries()
     return all(
         np.array_equal(once, twice)

@@ -68,7 +68,7 @@ class Predictor:
             raise ModelError(f"{name}: no such file. Train one with `ffedge train`")
         parts = _parts(model, name)
         self._name = name
-        self.metadata = _metadata(parts.metadata, name)
+        self.metadata = metadata_of(parts.metadata, name)
         try:
             self.spec = Spec.from_dict(self.metadata["spec"])
             self.facts = InputFacts.from_dict(self.metadata["input"])
@@ -111,7 +111,7 @@ class Predictor:
         ModelError
             The model cannot be run, or does not give what a model must.
         """
-        samples = self._samples(np.asarray(inputs))
+        samples = samples_of(np.asarray(inputs), self.facts)
         names = ["label", "margin", "scores", "known", *(["goodness"] if layers else [])]
         parts = [
             self._run(names, samples[start : start + self._rows])
@@ -160,24 +160,32 @@ class Predictor:
         if given != (1, "input", kind, *self.facts.shape, self.facts.n_classes):
             raise ModelError(f"{name}: its graph is not the one that its metadata tell of. Export the model anew")
 
-    def _samples(self, array: NDArray[Any]) -> NDArray[Any]:
-        shape, size = self.facts.shape, self.facts.size
-        if array.shape[1:] == shape or (array.ndim == 2 and array.shape[1] == size):
-            samples = array.reshape(len(array), *shape)
-        elif array.shape in (shape, (size,)):
-            samples = array.reshape(1, *shape)
-        else:
-            raise DataError(f"inputs must have shape {_dims(shape)} or [N, …], got {_dims(array.shape)}")
-        kind = np.dtype(self.facts.dtype)
-        if kind == np.uint8 and array.dtype != np.uint8:
-            raise DataError(f"inputs must be uint8 from 0 to 255 as in training, got {array.dtype}")
-        if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
-            raise DataError(f"inputs must be numbers, got {array.dtype}")
-        with np.errstate(over="ignore"):  # a number beyond float32 becomes infinity, and is refused
-            samples = np.ascontiguousarray(samples, dtype=kind)
-        if kind == np.float32 and not np.isfinite(samples).all():
-            raise DataError("inputs must be finite, got NaN or infinity")
-        return samples
+
+def samples_of(array: NDArray[Any], facts: InputFacts) -> NDArray[Any]:
+    """Return inputs, one sample or N of them, as [N, ...] in the shape and type of the training data.
+
+    Raises
+    ------
+    DataError
+        They have another shape or type, or hold NaN or infinity.
+    """
+    shape, size = facts.shape, facts.size
+    if array.shape[1:] == shape or (array.ndim == 2 and array.shape[1] == size):
+        samples = array.reshape(len(array), *shape)
+    elif array.shape in (shape, (size,)):
+        samples = array.reshape(1, *shape)
+    else:
+        raise DataError(f"inputs must have shape {_dims(shape)} or [N, …], got {_dims(array.shape)}")
+    kind = np.dtype(facts.dtype)
+    if kind == np.uint8 and array.dtype != np.uint8:
+        raise DataError(f"inputs must be uint8 from 0 to 255 as in training, got {array.dtype}")
+    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+        raise DataError(f"inputs must be numbers, got {array.dtype}")
+    with np.errstate(over="ignore"):  # a number beyond float32 becomes infinity, and is refused
+        samples = np.ascontiguousarray(samples, dtype=kind)
+    if kind == np.float32 and not np.isfinite(samples).all():
+        raise DataError("inputs must be finite, got NaN or infinity")
+    return samples
 
 
 def _parts(model: str | Path | bytes, name: str) -> ModelParts:
@@ -193,7 +201,7 @@ def _dims(shape: tuple[int, ...]) -> str:
     return f"[{', '.join(map(str, shape))}]"
 
 
-def _metadata(stored: dict[str, str], name: str) -> dict[str, Any]:
+def metadata_of(stored: dict[str, str], name: str) -> dict[str, Any]:
     """Read the metadata whose keys begin with ``ffedge.``."""
     if "ffedge.format" not in stored:
         raise ModelError(f"{name}: is an ONNX model without ffedge's metadata. Export it with `ffedge export`")

@@ -1,12 +1,14 @@
 """onnxruntime sessions with a small footprint, and the buffers that their values live in."""
 
 import functools
+import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # which else keeps a database in the user's cache, and takes 2 MiB
 try:
     import onnxruntime as ort
 except ImportError as error:
@@ -16,6 +18,7 @@ except ImportError as error:
 
 Array = NDArray[Any]
 ARENA_BYTES = 2**26
+MOST_VIEWS = 128
 
 
 def make_session(model: bytes | str, threads: int = 0) -> ort.InferenceSession:
@@ -93,6 +96,8 @@ class Workspace:
             if name not in self._buffers or self._buffers[name].size < size:
                 self._views = {key: value for key, value in self._views.items() if key[0] != name}
                 self._buffers[name] = np.zeros(size, dtype)
+            if len(self._views) >= MOST_VIEWS:  # a stream's batches may all differ in size
+                self._views.clear()
             view = self._views[name, shape] = Value(self._buffers[name][:size].reshape(shape))
         return view
 

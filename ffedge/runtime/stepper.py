@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ffedge.errors import FfedgeError
 from ffedge.network import InputFacts, LayerShape, Learned, gathered, layer_shapes, trained
 from ffedge.pages import copy, on_disk, release
-from ffedge.runtime.kernels import Build, Kernels, updates_in_place
+from ffedge.runtime.kernels import Build, KernelKey, Kernels, trial_keys, updates_in_place
 from ffedge.runtime.session import Kernel, Value, Workspace
 from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, ITEM_BYTES, MOMENTS, Spec
 
@@ -54,15 +54,22 @@ class OnnxEngine:
     state : the parameters of each layer (``W``, ``b``, ``V``, ``gamma``, ``power``, moments ``W.m``, …), used as they
         are; an empty one is placed later.
     folder : where moments are kept that are not kept in memory (`TrainSpec.moments`).
+    trials : the graphs on which updates in place are tried; None takes small ones.
     """
 
     def __init__(
-        self, spec: Spec, facts: InputFacts, build: Build, state: list[dict[str, Array]], folder: Path | None = None
+        self,
+        spec: Spec,
+        facts: InputFacts,
+        build: Build,
+        state: list[dict[str, Array]],
+        folder: Path | None = None,
+        trials: tuple[KernelKey, ...] | None = None,
     ) -> None:
         self.spec, self._folder = spec, folder
         self.shapes = layer_shapes(spec, facts)
         self._kernels = Kernels(build, spec.train.threads)
-        self.in_place = updates_in_place(build, self.shapes[-1])
+        self.in_place = updates_in_place(build, trials or trial_keys(self.shapes[-1]))
         self._state = [{name: Value(array) for name, array in layer.items()} for layer in state]
         self._tiles: dict[int, list[Tile]] = {}
         self._work = Workspace()
@@ -206,10 +213,10 @@ class OnnxEngine:
 
     @staticmethod
     def _labels(shape: LayerShape, labels: Array | None, samples: int) -> dict[str, Value]:
-        if not shape.sees_label or (shape.first and labels is None):
+        if not shape.sees_label:
             return {}
         if labels is None:
-            return {"labels": Value(np.tile(np.arange(shape.classes, dtype=np.int64), samples))}
+            labels = np.tile(np.arange(shape.classes, dtype=np.int64), (samples, 1))
         return {"labels": Value(np.ascontiguousarray(labels if shape.first else labels.reshape(-1)))}
 
     def _set_scalars(self, step: int, rate: float, batch: int) -> None:

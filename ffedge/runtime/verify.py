@@ -6,7 +6,7 @@ up bounds the memory and the work of a run, in whatever order onnxruntime takes 
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ffedge.network import InputFacts
 from ffedge.runtime.proto import ModelParts, Node
@@ -74,11 +74,7 @@ class Walk:
         return Cost(self._bytes, self._work)
 
     def _node(self, node: Node) -> None:
-        if node.kind not in OPERATORS:
-            raise ValueError("no graph of ffedge has this operator")
-        count, attributes, rule = OPERATORS[node.kind]
-        if set(node.attributes) - MAY_HAVE.get(node.kind, set()) != attributes or (count and len(node.inputs) != count):
-            raise ValueError(f"has {len(node.inputs)} inputs and the attributes {sorted(node.attributes)}")
+        rule = self._rule(node)
         if unknown := [name for name in node.inputs if name not in self._shapes]:
             raise ValueError(f"reads {unknown[0]!r} before it is made")
         made = rule(self, node)
@@ -92,6 +88,19 @@ class Walk:
                 raise ValueError(f"makes a value of shape {list(shape)}")
             self._shapes[name] = shape
             self._bytes += math.prod(shape) * (8 if node.kind in ("TopK", "ArgMax", "Shape") else 4)
+
+    def _entries(self, kind: str) -> "tuple[Entry, ...]":
+        return (OPERATORS[kind],) if kind in OPERATORS else ()
+
+    def _rule(self, node: Node) -> "Rule":
+        """Return the rule for an operator that is used as ffedge uses it."""
+        given, entries = {*node.attributes, *node.reals}, self._entries(node.kind)
+        if not entries:
+            raise ValueError("no graph of ffedge has this operator")
+        for count, attributes, rule in entries:
+            if given - MAY_HAVE.get(node.kind, set()) == attributes and (not count or len(node.inputs) == count):
+                return rule
+        raise ValueError(f"has {len(node.inputs)} inputs and the attributes {sorted(given)}")
 
     def _shape(self, node: Node, place: int = 0) -> Shape:
         return self._shapes[node.inputs[place]]
@@ -251,9 +260,9 @@ def _with(shape: Shape, axis: int, size: int) -> Shape:
     return (*shape[:axis], size, *shape[axis + 1 :])
 
 
-Rule = Callable[[Walk, Node], Shape | list[Shape]]
-# operator -> count of inputs (0: any), names of attributes, rule for the shapes of its outputs
-OPERATORS: dict[str, tuple[int, set[str], Rule]] = {
+Rule = Callable[[Any, Node], Shape | list[Shape]]  # of the walk and a node
+Entry = tuple[int, set[str], Rule]  # count of inputs (0: any), names of attributes, rule for the shapes of its outputs
+OPERATORS: dict[str, Entry] = {
     **{kind: (2, set(), Walk._both) for kind in ("Add", "Div", "Mul", "Sub")},
     **{kind: (1, set(), Walk._same) for kind in ("Identity", "Relu", "Sqrt")},
     "ArgMax": (1, {"axis", "keepdims"}, Walk._largest),

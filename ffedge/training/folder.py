@@ -13,7 +13,7 @@ from ffedge import __version__
 from ffedge.calibration import Calibration
 from ffedge.data import Dataset
 from ffedge.errors import FfedgeError, ModelError
-from ffedge.model_file import model_content, write_model
+from ffedge.model_file import learning_state, model_content, write_model
 from ffedge.network import InputFacts, check_state, initial_layer, layer_shapes
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Checkpoints, Generation, Layer, Place, State
@@ -23,7 +23,8 @@ from ffedge.training.watch import Journal
 
 LEFT_OVER = re.compile(r"\..+\.\d+\.tmp")  # what a killed run was writing
 KEPT = re.compile(r"\.?(\d+|(layer|initial)-\d+)\.safetensors(\.\d+\.tmp)?")
-CONTENT = {"model.onnx", "report.json", "metrics.jsonl", "checkpoint"}
+CONTENT = {"model.onnx", "report.json", "metrics.jsonl", "checkpoint", "model.kept.safetensors"}
+CONTENT |= {"model.onnx.previous", "model.kept.safetensors.previous"}  # of `ffedge learn`
 
 
 class RunFolder(Journal):
@@ -160,6 +161,23 @@ def check_free(out: Path, *, force: bool) -> None:
         raise FfedgeError(f"{out}: exists already. Choose another --out, or use --force")
 
 
+def trained_network(run: Path) -> tuple[Spec, InputFacts, State, str]:
+    """Return the spec, input facts and layers of a run's newest checkpoint, and the data source that it names.
+
+    Raises
+    ------
+    ModelError
+        There is no checkpoint that can be read.
+    """
+    found = Checkpoints(run / "checkpoint").newest()
+    with _checkpoint_used(found.path):
+        spec, facts = Spec.from_dict(found.about["spec"]), InputFacts.from_dict(found.about["input"])
+        check_state(spec, facts, found.state)
+        shapes = layer_shapes(spec, facts)
+        layers = [state or initial_layer(spec, shape) for state, shape in zip(found.state, shapes, strict=True)]
+        return spec, facts, layers, str(found.about["source"])
+
+
 def _write(found: Generation, template: bytes, out: Path) -> None:
     """Write the model of a checkpoint; layers that have not begun to learn are drawn."""
     about = found.about
@@ -171,7 +189,8 @@ def _write(found: Generation, template: bytes, out: Path) -> None:
     shapes = layer_shapes(spec, facts)
     layers = [state or initial_layer(spec, shape) for state, shape in zip(found.state, shapes, strict=True)]
     with atomic_file(out) as temporary:
-        write_model(temporary, template, *model_content(spec, facts, layers, more, known))
+        content = model_content(spec, facts, layers, more, known)
+        write_model(temporary, template, *content, learning_state(layers))
 
 
 def stored(path: Path) -> tuple[Spec, str]:

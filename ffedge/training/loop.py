@@ -6,13 +6,13 @@ A stage is the set of layers that learn together: one layer (greedy) or all (int
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.calibration import best_and_margin, calibrate
+from ffedge.calibration import Calibration, best_and_margin, calibrate
 from ffedge.data import Dataset, Split
 from ffedge.data.stream import OtherRows, Stream
 from ffedge.labels import wrong_labels
@@ -44,7 +44,13 @@ class Interrupted(Exception):
 
 
 class Loop:
-    """Trains a network on an engine."""
+    """Trains a network on an engine.
+
+    Parameters
+    ----------
+    layers : those that learn; None takes all.
+    kept : how many of the data set's rows, the last ones, are kept examples (see `Stream`), and their share of a batch.
+    """
 
     def __init__(
         self,
@@ -58,14 +64,17 @@ class Loop:
         rhythm: Rhythm | None = None,
         folder: Path | None = None,
         study: Study | None = None,
+        layers: Sequence[int] | None = None,
+        kept: tuple[int, float] = (0, 0.0),
     ) -> None:
         self.spec, self.dataset, self.engine = spec, dataset, engine
         self._journal, self._watcher, self._meter = journal, watcher, meter
-        layers = range(len(spec.network.widths))
+        layers = range(len(spec.network.widths)) if layers is None else layers
         self.stages = [[i] for i in layers] if spec.train.schedule == "greedy" else [list(layers)]
-        self.held_out, rows = split_rows(len(dataset.train.labels), spec)
+        self.held_out, self.rows = split_rows(len(dataset.train.labels), spec, kept[0])
         self._shapes = layer_shapes(spec, facts)
-        self._stream = Stream(dataset.train.inputs, dataset.train.labels, rows, spec.train, self._shapes[0].inputs)
+        source, inputs = dataset.train, self._shapes[0].inputs
+        self._stream = Stream(source.inputs, source.labels, self.rows, spec.train, inputs, *kept)
         self._learner = Learner(spec, engine, facts.n_classes)
         self._cache = None
         if spec.train.cache == "activations":
@@ -97,16 +106,16 @@ class Loop:
             self.engine.finish(self.stages[stage])
             for layer in self.stages[stage]:
                 self.engine.place(layer, self._journal.keep(layer, self.engine.state()[layer], finished=True))
-        if len(self.held_out):
-            self._calibrate()
+        if found := self.calibration([(self.dataset.train, self.held_out)]):
+            self._journal.calibrated(found)
         self._checkpoint(Place(len(self.stages)), [])
 
-    def _calibrate(self) -> None:
-        """Choose on the held-out rows what counts as known."""
-        scored = self._scored(self.dataset.train, self.held_out, len(self._shapes))
-        parts = [best_and_margin(each[:, -1]) for _, _, each in scored]
-        scores, margins = (np.concatenate(values) for values in zip(*parts, strict=True))
-        self._journal.calibrated(calibrate(scores, margins, self.spec.train.coverage))
+    def calibration(self, parts: Sequence[tuple[Split, NDArray[np.int64]]]) -> Calibration | None:
+        """Choose on rows that were held out what counts as known; None where there are none."""
+        scored = [each[:, -1] for split, rows in parts for _, _, each in self._scored(split, rows, len(self._shapes))]
+        if not scored:
+            return None
+        return calibrate(*best_and_margin(np.concatenate(scored)), self.spec.train.coverage)
 
     def _make_ready(self, stage: int) -> None:
         """Draw the layers that this stage needs and nobody has drawn, and let those learn that are its own."""
@@ -239,7 +248,7 @@ class Loop:
         )
 
     def _record(self, stage: int, epoch: int, rss_start: int) -> None:
-        active, rows, peak = self.stages[stage], len(self._stream.rows), self._meter.peak()
+        active, rows, peak = self.stages[stage], self._stream.samples_of_epoch, self._meter.peak()
         rows_measured = self._measured_in(epoch)
         accuracy, finite = self._measure(max(active) + 1, rows_measured)
         self._check(stage, epoch, finite)
@@ -314,8 +323,8 @@ def spread_evenly(rows: int, count: int) -> NDArray[np.int64]:
     return np.linspace(0, rows - 1, min(rows, count)).astype(np.int64)
 
 
-def split_rows(count: int, spec: Spec) -> tuple[NDArray[np.int64], OtherRows]:
-    """Return the held-out rows, in ascending order, and the others, to train on."""
-    order = Permutation(count, spec.train.seed, Draw.HOLDOUT)
-    held = np.sort(order.at(np.arange(spec.train.held_out(count))))
+def split_rows(count: int, spec: Spec, kept: int = 0) -> tuple[NDArray[np.int64], OtherRows]:
+    """Return the held-out rows, in ascending order, and the others, to train on; the last `kept` are all trained on."""
+    order = Permutation(count - kept, spec.train.seed, Draw.HOLDOUT)
+    held = np.sort(order.at(np.arange(spec.train.held_out(count - kept))))
     return held, OtherRows(count, held)

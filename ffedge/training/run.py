@@ -22,6 +22,7 @@ from ffedge.training.engine import Engine
 from ffedge.training.facts import measure
 from ffedge.training.folder import RunFolder, next_folder, stored
 from ffedge.training.graphs import Graphs, model_template
+from ffedge.training.kept import KEPT_BYTES, Offer, keep, kept_file, nothing_kept
 from ffedge.training.loop import Diverged, Interrupted, Loop, spread_evenly
 from ffedge.training.plan import Plan, make_plan
 from ffedge.training.records import Report, atomic_file
@@ -49,7 +50,7 @@ class Run:
 def train(
     spec: Spec | None = None,
     data: str | Path | Dataset | Batches | None = None,
-    out: Path | None = None,
+    out: str | Path | None = None,
     *,
     data_dir: Path | None = None,
     resume: bool = False,
@@ -58,6 +59,7 @@ def train(
     watcher: Watcher | None = None,
     stop: Callable[[], bool] = lambda: False,
     study: Study | None = None,
+    kept_bytes: int = KEPT_BYTES,
 ) -> Run:
     """Train a network on a data set and write the run folder.
 
@@ -70,6 +72,8 @@ def train(
     data_dir : where known data sets are looked for first.
     resume : go on from the folder's checkpoint.
     force : replace a run that stands in the folder.
+    kept_bytes : room for examples that are kept beside the model, so that `ffedge.learn` does not forget them; 0 keeps
+        none.
     checkpoint_every : steps (``500``) or seconds (``2s``) between checkpoints; ``auto`` spends 1 % of the time on them.
     watcher : is told of every batch and epoch.
     stop : asked after each batch; True ends the run at a checkpoint.
@@ -84,7 +88,7 @@ def train(
         The spec does not fit the data.
     """
     started, imported, meter, watcher = time.perf_counter(), rss_bytes(), PeakMeter(), watcher or Watcher()
-    rhythm = Rhythm(checkpoint_every)
+    rhythm, out = Rhythm(checkpoint_every), None if out is None else Path(out)
     release_libraries()
     return_large_blocks()
     if resume and out:
@@ -106,6 +110,10 @@ def train(
         del state
         stopped = _train_until_stopped(loop, place, stop, folder)
         model = folder.write_model(graphs.template if graphs else model_template(spec, facts))
+        if kept_bytes:
+            rows, labels, nothing = dataset.train.inputs, dataset.train.labels, nothing_kept(facts)
+            offers = Offer(rows, labels, loop.rows), Offer(rows, labels, loop.held_out)
+            keep(kept_file(model), facts, (nothing, nothing), offers, kept_bytes, spec.train.seed)
         report = Report(
             spec=spec.to_dict(),
             data={"name": dataset.name, "sha256": dataset.sha256},

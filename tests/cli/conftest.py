@@ -44,7 +44,8 @@ def ffedge(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -
             subprocess.run([sys.executable, "-m", module, *words], check=False, env=variables()).returncode
         )
 
-    monkeypatch.setattr("ffedge.cli.train.become", become)
+    for command in ("train", "learn"):
+        monkeypatch.setattr(f"ffedge.cli.{command}.become", become)
 
     def run(*words: object) -> Outcome:
         monkeypatch.setattr("sys.argv", ["ffedge", *map(str, words)])

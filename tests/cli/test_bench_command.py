@@ -108,8 +108,9 @@ def test_what_an_arm_cannot_do_is_one_line(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "bench needs one of --memory, --speed and --inference"),
-        (["--memory", "--speed"], "bench needs one of --memory, --speed and --inference"),
+        ([], "bench needs one of --memory, --speed, --inference and --neuromorphic"),
+        (["--memory", "--speed"], "bench needs one of --memory, --speed, --inference and --neuromorphic"),
+        (["--neuromorphic", "--memory"], "--neuromorphic goes with no other measure"),
         (["--speed", "--sweep", "depth"], "--sweep belongs to --memory alone"),
         (["--memory", "--targets", "0.9"], "--targets belongs to --speed alone"),
         (["--inference", "--repeat", "2"], "--repeat belongs to --memory and --speed alone"),
@@ -126,3 +127,29 @@ def test_wrong_usage_is_one_line(
     assert done.code == 2
     assert message in done.line
     assert not list(tmp_path.iterdir())
+
+
+def test_paper_trains_its_arms_over_seeds_and_goes_on_from_what_is_there(
+    ffedge: Ffedge, data: Path, tmp_path: Path
+) -> None:
+    words = ["bench", "--paper", "--data", data, "--rows", 200, "--widths", "12,10", "--epochs", 2, "--out", tmp_path]
+    done = ffedge(*words, "--repeat", 1, "--arms", "ff,acff")
+    assert done.code == 0, done.err
+    result = json.loads((tmp_path / "paper.json").read_text())
+    assert [(t["trial"]["arm"], t["trial"]["seed"]) for t in result["trials"]] == [("ff", 0), ("acff", 0)]
+    assert all(rate > 0 for rate in result["gemm_flop_per_s"].values())
+    for trial in result["trials"]:
+        assert f"{100 * trial['test_accuracy']:.2f} %" in done.out
+    assert "share of the speed of a lone matrix product" in done.out
+    more = ffedge(*words, "--repeat", 2, "--arms", "ff,acff", "--json")
+    assert json.loads(more.out)["trials"][:2] == result["trials"]
+    assert [line.partition(" ")[0] for line in measured(more)[1:]] == ["[1/2]", "[2/2]"]
+    wrong = ffedge(*words, "--arms", "backprop-adam")
+    assert wrong.code == 2
+    assert "--arms must be of ff, fcff, fcff-shuffled, acff, acff-shuffled" in wrong.line
+
+
+def test_open_points_are_the_papers_alone(ffedge: Ffedge, data: Path, tmp_path: Path) -> None:
+    wrong = ffedge("bench", "--memory", "--open-points", "--data", data, "--out", tmp_path)
+    assert wrong.code == 2
+    assert "--open-points belongs to --paper alone" in wrong.line

@@ -12,6 +12,7 @@ from ffedge.compare import paper, paper_found, paper_points, paper_trials
 from ffedge.compare.gemm import gemm_flop, gemm_flop_per_s
 from ffedge.compare.measurer import Progress
 from ffedge.compare.paper_trials import ARMS, CONTROL, Choice, Trial
+from ffedge.compare.runs import Request, run
 from ffedge.data.rows import ArrayRows
 from ffedge.errors import FfedgeError
 from ffedge.spec import Spec
@@ -118,7 +119,8 @@ def test_what_a_trial_found_is_what_its_model_does(tmp_path, monkeypatch):
     monkeypatch.setattr(
         paper, "train", lambda *a, **k: kept.append((made := training.train(*a, **k), model(made))) or made
     )
-    (found,) = paper.Runner(tmp_path).take([trial(epochs=30)])
+    changes = (*SMALL, ("gamma", -1.0), ("gamma_rate", 1.0))  # which the layers' gammas leave far behind
+    (found,) = paper.Runner(tmp_path).take([trial(epochs=30, changes=tuple(sorted(changes)))])
     goodness = kept[0][1].predict(DATA.test.inputs.take(np.arange(40)), layers=True).goodness
     gammas = found.gamma
     weights = np.array([1.0 + gammas[1], 1.0 + gammas[0]])  # 1 + gamma of the other, alpha 1
@@ -127,6 +129,7 @@ def test_what_a_trial_found_is_what_its_model_does(tmp_path, monkeypatch):
         ("test_collaborative", (goodness * weights[:, None]).sum(axis=1)),
     ):
         assert getattr(found, name) == (scores.argmax(axis=1) == DATA.test.labels).mean()
+    assert found.test_collaborative != found.test_accuracy
     assert found.test_layers == list((goodness.argmax(axis=2) == DATA.test.labels[:, None]).mean(axis=0))
     assert found.train_rows == 100
     assert found.train_accuracy == found.trace[1]["accuracy_sum"][-1]
@@ -166,7 +169,9 @@ def test_a_stopped_trial_goes_on_and_ends_the_same(tmp_path, after):
     whole = paper.Runner(tmp_path / "whole").take([trial(epochs=5)])
     with pytest.raises(KeyboardInterrupt):
         paper.Runner(tmp_path / "parts", Stops(after)).take([trial(epochs=5)])
-    parts = paper.Runner(tmp_path / "parts").take([trial(epochs=5)])
+    rest = Stops(10**9)
+    parts = paper.Runner(tmp_path / "parts", rest).take([trial(epochs=5)])
+    assert 10**9 - rest.left < 10 or after == 1  # of ten batches; the first epoch's end was kept
     assert plain(parts[0]) == plain(whole[0])
     assert {path.name for path in (tmp_path / "parts").iterdir()} == {f"{trial(epochs=5).name}.json"}
 
@@ -243,3 +248,16 @@ def test_rows_beyond_the_first_are_not_trained_on(tmp_path, monkeypatch):
 
 def test_seeds_and_epochs_of_the_readings_differ_from_the_papers():
     assert paper_points.EPOCHS * paper_trials.ROWS // paper_points.BATCH_SIZE == 1000
+
+
+def test_a_stopped_comparison_leaves_what_it_found(tmp_path):
+    work = {"data": "clusters", "rows": 100, "epochs": 3, "widths": (10, 8)}
+    request = Request("paper", tmp_path, work, arms=("ff", "acff"), repeat=1)
+    with pytest.raises(KeyboardInterrupt):
+        run(request, Stops(9))  # six batches of the first arm, and half of the second's
+    (kept,) = json.loads((tmp_path / "paper.json").read_text())["trials"]
+    assert kept["trial"]["arm"] == "ff"
+    whole = run(request, Progress())
+    assert whole.document["trials"][0] == kept
+    assert len(whole.document["trials"]) == 2
+    assert json.loads((tmp_path / "paper.json").read_text())["trials"] == whole.document["trials"]

@@ -135,7 +135,10 @@ def test_a_reading_is_compared_with_ff_of_its_base_and_with_its_control():
 
 def test_figures_show_the_papers_numbers_beside_ours(tmp_path):
     mpl = pytest.importorskip("matplotlib", reason="needs matplotlib, which is not installed")
-    from ffedge.compare.paper_figures import curve, draw, shown
+    from ffedge.compare.paper_figures import curve, draw, log_scale, shown
+
+    assert log_scale(0.941) == pytest.approx(4.555, abs=5e-4)  # as the text of the paper says of its Fig. 2 and 3
+    assert log_scale(0.833) == pytest.approx(4.4345, abs=2e-4)
 
     small, large = trials({"ff": FF[:1]}, rows=9), trials({"ff": FF, "acff": UP})
     made = groups([*small, *large, *trials({"ff": FF}, data="fashion-mnist")])

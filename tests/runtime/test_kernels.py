@@ -7,13 +7,13 @@ from toys import builder, clusters, make_engine, make_loop, prepared, small_spec
 
 from ffedge.network import layer_shapes
 from ffedge.runtime import kernels
-from ffedge.runtime.kernels import Kernels, updates_in_place
+from ffedge.runtime.kernels import Kernels, trial_keys, updates_in_place
 from ffedge.training.checkpoint import Place
 
 
 def shape_of_last(**changes):
     spec, facts = prepared(small_spec(**changes), clusters())
-    return builder(spec, facts), layer_shapes(spec, facts)[-1]
+    return builder(spec, facts), trial_keys(layer_shapes(spec, facts)[-1])
 
 
 def step_whose_loss_reads(name):

@@ -77,7 +77,8 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, engine):
 
 def test_nothing_is_left_in_the_folder(tmp_path):
     run = train(cached(), DATA, tmp_path / "run")
-    assert {path.name for path in run.path.iterdir()} == {"model.onnx", "report.json", "metrics.jsonl", "checkpoint"}
+    kept = {"model.onnx", "model.kept.safetensors", "report.json", "metrics.jsonl", "checkpoint"}
+    assert {path.name for path in run.path.iterdir()} == kept
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ ENGINES = [pytest.param("onnx", id="onnx"), pytest.param("torch", id="torch", ma
 DATA = clusters(rows=400, noise=0.4, test_rows=200)
 SPEC = small_spec(epochs=3, holdout=0.1, negatives="hard", rate=(0.02, 0.01), scaling="feature")
 
+CONTENT = ["checkpoint", "metrics.jsonl", "model.kept.safetensors", "model.onnx", "report.json"]
+
 
 def weights(model):
     return {tensor.name: tensor.raw_data for tensor in onnx.load(model).graph.initializer}
@@ -38,7 +40,7 @@ def run(tmp_path_factory):
 
 
 def test_the_folder_holds_four_things(run):
-    assert sorted(os.listdir(run.path)) == ["checkpoint", "metrics.jsonl", "model.onnx", "report.json"]
+    assert sorted(os.listdir(run.path)) == CONTENT
 
 
 def test_the_report_has_every_field_with_its_unit(run):
@@ -202,7 +204,7 @@ def test_force_removes_what_a_killed_run_left_half_written(tmp_path):
     train(spec, clusters(), tmp_path / "run")
     (tmp_path / "run" / ".model.onnx.4711.tmp").write_bytes(b"half")
     train(spec, clusters(), tmp_path / "run", force=True)
-    assert sorted(os.listdir(tmp_path / "run")) == ["checkpoint", "metrics.jsonl", "model.onnx", "report.json"]
+    assert sorted(os.listdir(tmp_path / "run")) == CONTENT
 
 
 def test_an_empty_folder_is_as_good_as_none(tmp_path):

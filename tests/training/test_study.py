@@ -41,3 +41,14 @@ def test_the_control_changes_what_is_learnt_where_layers_listen_to_each_other(tm
     again = run(tmp_path, "again", Study(shuffled=True))
     assert np.not_equal(losses(shuffled), losses(plain)).all()
     assert again.model.read_bytes() == shuffled.model.read_bytes()
+
+
+@pytest.mark.parametrize("epochs", [1, 15, 999, 1000])
+def test_late_epochs_are_measured_more_rarely_and_the_last_one_always(epochs):
+    measured = [epoch for epoch in range(epochs) if Study(measured_rows=1).measures(epoch, epochs)]
+    assert measured[:20] == list(range(min(20, epochs)))
+    assert measured[-1] == epochs - 1
+    assert len(measured) <= 20 + 40 * 2
+    assert not any(Study().measures(epoch, epochs) for epoch in range(epochs))
+    for decade in (100, 200):
+        assert 10 <= sum(decade <= epoch + 1 < 2 * decade for epoch in measured) <= 13 or epochs < 2 * decade

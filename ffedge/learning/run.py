@@ -1,0 +1,383 @@
+"""``ffedge learn``: a model file and new rows in; the same file out, which knows more, and the old one beside it."""
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge import __version__
+from ffedge.calibration import Calibration
+from ffedge.data import Batches, Dataset, Split, load
+from ffedge.data.stream import OtherRows
+from ffedge.errors import FfedgeError, ModelError, StoppedError, TrainingError
+from ffedge.learning.rewrite import rewrite, with_classes
+from ffedge.learning.rows import joined
+from ffedge.learning.session import fitted, learning_spec, make_engine
+from ffedge.meter import PeakMeter, rss_bytes
+from ffedge.network import InputFacts
+from ffedge.pages import release_libraries, return_large_blocks
+from ffedge.runtime.model import OpenModel
+from ffedge.spec import Spec
+from ffedge.training.checkpoint import Checkpoints, Layer, Place, State
+from ffedge.training.kept import CHECK_SHARE, KEPT_BYTES, Kept, Offer, keep, kept_file, nothing_kept, read_kept
+from ffedge.training.loop import Diverged, Interrupted, Loop, split_rows
+from ffedge.training.records import LayerRecord, atomic_file, sync, writing
+from ffedge.training.watch import Journal, Watcher
+
+Places = NDArray[np.int64]
+HISTORY = 20
+REPLAY_SHARE = 0.5
+MAX_DROP = 0.01
+PREVIOUS = ".previous"
+
+
+@dataclass(frozen=True)
+class Held:
+    """Accuracy on the held-out rows of one kind, before and after; fractions, None where none is held out."""
+
+    rows: int
+    before: float | None
+    after: float | None
+
+    @property
+    def drop(self) -> float:
+        """How much it fell."""
+        return 0.0 if self.before is None or self.after is None else self.before - self.after
+
+
+@dataclass
+class Learning:
+    """What `learn` did.
+
+    Attributes
+    ----------
+    rows : new ones, those held out included.
+    kept_rows : examples that were learnt again.
+    new, kept : accuracy on new rows that were held out, and on kept examples that are never learnt from.
+    accepted : whether the file was replaced; `refused` says why not.
+    layers : a record of each layer that learnt.
+    """
+
+    model: str
+    spec: dict[str, Any]
+    rows: int
+    kept_rows: int
+    classes_added: list[str]
+    new: Held
+    kept: Held
+    accepted: bool
+    refused: str | None
+    layers: list[LayerRecord]
+    seconds: float
+    rss_peak_bytes: int
+    import_bytes: int
+    previous: str | None = None
+
+    def to_json(self) -> str:
+        """Return it as indented JSON."""
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+
+def learn(
+    model: str | Path,
+    data: str | Path | Dataset | Batches,
+    *,
+    add_classes: Sequence[str] = (),
+    layers: Sequence[int] | None = None,
+    replay_share: float = REPLAY_SHARE,
+    replay_from: str | Path | Dataset | None = None,
+    kept_bytes: int = KEPT_BYTES,
+    max_drop: float = MAX_DROP,
+    data_dir: Path | None = None,
+    watcher: Watcher | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    **changes: Any,
+) -> Learning:
+    """Go on training from a model file alone, and replace it; the old one stays beside it (see `roll_back`).
+
+    Parameters
+    ----------
+    data : new rows, as for `ffedge.train`; their train split.
+    add_classes : names of classes that the model is to know beside its own.
+    layers : those that learn; None takes all.
+    replay_share : of each batch that is taken from the kept examples, where there are any.
+    replay_from : rows to keep examples of where the model has none beside it: what it learnt from before.
+    kept_bytes : room for kept examples beside the model, for the next time; 0 keeps none.
+    max_drop : how far accuracy on a held-out share of the new rows, or of the kept examples, may fall.
+    changes : fields of `ffedge.spec.TrainSpec` that the file's learning step leaves open (`ffedge.learning.session`).
+
+    Raises
+    ------
+    FfedgeError
+        The file carries no learning step, the data do not fit it, learning failed, or the budget is too small.
+    ValueError
+        A change, a layer or a share that cannot be.
+    """
+    began = _Began()
+    path = Path(model)
+    if not 0 <= replay_share < 1:
+        raise ValueError(f"replay_share must be in [0, 1), got {replay_share}")
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file. Train one with `ffedge train`")
+    with _alone(path) as folder:
+        dataset = data if isinstance(data, Dataset) else load(data, data_dir, one_class=True)
+        before = model_now = OpenModel(path)
+        if add_classes:
+            with_classes(before, list(add_classes), folder / "model.onnx")
+            model_now = OpenModel(folder / "model.onnx")
+        source = replay_from if replay_from is None or isinstance(replay_from, Dataset) else load(replay_from, data_dir)
+        stored = _examples(path, model_now.facts, source, folder)
+        work = _prepare(model_now, dataset, stored, replay_share, changes)
+        loop = work.loop(folder / "layers", watcher, began.meter, layers)
+        with model_now.used():
+            was = work.accuracies(loop if before is model_now else work.loop_of(before, folder / "before"))
+            _train(loop, stop, path)
+            new, old = work.held(was, work.accuracies(loop))
+        refused = _refusal(path, new, old, max_drop)
+        previous: Path | None = None
+        if refused is None:
+            history = _history(before, dataset, work.own)
+            previous = _replace(path, work, loop.engine.state(), history, loop.calibration(work.parts))
+            if kept_bytes:
+                _keep(path, work, stored, kept_bytes)
+        return Learning(
+            model=str(path),
+            spec=work.spec.to_dict(),
+            rows=work.own,
+            kept_rows=len(work.rows.train.labels) - work.own,
+            classes_added=list(add_classes),
+            new=new,
+            kept=old,
+            accepted=refused is None,
+            refused=refused,
+            layers=loop.layer_records(),
+            previous=str(previous) if previous else None,
+            **began.so_far(),
+        )
+
+
+def roll_back(model: str | Path) -> Path:
+    """Put the file back that the last `learn` replaced, with its kept examples; return its path.
+
+    Raises
+    ------
+    ModelError
+        There is none.
+    """
+    path = Path(model)
+    previous = _previous(path)
+    if not previous.is_file():
+        raise ModelError(f"{previous}: no such file. There is nothing to go back to")
+    with writing(path):
+        previous.replace(path)
+        if _previous(kept_file(path)).is_file():
+            _previous(kept_file(path)).replace(kept_file(path))
+        sync(path.absolute().parent)
+    return path
+
+
+class _Began:
+    """When and with how much memory learning began."""
+
+    def __init__(self) -> None:
+        self._started, self._imported, self.meter = time.perf_counter(), rss_bytes(), PeakMeter()
+        release_libraries()
+        return_large_blocks()
+
+    def so_far(self) -> dict[str, Any]:
+        """Return seconds and memory since then."""
+        return {
+            "seconds": time.perf_counter() - self._started,
+            "rss_peak_bytes": max(self.meter.peak(), self.meter.whole_bytes),
+            "import_bytes": self._imported,
+        }
+
+
+class _Files(Journal):
+    """Keeps layers that are not learning in files, so that they take no memory."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._files = Checkpoints(folder)
+
+    def keep(self, layer: int, arrays: Layer, *, finished: bool) -> Layer:
+        """Write a layer into a file, and return views of it."""
+        return self._files.keep(layer, arrays, finished=finished)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is learnt from, and how.
+
+    Attributes
+    ----------
+    rows : new rows, of which there are `own`, then kept ones to learn again.
+    parts : the rows that accuracy is measured on: new ones that are held out, kept ones to check by.
+    others : the rows that are learnt from.
+    """
+
+    model: OpenModel
+    spec: Spec
+    rows: Dataset
+    own: int
+    share: float
+    parts: tuple[tuple[Split, Places], tuple[Split, Places]]
+
+    def loop(self, folder: Path, watcher: Watcher | None, meter: PeakMeter, layers: Sequence[int] | None) -> Loop:
+        """Return the loop that trains, its layers' files in a folder."""
+        learning = _layers(layers, self.spec)
+        kept = (len(self.rows.train.labels) - self.own, self.share)
+        engine = make_engine(self.model, self.spec, folder)
+        journal, watcher = _Files(folder), watcher or Watcher()
+        return Loop(
+            self.spec,
+            self.rows,
+            self.model.facts,
+            engine,
+            journal,
+            watcher,
+            meter,
+            folder=folder,
+            layers=learning,
+            kept=kept,
+        )
+
+    def loop_of(self, model: OpenModel, folder: Path) -> Loop:
+        """Return a loop that measures another model."""
+        model.step.chunk_rows = self.model.step.chunk_rows
+        engine = make_engine(model, self.spec, folder)
+        return Loop(self.spec, self.rows, model.facts, engine, Journal(), Watcher(), PeakMeter())
+
+    def accuracies(self, loop: Loop) -> tuple[float | None, ...]:
+        """Return a model's accuracy on the held-out rows of either kind."""
+        return tuple(loop.accuracy(split, rows) if len(rows) else None for split, rows in self.parts)
+
+    def held(self, was: Sequence[float | None], now: Sequence[float | None]) -> tuple[Held, Held]:
+        """Put together what was measured before and after."""
+        new, old = (Held(len(rows), a, b) for (_, rows), a, b in zip(self.parts, was, now, strict=True))
+        return new, old
+
+
+def _prepare(
+    model: OpenModel, dataset: Dataset, stored: tuple[Kept, Kept], share: float, changes: dict[str, Any]
+) -> _Work:
+    kept, check = stored[0] if share else nothing_kept(model.facts), stored[1]
+    rows = joined(dataset, dataset.train, model.facts, kept)
+    own = len(rows.train.labels) - len(kept)
+    spec, _ = fitted(model, learning_spec(model, changes, own), own)
+    held, _ = split_rows(len(rows.train.labels), spec, len(kept))
+    split = rows.train if check.rows is None else Split(check.rows, check.labels)
+    return _Work(model, spec, rows, own, share, ((rows.train, held), (split, np.arange(len(check)))))
+
+
+def _layers(layers: Sequence[int] | None, spec: Spec) -> list[int] | None:
+    count = len(spec.network.widths)
+    if layers is not None and (not layers or not all(0 <= layer < count for layer in layers)):
+        raise ValueError(f"layers must be numbers from 0 to {count - 1}, got {','.join(map(str, layers)) or 'none'}")
+    return None if layers is None else sorted(set(layers))
+
+
+def _examples(path: Path, facts: InputFacts, source: Dataset | None, folder: Path) -> tuple[Kept, Kept]:
+    """Return the kept examples of a model; where it has none, some of a data set that it learnt from before."""
+    kept = read_kept(kept_file(path), facts)
+    if source is None or len(kept[0]):
+        return kept
+    rows, made = joined(source, source.train, facts, nothing_kept(facts)).train, folder / "kept.safetensors"
+    order = np.random.default_rng(0).permutation(len(rows.labels))
+    cut = int(CHECK_SHARE * len(order))
+    offers = Offer(rows.inputs, rows.labels, order[cut:]), Offer(rows.inputs, rows.labels, order[:cut])
+    keep(made, facts, kept, offers, KEPT_BYTES, 0)
+    return read_kept(made, facts)
+
+
+def _train(loop: Loop, stop: Callable[[], bool], path: Path) -> None:
+    try:
+        loop.train(Place(), stop)
+    except Diverged as error:
+        raise TrainingError(f"{path}: stands as it was: {error}") from error
+    except Interrupted as error:
+        raise StoppedError(f"{path}: learning was stopped; the file stands as it was") from error
+
+
+def _refusal(path: Path, new: Held, old: Held, max_drop: float) -> str | None:
+    """Say why a model must not take the place of the one before, in one line; None where it may."""
+    for held, what in ((old, "kept examples"), (new, "held-out new rows")):
+        if held.drop > max_drop:
+            return (
+                f"{path}: stands as it was: accuracy on {held.rows} {what} would fall from "
+                f"{100 * (held.before or 0):.2f} % to {100 * (held.after or 0):.2f} %, by more than --max-drop "
+                f"{max_drop:g}. Use a smaller --rate, fewer --epochs or a larger --replay-share"
+            )
+    return None
+
+
+def _history(before: OpenModel, dataset: Dataset, rows: int) -> dict[str, Any]:
+    """Return the metadata that say what a model has learnt from since it was trained, the last times."""
+    learnt = before.metadata.get("learnt")
+    now = {"name": dataset.name, "sha256": dataset.sha256, "rows": rows}
+    return {"version": __version__, "learnt": [*(learnt if isinstance(learnt, list) else []), now][-HISTORY:]}
+
+
+def _replace(path: Path, work: _Work, layers: State, about: dict[str, Any], known: Calibration | None) -> Path:
+    """Write the model in the place of the one before, which goes beside it; return where that is."""
+    with atomic_file(path) as temporary:
+        rewrite(work.model, temporary, layers, work.model.facts, about, known)
+        OpenModel(temporary)
+        _set_aside(path)
+    return _previous(path)
+
+
+def _keep(path: Path, work: _Work, stored: tuple[Kept, Kept], most_bytes: int) -> None:
+    """Bring the kept examples up to date with the new rows, those learnt from and those held out."""
+    split, held = work.rows.train, work.parts[0][1]
+    offers = Offer(split.inputs, split.labels, OtherRows(work.own, held)), Offer(split.inputs, split.labels, held)
+    if kept_file(path).is_file():
+        _set_aside(kept_file(path))
+    keep(kept_file(path), work.model.facts, stored, offers, most_bytes, work.spec.train.seed)
+
+
+def _previous(path: Path) -> Path:
+    return path.with_name(path.name + PREVIOUS)
+
+
+def _set_aside(path: Path) -> None:
+    """Let a file stand under its previous name too."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.previous.tmp")
+    beside.unlink(missing_ok=True)
+    try:
+        beside.hardlink_to(path)
+    except OSError:  # a file system without links
+        shutil.copyfile(path, beside)
+        sync(beside)
+    beside.replace(_previous(path))
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[Path]:
+    """Keep other processes that learn out, and yield a folder beside the model for what is in the making.
+
+    Raises
+    ------
+    FfedgeError
+        Another process learns from the file, or its folder cannot be written.
+    """
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # goes with the process, however it ends
+        except OSError as error:
+            raise FfedgeError(f"{path}: another process learns there. Wait until it ends") from error
+        with contextlib.ExitStack() as stack:
+            with writing(path):
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent))
+            yield Path(folder)

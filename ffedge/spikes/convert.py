@@ -1,0 +1,145 @@
+"""Turns a trained network into a spiking one: rates stand for activities, scaled by what calibration rows show.
+
+A neuron's rate, 0 to 1, is its unit's activity over a threshold of activity theta: ``rate = y / theta``. So the weights
+that lead from layer k to layer l become ``W theta_k / (norm_k theta_l)``, biases ``b / theta_l``, and goodness
+``theta_l**2 mean(rate**2)``. Small thetas resolve more in few timesteps and cut more; a reset to 0 throws away what a
+neuron has above its threshold, so that it needs large ones. So several are tried.
+
+Shape letters: N calibration rows, C classes, R = N * C, H units, L layers.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge import __version__
+from ffedge.errors import FfedgeError
+from ffedge.network import InputFacts, layer_shapes, prediction_weights
+from ffedge.spec import NORM_EPSILON, Spec
+from ffedge.spikes.network import PASSING, Floats, LabelPlace, Reset, SpikingLayer, SpikingNetwork
+from ffedge.spikes.simulate import goodness_after, samples_at_once
+
+ROWS = 64  # of calibration
+FULL_RATE = 0.999  # share of active units whose activity is at most theta, before a factor
+FACTORS: dict[Reset, tuple[float, ...]] = {"subtract": (0.5, 0.7, 1.0, 1.4, 2.0), "zero": (2.0, 4.0, 8.0, 16.0)}
+Layers = list[dict[str, NDArray[Any]]]
+
+
+def check_convertible(spec: Spec, name: str) -> None:
+    """Raise FfedgeError, with the command that trains another, for a network that spikes cannot carry."""
+    network = spec.network
+    if len(network.widths) > 1 and network.norm != "fixed":
+        what = f"--norm {network.norm}, which divides each row by a number of its own"
+    elif network.input_norm != "none":
+        what = f"--input-norm {network.input_norm}, which divides each input by a number of its own"
+    else:
+        return
+    raise FfedgeError(f"{name}: was trained with {what}; spikes cannot. Train with: ffedge train --preset spiking")
+
+
+def convert(
+    spec: Spec,
+    facts: InputFacts,
+    layers: Layers,
+    raw: NDArray[Any],
+    *,
+    timesteps: int = 256,
+    reset: Reset = "subtract",
+    leak_steps: int | None = None,
+    data: str = "",
+) -> SpikingNetwork:
+    """Return a spiking network whose goodness is that of a trained one as nearly as may be.
+
+    Parameters
+    ----------
+    layers : W, b, V (and power, gamma) of each layer.
+    raw : [N, …] calibration rows of the training set.
+    timesteps : for which it is calibrated.
+    leak_steps : time constant of leaky neurons in timesteps; None makes integrate-and-fire neurons.
+    data : name of the data set, for the file.
+    """
+    activities = forward(spec, facts, layers, raw)
+    wanted = np.stack([_goodness(spec, y).reshape(len(raw), -1) for y in activities], axis=1)
+    thetas = [float(np.quantile(y[y > 0], FULL_RATE)) if (y > 0).any() else 1.0 for y in activities]
+    tried = [
+        fitted(_network(spec, facts, layers, [f * t for t in thetas], timesteps, reset, leak_steps, data), raw, wanted)
+        for f in FACTORS[reset]
+    ]
+    return min(tried, key=lambda found: found[1])[0]
+
+
+def fitted(network: SpikingNetwork, raw: NDArray[Any], wanted: Floats) -> tuple[SpikingNetwork, float]:
+    """Scale each layer's goodness to what is wanted [N, L, C], by least squares; return the error that is left.
+
+    The error is that of the scores' distances from their sample's mean, as a share of these distances.
+    """
+    size = samples_at_once(network)
+    found = np.concatenate(
+        [next(goodness_after(network, raw[i : i + size], [network.timesteps])) for i in range(0, len(raw), size)]
+    )
+    squares = np.square(found, dtype=np.float64).sum(axis=(0, 2))
+    factors = np.where(squares > 0, (found * wanted).sum(axis=(0, 2)) / np.where(squares > 0, squares, 1.0), 1.0)
+    layers = tuple(
+        dataclasses.replace(layer, goodness_scale=float(layer.goodness_scale * factor))
+        for layer, factor in zip(network.layers, factors, strict=True)
+    )
+    weights = np.array([layer.weight for layer in layers])[:, None]
+    scores, aims = ((values * weights).sum(axis=1) for values in (found * factors[:, None], wanted))
+    left, whole = (np.square(v - v.mean(axis=1, keepdims=True)).mean() for v in (scores - aims, aims))
+    return dataclasses.replace(network, layers=layers), float(left / whole) if whole else math.inf
+
+
+def forward(spec: Spec, facts: InputFacts, layers: Layers, raw: NDArray[Any]) -> list[Floats]:
+    """Return the activity [R, H] of each layer of the trained network, for every label of some rows."""
+    thetas = [1.0] * len(layers)
+    network, result = _network(spec, facts, layers, thetas, 1, "subtract", None, ""), list[Floats]()
+    x = network.scaled(raw)
+    bound = math.inf if spec.network.bound == "none" else spec.network.bound
+    classes = facts.n_classes
+    rows = np.concatenate([np.repeat(x, classes, axis=0), np.tile(np.eye(classes, dtype=np.float32), (len(x), 1))], 1)
+    for layer in network.layers:
+        y = np.clip(rows @ layer.W.T + layer.b, 0.0, bound)
+        result.append(y[:, : layer.units])
+        rows = np.concatenate([y[:, : layer.units], np.minimum(y[:, layer.units :], 1.0)], axis=1)
+    return result
+
+
+def _goodness(spec: Spec, y: Floats) -> Floats:
+    squares: Floats = np.einsum("rh,rh->r", y, y)
+    return squares / y.shape[1] if spec.network.goodness == "mean" else squares
+
+
+def _network(
+    spec: Spec,
+    facts: InputFacts,
+    layers: Layers,
+    thetas: list[float],
+    timesteps: int,
+    reset: Reset,
+    leak_steps: int | None,
+    data: str,
+) -> SpikingNetwork:
+    """Return the spiking network of given thetas, its goodness not fitted."""
+    gammas = [float(layer["gamma"]) for layer in layers if "gamma" in layer]
+    shares = prediction_weights(spec, gammas or [0.0] * len(layers))
+    classes, last, made = facts.n_classes, len(layers) - 1, list[SpikingLayer]()
+    before = 1.0  # activity, as the next layer sees it, that a rate of 1 stands for
+    for shape, layer, theta, share in zip(layer_shapes(spec, facts), layers, thetas, shares, strict=True):
+        passing = classes if spec.network.label_layers == "all" and shape.index < last else 0
+        labelled = classes if shape.sees_label else 0
+        W = np.zeros((shape.units + passing, shape.inputs + labelled), np.float32)
+        W[: shape.units, : shape.inputs] = layer["W"].T * (before / theta)
+        if labelled:
+            W[: shape.units, shape.inputs :] = layer["V"].T * (float(spec.network.label_scale) / theta)
+        W[shape.units :, shape.inputs :] = PASSING * np.eye(passing, labelled)
+        b = np.concatenate([layer["b"] / theta, np.zeros(passing)]).astype(np.float32)
+        scale = theta**2 * (shape.units if spec.network.goodness == "sum" else 1)
+        decay = 1.0 if leak_steps is None else 1.0 - 1.0 / leak_steps
+        made.append(SpikingLayer(W, b, 1.0, decay, shape.units, scale, share))
+        if shape.index < last:
+            before = theta / (math.sqrt(float(layer["power"])) + NORM_EPSILON)
+    mode: LabelPlace = "overlay" if spec.network.label_mode == "overlay" else "concat"
+    return SpikingNetwork(tuple(made), facts, mode, timesteps, reset, data, __version__)

@@ -1,0 +1,73 @@
+"""Accuracy of a spiking network by the number of timesteps, and of decisions as soon as they hold."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ffedge.data import Dataset
+from ffedge.errors import DataError
+from ffedge.spikes.predictor import SpikingPredictor
+
+ROWS = 256
+
+
+@dataclass(frozen=True)
+class SpikingEvaluation:
+    """What `evaluate_spikes` found; accuracies are fractions, 0 to 1.
+
+    Attributes
+    ----------
+    timesteps, accuracy : of each number of timesteps.
+    layer_accuracy : of each layer's goodness alone, after the most timesteps.
+    margin : of early decisions, as a share of the score; None without them.
+    early_accuracy, early_timesteps : of early decisions, and the mean of the timesteps that they took.
+    """
+
+    rows: int
+    timesteps: list[int]
+    accuracy: list[float]
+    layer_accuracy: list[float]
+    margin: float | None = None
+    early_accuracy: float | None = None
+    early_timesteps: float | None = None
+
+
+def evaluate_spikes(
+    predictor: SpikingPredictor, dataset: Dataset, timesteps: Sequence[int], *, on_train: bool = False
+) -> SpikingEvaluation:
+    """Measure a spiking network after each of some numbers of timesteps, ascending, in one run of each row.
+
+    Where the predictor has a margin, decisions taken early are measured too.
+
+    Raises
+    ------
+    DataError
+        The data set has other classes or another input shape than the network.
+    """
+    split = dataset.train if on_train or dataset.test is None else dataset.test
+    if dataset.n_classes > predictor.facts.n_classes:
+        known = predictor.facts.n_classes
+        raise DataError(f"{dataset.name}: has {dataset.n_classes} classes, but the network knows {known}")
+    rows = len(split.labels)
+    hits, early, taken = np.zeros(len(timesteps), np.int64), 0, 0
+    layer_hits = np.zeros(predictor.layers, np.int64)
+    for start in range(0, rows, ROWS):
+        part = np.arange(start, min(start + ROWS, rows))
+        raw, true = split.inputs.take(part), split.labels[part]
+        each = predictor.goodness_after(raw, timesteps)
+        hits += [int((predictor.scores(goodness).argmax(axis=1) == true).sum()) for goodness in each]
+        layer_hits += (each[-1].argmax(axis=2) == true[:, None]).sum(axis=0)
+        if predictor.margin is not None:
+            early += int((predictor.predict(raw).label == true).sum())
+            taken += int(predictor.taken.sum())
+    with_margin = predictor.margin is not None
+    return SpikingEvaluation(
+        rows=rows,
+        timesteps=list(timesteps),
+        accuracy=[float(hit) / rows for hit in hits],
+        layer_accuracy=[float(hit) / rows for hit in layer_hits],
+        margin=predictor.margin,
+        early_accuracy=early / rows if with_margin else None,
+        early_timesteps=taken / rows if with_margin else None,
+    )

@@ -1,0 +1,57 @@
+"""From a run folder to a NIR file."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ffedge.data import load
+from ffedge.errors import FfedgeError
+from ffedge.spikes.convert import ROWS, check_convertible, convert
+from ffedge.spikes.network import MAX_TIMESTEPS, Reset, SpikingNetwork, check_timesteps
+from ffedge.spikes.nir_file import write
+from ffedge.training.folder import trained_network
+from ffedge.training.records import atomic_file
+
+
+def export_nir(
+    run: Path,
+    out: Path,
+    *,
+    timesteps: int = 256,
+    reset: Reset = "subtract",
+    leak: int | None = None,
+    data_dir: Path | None = None,
+    force: bool = False,
+) -> SpikingNetwork:
+    """Write the network of a run's newest checkpoint as spikes, calibrated on its training rows.
+
+    Parameters
+    ----------
+    timesteps : that a prediction takes, and for which thresholds are chosen.
+    reset : ``subtract`` the threshold from a neuron that spiked, or set it to ``zero``.
+    leak : time constant of leaky neurons, in timesteps; None makes neurons that do not leak.
+
+    Raises
+    ------
+    FfedgeError
+        `out` exists (without `force`), the run's network cannot be carried by spikes, its data cannot be found, or nir
+        is not installed.
+    ValueError
+        A number outside its rule.
+    """
+    check_timesteps(timesteps)
+    if reset not in ("subtract", "zero"):
+        raise ValueError(f"reset must be subtract or zero, got {reset!r}")
+    if leak is not None and not 2 <= leak <= MAX_TIMESTEPS:
+        raise ValueError(f"leak must be 2 to {MAX_TIMESTEPS} timesteps, got {leak!r}")
+    if out.exists() and not force:
+        raise FfedgeError(f"{out}: exists already. Choose another --nir, or use --force")
+    spec, facts, layers, source = trained_network(run)
+    check_convertible(spec, str(run))
+    dataset = load(source, data_dir)
+    rows = np.linspace(0, len(dataset.train.labels) - 1, min(ROWS, len(dataset.train.labels))).astype(np.int64)
+    raw = dataset.train.inputs.take(rows)
+    network = convert(spec, facts, layers, raw, timesteps=timesteps, reset=reset, leak_steps=leak, data=dataset.name)
+    with atomic_file(out) as temporary:
+        write(network, temporary)
+    return network

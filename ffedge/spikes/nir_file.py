@@ -1,0 +1,226 @@
+"""NIR files (arXiv:2311.14641): a spiking network is written with the package nir, and read with h5py, field by field.
+
+A stranger's file may claim sizes that no file bears out, point to other files, or name filters that run code; so
+nothing is read before its kind, shape and type are what a network of ffedge has. docs/nir.md is the format.
+"""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge.errors import FfedgeError, ModelError
+from ffedge.json_text import parse
+from ffedge.network import InputFacts
+from ffedge.spec import MAX_LAYERS
+from ffedge.spikes.network import FIELDS, FORMAT, LAYER_FIELDS, STEP_S, SpikingLayer, SpikingNetwork, decay_of
+
+KEY = "ffedge"
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+FILTERS = {1, 2, 3}  # deflate, shuffle, checksum: built into HDF5
+SPARE_BYTES = 1 << 26
+MOST_NODES = 2 * MAX_LAYERS + 2
+NEURONS = {"IF": {"r", "v_threshold"}, "LIF": {"r", "v_threshold", "v_leak"}}
+
+
+def is_nir(path: Path) -> bool:
+    """Tell whether a file is HDF5, as NIR files are."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(SIGNATURE)) == SIGNATURE
+    except OSError:
+        return False
+
+
+def write(network: SpikingNetwork, path: Path) -> None:
+    """Write a network as a chain input, affine0, neuron0, affine1, …, output.
+
+    Raises
+    ------
+    FfedgeError
+        The package nir is not installed.
+    OSError
+        The file cannot be written.
+    """
+    try:
+        import h5py
+        import nir
+    except ModuleNotFoundError as error:
+        raise FfedgeError("NIR files need nir, which is not installed. Run: pip install 'ffedge[nir]'") from error
+    nodes: dict[str, Any] = {"input": nir.Input({"input": np.array([network.layers[0].W.shape[1]])})}
+    for i, layer in enumerate(network.layers):
+        each = np.ones(len(layer.b), np.float32)
+        common = {"v_threshold": each * np.float32(layer.threshold)}
+        nodes[f"affine{i}"] = nir.Affine(weight=layer.W, bias=layer.b)
+        if layer.decay == 1.0:
+            nodes[f"neuron{i}"] = nir.IF(r=each, **common)
+        else:  # dv/dt = (v_leak - v + r I) / tau; r makes I what it is for IF
+            steps = 1.0 / (1.0 - layer.decay)
+            leak = {"tau": each * np.float32(steps * STEP_S), "r": each * np.float32(steps), "v_leak": 0 * each}
+            nodes[f"neuron{i}"] = nir.LIF(**leak, **common)
+    nodes["output"] = nir.Output({"output": np.array([len(network.layers[-1].b)])})
+    names = list(nodes)
+    graph = nir.NIRGraph(nodes, list(itertools.pairwise(names)), metadata={KEY: json.dumps(network.about())})
+    nir.write(str(path), graph)
+    with h5py.File(path, "r+") as file:  # NIR's reset is to 0 where it is not named, and nir before 1.0.6 knows no name
+        for i in range(len(network.layers)):
+            file[f"node/nodes/neuron{i}"].pop("v_reset", None)
+
+
+def read(path: Path) -> SpikingNetwork:
+    """Read a network that ffedge wrote.
+
+    Raises
+    ------
+    ModelError
+        There is no such file, it is no NIR file, not ffedge's, from a newer format, or damaged.
+    FfedgeError
+        The package h5py is not installed.
+    """
+    try:
+        import h5py
+    except ModuleNotFoundError as error:
+        raise FfedgeError("NIR files need h5py, which is not installed. Run: pip install 'ffedge[nir]'") from error
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file. Write one with `ffedge export --nir`")
+    try:
+        with h5py.File(path, "r") as file:
+            return _network(_Reader(file, SPARE_BYTES + 8 * path.stat().st_size))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, OverflowError, RecursionError) as error:
+        why = str(error) or type(error).__name__
+        raise ModelError(
+            f"{path}: is no NIR file that ffedge can run ({why}). Pass one of `ffedge export --nir`"
+        ) from error
+
+
+class _Reader:
+    """Reads groups and arrays of an open file, each after a look at what it claims to be."""
+
+    def __init__(self, file: Any, most_bytes: int) -> None:
+        self._file, self._left = file, most_bytes
+
+    def names(self, group: str) -> set[str]:
+        """Return the names in a group; ValueError where there are too many."""
+        found = self._at(group, "Group")
+        if len(found) > MOST_NODES:
+            raise ValueError(f"{group!r} holds {len(found)} items, more than {MOST_NODES}")
+        return set(found)
+
+    def text(self, name: str) -> str:
+        """Return a string."""
+        dataset = self._dataset(name)
+        if dataset.shape != () or dataset.dtype.kind not in "OS":
+            raise ValueError(f"{name!r} must be a string")
+        value = dataset[()]
+        if not isinstance(value, bytes | str):
+            raise ValueError(f"{name!r} must be a string")
+        return value.decode() if isinstance(value, bytes) else value
+
+    def pairs(self, name: str) -> list[tuple[str, str]]:
+        """Return the edges."""
+        dataset = self._dataset(name)
+        if len(dataset.shape) != 2 or dataset.shape[1] != 2 or len(dataset) > MOST_NODES or dataset.dtype.kind != "O":
+            raise ValueError(f"{name!r} must be pairs of names")
+        return [(bytes(a).decode(), bytes(b).decode()) for a, b in dataset[()]]
+
+    def numbers(self, name: str, axes: int) -> NDArray[Any]:
+        """Return an array of finite numbers."""
+        dataset = self._dataset(name)
+        if len(dataset.shape) != axes or dataset.dtype.kind not in "fiu" or dataset.dtype.itemsize > 8:
+            raise ValueError(f"{name!r} must be numbers on {axes} axes, got {dataset.dtype} {list(dataset.shape)}")
+        self._left -= dataset.size * max(4, dataset.dtype.itemsize)
+        if self._left < 0:
+            raise ValueError(f"{name!r} is larger than the file bears out")
+        values: NDArray[Any] = dataset[()]
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name!r} must be finite")
+        return values
+
+    def same(self, name: str, count: int) -> float:
+        """Return the one number that all entries [count] of an array are."""
+        values = self.numbers(name, 1)
+        if len(values) != count or (values != values[0]).any():
+            raise ValueError(f"{name!r} must be one number for all {count} neurons")
+        return float(values[0])
+
+    def _dataset(self, name: str) -> Any:
+        dataset = self._at(name, "Dataset")
+        plist = dataset.id.get_create_plist()
+        filters = {plist.get_filter(i)[0] for i in range(plist.get_nfilters())}
+        if dataset.is_virtual or dataset.external or not filters <= FILTERS:
+            raise ValueError(f"{name!r} must stand in the file, plain or compressed by deflate")
+        return dataset
+
+    def _at(self, name: str, kind: str) -> Any:
+        """Return an item, every part of whose path is a plain link."""
+        at = self._file
+        for part in name.split("/"):
+            link = at.get(part, getlink=True) if type(at).__name__ in ("Group", "File") else None
+            if type(link).__name__ != "HardLink":
+                raise ValueError(f"{name!r} is missing")
+            at = at[part]
+        if type(at).__name__ != kind:
+            raise ValueError(f"{name!r} must be a {kind.lower()}")
+        return at
+
+
+def _network(reader: _Reader) -> SpikingNetwork:
+    if "metadata" not in reader.names("node") or KEY not in reader.names("node/metadata"):
+        raise ValueError("it lacks ffedge's metadata")
+    about = parse(reader.text(f"node/metadata/{KEY}"))
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        raise ValueError(f"it has format {about.get('format') if isinstance(about, dict) else None}, not {FORMAT}")
+    if set(about) != FIELDS or about["dt"] != STEP_S or not isinstance(about["layers"], list):
+        raise ValueError(f"its metadata must have just the fields {', '.join(sorted(FIELDS))}, and a dt of {STEP_S:g}")
+    names = ["input"]
+    for layer in about["layers"]:
+        if not isinstance(layer, dict) or set(layer) != LAYER_FIELDS:
+            raise ValueError(f"a layer must have just the fields {', '.join(sorted(LAYER_FIELDS))}")
+        names += [layer["affine"], layer["neuron"]]
+    names.append("output")
+    if not all(isinstance(name, str) and name and "/" not in name for name in names) or len(set(names)) < len(names):
+        raise ValueError("its nodes must have names that differ")
+    if set(names) != reader.names("node/nodes"):
+        raise ValueError("its nodes must be those that its metadata name")
+    if sorted(reader.pairs("node/edges")) != sorted(itertools.pairwise(names)):
+        raise ValueError("its edges must make a chain of its nodes")
+    for name, kind in (("input", "Input"), ("output", "Output")):
+        if reader.text(f"node/nodes/{name}/type") != kind:
+            raise ValueError(f"node {name!r} must be {kind}")
+    return SpikingNetwork(
+        layers=tuple(_layer(reader, layer) for layer in about["layers"]),
+        facts=InputFacts.from_dict(about["input"]),
+        label_mode=about["label_mode"],
+        timesteps=about["timesteps"],
+        reset=about["reset"],
+        data=about["data"],
+        version=about["version"],
+    )
+
+
+def _layer(reader: _Reader, about: dict[str, Any]) -> SpikingLayer:
+    affine, neuron = (f"node/nodes/{about[name]}" for name in ("affine", "neuron"))
+    kind = reader.text(f"{neuron}/type")
+    if reader.text(f"{affine}/type") != "Affine" or kind not in NEURONS:
+        raise ValueError(f"nodes must be Affine and IF or LIF, got {reader.text(f'{affine}/type')} and {kind}")
+    W, b = reader.numbers(f"{affine}/weight", 2), reader.numbers(f"{affine}/bias", 1)
+    names = NEURONS[kind] | ({"v_reset"} & reader.names(neuron))
+    found = {name: reader.same(f"{neuron}/{name}", len(b)) for name in names}
+    decay, r = 1.0, found["r"]
+    if kind == "LIF":
+        tau = reader.same(f"{neuron}/tau", len(b))
+        decay, r = decay_of(tau), r * STEP_S / tau
+    if found.get("v_reset", 0) != 0 or found.get("v_leak", 0) != 0 or abs(r - 1) > 1e-4:
+        raise ValueError(f"neurons must reset and leak to 0, with an input factor of 1, got {found}")
+    return SpikingLayer(
+        np.ascontiguousarray(W, np.float32),
+        np.ascontiguousarray(b, np.float32),
+        found["v_threshold"],
+        decay,
+        about["units"],
+        about["goodness_scale"],
+        about["weight"],
+    )

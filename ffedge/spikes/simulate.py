@@ -1,0 +1,130 @@
+"""Runs a spiking network in numpy, timestep by timestep; all labels share the first layer's input current.
+
+Shape letters: N samples, C classes, R = N * C rows, L layers, T timesteps.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge.spikes.network import Floats, SpikingNetwork
+
+ROWS = 320
+STATE_VALUES = 1 << 22  # of all layers' potentials and counts at once
+HELD = 8  # timesteps in which a margin must hold before a decision
+
+
+class Run:
+    """Some samples with every label, in the middle of their timesteps.
+
+    Attributes
+    ----------
+    counts : spikes so far of each layer's neurons [R, H + P].
+    """
+
+    def __init__(self, network: SpikingNetwork, raw: NDArray[Any]) -> None:
+        self.network, self.samples, self.timesteps = network, len(raw), 0
+        first, classes = network.layers[0], network.facts.n_classes
+        shared = network.scaled(raw) @ first.W[:, : network.inputs].T + first.b  # the image's part, once for all labels
+        label = first.W[:, network.inputs :].T
+        self._current: Floats = (shared[:, None] + label).reshape(-1, len(first.b))
+        shapes = [(len(raw) * classes, len(layer.b)) for layer in network.layers]
+        self._potentials = [np.zeros(shape, np.float32) for shape in shapes]
+        self._spikes = [np.zeros(shape, np.float32) for shape in shapes]
+        self.counts = [np.zeros(shape, np.float32) for shape in shapes]
+
+    def step(self) -> None:
+        """Take one timestep."""
+        current = self._current
+        for i, layer in enumerate(self.network.layers):
+            v, spikes = self._potentials[i], self._spikes[i]
+            if layer.decay < 1.0:
+                v *= np.float32(layer.decay)
+            v += current
+            np.greater(v, np.float32(layer.threshold), out=spikes, casting="unsafe")
+            if self.network.reset == "zero":
+                v *= 1.0 - spikes
+            elif layer.threshold == 1.0:
+                v -= spikes
+            else:
+                v -= spikes * np.float32(layer.threshold)
+            self.counts[i] += spikes
+            if i + 1 < len(self.network.layers):
+                current = spikes @ self.network.layers[i + 1].W.T
+                current += self.network.layers[i + 1].b
+        self.timesteps += 1
+
+    def goodness(self) -> Floats:
+        """Return each layer's goodness [N, L, C] by the counts so far."""
+        each = []
+        for layer, counts in zip(self.network.layers, self.counts, strict=True):
+            rates = counts[:, : layer.units] / np.float32(self.timesteps)
+            each.append(np.float32(layer.goodness_scale) * np.einsum("rh,rh->r", rates, rates) / layer.units)
+        return np.stack(each, axis=0).reshape(len(each), self.samples, -1).transpose(1, 0, 2).astype(np.float32)
+
+    def scores(self) -> Floats:
+        """Return the weighted sum of the goodness of all layers [N, C]."""
+        weights = np.array([layer.weight for layer in self.network.layers], np.float32)
+        total: Floats = (self.goodness() * weights[:, None]).sum(axis=1)
+        return total
+
+    def keep(self, samples: NDArray[np.bool_]) -> None:
+        """Go on with some of the samples [N] only."""
+        rows = np.repeat(samples, self.network.facts.n_classes)
+        self.samples = int(samples.sum())
+        self._current = self._current[rows]
+        self._potentials, self._spikes, self.counts = (
+            [array[rows] for array in arrays] for arrays in (self._potentials, self._spikes, self.counts)
+        )
+
+
+def samples_at_once(network: SpikingNetwork) -> int:
+    """Return how many samples go through the timesteps together, in bounded memory."""
+    values = 3 * network.facts.n_classes * sum(len(layer.b) for layer in network.layers)
+    return max(1, min(ROWS // network.facts.n_classes, STATE_VALUES // values))
+
+
+def goodness_after(network: SpikingNetwork, raw: NDArray[Any], timesteps: Sequence[int]) -> Iterator[Floats]:
+    """Yield the goodness [N, L, C] after each of some numbers of timesteps, in ascending order, in one run."""
+    run = Run(network, raw)
+    for wanted in timesteps:
+        while run.timesteps < wanted:
+            run.step()
+        yield run.goodness()
+
+
+def decided(
+    network: SpikingNetwork, raw: NDArray[Any], timesteps: int, margin: float
+) -> tuple[Floats, NDArray[np.int64], list[Floats]]:
+    """Run each sample until its decision holds.
+
+    Return the goodness [N, L, C], the timesteps taken [N], and the spikes of each layer's neurons [R, H + P] until
+    then. A decision holds where for `HELD` timesteps in a row the same label has led by at least a share `margin` of
+    its score; else a sample takes all timesteps.
+    """
+    run, alive = Run(network, raw), np.arange(len(raw))
+    goodness = np.zeros((len(raw), len(network.layers), network.facts.n_classes), np.float32)
+    taken = np.full(len(raw), timesteps, np.int64)
+    classes = network.facts.n_classes
+    counts = [np.zeros((len(raw), classes, len(layer.b)), np.float32) for layer in network.layers]
+    leader, held = np.full(len(raw), -1), np.zeros(len(raw), np.int64)
+    while len(alive) and run.timesteps < timesteps:
+        run.step()
+        scores = run.scores()
+        best = scores.argmax(axis=1)
+        top = np.partition(scores, -2, axis=1)[:, -2:]
+        clear = (top[:, 1] > 0) & (top[:, 1] - top[:, 0] >= margin * top[:, 1])
+        held = np.where(clear & (best == leader), held + 1, clear.astype(np.int64))
+        leader = best
+        done = held >= HELD
+        if run.timesteps == timesteps:
+            done[:] = True
+        if done.any():
+            goodness[alive[done]], taken[alive[done]] = run.goodness()[done], run.timesteps
+            for kept, spikes in zip(counts, run.counts, strict=True):
+                kept[alive[done]] = spikes.reshape(run.samples, classes, -1)[done]
+            run.keep(~done)
+            alive, leader, held = alive[~done], leader[~done], held[~done]
+    return goodness, taken, [spikes.reshape(len(raw) * classes, -1) for spikes in counts]

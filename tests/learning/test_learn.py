@@ -1,0 +1,328 @@
+"""Going on from a model file: the trainer's bits, nothing forgotten, nothing worse put in its place, and a way back."""
+
+import dataclasses
+import json
+
+import numpy as np
+import onnx
+import pytest
+from oracle import Oracle
+from toys import ask_here, builder, clusters, make_model, small_spec, with_train
+
+from ffedge import Predictor, Spec
+from ffedge.data.dataset import Dataset, Split
+from ffedge.data.rows import ArrayRows
+from ffedge.errors import DataError, FfedgeError, ModelError, StoppedError, TrainingError
+from ffedge.learning.rewrite import rewrite, with_classes
+from ffedge.learning.run import learn, roll_back
+from ffedge.meter import PeakMeter
+from ffedge.network import resolve
+from ffedge.runtime.model import OpenModel
+from ffedge.runtime.stepper import OnnxEngine
+from ffedge.training.checkpoint import Place
+from ffedge.training.kept import kept_file, read_kept
+from ffedge.training.loop import Loop
+from ffedge.training.run import train
+from ffedge.training.watch import Journal, Watcher
+
+DATA = clusters(noise=1.2)
+NEW = clusters(rows=200, seed=0, noise=1.5)
+SPECS = {
+    "greedy": {},
+    "interleaved": {"schedule": "interleaved", "scope": "all"},
+    "ff, sgd": {"variant": "ff", "optimizer": "sgd"},
+    "hard, dropout, label everywhere": {"negatives": "hard", "input_dropout": 0.25, "label_layers": "all"},
+    "concat, norm, momentum": {"label_mode": "concat", "input_norm": "unit", "optimizer": "momentum"},
+    "collaborative": {"prediction_weights": "collaborative", "gamma_optimizer": "adam", "loss": "logistic"},
+    "in chunks": {"chunk_size": 5, "tile_bytes": 200},
+}
+ANY = {"max_drop": 1.0, "kept_bytes": 0}
+
+
+def written(tmp_path, dataset=DATA, **changes):
+    """Write a model file with drawn weights."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(make_model(small_spec(**changes), dataset)[0])
+    return path
+
+
+def weights(path):
+    return {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
+
+
+def gone_on(model, dataset, **changes):
+    """Train on with the trainer's own graphs, from a model's parameters; return every layer's."""
+    found = OpenModel(model)
+    spec = resolve(with_train(found.spec, **changes), found.facts, len(dataset.train.labels))
+    state = [{name: np.array(value) for name, value in layer.items()} for layer in found.layers]
+    engine = OnnxEngine(spec, found.facts, builder(spec, found.facts), state)
+    Loop(spec, dataset, found.facts, engine, Journal(), Watcher(), PeakMeter()).train(Place(), lambda: False)
+    return engine.state()
+
+
+@pytest.mark.parametrize("changes", SPECS.values(), ids=list(SPECS))
+def test_learning_from_the_file_gives_the_trainers_weights_bit_for_bit(tmp_path, changes):
+    path = written(tmp_path, **changes)
+    plan = {name: changes[name] for name in ("chunk_size", "tile_bytes") if name in changes}
+    own = {"epochs": 3, "seed": 5, "holdout": 0.1, "threads": 1, "rate": (0.02, 0.01)}
+    wanted = gone_on(path, NEW, **own)
+    learn(path, NEW, **own, **plan, **ANY)
+    for i, layer in enumerate(wanted):
+        for name in ("W", "b", "V"):
+            if name in layer:
+                assert weights(path)[f"layers.{i}.{name}"].tobytes() == layer[name].tobytes(), (i, name)
+    after = OpenModel(path)
+    assert [float(layer.get("gamma", 0)) for layer in after.layers] == [float(la.get("gamma", 0)) for la in wanted]
+    assert after.metadata["gamma"] == [float(layer["gamma"]) for layer in wanted if "gamma" in layer]
+
+
+def test_the_file_that_has_learnt_predicts_as_its_weights_say_and_learns_again(tmp_path):
+    path = written(tmp_path, prediction_weights="collaborative")
+    for _ in range(2):
+        learn(path, NEW, epochs=1, **ANY)
+        onnx.checker.check_model(onnx.load(path), full_check=True)
+        found, rows = OpenModel(path), NEW.train.inputs.take(np.arange(50))
+        oracle = Oracle(found.spec, found.facts, found.layers)
+        np.testing.assert_allclose(Predictor(path).predict(rows).scores, oracle.scores(rows), rtol=1e-4, atol=1e-4)
+    assert [(entry["name"], entry["rows"]) for entry in found.metadata["learnt"]] == [("clusters", 200)] * 2
+
+
+def test_rewriting_a_model_with_its_own_weights_gives_its_bytes(tmp_path):
+    path = written(tmp_path)
+    found = OpenModel(path)
+    rewrite(found, tmp_path / "again.onnx", found.layers, found.facts, {})
+    assert (tmp_path / "again.onnx").read_bytes() == path.read_bytes()
+
+
+def test_only_the_layers_that_are_named_learn(tmp_path):
+    for schedule in ("greedy", "interleaved"):
+        path = written(tmp_path)
+        before = weights(path)
+        found = learn(path, NEW, epochs=1, layers=[2, 1], schedule=schedule, **ANY)
+        changed = [i for i in range(3) if not np.array_equal(weights(path)[f"layers.{i}.W"], before[f"layers.{i}.W"])]
+        assert changed == [1, 2]
+        assert [record.index for record in found.layers] == [1, 2]
+    with pytest.raises(ValueError, match=r"^layers must be numbers from 0 to 2, got 3$"):
+        learn(path, NEW, layers=[3])
+
+
+def test_what_is_inside_the_step_cannot_change(tmp_path):
+    path = written(tmp_path)
+    for name, value in (("optimizer", "sgd"), ("input_dropout", 0.5), ("variant", "ff")):
+        with pytest.raises(ValueError, match=f"^{name} is part of the model's learning step and cannot change"):
+            learn(path, NEW, **{name: value})
+
+
+def test_a_model_that_got_worse_does_not_replace_the_one_before(tmp_path):
+    run = train(
+        small_spec(holdout=0.2, epochs=6, label_scale=3.0), clusters(rows=400), tmp_path / "run", kept_bytes=10_000
+    )
+    before = run.model.read_bytes(), kept_file(run.model).read_bytes()
+    rng = np.random.default_rng(0)
+    noise = Split(ArrayRows(rng.normal(size=(300, 16)).astype(np.float32)), rng.integers(0, 4, 300))
+    lies = Dataset("lies", noise, None, DATA.classes, "sha")
+    found = learn(run.model, lies, epochs=4, holdout=0.2, replay_share=0.1, rate=(0.1,))
+    assert not found.accepted
+    assert found.kept.drop > 0.01
+    assert found.refused.startswith(f"{run.model}: stands as it was: accuracy on {found.kept.rows} kept examples")
+    assert f"{100 * found.kept.before:.2f} % to {100 * found.kept.after:.2f} %" in found.refused
+    assert (run.model.read_bytes(), kept_file(run.model).read_bytes()) == before
+    names = {"checkpoint", "metrics.jsonl", "model.kept.safetensors", "model.onnx", "report.json"}
+    assert {path.name for path in run.path.iterdir()} == names
+
+
+def test_accuracy_before_and_after_is_that_of_the_held_out_rows(tmp_path):
+    path = written(tmp_path)
+    was = Predictor(path.read_bytes())
+    found = learn(path, NEW, epochs=2, holdout=0.3, **ANY)
+    assert found.new.rows == 60
+    from ffedge.training.loop import split_rows
+
+    held, _ = split_rows(200, Spec.from_dict(found.spec))
+    rows, true = NEW.train.inputs.take(held), NEW.train.labels[held]
+    assert found.new.before == pytest.approx((was.predict(rows).label == true).mean())
+    assert found.new.after == pytest.approx((Predictor(path).predict(rows).label == true).mean())
+
+
+def test_the_one_before_can_be_put_back_once(tmp_path):
+    run = train(small_spec(), clusters(rows=400), tmp_path / "run")
+    before = run.model.read_bytes(), kept_file(run.model).read_bytes()
+    found = learn(run.model, NEW, epochs=1, max_drop=1.0)
+    assert found.previous == f"{run.model}.previous"
+    assert run.model.read_bytes() != before[0]
+    assert kept_file(run.model).read_bytes() != before[1]
+    assert roll_back(run.model) == run.model
+    assert (run.model.read_bytes(), kept_file(run.model).read_bytes()) == before
+    with pytest.raises(ModelError, match=r"model.onnx.previous: no such file. There is nothing to go back to"):
+        roll_back(run.model)
+
+
+def test_a_batch_takes_its_share_of_kept_examples_and_held_out_ones_never(tmp_path, monkeypatch):
+    from ffedge.training.step import Learner
+
+    run = train(small_spec(holdout=0.1), clusters(rows=400), tmp_path / "run")
+    (kept, check), seen, batch = read_kept(kept_file(run.model), OpenModel(run.model).facts), [], Learner.batch
+    old, never = ({row.tobytes() for row in part.rows.take(np.arange(len(part)))} for part in (kept, check))
+
+    def told(self, chunks, samples, turn):
+        chunks = list(chunks)
+        seen.append([row.tobytes() in old for chunk in chunks for row in chunk.raw])
+        assert not any(row.tobytes() in never for chunk in chunks for row in chunk.raw)
+        return batch(self, chunks, samples, turn)
+
+    monkeypatch.setattr(Learner, "batch", told)
+    found = learn(run.model, NEW, epochs=1, batch_size=20, replay_share=0.25, holdout=0.1, max_drop=1.0)
+    assert found.kept_rows == len(kept) == 360
+    assert found.kept.rows == len(check) == 40
+    learnt, new = 200 - found.new.rows, -(-(200 - found.new.rows) // 15)
+    assert len(seen) == 3 * new
+    assert all(sum(batch) == 5 for batch in seen)
+    assert [len(batch) for batch in seen[: new - 1]] == [20] * (new - 1)
+    assert sum(len(batch) - sum(batch) for batch in seen[:new]) == learnt
+    assert found.new.rows == 20
+
+
+def test_examples_are_taken_from_a_data_set_where_none_are_kept(tmp_path):
+    path = written(tmp_path)
+    found = learn(path, NEW, epochs=1, replay_from=DATA, max_drop=1.0, kept_bytes=4000)
+    assert (found.kept_rows, found.kept.rows) == (128, 32)
+    learn_again, check = read_kept(kept_file(path), OpenModel(path).facts)
+    assert (len(learn_again), len(check)) == (3200 // 68, 800 // 68)
+    assert (learn_again.seen.sum(), check.seen.sum()) == (128 + 200 - found.new.rows, 32 + found.new.rows)
+
+
+FIVE = clusters(rows=300, inputs=20, classes=5, seed=2)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"label_mode": "concat", "input_norm": "rms"},
+        {"label_layers": "all", "input_dropout": 0.2},
+        {"label_mode": "concat", "label_layers": "all", "optimizer": "momentum"},
+        {"scaling": "standard", "input_norm": "unit", "goodness": "sum", "norm": "unit"},
+    ],
+    ids=str,
+)
+def test_a_model_with_another_class_is_the_one_that_would_be_built_with_it(tmp_path, changes):
+    """The graphs, constants and sizes are those of a file that is made anew; known labels keep their weights."""
+    path = written(tmp_path, clusters(inputs=20), **changes)
+    found = OpenModel(path)
+    with_classes(found, ["new", "newer"], tmp_path / "grown.onnx")
+    grown = OpenModel(tmp_path / "grown.onnx")
+    from toys import model_bytes
+
+    about = {key: value for key, value in grown.metadata.items() if key not in ("format", "spec", "input", "gamma")}
+    wanted = onnx.load_from_string(model_bytes(grown.spec, grown.facts, grown.layers, **about))
+    mine = onnx.load(tmp_path / "grown.onnx")
+    for message in (wanted, mine):  # the order of weights is of no account
+        for graph in (message.graph, message.training_info[0].algorithm):
+            tensors = sorted(graph.initializer, key=lambda tensor: tensor.name)
+            del graph.initializer[:]
+            graph.initializer.extend(tensors)
+    assert mine == wanted
+    onnx.checker.check_model(mine, full_check=True)
+    for old, new in zip(found.layers, grown.layers, strict=True):
+        if "V" in old:
+            assert new["V"].shape[0] == 6
+            np.testing.assert_array_equal(new["V"][:4], old["V"])
+
+
+def test_new_classes_are_learnt_and_old_ones_kept(tmp_path):
+    four = np.flatnonzero(FIVE.train.labels[np.arange(300)] < 4)
+    names = tuple(f"class {c}" for c in range(5))
+    part = Dataset(
+        "four", Split(ArrayRows(FIVE.train.inputs.take(four)), FIVE.train.labels[four]), None, names[:4], "sha"
+    )
+    spec = small_spec(epochs=8, holdout=0.1, negatives="hard", label_mode="overlay", label_scale=3.0)
+    run = train(spec, part, tmp_path / "run")
+    with pytest.raises(DataError, match=r"has the class 'class 4', which the model does not know.*--add-class class 4"):
+        learn(run.model, FIVE)
+    fifth = np.setdiff1d(np.arange(300), four)
+    new = Dataset("fifth", Split(ArrayRows(FIVE.train.inputs.take(fifth)), np.full(len(fifth), 4)), None, names, "sha")
+    found = learn(run.model, new, epochs=20, add_classes=["class 4"], holdout=0.2, max_drop=0.1, batch_size=16)
+    assert found.accepted, found.refused
+    assert (found.new.before, found.new.after) == (0.0, pytest.approx(1.0, abs=0.3))
+    predictor = Predictor(run.model)
+    assert predictor.classes == names
+    assert (predictor.predict(FIVE.train.inputs.take(np.arange(300))).label == FIVE.train.labels).mean() > 0.9
+    kept, check = read_kept(kept_file(run.model), predictor.facts)
+    assert (kept.labels == 4).sum() == len(fifth) - found.new.rows
+    assert (check.labels == 4).sum() == found.new.rows
+    assert (learn(run.model, FIVE, epochs=1, max_drop=1.0).new.before or 0) > 0.5
+    roll_back(run.model)
+
+
+def test_a_class_must_be_new_and_fit(tmp_path):
+    path = written(tmp_path, clusters(inputs=6))
+    with pytest.raises(ValueError, match=r"^--add-class must name a new class, but the model knows 'class 1'$"):
+        learn(path, NEW, add_classes=["class 1"])
+    room = r"^--add-class would make 6 classes, but this model has room for 5, as the label takes the place of inputs"
+    with pytest.raises(ValueError, match=room):
+        learn(path, NEW, add_classes=["a", "b"])
+    with pytest.raises(ValueError, match="names that differ"):
+        learn(written(tmp_path), NEW, add_classes=["a", "a"])
+
+
+def test_labels_that_are_numbers_name_classes_by_their_place(tmp_path):
+    path = written(tmp_path)
+    numbered = dataclasses.replace(NEW, classes=("0", "1", "2", "3"))
+    assert learn(path, numbered, epochs=1, **ANY).rows == 200
+    other = dataclasses.replace(NEW, classes=("a", "b", "c", "d"))
+    with pytest.raises(DataError, match="has the class 'a', which the model does not know"):
+        learn(path, other, epochs=1)
+
+
+def test_rows_that_do_not_fit_are_refused(tmp_path):
+    path = written(tmp_path)
+    with pytest.raises(DataError, match=r"has rows of shape \[20\], but the model takes \[16\]"):
+        learn(path, clusters(inputs=20))
+    with pytest.raises(DataError, match="holds uint8, but the model takes float32"):
+        learn(path, clusters(uint8=True))
+    with pytest.raises(ModelError, match="no such file"):
+        learn(tmp_path / "none.onnx", NEW)
+    with pytest.raises(ValueError, match=r"^replay_share must be in \[0, 1\), got 1"):
+        learn(path, NEW, replay_share=1)
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")  # on the way to a loss that is no number
+def test_what_stops_learning_leaves_the_file_alone(tmp_path):
+    path = written(tmp_path, weight_decay=0.0)
+    before = path.read_bytes()
+    with pytest.raises(StoppedError, match="learning was stopped; the file stands as it was"):
+        learn(path, NEW, stop=lambda: True)
+    with pytest.raises(TrainingError, match="stands as it was: layer 0, epoch 0: the loss is not a number"):
+        learn(path, NEW, rate=(1e25,))
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_two_do_not_learn_from_one_file_at_a_time(tmp_path):
+    path = written(tmp_path)
+
+    def second():
+        with pytest.raises(FfedgeError, match="another process learns there"):
+            learn(path, NEW)
+        return True
+
+    with pytest.raises(StoppedError):
+        learn(path, NEW, stop=second)
+
+
+def test_a_memory_budget_is_kept_to_or_refused(tmp_path):
+    path = written(tmp_path)
+    text = r"^--memory-budget 8.0MiB: this network needs at least [0-9.]+ MiB"
+    with pytest.raises(FfedgeError, match=text):
+        learn(path, NEW, memory_budget=8 * 2**20)
+    found = learn(path, NEW, memory_budget=400 * 2**20, epochs=1, **ANY)
+    assert found.spec["train"]["memory_budget"] == 400 * 2**20
+    assert json.loads(found.to_json())["accepted"]
+
+
+def test_the_trainer_writes_a_file_that_learns(tmp_path, monkeypatch):
+    monkeypatch.setattr("ffedge.training.graphs._ask", ask_here)
+    run = train(small_spec(epochs=1), clusters(rows=400), tmp_path / "run")
+    assert learn(run.model, NEW, epochs=1, max_drop=1.0).accepted
+    bare = train(small_spec(epochs=1), clusters(rows=400), tmp_path / "bare", kept_bytes=0)
+    assert not kept_file(bare.model).exists()

@@ -1,0 +1,175 @@
+"""A learner of a stream: the interleaved step, memory that stays flat, and what it refuses."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+from oracle import Oracle
+from toys import clusters, in_child, make_model, small_spec
+
+from ffedge import Predictor
+from ffedge.errors import DataError, ModelError
+from ffedge.labels import wrong_labels
+from ffedge.learning import Learner
+from ffedge.runtime.model import OpenModel
+from ffedge.seeds import Draw, key
+from ffedge.training.kept import kept_file, read_kept
+
+DATA = clusters(noise=1.2)
+ROWS, LABELS = DATA.train.inputs.take(np.arange(160)), np.asarray(DATA.train.labels)
+
+
+def written(tmp_path, **changes):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(make_model(small_spec(**changes), DATA)[0])
+    return path
+
+
+@pytest.mark.parametrize("changes", [{}, {"label_layers": "all", "variant": "ff"}, {"scope": "all", "n_negatives": 1}])
+def test_each_minibatch_is_one_step_of_every_layer_as_the_oracle_takes_it(tmp_path, changes):
+    path = written(tmp_path, **changes)
+    found = OpenModel(path)
+    oracle, learner = Oracle(found.spec, found.facts, found.layers), Learner(path, rate=0.01, kept_bytes=0, threads=1)
+    start, drawn = 0, key(2, 0, Draw.NEGATIVES, 0, 0)
+    for step, count in enumerate((16, 1, 7, 12)):
+        x, y = ROWS[start : start + count], LABELS[start : start + count]
+        wrong = wrong_labels(y, start + np.arange(count), found.spec.train.wrong_labels, 4, drawn)
+        wanted = oracle.learn([0, 1, 2], x, y, wrong, None, step, dict.fromkeys(range(3), 0.01))
+        assert learner.observe(x, y) == pytest.approx(np.mean(list(wanted.values())), rel=1e-4)
+        start += count
+    np.testing.assert_allclose(learner.predict(ROWS).scores, oracle.scores(ROWS), rtol=1e-4, atol=1e-4)
+    assert (learner.steps, learner.rows) == (4, 36)
+
+
+def test_what_is_saved_predicts_and_goes_on_as_the_learner_did(tmp_path):
+    learner = Learner(written(tmp_path), threads=1)
+    for start in range(0, 160, 16):
+        learner.observe(ROWS[start : start + 16], LABELS[start : start + 16])
+    learner.save(tmp_path / "after.onnx")
+    mine, theirs = learner.predict(ROWS), Predictor(tmp_path / "after.onnx").predict(ROWS, layers=True)
+    np.testing.assert_allclose(mine.scores, theirs.scores, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(mine.goodness, theirs.goodness, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(mine.margin, theirs.margin, rtol=1e-4, atol=1e-4)
+    assert mine.label.tolist() == theirs.label.tolist()
+    kept, _ = read_kept(kept_file(tmp_path / "after.onnx"), learner.facts)
+    assert len(kept) == 160
+    again = Learner(tmp_path / "after.onnx", threads=1)
+    assert again.predict(ROWS).scores.tobytes() == mine.scores.tobytes()
+    assert OpenModel(tmp_path / "after.onnx").metadata["learnt"] == [{"name": "stream", "rows": 160}]
+
+
+def test_a_stream_is_learnt(tmp_path):
+    path = written(tmp_path, negatives="hard", input_dropout=0.2)
+    learner, data = Learner(path, rate=0.01, threads=1), clusters(rows=4000)
+    rows, labels = data.train.inputs.take(np.arange(4000)), data.train.labels
+    before = (learner.predict(rows).label == labels).mean()
+    for start in range(0, 4000, 20):
+        learner.observe(rows[start : start + 20], labels[start : start + 20])
+    assert before < 0.6
+    assert (learner.predict(rows).label == labels).mean() > 0.95
+
+
+def test_kept_examples_keep_a_class_that_does_not_come_any_more(tmp_path):
+    data = clusters(rows=3000, noise=0.9)
+    rows, labels = data.train.inputs.take(np.arange(3000)), np.asarray(data.train.labels)
+    accuracy = []
+    for share in (0.5, 0.0):
+        learner = Learner(written(tmp_path), rate=0.01, replay_share=share, threads=1)
+        for known in (range(4), (0, 1)):
+            of = np.flatnonzero(np.isin(labels, known))
+            for start in range(0, len(of), 20):
+                learner.observe(rows[of[start : start + 20]], labels[of[start : start + 20]])
+        gone = labels >= 2
+        accuracy.append((learner.predict(rows[gone]).label == labels[gone]).mean())
+    assert accuracy[0] > 0.9
+    assert accuracy[1] < accuracy[0] - 0.1
+
+
+def test_only_the_layers_that_are_named_learn(tmp_path):
+    path = written(tmp_path)
+    learner, before = Learner(path, layers=[1], threads=1), OpenModel(path).layers
+    learner.observe(ROWS, LABELS)
+    changed = [not np.array_equal(a["W"], b["W"]) for a, b in zip(learner._engine.state(), before, strict=True)]
+    assert changed == [False, True, False]
+
+
+def test_rows_are_taken_by_number_or_by_name_one_or_many(tmp_path):
+    learner = Learner(written(tmp_path), threads=1)
+    assert np.isfinite(learner.observe(ROWS[0], LABELS[0]))
+    assert np.isfinite(learner.observe(ROWS[:2], ["class 3", "class 0"]))
+    assert np.isnan(learner.observe(ROWS[:0], LABELS[:0]))
+    many = np.tile(ROWS, (8, 1))
+    learner.observe(many, np.tile(LABELS, 8))
+    assert learner.rows == 3 + 8 * 160
+    assert learner.predict(many).scores.shape == (8 * 160, 4)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "text"),
+    [
+        (ROWS[:2, :5], LABELS[:2], "inputs must have shape"),
+        (np.full((2, 16), np.nan), LABELS[:2], "must be finite"),
+        (ROWS[:2], LABELS[:3], r"labels must number 2, one a row, got shape \[3\]"),
+        (ROWS[:2], [0, 4], "labels must be numbers from 0 to 3, or names"),
+        (ROWS[:2], [0.0, 1.0], "labels must be numbers from 0 to 3, or names"),
+        (ROWS[:2], ["class 0", "x"], "labels must name the model's classes, got 'x'"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused_and_change_nothing(tmp_path, x, y, text):
+    learner = Learner(written(tmp_path), threads=1)
+    before = learner.predict(ROWS).scores.tobytes()
+    with pytest.raises(DataError, match=text):
+        learner.observe(x, y)
+    assert learner.predict(ROWS).scores.tobytes() == before
+
+
+def test_wrong_arguments_are_refused(tmp_path):
+    path = written(tmp_path)
+    with pytest.raises(ModelError, match="cannot be read"):
+        Learner(tmp_path / "none.onnx")
+    for wrong, text in (
+        ({"layers": [3]}, "layers must be numbers from 0 to 2"),
+        ({"layers": []}, "layers must be numbers"),
+        ({"replay_share": 1.0}, "replay_share must be in"),
+        ({"variant": "ff"}, "variant is part of the model's learning step"),
+        ({"rate": -1.0}, "rate must be positive"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            Learner(path, **wrong)
+
+
+def test_memory_stays_flat_over_many_small_batches_of_any_size(tmp_path):
+    """Of 5,000 batches of 1 to 40 rows; the first 2,500 fill what is kept, and the allocator's rooms."""
+    written(tmp_path)
+    printed = in_child(
+        """
+        import numpy as np
+        import ffedge
+        from ffedge.meter import rss_bytes
+        learner, rng, seen = ffedge.Learner("model.onnx", threads=1, kept_bytes=20_000), np.random.default_rng(0), []
+        for step in range(5000):
+            count = int(rng.integers(1, 40))
+            learner.observe(rng.normal(size=(count, 16)).astype(np.float32), rng.integers(0, 4, count))
+            if step in (2500, 4999):
+                seen.append(rss_bytes())
+        print(*seen)
+        """,
+        hidden={"onnx", "torch"},
+        cwd=tmp_path,
+    )
+    first, last = map(int, printed.split())
+    assert last - first < 2**20
+
+
+def test_what_only_onnxruntime_finds_wrong_is_one_line_too(tmp_path):
+    """A number of another type, in a kernel that is not loaded before the first minibatch."""
+    path = written(tmp_path)
+    proto = onnx.load(path)
+    algorithm = proto.training_info[0].algorithm
+    found = next(n for n in algorithm.node if n.name.startswith("step.0/") and n.op_type == "Sqrt")
+    stored = [*proto.graph.initializer, *algorithm.initializer]
+    found.input[0] = next(t.name for t in stored if t.data_type == TensorProto.INT64 and list(t.dims) == [1])
+    onnx.save(proto, path)
+    learner = Learner(path, threads=1)
+    with pytest.raises(ModelError, match="its learning step cannot be used"):
+        learner.observe(ROWS, LABELS)

@@ -1,0 +1,79 @@
+"""The same NIR file in snnTorch, Sinabs and Norse: the same labels and spike counts as in ffedge's own simulator.
+
+They come with the extra `simulators` (`pip install 'ffedge[simulators]'`), which has a CI step of its own.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ffedge import Spec, load, train
+from ffedge.spikes import read
+from ffedge.spikes.export import export_nir
+from ffedge.spikes.simulate import Run
+
+for package in ("nir", "torch", "snntorch", "sinabs", "norse"):
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"needs {package}: ffedge[simulators]", allow_module_level=True)
+sys.path.insert(0, str(Path(__file__).parent))
+import outside  # noqa: E402
+
+IMAGES, BLOCK, TIMESTEPS = 500, 50, 64
+CASES = [("snntorch", "subtract"), ("sinabs", "subtract"), ("snntorch", "zero"), ("sinabs", "zero"), ("norse", "zero")]
+pytestmark = pytest.mark.filterwarnings("ignore")  # of the simulators' own
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Train on the embedded digits."""
+    spec = Spec.make("spiking", widths=(200, 100), epochs=8)
+    return train(spec, "mnist-mini", tmp_path_factory.mktemp("run") / "digits").path
+
+
+@pytest.fixture(scope="module", params=["subtract", "zero"])
+def ours(request, run, tmp_path_factory):
+    """Export with a reset, and run all images in ffedge's simulator; return path, network, counts of each block."""
+    path = tmp_path_factory.mktemp("nir") / f"{request.param}.nir"
+    export_nir(run, path, timesteps=TIMESTEPS, reset=request.param)
+    network, images = read(path), load("mnist-mini").test.inputs.take(np.arange(IMAGES))
+    blocks = []
+    for start in range(0, IMAGES, BLOCK):
+        raw = images[start : start + BLOCK]
+        state = Run(network, raw)
+        for _ in range(TIMESTEPS):
+            state.step()
+        blocks.append((raw, state.counts))
+    return path, network, blocks
+
+
+def scores(network, counts):
+    total = 0.0
+    for layer, spikes in zip(network.layers, counts, strict=True):
+        rates = spikes[:, : layer.units].astype(float) / TIMESTEPS
+        total = total + layer.weight * layer.goodness_scale * (rates**2).mean(axis=1)
+    return total.reshape(-1, network.facts.n_classes)
+
+
+@pytest.mark.parametrize("simulator", ["snntorch", "sinabs", "norse"])
+def test_a_simulator_gives_the_same_labels_but_for_ties_and_the_same_counts(simulator, ours):
+    path, network, blocks = ours
+    if (simulator, network.reset) not in CASES:
+        pytest.skip("Norse resets to 0 alone")
+    spikes, ties, apart = np.zeros((2, len(network.layers))), 0, 0
+    for raw, counts in blocks:
+        found = outside.counts(
+            getattr(outside, f"{simulator}_modules"), path, network.reset, outside.labelled(network, raw), TIMESTEPS
+        )
+        spikes += [[layer.sum() for layer in both] for both in (counts, found)]
+        a, b = scores(network, counts), scores(network, found)
+        best = np.sort(a, axis=1)
+        tie = best[:, -1] - best[:, -2] < 0.001 * best[:, -1]
+        apart += int(((a.argmax(1) != b.argmax(1)) & ~tie).sum())
+        ties += int(tie.sum())
+    assert apart == 0
+    assert ties < 0.01 * IMAGES
+    np.testing.assert_allclose(spikes[1], spikes[0], rtol=0.01)
+    assert spikes.min() > IMAGES

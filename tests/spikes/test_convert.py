@@ -1,0 +1,77 @@
+"""A converted network's rates stand for the trained one's activities."""
+
+import numpy as np
+import pytest
+from oracle import Oracle
+from spiking_toys import FORM, rows_of, toy
+from toys import prepared, small_spec
+
+from ffedge.errors import FfedgeError
+from ffedge.spikes import SpikingPredictor
+from ffedge.spikes.convert import check_convertible, forward
+
+CASES = [
+    {},
+    {"label_layers": "all"},
+    {"label_mode": "concat", "label_layers": "all"},
+    {"bytes": True},
+    {"goodness": "sum"},
+    {"widths": (9,), "norm": "rms"},
+    {"prediction_weights": "collaborative"},
+    {"bound": "none"},
+]
+
+
+@pytest.mark.parametrize("changes", CASES, ids=str)
+def test_the_trained_network_is_run_as_the_oracle_runs_it(changes):
+    _, spec, facts, layers, data = toy(**changes)
+    raw = rows_of(data, 10)
+    oracle = Oracle(spec, facts, layers)
+    labels = np.tile(np.arange(len(facts.classes)), (10, 1))
+    wanted = oracle.forward(raw.reshape(10, -1), labels)
+    for (_, y, _), found in zip(wanted, forward(spec, facts, layers, raw), strict=True):
+        np.testing.assert_allclose(found, y, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("changes", CASES, ids=str)
+def test_in_many_timesteps_scores_come_near_the_oracles(changes):
+    network, spec, facts, layers, data = toy(timesteps=2048, **changes)
+    raw = rows_of(data, 40)
+    wanted = Oracle(spec, facts, layers).scores(raw.reshape(40, -1))
+    found = SpikingPredictor(network).predict(raw)
+    assert np.abs(found.scores - wanted).max() < 0.1 * np.abs(wanted).max()
+    assert np.corrcoef(found.scores.ravel(), wanted.ravel())[0, 1] > 0.995
+    assert (found.label == wanted.argmax(1)).mean() > 0.9
+
+
+@pytest.mark.parametrize("changes", [{"reset": "zero"}, {"leak_steps": 200}], ids=str)
+def test_other_neurons_are_recalibrated(changes):
+    network, spec, facts, layers, data = toy(timesteps=2048, **changes)
+    raw = rows_of(data, 60)[24:]
+    wanted = Oracle(spec, facts, layers).scores(raw.reshape(len(raw), -1))
+    found = SpikingPredictor(network).predict(raw).scores
+    assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] > 0.97
+    assert 0.8 < found.mean() / wanted.mean() < 1.25
+
+
+@pytest.mark.parametrize(
+    ("changes", "flag"),
+    [
+        ({"norm": "rms"}, "--norm rms"),
+        ({"norm": "unit"}, "--norm unit"),
+        ({"norm": "layer"}, "--norm layer"),
+        ({"input_norm": "unit"}, "--input-norm unit"),
+        ({"input_norm": "rms", "widths": (5,)}, "--input-norm rms"),
+    ],
+)
+def test_a_network_that_spikes_cannot_carry_is_refused_with_the_command_that_trains_one(changes, flag):
+    spec = small_spec(**(FORM | changes))
+    with pytest.raises(FfedgeError) as caught:
+        check_convertible(spec, "runs/a")
+    assert str(caught.value).startswith(f"runs/a: was trained with {flag}, which divides each ")
+    assert str(caught.value).endswith("; spikes cannot. Train with: ffedge train --preset spiking")
+
+
+def test_one_layer_has_no_norm_that_matters():
+    spec, _ = prepared(small_spec(widths=(5,), norm="rms"), toy()[-1])
+    check_convertible(spec, "runs/a")

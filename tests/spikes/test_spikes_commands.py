@@ -1,0 +1,122 @@
+"""ffedge export --nir, and predict and eval of a NIR file."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toys import clusters
+
+from ffedge import Predictor, Spec, train
+from ffedge.spikes import SpikingPredictor, read
+
+pytest.importorskip("nir", reason="needs ffedge[nir]")
+SPEC = {"widths": (24, 16), "epochs": 6, "batch_size": 32, "label_scale": 3.0}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Train a spiking and a tuned network on files, and export the spiking one."""
+    folder = tmp_path_factory.mktemp("spikes")
+    data = clusters(rows=300, noise=0.5, test_rows=60)
+    splits = {"train": data.train, "test": data.test}
+    arrays = {f"x_{n}": s.inputs.take(np.arange(len(s.labels))) for n, s in splits.items()}
+    np.savez(folder / "data.npz", **arrays, **{f"y_{n}": s.labels for n, s in splits.items()})
+    train(Spec.make("spiking", **SPEC), folder / "data.npz", folder / "spiking")
+    train(Spec.make("tuned", **SPEC), folder / "data.npz", folder / "tuned")
+    done = ffedge("export", folder / "spiking", "--nir", folder / "a.nir", "--timesteps", 300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"spiking network {folder / 'a.nir'} (")
+    np.save(folder / "x.npy", arrays["x_test"])
+    return folder
+
+
+def ffedge(*words):
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-m", "ffedge", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def line(*words, code):
+    done = ffedge(*words)
+    assert done.returncode == code, done.stderr
+    (only,) = done.stderr.strip().splitlines()
+    return only
+
+
+def test_a_nir_file_predicts_what_its_model_predicts(place):
+    found = json.loads(ffedge("predict", place / "a.nir", place / "x.npy", "--json").stdout)["samples"]
+    wanted = Predictor(place / "spiking" / "model.onnx").predict(np.load(place / "x.npy"))
+    assert np.mean([int(s["label"]) == label for s, label in zip(found, wanted.label, strict=True)]) > 0.95
+    scores = np.array([list(s["scores"].values()) for s in found])
+    assert np.corrcoef(scores.ravel(), wanted.scores.ravel())[0, 1] > 0.99
+
+
+def test_eval_measures_each_number_of_timesteps_and_early_decisions(place):
+    words = ("eval", place / "a.nir", "--data", place / "data.npz", "--timesteps", "64,8,256", "--margin", "0.1")
+    found = json.loads(ffedge(*words, "--json").stdout)
+    assert found["timesteps"] == [8, 64, 256]
+    data = clusters(rows=300, noise=0.5, test_rows=60)
+    raw = data.test.inputs.take(np.arange(60))
+    for count, accuracy in zip(found["timesteps"], found["accuracy"], strict=True):
+        predictor = SpikingPredictor(read(place / "a.nir"), count)
+        assert accuracy == (predictor.predict(raw).label == data.test.labels).mean()
+    early = SpikingPredictor(place / "a.nir", 256, 0.1)
+    assert found["early_accuracy"] == (early.predict(raw).label == data.test.labels).mean()
+    assert found["early_timesteps"] == early.taken.mean() < 256
+    shown = ffedge(*words).stdout
+    assert f"{100 * found['accuracy'][1]:.2f} %" in shown
+    assert f"{found['early_timesteps']:.1f} (mean, margin 0.1)" in shown
+
+
+def test_without_timesteps_eval_takes_the_files(place):
+    found = json.loads(ffedge("eval", place / "a.nir", "--data", place / "data.npz", "--json").stdout)
+    assert (found["timesteps"], found["rows"]) == ([300], 60)
+
+
+def test_a_network_that_spikes_cannot_carry_is_one_line(place):
+    text = line("export", place / "tuned", "--nir", place / "b.nir", code=1)
+    assert text == (
+        f"ffedge: {place / 'tuned'}: was trained with --norm rms, which divides each row by a number of its own; "
+        "spikes cannot. Train with: ffedge train --preset spiking"
+    )
+    assert not (place / "b.nir").exists()
+
+
+def test_other_errors_are_one_line_too(place, tmp_path):
+    (tmp_path / "bad.nir").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    assert "is no NIR file that ffedge can run (" in line("predict", tmp_path / "bad.nir", place / "x.npy", code=1)
+    model = place / "spiking" / "model.onnx"
+    assert "are for NIR files" in line("predict", model, place / "x.npy", "--timesteps", 8, code=2)
+    assert "are for NIR files" in line("eval", model, "--margin", 0.1, code=2)
+    assert "--timesteps must be N,N, got '8,a'" in line("eval", place / "a.nir", "--timesteps", "8,a", code=2)
+    assert "timesteps must be 1 to 4096, got 0" in line("eval", place / "a.nir", "--timesteps", "0", code=2)
+    assert "which ffedge does not know. Pass --data" in line("eval", place / "a.nir", code=1)
+    assert "exists already" in line("export", place / "spiking", "--nir", place / "a.nir", code=1)
+    assert "reset must be subtract or zero" in line(
+        "export", place / "spiking", "--nir", tmp_path / "c.nir", "--reset", "none", code=2
+    )
+    assert "leak must be 2 to 4096 timesteps" in line(
+        "export", place / "spiking", "--nir", tmp_path / "c.nir", "--leak", 1, code=2
+    )
+
+
+def test_a_leaky_network_with_a_hard_reset_is_exported_too(place, tmp_path):
+    done = ffedge("export", place / "spiking", "--nir", tmp_path / "c.nir", "--reset", "zero", "--leak", 100)
+    assert done.returncode == 0, done.stderr
+    network = read(tmp_path / "c.nir")
+    assert (network.reset, {round(layer.decay, 4) for layer in network.layers}) == ("zero", {0.99})
+
+
+def test_without_nir_export_says_what_to_install(place, tmp_path):
+    hide = "import sys; sys.modules['nir'] = None; sys.argv[0] = 'ffedge'; from ffedge.cli import main; main()"
+    words = ["export", place / "spiking", "--nir", tmp_path / "d.nir"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", hide, *map(str, words)], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 1
+    assert done.stderr == "ffedge: NIR files need nir, which is not installed. Run: pip install 'ffedge[nir]'\n"
