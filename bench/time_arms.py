@@ -19,7 +19,8 @@ from ffedge.compare.trainers import Predict, Watch
 from ffedge.compare.trainers import train as train_arm
 from ffedge.data import Dataset, load
 from ffedge.meter import PeakMeter
-from ffedge.spec import PRESETS, TrainSpec
+from ffedge.presets import PRESETS
+from ffedge.spec import TrainSpec
 
 BATCH = 256
 BACKPROP_RATE, BACKPROP_DECAY, BACKPROP_DROPOUT, BACKPROP_SMOOTHING = 1e-3, 0.05, 0.2, 0.05

@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.spec import is_finite
+from ffedge.fields import is_finite
 
 Floats = NDArray[np.floating[Any]]
 MARGIN_PARTS = 8  # of the rows that are not known, for one part at each end of the scores

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.errors import one_line
+from ffedge.fields import Bytes, is_finite
+from ffedge.rule import RuleSpec
 from ffedge.seeds import Draw, generator
 from ffedge.spec import (
     MAX_CLASSES,
@@ -19,12 +21,9 @@ from ffedge.spec import (
     TUNED_CHUNK,
     TUNED_NEGATIVES,
     TUNED_TILE_BYTES,
-    Bytes,
     NetworkSpec,
-    RuleSpec,
     Spec,
     TrainSpec,
-    is_finite,
 )
 
 Array = NDArray[Any]

@@ -2,25 +2,24 @@
 
 Every flag of the command line has one home here, the field that it fills; field names are unique over the three
 parts, so that ``Spec.make(variant="acff", widths=(500, 500))`` needs no nesting. What only the data can tell
-(``auto`` values) is filled in by `network.resolve`. The presets stand at the end.
+(``auto`` values) is filled in by `network.resolve`. Presets stand in `ffedge.presets`.
 """
 
 import dataclasses
 import json
 import os
-import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NewType, Self, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Self
 
-Variant = Literal["ff", "fcff", "acff"]
-Loss = Literal["logistic", "symmetric", "contrastive"]
+from ffedge.fields import Bytes, bytes_of, check, check_choices, is_finite, is_list, is_whole
+from ffedge.presets import PRESETS
+from ffedge.rule import RuleSpec
+
 Norm = Literal["unit", "rms", "layer", "fixed"]
 LabelMode = Literal["auto", "overlay", "concat"]
 Scaling = Literal["auto", "standard", "feature", "range", "none"]
 Optimizer = Literal["adam", "momentum", "sgd"]
-Bytes = NewType("Bytes", int)
 
 MODEL_FORMAT = 1
 LATER = ("bound", "coverage", "skip", "sparsity")  # what older files may lack; such a field takes its default
@@ -28,7 +27,6 @@ TUNED_BATCH = 256
 TUNED_NEGATIVES = 2
 TUNED_CHUNK = 2048
 TUNED_TILE_BYTES = 2**20
-UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 MOST_HELD_OUT = 2000
 MAX_LAYERS = 64
 MAX_CLASSES = 1000
@@ -44,46 +42,6 @@ OPEN = (  # fields of a training that a model file's own learning step leaves op
     *("epochs", "batch_size", "memory_budget", "chunk_size", "tile_bytes", "moments", "schedule", "negatives"),
     *("rate", "cooldown", "holdout", "shift", "threads", "seed"),
 )
-
-
-def bytes_of(text: str) -> Bytes:
-    """Read a number of bytes: ``64MiB``, ``1.5 GB``, ``67108864``.
-
-    Raises
-    ------
-    ValueError
-        It is no such number.
-    """
-    parts = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]*)?)\s*([A-Za-z]*)\s*", text)
-    if parts is None or parts[2] not in UNITS:
-        raise ValueError(f"a size must be a number and one of {', '.join(filter(None, UNITS))}, got {text!r}")
-    return Bytes(int(float(parts[1]) * UNITS[parts[2]]))
-
-
-def _check(ok: bool, name: str, rule: str, value: object) -> None:
-    if not ok:
-        raise ValueError(f"{name} must {rule}, got {value!r}")
-
-
-def _check_choices(spec: object) -> None:
-    """Hold every ``Literal`` field of a dataclass to its values."""
-    for name, hint in get_type_hints(type(spec)).items():
-        if get_origin(hint) is Literal:
-            choices = get_args(hint)
-            _check(getattr(spec, name) in choices, name, f"be one of {', '.join(choices)}", getattr(spec, name))
-
-
-def is_finite(value: object) -> bool:
-    """Tell whether a value is a number that a float can hold: no bool, no NaN, no infinity, not 10**400."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
-
-
-def _listed(value: object) -> bool:
-    return isinstance(value, tuple | list)
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -124,16 +82,16 @@ class NetworkSpec:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value outside its rule."""
-        _check_choices(self)
-        _check(
-            _listed(self.widths) and 1 <= len(self.widths) <= MAX_LAYERS,
+        check_choices(self)
+        check(
+            is_list(self.widths) and 1 <= len(self.widths) <= MAX_LAYERS,
             "widths",
             f"name 1 to {MAX_LAYERS} layers",
             self.widths,
         )
         for width in self.widths:
-            _check(_whole(width) and 1 <= width <= 65536, "widths", "be whole numbers from 1 to 65536", self.widths)
-        _check(
+            check(is_whole(width) and 1 <= width <= 65536, "widths", "be whole numbers from 1 to 65536", self.widths)
+        check(
             self.bound == "none" or (is_finite(self.bound) and self.bound > 0),
             "bound",
             "be a positive number or 'none'",
@@ -141,94 +99,8 @@ class NetworkSpec:
         )
         scale = self.label_scale
         named, rule = scale in ("max", "auto"), "be a positive number, 'max' or 'auto'"
-        _check(named if isinstance(scale, str) else is_finite(scale) and scale > 0, "label_scale", rule, scale)
-        _check(self.skip == "none" or self.norm != "fixed", "skip", "be none where the norm is fixed", self.skip)
-
-
-@dataclass(frozen=True)
-class RuleSpec:
-    """The learning rule of a layer: DESIGN.md section 2; the paper's open points are its options.
-
-    Attributes
-    ----------
-    variant : ``ff`` (layers alone), ``fcff`` (gamma fixed, eq. 6), ``acff`` (gamma learnt, eq. 7).
-    loss : ``logistic`` (eq. 4 and 8), ``symmetric`` (softplus of the difference, SymBa), ``contrastive``
-        (cross-entropy over the goodness of the true label and of the wrong ones).
-    slope : factor on the goodness inside the loss; None takes 1 (4 for ``symmetric``), ``auto`` 4 for the contrastive
-        loss on tables too.
-    smoothing : label smoothing of the contrastive loss; ``auto`` takes 0.05 for images and 0 for tables.
-    sparsity : the share of rows that each unit is meant to be active in, or ``none``: the bias of one that is active
-        more often falls, of one that is active less often rises, without a gradient.
-    theta : goodness threshold of the logistic loss.
-    theta_placement : ``per_layer`` takes theta off every layer's goodness in eq. 5, ``once`` off the layer's own only.
-    scope : the layers that layer l listens to: all others, those before it, or those after it.
-    alpha : weight of layer k in layer l: ``ones``, ``mean`` (1/(L-1)), or an L x L matrix.
-    gamma : collaboration strength (A-CFF: its first value).
-    gamma_rate, gamma_optimizer : how A-CFF learns gamma.
-    prediction_weights : ``plain`` sums the layers' goodness, ``collaborative`` weighs layer l by
-        ``1 + sum_{m != l} gamma_m alpha_ml``.
-    """
-
-    variant: Variant = "acff"
-    loss: Loss = "contrastive"
-    slope: float | Literal["auto"] | None = None
-    smoothing: float | Literal["auto"] = 0.05
-    sparsity: float | Literal["none"] = "none"
-    theta: float = 2.0
-    theta_placement: Literal["per_layer", "once"] = "per_layer"
-    scope: Literal["all", "previous", "next"] = "all"
-    alpha: Literal["ones", "mean"] | tuple[tuple[float, ...], ...] = "ones"
-    gamma: float = 1.0
-    gamma_rate: float = 0.01
-    gamma_optimizer: Literal["sgd", "adam"] = "sgd"
-    prediction_weights: Literal["plain", "collaborative"] = "plain"
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for a value outside its rule."""
-        _check_choices(self)
-        slope, smoothing = self.slope, self.smoothing
-        if slope is not None and slope != "auto":
-            _check(is_finite(slope) and slope > 0, "slope", "be positive", slope)
-        if smoothing != "auto":
-            _check(is_finite(smoothing) and 0 <= smoothing < 1, "smoothing", "be in [0, 1)", smoothing)
-        _check(
-            self.sparsity == "none" or (is_finite(self.sparsity) and 0 < self.sparsity < 1),
-            "sparsity",
-            "be between 0 and 1, or 'none'",
-            self.sparsity,
-        )
-        for name in ("theta", "gamma", "gamma_rate"):
-            _check(is_finite(getattr(self, name)), name, "be a finite number", getattr(self, name))
-        _check(self.gamma_rate >= 0, "gamma_rate", "not be negative", self.gamma_rate)
-        if isinstance(self.alpha, str):
-            _check(self.alpha in ("ones", "mean"), "alpha", "be ones, mean or a square matrix", self.alpha)
-        else:
-            square = _listed(self.alpha) and all(
-                _listed(row) and len(row) == len(self.alpha) and all(map(is_finite, row)) for row in self.alpha
-            )
-            _check(square, "alpha", "be a square matrix of finite numbers", self.alpha)
-
-    @property
-    def loss_slope(self) -> float:
-        """The slope in force, once resolved."""
-        return float(self.slope) if self.slope is not None else 4.0 if self.loss == "symmetric" else 1.0
-
-    @property
-    def label_smoothing(self) -> float:
-        """Label smoothing, once resolved."""
-        return float(self.smoothing)
-
-    def weights(self, layers: int) -> tuple[tuple[float, ...], ...]:
-        """Return alpha as an L x L matrix, 0 where layer l does not listen to layer k (and on the diagonal)."""
-        even = 1.0 if self.alpha == "ones" else 1.0 / max(1, layers - 1)
-
-        def weight(listener: int, other: int) -> float:
-            apart = {"all": other != listener, "previous": other < listener, "next": other > listener}
-            if self.variant == "ff" or not apart[self.scope]:
-                return 0.0
-            return even if isinstance(self.alpha, str) else self.alpha[listener][other]
-
-        return tuple(tuple(weight(i, k) for k in range(layers)) for i in range(layers))
+        check(named if isinstance(scale, str) else is_finite(scale) and scale > 0, "label_scale", rule, scale)
+        check(self.skip == "none" or self.norm != "fixed", "skip", "be none where the norm is fixed", self.skip)
 
 
 @dataclass(frozen=True)
@@ -294,7 +166,7 @@ class TrainSpec:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value outside its rule."""
-        _check_choices(self)
+        check_choices(self)
         for name, words in (
             ("epochs", ("auto",)),
             ("batch_size", ("full", "auto")),
@@ -305,11 +177,11 @@ class TrainSpec:
         ):
             value = getattr(self, name)
             rule = f"be 1 or more, or {' or '.join(words)}"
-            _check(value in words or (_whole(value) and value >= 1), name, rule, value)
-        _check(_whole(self.seed) and self.seed >= 0, "seed", "be 0 or more", self.seed)
-        _check(_whole(self.threads) and 0 <= self.threads <= MAX_THREADS, "threads", "be 0 to 1024", self.threads)
-        _check(
-            _listed(self.rate) and bool(self.rate) and all(is_finite(r) and r > 0 for r in self.rate),
+            check(value in words or (is_whole(value) and value >= 1), name, rule, value)
+        check(is_whole(self.seed) and self.seed >= 0, "seed", "be 0 or more", self.seed)
+        check(is_whole(self.threads) and 0 <= self.threads <= MAX_THREADS, "threads", "be 0 to 1024", self.threads)
+        check(
+            is_list(self.rate) and bool(self.rate) and all(is_finite(r) and r > 0 for r in self.rate),
             "rate",
             "be positive",
             self.rate,
@@ -317,21 +189,21 @@ class TrainSpec:
         for name in ("momentum", "input_dropout", "holdout"):
             value = getattr(self, name)
             if name != "input_dropout" or value != "auto":
-                _check(is_finite(value) and 0 <= value < 1, name, "be in [0, 1)", value)
-        _check(is_finite(self.coverage) and 0 < self.coverage <= 1, "coverage", "be in (0, 1]", self.coverage)
-        _check(
+                check(is_finite(value) and 0 <= value < 1, name, "be in [0, 1)", value)
+        check(is_finite(self.coverage) and 0 < self.coverage <= 1, "coverage", "be in (0, 1]", self.coverage)
+        check(
             is_finite(self.weight_decay) and self.weight_decay >= 0,
             "weight_decay",
             "not be negative",
             self.weight_decay,
         )
-        _check(
+        check(
             max(self.rate) * self.weight_decay < 1,
             "weight_decay",
             f"be less than {1 / max(self.rate):.3g} at this rate",
             self.weight_decay,
         )
-        _check(_whole(self.shift) and 0 <= self.shift <= 8, "shift", "be 0 to 8 pixels", self.shift)
+        check(is_whole(self.shift) and 0 <= self.shift <= 8, "shift", "be 0 to 8 pixels", self.shift)
 
     @property
     def passes(self) -> int:
@@ -381,10 +253,10 @@ class Spec:
         """Raise ValueError where two parts do not fit each other."""
         layers = len(self.network.widths)
         if not isinstance(self.rule.alpha, str):
-            _check(len(self.rule.alpha) == layers, "alpha", f"have {layers} rows, one a layer", self.rule.alpha)
+            check(len(self.rule.alpha) == layers, "alpha", f"have {layers} rows, one a layer", self.rule.alpha)
         if self.train.cache != "none":
             self._check_cache()
-        _check(len(self.train.rate) <= layers, "rate", f"name at most {layers} layers", self.train.rate)
+        check(len(self.train.rate) <= layers, "rate", f"name at most {layers} layers", self.train.rate)
 
     def _check_cache(self) -> None:
         """Hold to what stays the same from epoch to epoch."""
@@ -467,42 +339,3 @@ class Spec:
 
 def _frozen(value: Any) -> Any:
     return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
-
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "tuned": {
-        "skip": "add",
-        "label_layers": "all",
-        "label_scale": "auto",
-        "slope": "auto",
-        "smoothing": "auto",
-        "scope": "previous",
-        "gamma": 0.3,
-        "epochs": "auto",
-        "input_dropout": "auto",
-    },
-    "spiking": {
-        "label_layers": "all",
-        "scope": "previous",
-        "gamma": 0.3,
-        "norm": "fixed",
-        "bound": 60.0,
-        "sparsity": 0.07,
-    },
-    "paper": {
-        "norm": "unit",
-        "label_scale": 1.0,
-        "scaling": "range",
-        "input_norm": "unit",
-        "loss": "logistic",
-        "smoothing": 0.0,
-        "epochs": 1000,
-        "batch_size": "full",
-        "negatives": "fixed",
-        "n_negatives": 1,
-        "rate": (0.03,),
-        "cooldown": "none",
-        "weight_decay": 0.0,
-        "input_dropout": 0.0,
-    },
-}

@@ -49,7 +49,10 @@ TABLE = {
     "errors": Allowed(),
     "json_text": Allowed(),
     "child": Allowed("errors"),
-    "spec": Allowed("errors"),
+    "fields": Allowed(),
+    "presets": Allowed(),
+    "rule": Allowed("fields"),
+    "spec": Allowed("fields presets rule"),
     "seeds": Allowed("", "numpy"),
     "labels": Allowed("seeds", "numpy"),  # wrong labels are a function of the sample's place
     "meter": Allowed("", "", "psutil"),
@@ -59,10 +62,10 @@ TABLE = {
     "liveness": Allowed(),
     "stages": Allowed("network spec"),  # what a model file calls the parts of its learning step
     "model_file": Allowed("calibration errors network pages spec wire", "numpy"),
-    "calibration": Allowed("spec", "numpy"),
-    "network": Allowed("errors seeds spec", "numpy"),
+    "calibration": Allowed("fields", "numpy"),
+    "network": Allowed("errors fields seeds spec", "numpy"),
     "data": Allowed("errors seeds spec", "numpy", "PIL pooch"),
-    "graph": Allowed("child errors liveness network spec stages", "numpy onnx"),
+    "graph": Allowed("child errors liveness network rule spec stages", "numpy onnx"),
     # stages, wire, liveness: kernels cut out of a file, written anew, and their memory
     "runtime": Allowed(
         "calibration errors json_text labels liveness network pages spec stages wire", "numpy onnxruntime"
@@ -70,7 +73,7 @@ TABLE = {
     "evaluation": Allowed("data errors runtime", "numpy"),
     "recalibration": Allowed("calibration data errors model_file pages runtime training wire", "numpy"),
     "spikes": Allowed(  # training: a run's newest checkpoint, from which it is converted
-        "__init__ data errors json_text network runtime spec training", "numpy", "h5py nir"
+        "__init__ data errors fields json_text network runtime spec training", "numpy", "h5py nir"
     ),
     "training": Allowed(
         "__init__ calibration child data errors json_text labels meter model_file network pages runtime seeds spec "
@@ -83,16 +86,16 @@ TABLE = {
         "wire",
         "numpy",
     ),
-    "reference": Allowed("errors network spec", "numpy torch"),
+    "reference": Allowed("errors network rule spec", "numpy torch"),
     # runtime: backprop in onnxruntime runs in sessions like ffedge's; graph, onnx: its graph; exporting: its forms are
     # arms, and its clock times them
     "compare": Allowed(
-        "child data errors exporting meter network pages runtime seeds spec spikes training",
+        "child data errors exporting meter network pages presets rule runtime seeds spec spikes training",
         "numpy onnxruntime",
         "graph matplotlib onnx onnxsim reference scipy torch",
     ),
     "cli": Allowed(
-        "__init__ child errors spec",
+        "__init__ child errors fields presets spec",
         "typer",
         "compare data evaluation exporting learning network numpy pages psutil recalibration rich runtime spikes "
         "training",
@@ -223,6 +226,9 @@ USES = {
     "compare": "from ffedge.compare.memory import Work, bound_bytes; print(bound_bytes(Work(), 784, 'adam'))",
     "errors": "from ffedge.errors import FfedgeError; print(FfedgeError('x'))",
     "json_text": 'from ffedge.json_text import parse; print(parse("[1]"))',
+    "fields": "from ffedge.fields import bytes_of; print(bytes_of('64MiB'))",
+    "presets": "from ffedge.presets import PRESETS; print(len(PRESETS))",
+    "rule": "from ffedge.rule import RuleSpec; print(RuleSpec().weights(3))",
     "spec": "from ffedge.spec import Spec; print(Spec.from_dict(Spec.make('paper').to_dict()))",
     "seeds": "from ffedge.seeds import Draw, generator; print(generator(0, Draw.ORDER, 1).random())",
     "labels": """

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ffedge.spec import PRESETS, NetworkSpec, RuleSpec, Spec, TrainSpec
+from ffedge.presets import PRESETS
+from ffedge.rule import RuleSpec
+from ffedge.spec import NetworkSpec, Spec, TrainSpec
 
 REFUSED = [
     ("widths", ()),

@@ -8,7 +8,8 @@ import typer
 
 from ffedge.child import become
 from ffedge.cli.options import with_spec_flags
-from ffedge.spec import OPEN, bytes_of
+from ffedge.fields import bytes_of
+from ffedge.spec import OPEN
 
 
 def _command(

@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import typer
 
-from ffedge.spec import PRESETS, Bytes, Spec, bytes_of
+from ffedge.fields import Bytes, bytes_of
+from ffedge.presets import PRESETS
+from ffedge.spec import Spec
 
 PANELS = {"network": "Network", "rule": "Learning rule", "train": "Training"}
 

@@ -8,7 +8,9 @@ import typer
 
 from ffedge.child import become
 from ffedge.cli.options import with_spec_flags
-from ffedge.spec import PRESETS, Spec, bytes_of
+from ffedge.fields import bytes_of
+from ffedge.presets import PRESETS
+from ffedge.spec import Spec
 
 
 @with_spec_flags

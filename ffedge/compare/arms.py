@@ -5,7 +5,8 @@ from importlib.util import find_spec
 from typing import Literal, get_args
 
 from ffedge.errors import FfedgeError
-from ffedge.spec import Optimizer, Variant
+from ffedge.rule import Variant
+from ffedge.spec import Optimizer
 
 Trainer = Literal["onnx", "torch", "backprop", "backprop-ort"]
 Form = Literal["plain", "checkpoint", "hook", "accumulate"]

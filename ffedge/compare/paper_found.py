@@ -18,8 +18,8 @@ from ffedge.compare.measurer import all_versions
 from ffedge.compare.paper_trials import Choice, Trial
 from ffedge.data import Dataset, Split
 from ffedge.network import prediction_weights
+from ffedge.presets import PRESETS
 from ffedge.runtime import Predictor
-from ffedge.spec import PRESETS
 from ffedge.training.loop import spread_evenly
 from ffedge.training.records import EpochRecord, machine
 from ffedge.training.run import Run

@@ -5,7 +5,7 @@ inside G (eq. 5).
 """
 
 from ffedge.graph.build import GraphBuilder
-from ffedge.spec import RuleSpec
+from ffedge.rule import RuleSpec
 
 
 def loss_and_slope(g: GraphBuilder, G: str, labels_tried: int, rule: RuleSpec) -> tuple[str, str]:

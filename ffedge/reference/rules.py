@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ffedge.spec import NORM_EPSILON, NetworkSpec, RuleSpec
+from ffedge.rule import RuleSpec
+from ffedge.spec import NORM_EPSILON, NetworkSpec
 
 
 def activity(z: Tensor, network: NetworkSpec) -> Tensor:

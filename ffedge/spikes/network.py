@@ -15,8 +15,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from ffedge.fields import is_finite
 from ffedge.network import InputFacts
-from ffedge.spec import MAX_CLASSES, MAX_LAYERS, is_finite
+from ffedge.spec import MAX_CLASSES, MAX_LAYERS
 
 FORMAT = 1
 MAX_TIMESTEPS = 4096

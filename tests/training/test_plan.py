@@ -8,7 +8,8 @@ import pytest
 from toys import ask_here, clusters, in_child, small_spec, with_train
 
 from ffedge.errors import FfedgeError, StoppedError
-from ffedge.spec import Spec, bytes_of
+from ffedge.fields import bytes_of
+from ffedge.spec import Spec
 from ffedge.training.run import plan, train
 
 MIB = 2**20

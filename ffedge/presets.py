@@ -1,0 +1,41 @@
+"""The presets: fields of a spec that differ from their defaults. ``auto`` is filled in from the data."""
+
+from typing import Any
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "tuned": {
+        "skip": "add",
+        "label_layers": "all",
+        "label_scale": "auto",
+        "slope": "auto",
+        "smoothing": "auto",
+        "scope": "previous",
+        "gamma": 0.3,
+        "epochs": "auto",
+        "input_dropout": "auto",
+    },
+    "spiking": {
+        "label_layers": "all",
+        "scope": "previous",
+        "gamma": 0.3,
+        "norm": "fixed",
+        "bound": 60.0,
+        "sparsity": 0.07,
+    },
+    "paper": {
+        "norm": "unit",
+        "label_scale": 1.0,
+        "scaling": "range",
+        "input_norm": "unit",
+        "loss": "logistic",
+        "smoothing": 0.0,
+        "epochs": 1000,
+        "batch_size": "full",
+        "negatives": "fixed",
+        "n_negatives": 1,
+        "rate": (0.03,),
+        "cooldown": "none",
+        "weight_decay": 0.0,
+        "input_dropout": 0.0,
+    },
+}
