@@ -63,7 +63,7 @@ TABLE = {
     "stages": Allowed("network spec"),  # what a model file calls the parts of its learning step
     "model_file": Allowed("calibration errors network pages spec wire", "numpy"),
     "calibration": Allowed("fields", "numpy"),
-    "network": Allowed("errors fields seeds spec", "numpy"),
+    "network": Allowed("errors fields rule seeds spec", "numpy"),
     "data": Allowed("errors seeds spec", "numpy", "PIL pooch"),
     "graph": Allowed("child errors liveness network rule spec stages", "numpy onnx"),
     # stages, wire, liveness: kernels cut out of a file, written anew, and their memory

@@ -64,9 +64,9 @@ class Request:
         given = {name: getattr(self, name, None) for name in OPTIONS_OF} | {"rows": self.work.get("rows")}
         for name, kinds in OPTIONS_OF.items():
             if given[name] is not None and self.kind not in kinds:
-                raise ValueError(
-                    f"--{name.replace('_', '-')} belongs to {' and '.join(f'--{kind}' for kind in kinds)} alone"
-                )
+                *most, last = (f"--{kind}" for kind in kinds)
+                listed = f"{', '.join(most)} and {last}" if most else last
+                raise ValueError(f"--{name.replace('_', '-')} belongs to {listed} alone")
         if self.sweep is not None and self.sweep not in memory.SWEEPS:
             raise ValueError(f"--sweep must be one of {', '.join(memory.SWEEPS)}, got {self.sweep!r}")
         if self.targets is not None and not all(0 < target < 1 for target in self.targets):

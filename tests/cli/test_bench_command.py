@@ -108,12 +108,12 @@ def test_what_an_arm_cannot_do_is_one_line(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "bench needs one of --memory, --speed, --inference and --neuromorphic"),
-        (["--memory", "--speed"], "bench needs one of --memory, --speed, --inference and --neuromorphic"),
+        ([], "bench needs one of --memory, --speed, --inference, --paper and --neuromorphic"),
+        (["--memory", "--speed"], "bench needs one of --memory, --speed, --inference, --paper and --neuromorphic"),
         (["--neuromorphic", "--memory"], "--neuromorphic goes with no other measure"),
         (["--speed", "--sweep", "depth"], "--sweep belongs to --memory alone"),
         (["--memory", "--targets", "0.9"], "--targets belongs to --speed alone"),
-        (["--inference", "--repeat", "2"], "--repeat belongs to --memory and --speed alone"),
+        (["--inference", "--repeat", "2"], "--repeat belongs to --memory, --speed and --paper alone"),
         (["--speed", "--targets", "high"], "--targets must be fractions with commas between, got 'high'"),
         (["--memory", "--sweep", "time"], "--sweep must be one of depth, width, batch, got 'time'"),
         (["--memory", "--arms", "magic"], "got 'magic'"),
