@@ -24,7 +24,8 @@ from ffedge.spec import TrainSpec
 
 BATCH = 256
 BACKPROP_RATE, BACKPROP_DECAY, BACKPROP_DROPOUT, BACKPROP_SMOOTHING = 1e-3, 0.05, 0.2, 0.05
-AS_TUNED = PRESETS["tuned"] | {name: getattr(TrainSpec, name) for name in ("rate", "input_dropout", "weight_decay")}
+AS_TUNED = {name: value for name, value in PRESETS["tuned"].items() if name != "epochs"}
+AS_TUNED |= {name: getattr(TrainSpec, name) for name in ("rate", "weight_decay")}
 FFEDGE: dict[str, tuple[str, dict[str, Any]]] = {
     "ffedge": ("ffedge-acff-adam", {}),
     "ffedge-interleaved": ("ffedge-ff-adam", {"schedule": "interleaved", "negatives": "fresh", "n_negatives": 1}),

@@ -10,6 +10,8 @@ from typing import Any
 
 from deploy_block import deploy
 from results import COMMANDS, measures, points, works
+from spikes_block import spikes
+from time_block import time_to_accuracy
 from wording import counted, layers, listed, percent, rounded, span, spread, table, widest, wrapped
 
 from ffedge.compare.memory import Point, crossover
@@ -344,56 +346,6 @@ def learn(documents: Sequence[Any]) -> str:
     return f"{table(['test accuracy, %', 'old rows', 'new rows'], rows)}\n\n{wrapped(said)}"
 
 
-def spikes(documents: Sequence[Any]) -> str:
-    """Tabulate accuracy and operations of numbers, spikes and backprop, and say what spikes lose."""
-    settings, found = _only(documents)
-    text = []
-    for data, one in found.items():
-        points = one["points"]
-        shown = [p for p in points if p["kind"] != "spikes" or p["reset"] == "subtract"]
-        shown += [
-            p for p in points if p["reset"] == "zero" and p["timesteps"] == one["settings"]["calibrated_timesteps"]
-        ]
-        rows = [
-            [
-                p["name"],
-                f"{p['timesteps']:.0f}" if p["timesteps"] else "",
-                f"{100 * p['accuracy']:.2f} %",
-                rounded(p["workload"]["effective_macs"] / 1e6),
-                rounded(p["workload"]["effective_acs"] / 1e6),
-                f"{p['workload']['activation_sparsity']:.3f}",
-                rounded(p["energy_nj"] / 1000),
-            ]
-            for p in shown
-        ]
-        numbers = next(p for p in points if p["kind"] == "numbers")
-        columns = ["timesteps", "accuracy", "M MACs", "M ACs", "activation sparsity", "µJ, estimate"]
-        width = layers(one["settings"]["widths"])
-        text.append(table([f"{DATA.get(data, data)}, {width}, `{one['settings']['variant']}`", *columns], rows))
-        text.append(
-            wrapped(
-                f"{100 * numbers['workload']['active_share']:.1f} % of the units are active. "
-                f"{one['settings']['epochs']} epochs a layer, {_test_rows(one)} test images."
-            )
-        )
-    return "\n\n".join(
-        [*text, wrapped(f"Operations of a sample, all classes together; `{_spikes_command(settings)}`.")]
-    )
-
-
-def _test_rows(one: Any) -> str:
-    rows = one["settings"]["rows"]
-    return f"the first {rows:,}" if rows else "all"
-
-
-def _spikes_command(settings: Any) -> str:
-    """Return the command with the words that differ from its defaults."""
-    words = "" if settings["data"] == ["mnist", "fashion-mnist"] else f" --data {' '.join(settings['data'])}"
-    words += "" if settings["epochs"] == 15 else f" --epochs {settings['epochs']}"
-    words += "" if settings["rows"] is None else f" --rows {settings['rows']}"
-    return f"{COMMANDS['spikes']}{words}"
-
-
 BLOCKS = {
     "machine": Block(tuple(COMMANDS), machine),
     "accuracy": Block(("accuracy",), accuracy),
@@ -412,4 +364,5 @@ BLOCKS = {
     "paper": Block(("paper",), paper),
     "learn": Block(("learn",), learn),
     "spikes": Block(("spikes",), spikes),
+    "time-to-accuracy": Block(("time-to-accuracy",), time_to_accuracy),
 }

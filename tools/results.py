@@ -43,6 +43,7 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "deploy": "python bench/deploy.py",
     "learn": "python bench/learn.py --seeds 0 --epochs 3 --threads 1",
     "spikes": "python bench/spikes.py",
+    "time-to-accuracy": "python bench/time_to_accuracy.py --seeds 0 1",
 }
 
 
