@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from known_blocks import drift, rejection
 from results import COMMANDS, measures, points, works
 from wording import counted, layers, listed, percent, rounded, span, spread, table, widest, wrapped
 
@@ -273,4 +274,6 @@ BLOCKS = {
     "budget": Block(("budget",), budget),
     "budget-speed": Block(("budget-speed",), budget_speed),
     "kills": Block(("kills",), kills),
+    "rejection": Block(("rejection",), rejection),
+    "drift": Block(("drift",), drift),
 }

@@ -37,6 +37,8 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "budget": "python bench/budget.py --specs 100",
     "budget-speed": "python bench/budget.py --speed",
     "kills": "python bench/kills.py --kills 200",
+    "rejection": "python bench/rejection.py --seeds 0 1 2",
+    "drift": "python bench/drift.py --seeds 0 1 2",
 }
 
 
