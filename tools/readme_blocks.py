@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deploy_block import deploy
+from known_blocks import drift, rejection
 from results import COMMANDS, measures, points, works
 from spikes_block import spikes
 from time_block import time_to_accuracy
@@ -365,4 +366,6 @@ BLOCKS = {
     "learn": Block(("learn",), learn),
     "spikes": Block(("spikes",), spikes),
     "time-to-accuracy": Block(("time-to-accuracy",), time_to_accuracy),
+    "rejection": Block(("rejection",), rejection),
+    "drift": Block(("drift",), drift),
 }
