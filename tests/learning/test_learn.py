@@ -315,8 +315,8 @@ def test_a_memory_budget_is_kept_to_or_refused(tmp_path):
     text = r"^--memory-budget 8.0MiB: this network needs at least [0-9.]+ MiB"
     with pytest.raises(FfedgeError, match=text):
         learn(path, NEW, memory_budget=8 * 2**20)
-    found = learn(path, NEW, memory_budget=400 * 2**20, epochs=1, **ANY)
-    assert found.spec["train"]["memory_budget"] == 400 * 2**20
+    found = learn(path, NEW, memory_budget=2**31, epochs=1, **ANY)
+    assert found.spec["train"]["memory_budget"] == 2**31
     assert json.loads(found.to_json())["accepted"]
 
 
