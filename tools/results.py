@@ -40,7 +40,7 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "kills": "python bench/kills.py --kills 200",
     "paper": "ffedge bench --paper --rows 5000",
     "paper-points": "ffedge bench --paper --open-points --data mnist",
-    "deploy": "python bench/deploy.py",
+    "deploy": "python bench/deploy.py --forms exact pruned head int8 pruned-int8 head-int8",
     "learn": "python bench/learn.py --seeds 0 --epochs 3 --threads 1",
     "spikes": "python bench/spikes.py",
     "time-to-accuracy": "python bench/time_to_accuracy.py --seeds 0 1",
