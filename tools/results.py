@@ -43,7 +43,6 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "deploy": "python bench/deploy.py --forms exact pruned head int8 pruned-int8 head-int8",
     "learn": "python bench/learn.py --seeds 0 --epochs 3 --threads 1",
     "spikes": "python bench/spikes.py",
-    "time-to-accuracy": "python bench/time_to_accuracy.py --seeds 0 1",
     "rejection": "python bench/rejection.py --seeds 0 1 2",
     "drift": "python bench/drift.py --seeds 0 1 2",
 }
