@@ -92,12 +92,17 @@ def _of_files(
     import numpy as np
 
     from ffedge.data import read_inputs
+    from ffedge.pages import release_libraries
 
-    facts = predictor.facts
+    facts, begins = predictor.facts, True
     for path in files:
         source = read_inputs(path, facts.shape, facts.dtype, resize=resize, invert=invert)
         for start in range(0, len(source), ROWS):
-            prediction = predictor.predict(source.take(np.arange(start, min(start + ROWS, len(source)))))
+            inputs = source.take(np.arange(start, min(start + ROWS, len(source))))
+            if begins:  # what importing the readers of files has left: 4 MiB that the first run would stand upon
+                release_libraries()
+                begins = False
+            prediction = predictor.predict(inputs)
             for row, sample in enumerate(_said(predictor, prediction, reject=reject), start):
                 yield {"file": str(path), "row": row, **sample}
 
