@@ -6,6 +6,8 @@ first, in the median of the seeds. The test set serves to read the curves alone:
 """
 
 import argparse
+import itertools
+import json
 import statistics
 import sys
 from pathlib import Path
@@ -35,6 +37,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--most-epochs", type=int, default=max(FALLING), help="leave longer trainings out")
+    parser.add_argument("--runs", type=Path, default=Path("time-to-accuracy.jsonl"), help="kept, to go on from")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the result file")
     return parser
 
@@ -56,19 +59,26 @@ def best(runs: list[dict[str, Any]], target: float) -> tuple[float, int] | None:
 
 
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Run everything."""
-    runs = []
+    """Run everything; what a call before this one has run stands in the file of runs and is taken from there."""
     variables = dict.fromkeys(THREAD_VARIABLES, "1") | {"TQDM_DISABLE": "1", "PYTHONPATH": f"{HERE}:{HERE.parent}"}
-    for data in options.data:
-        for seed in options.seeds:
-            for name in options.arms:
-                for epochs in (count for count in ARMS[name] if count <= options.most_epochs):
-                    request = {"name": name, "data": data, "epochs": epochs, "seed": seed}
-                    runs.append(request | ask("time_arms", request, variables))
-                    seconds, accuracy = runs[-1]["points"][-1]
-                    text = f"{data} seed {seed} {name}, {epochs} epochs: {100 * accuracy:.2f} % in {seconds:.1f} s"
-                    print(text, file=sys.stderr, flush=True)
+    kept, runs = [json.loads(line) for line in _lines(options.runs)], []
+    for seed, data, name in itertools.product(options.seeds, options.data, options.arms):
+        for epochs in (count for count in ARMS[name] if count <= options.most_epochs):
+            request = {"name": name, "data": data, "epochs": epochs, "seed": seed}
+            found = next((run for run in kept if request.items() <= run.items()), None)
+            if found is None:
+                found = request | ask("time_arms", request, variables)
+                with options.runs.open("a") as file:
+                    print(json.dumps(found), file=file, flush=True)
+            runs.append(found)
+            seconds, accuracy = found["points"][-1]
+            text = f"{data} seed {seed} {name}, {epochs} epochs: {100 * accuracy:.2f} % in {seconds:.1f} s"
+            print(text, file=sys.stderr, flush=True)
     return runs
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
 
 
 def summary(runs: list[dict[str, Any]], data: str) -> str:
@@ -85,7 +95,7 @@ def main() -> None:
     options = arguments().parse_args()
     runs = measure(options)
     print("\n\n".join(summary(runs, data) for data in options.data))
-    settings = {key: value for key, value in vars(options).items() if key != "out"}
+    settings = {key: value for key, value in vars(options).items() if key not in ("out", "runs")}
     print(write_results("time-to-accuracy", settings, runs, options.out, PACKAGES).name)
 
 
