@@ -30,8 +30,6 @@ def test_a_command_of_the_page_names_what_exists(line):
         name, *words = shlex.split(command, comments=True)
         if name.startswith("--"):
             continue
-        if name == "learn" and name not in COMMANDS:
-            pytest.skip("ffedge learn is not there yet")
         known = {flag for parameter in COMMANDS[name].params for flag in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= known
 
