@@ -120,7 +120,7 @@ def _said(made: "Form") -> str:
     tried = f", {made.candidates} labels tried" if made.candidates else ""
     if made.accuracy is None or made.lost is None:
         return f"{made.name}{tried}"
-    lost = f"{100 * made.lost:.2f} points less than the model as trained"
+    lost = f"{abs(100 * made.lost):.2f} points {'more' if made.lost < 0 else 'less'} than the model as trained"
     return f"{made.name}{tried}: accuracy {100 * made.accuracy:.2f} % on held-out rows, {lost}"
 
 
