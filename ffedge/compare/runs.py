@@ -19,6 +19,7 @@ from ffedge.compare import (
     paper_trials,
     paper_verdict,
     speed,
+    statistics,
     verdict,
 )
 from ffedge.compare.arms import ARMS, QUICK, SWEPT, Work, check_arms
@@ -201,6 +202,7 @@ def _paper_choice(request: Request) -> paper_trials.Choice:
 def _paper(request: Request, progress: Progress) -> Outcome:
     choice, threads = _paper_choice(request), request.work.get("threads") or 1
     choice.check()
+    statistics.scipy_stats()  # before hours of trials, which need it at their end
     trials = paper_points.trials(choice) if choice.open_points else choice.trials()
     data_dir = request.work.get("data_dir")
     runner = paper.Runner(request.out, progress, Path(data_dir) if data_dir else None, threads)

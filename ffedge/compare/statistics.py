@@ -50,7 +50,7 @@ def paired(values: Sequence[float], others: Sequence[float]) -> Paired:
     """
     if len(values) != len(others) or len(values) == 0:
         raise ValueError(f"values must be as many as others and at least one, got {len(values)} and {len(others)}")
-    stats = _scipy_stats()
+    stats = scipy_stats()
     differences = np.subtract(np.asarray(values, float), np.asarray(others, float))
     n, mean = len(differences), float(differences.mean())
     if n < 2:
@@ -69,7 +69,7 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     """Return the mean and half of Student's 95 % interval of it (NaN of one value)."""
     if len(values) < 2:
         return values[0], math.nan
-    reach = float(_scipy_stats().t.ppf(1 - LEVEL / 2, len(values) - 1))
+    reach = float(scipy_stats().t.ppf(1 - LEVEL / 2, len(values) - 1))
     return statistics.mean(values), reach * statistics.stdev(values) / math.sqrt(len(values))
 
 
@@ -97,7 +97,8 @@ def _wilcoxon_p(stats: Any, differences: NDArray[np.float64]) -> float:
     return float(np.mean(np.abs(sums - middle) >= abs(observed - middle) - 1e-9))
 
 
-def _scipy_stats() -> Any:
+def scipy_stats() -> Any:
+    """Return scipy.stats; FfedgeError where it is not installed."""
     try:
         from scipy import stats
     except ModuleNotFoundError as error:

@@ -132,6 +132,7 @@ def test_wrong_usage_is_one_line(
 def test_paper_trains_its_arms_over_seeds_and_goes_on_from_what_is_there(
     ffedge: Ffedge, data: Path, tmp_path: Path
 ) -> None:
+    pytest.importorskip("scipy")
     words = ["bench", "--paper", "--data", data, "--rows", 200, "--widths", "12,10", "--epochs", 2, "--out", tmp_path]
     done = ffedge(*words, "--repeat", 1, "--arms", "ff,acff")
     assert done.code == 0, done.err
