@@ -199,7 +199,7 @@ class _Began:
         """Return seconds and memory since then."""
         return {
             "seconds": time.perf_counter() - self._started,
-            "rss_peak_bytes": max(self.meter.peak(), self.meter.whole_bytes),
+            "rss_peak_bytes": max(self.meter.peak(), self.meter.whole_bytes, self._imported),
             "import_bytes": self._imported,
         }
 

@@ -128,7 +128,7 @@ def train(
             model_sha256=sha256_of(model),
             model_bytes=model.stat().st_size,
             seconds=time.perf_counter() - started,
-            rss_peak_bytes=max(meter.peak(), meter.whole_bytes),
+            rss_peak_bytes=max(meter.peak(), meter.whole_bytes, imported),
         )
         with atomic_file(folder.path / "report.json") as temporary:
             temporary.write_text(report.to_json())
