@@ -207,9 +207,11 @@ def problems(folder: Path, recipe: Recipe) -> list[str]:
 
 
 def at_commit() -> str:
-    """Name the commit of the checkout, with ``-dirty`` where it has changes."""
-    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude", "*"]
-    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+    """Name the commit of the checkout, with ``-dirty`` where the package has changes: models/ itself changes here."""
+    git = ["git", "-C", str(ROOT)]
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    changed = subprocess.run([*git, "status", "--porcelain", "ffedge"], capture_output=True, text=True, check=False)
+    return (head or "unknown") + ("-dirty" if changed.stdout.strip() else "")
 
 
 if __name__ == "__main__":
