@@ -12,6 +12,7 @@ from deploy_block import deploy
 from known_blocks import drift, rejection
 from results import COMMANDS, measures, points, works
 from spikes_block import spikes
+from time_block import time_to_accuracy
 from wording import counted, layers, listed, percent, rounded, span, spread, table, widest, wrapped
 
 from ffedge.compare.memory import Point, crossover
@@ -364,6 +365,7 @@ BLOCKS = {
     "paper": Block(("paper",), paper),
     "learn": Block(("learn",), learn),
     "spikes": Block(("spikes",), spikes),
+    "time-to-accuracy": Block(("time-to-accuracy",), time_to_accuracy),
     "rejection": Block(("rejection",), rejection),
     "drift": Block(("drift",), drift),
 }

@@ -23,6 +23,7 @@ WIDE_ARMS = (
     "backprop-adam,backprop-adam-hook,backprop-adam-ort-inplace,backprop-sgd"
 )
 SPEED_ARMS = "ffedge-ff-adam,ffedge-acff-adam,backprop-adam,backprop-adam-ort-inplace,backprop-sgd"
+TIMED_ARMS = "ffedge ffedge-interleaved backprop-tuned backprop sklearn"
 DEFAULT = "--data mnist-mini --variants acff --epochs 20"  # what the first command of README trains
 COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "accuracy": "python bench/accuracy.py --epochs 15 --seeds 0 1 2",
@@ -43,6 +44,7 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "deploy": "python bench/deploy.py --forms exact pruned head int8 pruned-int8 head-int8",
     "learn": "python bench/learn.py --seeds 0 --epochs 3 --threads 1",
     "spikes": "python bench/spikes.py",
+    "time-to-accuracy": f"python bench/time_to_accuracy.py --seeds 0 --arms {TIMED_ARMS}",
     "rejection": "python bench/rejection.py --seeds 0 1 2",
     "drift": "python bench/drift.py --seeds 0 1 2",
 }
