@@ -6,7 +6,6 @@ field is a tag, a length and its bytes.
 """
 
 import json
-import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from ffedge.errors import FfedgeError
 from ffedge.network import InputFacts, layer_shapes, prediction_weights, stored
 from ffedge.pages import BLOCK_BYTES, release
 from ffedge.spec import MODEL_FORMAT, Spec
-from ffedge.wire import BYTES, field, head, text, whole
+from ffedge.wire import BYTES, field, head, read_varint, text, whole
 
 Array = NDArray[Any]
 MODEL_GRAPH, MODEL_METADATA, MODEL_TRAINING = 7, 14, 20  # of ModelProto
@@ -135,20 +134,10 @@ def _split(message: bytes, number: int) -> tuple[bytes, bytes, bytes]:
     at = 0
     while at < len(message):
         start = at
-        tag, at = _read_varint(message, at)
-        length, at = _read_varint(message, at)  # a number's value, or the length of what follows
+        tag, at = read_varint(message, at)
+        length, at = read_varint(message, at)  # a number's value, or the length of what follows
         stop = at + length if tag & 7 == BYTES else at
         if tag == number << 3 | BYTES:
             return message[:start], message[at:stop], message[stop:]
         at = stop
     raise ValueError(f"template has no field {number}")
-
-
-def _read_varint(message: bytes | mmap.mmap, at: int) -> tuple[int, int]:
-    number = shift = 0
-    while True:
-        byte = message[at]
-        number |= (byte & 127) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 128:
-            return number, at

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from ffedge.calibration import Calibration, best_and_margin, calibrate
 from ffedge.data import Batches, Dataset, load
 from ffedge.errors import DataError, ModelError
-from ffedge.model_file import GRAPH_INITIALIZER, KEY, MODEL_GRAPH, MODEL_METADATA, NAME, RAW_DATA, VALUE, _read_varint
+from ffedge.model_file import GRAPH_INITIALIZER, KEY, MODEL_GRAPH, MODEL_METADATA, NAME, RAW_DATA, VALUE
 from ffedge.pages import BLOCK_BYTES
 from ffedge.runtime import Predictor
 from ffedge.training.loop import split_rows
 from ffedge.training.records import atomic_file
-from ffedge.wire import BYTES, field
+from ffedge.wire import BYTES, field, read_varint
 
 ROWS = 256
 Buffer = bytes | mmap.mmap
@@ -137,8 +137,8 @@ def _text(message: Buffer, part: Part, number: int) -> bytes:
 
 def _parts(message: Buffer, start: int, stop: int) -> Iterator[Part]:
     while start < stop:
-        tag, at = _read_varint(message, start)
-        length, content = _read_varint(message, at)  # a number's value, or the length of what follows
+        tag, at = read_varint(message, start)
+        length, content = read_varint(message, at)  # a number's value, or the length of what follows
         end = content + length if tag & 7 == BYTES else content
         yield Part(tag >> 3, start, content, end)
         start = end

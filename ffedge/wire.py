@@ -1,9 +1,10 @@
 """Writes protobuf's wire format, of which an ONNX file is made: tags, lengths and bytes.
 
 A field is a tag (its number and its kind) and a number, or a length and as many bytes. Numbers of fields are given
-where a message is written; `ffedge.runtime.proto` reads.
+where a message is written; `ffedge.runtime.proto` reads what a stranger wrote.
 """
 
+import mmap
 import struct
 
 VARINT, BYTES, FIXED32 = 0, 2, 5  # kinds of fields
@@ -41,3 +42,14 @@ def varint(number: int) -> bytes:
         result.append(number & 127 | 128)
         number >>= 7
     return bytes([*result, number])
+
+
+def read_varint(message: bytes | mmap.mmap, at: int) -> tuple[int, int]:
+    """Return the number that begins at a place, and where it ends; IndexError where the bytes end before it."""
+    number = shift = 0
+    while True:
+        byte = message[at]
+        number |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            return number, at

@@ -43,7 +43,7 @@ def test_lengths_are_protobufs(number):
     from google.protobuf.internal.encoder import _VarintBytes
 
     assert varint(number) == _VarintBytes(number)
-    assert model_file._read_varint(b"x" + _VarintBytes(number) + b"y", 1) == (number, 1 + len(_VarintBytes(number)))
+    assert model_file.read_varint(b"x" + _VarintBytes(number) + b"y", 1) == (number, 1 + len(_VarintBytes(number)))
 
 
 def test_weights_that_stand_in_files_are_written_a_block_at_a_time(tmp_path):
