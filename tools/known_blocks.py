@@ -5,9 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from results import COMMANDS
-from wording import counted, listed, table, wrapped
+from wording import DATA, counted, listed, table, wrapped
 
-DATA = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
 RULES = {  # network and rule of bench/rejection.py
     ("ffedge", "score and margin"): "**ffedge, score and margin**",
     ("ffedge", "max softmax"): "ffedge, max softmax",

@@ -13,7 +13,7 @@ from known_blocks import drift, rejection
 from results import COMMANDS, measures, points, works
 from spikes_block import spikes
 from time_block import time_to_accuracy
-from wording import counted, layers, listed, percent, rounded, span, spread, table, widest, wrapped
+from wording import DATA, counted, layers, listed, percent, rounded, span, spread, table, widest, wrapped
 
 from ffedge.compare.memory import Point, crossover
 from ffedge.compare.paper_found import Found
@@ -23,7 +23,6 @@ from ffedge.compare.paper_verdict import gains
 from ffedge.errors import FfedgeError
 
 MIB = 2**20
-DATA = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
 OURS = "ffedge-interleaved"
 THEIRS = "backprop"
 TRAINERS = {  # arms of bench/epoch_arms.py, as README calls them

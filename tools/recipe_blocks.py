@@ -7,9 +7,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from wording import counted, listed, table, wrapped
+from wording import DATA, counted, listed, table, wrapped
 
-DATA = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
 ARMS = {"ffedge": "**ffedge**", "backprop": "backprop, torch"}
 MARGIN = 2.0  # points that MLPClassifier may be ahead without being called so
 COMMANDS = {"depth": "python bench/depth.py", "tables": "python bench/tables.py"}

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from results import COMMANDS
-from wording import layers, rounded, table, wrapped
-
-DATA = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
+from wording import DATA, layers, rounded, table, wrapped
 
 
 def spikes(documents: Sequence[Any]) -> str:

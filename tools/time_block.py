@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from results import COMMANDS
-from wording import counted, table, wrapped
+from wording import DATA, counted, table, wrapped
 
-DATA = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
 ARMS = {  # of bench/time_to_accuracy.py
     "ffedge": "**`ffedge train` as it comes**",
     "ffedge-interleaved": "ffedge `ff`, interleaved, one random wrong label",

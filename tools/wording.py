@@ -6,6 +6,8 @@ import statistics
 import textwrap
 from collections.abc import Iterable, Sequence
 
+DATA = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}  # data sets as README calls them
+
 
 def spread(values: Iterable[float]) -> str:
     """Write the median and the range; the median alone where the range is no wider than what is printed."""
