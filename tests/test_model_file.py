@@ -11,7 +11,7 @@ from ffedge.graph import template
 from ffedge.meter import rss_bytes
 from ffedge.model_file import model_content, write_model
 from ffedge.pages import on_disk
-from ffedge.wire import varint
+from ffedge.wire import read_varint, varint
 
 
 def parts(**changes):
@@ -43,7 +43,7 @@ def test_lengths_are_protobufs(number):
     from google.protobuf.internal.encoder import _VarintBytes
 
     assert varint(number) == _VarintBytes(number)
-    assert model_file.read_varint(b"x" + _VarintBytes(number) + b"y", 1) == (number, 1 + len(_VarintBytes(number)))
+    assert read_varint(b"x" + _VarintBytes(number) + b"y", 1) == (number, 1 + len(_VarintBytes(number)))
 
 
 def test_weights_that_stand_in_files_are_written_a_block_at_a_time(tmp_path):

@@ -6,7 +6,6 @@
 Every number and every sentence that judges one comes from the results; what is written here says how to read them.
 """
 
-import argparse
 import re
 import statistics
 import sys
@@ -15,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import rewriting
 from readme_tables import stamp, steadily
-from results import COMMANDS, ROOT, newest, read
+from results import COMMANDS, newest, read
 from wording import counted, listed, table, wrapped
 
 from ffedge.compare import paper_readings, paper_tables, paper_verdict
@@ -25,7 +25,6 @@ from ffedge.compare.paper_points import SCHEDULES
 from ffedge.compare.paper_tables import DATA_NAMES, NAMES, Group, groups
 from ffedge.compare.paper_trials import ARMS, EPOCHS, ROWS
 from ffedge.compare.statistics import LEVEL, holm
-from ffedge.errors import FfedgeError
 
 TOOL = "python tools/paper_report.py"
 FIGURES = ("paper-progress", "paper-bars", "paper-gamma")
@@ -47,18 +46,7 @@ Gamma is each layer's at its end."""
 
 def main(words: list[str] | None = None) -> int:
     """Rewrite or check; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="change nothing")
-    parser.add_argument("--root", type=Path, default=ROOT, help="folder of bench")
-    options = parser.parse_args(words)
-    try:
-        stale = update(options.root, write=not options.check)
-    except FfedgeError as error:
-        print(f"paper_report: {error}", file=sys.stderr)
-        return 1
-    for line in stale:
-        print(f"{line}. Run: {TOOL}" if options.check else f"{line}: rewritten", file=sys.stderr)
-    return int(options.check and bool(stale))
+    return rewriting.run("paper_report", __doc__, update, words)
 
 
 def update(root: Path, *, write: bool) -> list[str]:

@@ -8,7 +8,6 @@ bench/results (`results`, `readme_blocks`) or from the command line's own help (
 hash of what it was drawn from, and is drawn anew where that differs: bytes would differ between versions of matplotlib.
 """
 
-import argparse
 import hashlib
 import re
 import sys
@@ -18,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import command_tables
+import rewriting
 from readme_blocks import BLOCKS
-from results import ROOT, newest, points, read
+from results import newest, points, read
 
 from ffedge.errors import FfedgeError
 
@@ -30,18 +30,7 @@ FIGURES = {"memory-depth": "depth"}  # result and sweep; drawn to bench/figures/
 
 def main(words: list[str] | None = None) -> int:
     """Rewrite or check; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="change nothing")
-    parser.add_argument("--root", type=Path, default=ROOT, help="folder of README.md, docs and bench")
-    options = parser.parse_args(words)
-    try:
-        stale = update(options.root, write=not options.check)
-    except FfedgeError as error:
-        print(f"readme_tables: {error}", file=sys.stderr)
-        return 1
-    for line in stale:
-        print(f"{line}. Run: {TOOL}" if options.check else f"{line}: rewritten", file=sys.stderr)
-    return int(options.check and bool(stale))
+    return rewriting.run("readme_tables", __doc__, update, words)
 
 
 def update(root: Path, *, write: bool) -> list[str]:
