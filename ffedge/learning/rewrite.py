@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 
 from ffedge.calibration import Calibration
 from ffedge.errors import ModelError
-from ffedge.model_file import learning_state, model_content, write_model
+from ffedge.model_file import (
+    GRAPH_INITIALIZER,
+    MODEL_GRAPH,
+    MODEL_METADATA,
+    MODEL_TRAINING,
+    TRAINING_ALGORITHM,
+    learning_state,
+    model_content,
+    write_model,
+)
 from ffedge.network import MAX_SIZE, InputFacts, layer_shapes
 from ffedge.runtime.cut import port
 from ffedge.runtime.model import OpenModel
@@ -25,8 +34,7 @@ from ffedge.wire import field, text, whole
 
 Array = NDArray[Any]
 Layers = list[dict[str, Array]]
-GRAPH, METADATA, TRAINING, ALGORITHM = 7, 14, 20, 2
-INITIALIZER, INPUT, OUTPUT = 5, 11, 12
+INPUT, OUTPUT = 11, 12  # of GraphProto
 UINT8 = 2
 PREFIX = "ffedge."
 OWN = ("format", "spec", "input", "gamma", "known")  # metadata that `model_content` writes
@@ -105,22 +113,22 @@ def _template(model: OpenModel, gone: set[str], facts: InputFacts) -> bytes:
     for number, kind, value in fields(model.data, 0, len(model.data)):
         if not isinstance(value, tuple):
             result += whole(number, int(value))
-        elif number == GRAPH:
+        elif number == MODEL_GRAPH:
             dims: dict[str, Dims] = {
                 "scores": ("N", facts.n_classes),
                 "goodness": ("N", len(model.spec.network.widths), facts.n_classes),
             }
-            result += field(GRAPH, _graph(model, value, gone, constants, dims))
-        elif number == TRAINING:
+            result += field(MODEL_GRAPH, _graph(model, value, gone, constants, dims))
+        elif number == MODEL_TRAINING:
             training = b""
             for part, _, span in fields(model.data, *value):
                 assert isinstance(span, tuple)
                 content = model.data[slice(*span)]
-                if part == ALGORITHM:
+                if part == TRAINING_ALGORITHM:
                     content = _graph(model, span, gone, constants, _sizes(model, facts))
                 training += field(part, content)
-            result += field(TRAINING, training)
-        elif number != METADATA or not _text(model, value, 1).startswith(PREFIX):
+            result += field(MODEL_TRAINING, training)
+        elif number != MODEL_METADATA or not _text(model, value, 1).startswith(PREFIX):
             assert kind == BYTES
             result += field(number, model.data[slice(*value)])
     return result
@@ -132,7 +140,7 @@ def _graph(model: OpenModel, span: Span, gone: set[str], constants: dict[str, Ar
     for number, _, value in fields(model.data, *span):
         assert isinstance(value, tuple)
         content = model.data[slice(*value)]
-        if number == INITIALIZER:
+        if number == GRAPH_INITIALIZER:
             name = _text(model, value, 8)
             if name in gone:
                 continue
