@@ -58,7 +58,8 @@ def command(
     if nir is not None:
         from ffedge.cli import spikes
 
-        spikes.export(run, nir, timesteps, reset, leak, force)
+        chosen = {"timesteps": timesteps, "reset": reset, "leak": leak}
+        spikes.export(run, nir, as_json, **chosen, data=data, data_dir=data_dir, force=force)
         return
     if form and fastest:
         raise ValueError("export takes --form or --fastest, not both")

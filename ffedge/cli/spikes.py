@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ffedge.errors import FfedgeError
 
@@ -39,14 +39,18 @@ def open_model(path: Path, threads: int, timesteps: int | None, margin: float | 
     return Predictor(path, threads)
 
 
-def export(run: Path, out: Path, timesteps: int, reset: str, leak: int | None, force: bool) -> None:
-    """Write a NIR file and say what stands in it."""
+def export(run: Path, out: Path, as_json: bool, **chosen: Any) -> None:
+    """Write a NIR file, as `export_nir` takes it, and say what stands in it."""
     from ffedge.spikes.export import export_nir
 
-    network = export_nir(run, out, timesteps=timesteps, reset=reset, leak=leak, force=force)  # type: ignore[arg-type]
-    neurons = sum(len(layer.b) for layer in network.layers)
-    size = out.stat().st_size / 1e6
-    print(f"spiking network {out} ({size:.2f} MB, {neurons:,} neurons, {timesteps} timesteps, reset {reset})")
+    network = export_nir(run, out, **chosen)
+    size, neurons = out.stat().st_size, sum(len(layer.b) for layer in network.layers)
+    if as_json:
+        about = {"bytes": size, "neurons": neurons, "timesteps": network.timesteps, "reset": network.reset}
+        print(json.dumps({"model": str(out)} | about))
+        return
+    said = f"{neurons:,} neurons, {network.timesteps} timesteps, reset {network.reset}"
+    print(f"spiking network {out} ({size / 1e6:.2f} MB, {said})")
 
 
 def evaluate(

@@ -23,14 +23,17 @@ from ffedge.spec import Spec
 from ffedge.spikes import SpikingNetwork, read
 from ffedge.spikes.export import export_nir
 from ffedge.spikes.metrics import Workload, workload_of_mlp, workload_of_model, workload_of_spikes
-from ffedge.spikes.simulate import Run, decided, samples_at_once
+from ffedge.spikes.simulate import Decisions, Run, samples_at_once
 from ffedge.training.folder import trained_network
+from ffedge.training.loop import split_rows
 from ffedge.training.run import train
 
 TIMESTEPS = (8, 16, 32, 64, 128, 256, 512)
 QUICK_TIMESTEPS = (8, 32, 128)
 CALIBRATED = 256  # timesteps for which thresholds are chosen
 MARGINS = (0.02, 0.05, 0.1, 0.2)
+LOSS = 0.001  # of accuracy, on held-out rows, that the chosen margin may cost
+CHOOSING = 1000  # held-out rows by which a margin is chosen
 ROWS = 250
 CAVEATS = (
     "Energy is operations times a constant for each, of a process of 2014: an order of magnitude, not a measurement.",
@@ -70,6 +73,7 @@ class Point:
     ----------
     kind : ``numbers`` (model.onnx), ``spikes`` or ``backprop``.
     timesteps : mean of a sample; 0 where there are none.
+    chosen : by held-out rows, among the margins.
     """
 
     name: str
@@ -80,6 +84,7 @@ class Point:
     accuracy: float
     workload: Workload
     energy_nj: float
+    chosen: bool = False
 
 
 def energy_nj(workload: Workload) -> float:
@@ -111,6 +116,8 @@ def compare(choice: Choice, say: Callable[[str], None] = lambda _: None) -> tupl
     say("training")
     _train(choice, run, directory)
     spec, facts, layers, _ = trained_network(run)
+    held_out, learnt = split_rows(len(dataset.train.labels), spec)
+    choosing = (held_out if len(held_out) else learnt[np.arange(len(learnt))])[:CHOOSING]
     points, notes = [], list[str]()
     say("model.onnx")
     predictor, hits, parts = Predictor(run / "model.onnx", choice.threads), 0, list[Part]()
@@ -122,8 +129,11 @@ def compare(choice: Choice, say: Callable[[str], None] = lambda _: None) -> tupl
     for reset in ("subtract", "zero"):
         say(f"spikes, reset {reset}")
         network = _exported(choice, run, reset, directory)
-        points += _fixed(network, split, rows, choice.timesteps)
-        points += _early(network, split, rows, max(choice.timesteps))
+        margin = _margin(network, choice, dataset.train, choosing)
+        points += [
+            dataclasses.replace(point, chosen=point.margin == margin) if point.margin else point
+            for point in _spikes(network, choice, split, rows)
+        ]
     say("backprop")
     try:
         points.append(_backprop(choice, facts, dataset, split, rows))
@@ -204,33 +214,75 @@ def _blocks(split: Any, rows: NDArray[np.int64], size: int = ROWS) -> Iterator[t
         yield split.inputs.take(part), split.labels[part]
 
 
-def _fixed(network: SpikingNetwork, split: Any, rows: NDArray[np.int64], timesteps: tuple[int, ...]) -> list[Point]:
-    hits, parts = dict.fromkeys(timesteps, 0), {count: list[Part]() for count in timesteps}
+def _spikes(network: SpikingNetwork, choice: Choice, split: Any, rows: NDArray[np.int64]) -> list[Point]:
+    """Measure fixed timesteps and early decisions in one run of the rows."""
+    fixed = {count: _Sum() for count in sorted(choice.timesteps)}
+    early = {margin: _Sum() for margin in MARGINS}
     for raw, true in _blocks(split, rows, samples_at_once(network)):
-        run = Run(network, raw)
-        for count in sorted(timesteps):
-            while run.timesteps < count:
-                run.step()
-            hits[count] += int((run.scores().argmax(axis=1) == true).sum())
-            taken = np.full(len(raw), count)
-            parts[count].append((workload_of_spikes(network, raw, run.counts, taken), len(raw), count * len(raw)))
+        run, most = Run(network, raw), max(choice.timesteps)
+        ends = {margin: _End(network, raw, margin) for margin in MARGINS}
+        while run.timesteps < most:
+            run.step()
+            scores = run.scores()
+            for end in ends.values():
+                end.see(run, scores, last=run.timesteps == most)
+            if found := fixed.get(run.timesteps):
+                found.add(network, raw, true, scores.argmax(axis=1), run.counts, np.full(len(raw), run.timesteps))
+        for margin, end in ends.items():
+            early[margin].add(network, raw, true, end.label, end.counts, end.taken)
+    name = f"spikes, reset {network.reset}"
     return [
-        _point(f"spikes, reset {network.reset}, {c} timesteps", "spikes", parts[c], hits[c], network.reset)
-        for c in sorted(timesteps)
+        *(_point(f"{name}, {n} timesteps", "spikes", s.parts, s.hits, network.reset) for n, s in fixed.items()),
+        *(_point(f"{name}, margin {m:g}", "spikes", s.parts, s.hits, network.reset, m) for m, s in early.items()),
     ]
 
 
-def _early(network: SpikingNetwork, split: Any, rows: NDArray[np.int64], most: int) -> list[Point]:
-    points, weights = [], np.array([layer.weight for layer in network.layers])[:, None]
-    for margin in MARGINS:
-        hits, parts = 0, list[Part]()
-        for raw, true in _blocks(split, rows, samples_at_once(network)):
-            goodness, taken, counts = decided(network, raw, most, margin)
-            hits += int(((goodness * weights).sum(axis=1).argmax(axis=1) == true).sum())
-            parts.append((workload_of_spikes(network, raw, counts, taken), len(raw), int(taken.sum())))
-        name = f"spikes, reset {network.reset}, margin {margin:g}"
-        points.append(_point(name, "spikes", parts, hits, network.reset, margin))
-    return points
+class _Sum:
+    """What was found on the rows so far, of one way to decide."""
+
+    def __init__(self) -> None:
+        self.hits, self.parts = 0, list[Part]()
+
+    def add(
+        self,
+        network: SpikingNetwork,
+        raw: Any,
+        true: Any,
+        label: NDArray[np.int64],
+        counts: list[NDArray[np.float32]],
+        taken: NDArray[np.int64],
+    ) -> None:
+        self.hits += int((label == true).sum())
+        self.parts.append((workload_of_spikes(network, raw, counts, taken), len(raw), int(taken.sum())))
+
+
+class _End:
+    """The label, spikes and timesteps of each of some samples when its decision first held, or at the last timestep."""
+
+    def __init__(self, network: SpikingNetwork, raw: Any, margin: float) -> None:
+        self._decisions, self._open = Decisions(len(raw), margin), np.ones(len(raw), np.bool_)
+        self._classes = network.facts.n_classes
+        self.label, self.taken = np.zeros(len(raw), np.int64), np.zeros(len(raw), np.int64)
+        rows = len(raw) * self._classes
+        self.counts = [np.zeros((rows, len(layer.b)), np.float32) for layer in network.layers]
+
+    def see(self, run: Run, scores: NDArray[np.float32], *, last: bool) -> None:
+        now = self._open & (self._decisions.see(scores) | last)
+        if not now.any():
+            return
+        self._open &= ~now
+        self.label[now], self.taken[now] = scores[now].argmax(axis=1), run.timesteps
+        rows = np.repeat(now, self._classes)
+        for kept, counts in zip(self.counts, run.counts, strict=True):
+            kept[rows] = counts[rows]
+
+
+def _margin(network: SpikingNetwork, choice: Choice, split: Any, rows: NDArray[np.int64]) -> float:
+    """Choose the smallest margin that loses at most `LOSS` on the rows kept for choosing."""
+    found = _spikes(network, choice, split, rows)
+    whole = next(p for p in found if p.timesteps == max(choice.timesteps))
+    good = [p.margin for p in found if p.margin and p.accuracy >= whole.accuracy - LOSS]
+    return min(good, default=max(MARGINS))
 
 
 def _backprop(choice: Choice, facts: InputFacts, dataset: Dataset, split: Any, rows: NDArray[np.int64]) -> Point:

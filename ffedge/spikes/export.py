@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from ffedge.data import load
-from ffedge.errors import FfedgeError
+from ffedge.errors import DataError, FfedgeError
+from ffedge.runtime.predictor import samples_of
 from ffedge.spikes.convert import ROWS, check_convertible, convert
 from ffedge.spikes.network import MAX_TIMESTEPS, Reset, SpikingNetwork, check_timesteps
 from ffedge.spikes.nir_file import write
@@ -20,6 +21,7 @@ def export_nir(
     timesteps: int = 256,
     reset: Reset = "subtract",
     leak: int | None = None,
+    data: str | None = None,
     data_dir: Path | None = None,
     force: bool = False,
 ) -> SpikingNetwork:
@@ -30,12 +32,13 @@ def export_nir(
     timesteps : that a prediction takes, and for which thresholds are chosen.
     reset : ``subtract`` the threshold from a neuron that spiked, or set it to ``zero``.
     leak : time constant of leaky neurons, in timesteps; None makes neurons that do not leak.
+    data : the name or path of the training data; None takes what the run tells.
 
     Raises
     ------
     FfedgeError
-        `out` exists (without `force`), the run's network cannot be carried by spikes, its data cannot be found, or nir
-        is not installed.
+        `out` exists (without `force`), the run's network cannot be carried by spikes, its data cannot be found or have
+        another shape, or nir is not installed.
     ValueError
         A number outside its rule.
     """
@@ -48,9 +51,12 @@ def export_nir(
         raise FfedgeError(f"{out}: exists already. Choose another --nir, or use --force")
     spec, facts, layers, source = trained_network(run)
     check_convertible(spec, str(run))
-    dataset = load(source, data_dir)
+    dataset = load(data or source, data_dir)
     rows = np.linspace(0, len(dataset.train.labels) - 1, min(ROWS, len(dataset.train.labels))).astype(np.int64)
-    raw = dataset.train.inputs.take(rows)
+    try:
+        raw = samples_of(dataset.train.inputs.take(rows), facts)
+    except DataError as error:
+        raise DataError(f"{dataset.name}: is other data than {run} learnt from ({error})") from error
     network = convert(spec, facts, layers, raw, timesteps=timesteps, reset=reset, leak_steps=leak, data=dataset.name)
     with atomic_file(out) as temporary:
         write(network, temporary)

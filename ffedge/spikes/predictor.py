@@ -68,8 +68,7 @@ class SpikingPredictor:
                 decided(self.network, part, self.timesteps, self.margin)
                 for part in _cut(samples, samples_at_once(self.network))
             ]
-            goodness = np.concatenate([g for g, _, _ in parts])
-            self.taken = np.concatenate([taken for _, taken, _ in parts])
+            goodness, self.taken = map(np.concatenate, zip(*parts, strict=True))
         scores = self.scores(goodness)
         top = np.partition(scores, -2, axis=1)[:, -2:]
         known = np.ones(len(scores), np.bool_)

@@ -95,36 +95,45 @@ def goodness_after(network: SpikingNetwork, raw: NDArray[Any], timesteps: Sequen
         yield run.goodness()
 
 
-def decided(
-    network: SpikingNetwork, raw: NDArray[Any], timesteps: int, margin: float
-) -> tuple[Floats, NDArray[np.int64], list[Floats]]:
-    """Run each sample until its decision holds.
+class Decisions:
+    """Which of N samples have decided: for `HELD` timesteps in a row the same label has led by a share of its score."""
 
-    Return the goodness [N, L, C], the timesteps taken [N], and the spikes of each layer's neurons [R, H + P] until
-    then. A decision holds where for `HELD` timesteps in a row the same label has led by at least a share `margin` of
-    its score; else a sample takes all timesteps.
-    """
-    run, alive = Run(network, raw), np.arange(len(raw))
-    goodness = np.zeros((len(raw), len(network.layers), network.facts.n_classes), np.float32)
-    taken = np.full(len(raw), timesteps, np.int64)
-    classes = network.facts.n_classes
-    counts = [np.zeros((len(raw), classes, len(layer.b)), np.float32) for layer in network.layers]
-    leader, held = np.full(len(raw), -1), np.zeros(len(raw), np.int64)
-    while len(alive) and run.timesteps < timesteps:
-        run.step()
-        scores = run.scores()
+    def __init__(self, samples: int, margin: float) -> None:
+        self._margin = margin
+        self._leader, self._held = np.full(samples, -1), np.zeros(samples, np.int64)
+
+    def see(self, scores: Floats) -> NDArray[np.bool_]:
+        """Take the scores [N, C] of one more timestep; return which decisions hold [N]."""
         best = scores.argmax(axis=1)
         top = np.partition(scores, -2, axis=1)[:, -2:]
-        clear = (top[:, 1] > 0) & (top[:, 1] - top[:, 0] >= margin * top[:, 1])
-        held = np.where(clear & (best == leader), held + 1, clear.astype(np.int64))
-        leader = best
-        done = held >= HELD
+        clear = (top[:, 1] > 0) & (top[:, 1] - top[:, 0] >= self._margin * top[:, 1])
+        self._held = np.where(clear & (best == self._leader), self._held + 1, clear.astype(np.int64))
+        self._leader = best
+        return self._held >= HELD
+
+    def keep(self, samples: NDArray[np.bool_]) -> None:
+        """Go on with some of the samples [N] only."""
+        self._leader, self._held = self._leader[samples], self._held[samples]
+
+
+def decided(
+    network: SpikingNetwork, raw: NDArray[Any], timesteps: int, margin: float
+) -> tuple[Floats, NDArray[np.int64]]:
+    """Run each sample until its decision holds, or for all timesteps.
+
+    Return the goodness [N, L, C] then, and the timesteps taken [N].
+    """
+    run, alive, decisions = Run(network, raw), np.arange(len(raw)), Decisions(len(raw), margin)
+    goodness = np.zeros((len(raw), len(network.layers), network.facts.n_classes), np.float32)
+    taken = np.full(len(raw), timesteps, np.int64)
+    while len(alive) and run.timesteps < timesteps:
+        run.step()
+        done = decisions.see(run.scores())
         if run.timesteps == timesteps:
             done[:] = True
         if done.any():
             goodness[alive[done]], taken[alive[done]] = run.goodness()[done], run.timesteps
-            for kept, spikes in zip(counts, run.counts, strict=True):
-                kept[alive[done]] = spikes.reshape(run.samples, classes, -1)[done]
-            run.keep(~done)
-            alive, leader, held = alive[~done], leader[~done], held[~done]
-    return goodness, taken, [spikes.reshape(len(raw) * classes, -1) for spikes in counts]
+            alive = alive[~done]
+            for one in (run, decisions):
+                one.keep(~done)
+    return goodness, taken

@@ -10,8 +10,9 @@ pytest.importorskip("nir", reason="needs ffedge[nir]")
 
 from ffedge import Predictor
 from ffedge.compare.neuromorphic import MARGINS, Choice, compare, document, energy_nj, write
-from ffedge.spikes import SpikingPredictor
+from ffedge.spikes import SpikingPredictor, read
 from ffedge.spikes.metrics import Workload
+from ffedge.spikes.simulate import Run
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,30 @@ def test_accuracies_are_those_of_the_files(found):
             point = by_name[f"spikes, reset {reset}, margin {margin:g}"]
             assert point.accuracy == pytest.approx((label == true).mean())
             assert point.timesteps == pytest.approx(predictor.taken.mean())
+
+
+def test_an_early_decision_counts_the_spikes_until_then(found):
+    choice, points, _, raw, _ = found
+    network = read(choice.out / "subtract.nir")
+    predictor = SpikingPredictor(network, 300, MARGINS[-1])
+    predictor.predict(raw)
+    spikes = 0.0
+    for sample, taken in zip(raw, predictor.taken, strict=True):
+        run = Run(network, sample[None])
+        for _ in range(taken):
+            run.step()
+        spikes += run.counts[0].sum(axis=0) @ np.count_nonzero(network.layers[1].W, axis=0)
+    labels = np.count_nonzero(network.layers[0].W[:, network.inputs :])
+    (point,) = [p for p in points if p.reset == "subtract" and p.margin == MARGINS[-1]]
+    assert point.workload.effective_acs == pytest.approx(spikes / len(raw) + labels)
+
+
+def test_one_margin_of_each_reset_is_chosen(found):
+    _, points, *_ = found
+    for reset in ("subtract", "zero"):
+        (chosen,) = [p for p in points if p.reset == reset and p.chosen]
+        assert chosen.margin in MARGINS
+    assert len([p for p in points if p.chosen]) == 2
 
 
 def test_spikes_take_no_multiplication_beyond_the_input(found):

@@ -105,3 +105,38 @@ def test_neurobench_counts_the_same():
     ours = Operations()
     ours.add(spikes.numpy(), weights[0])
     assert ours.effective_acs / 9 == pytest.approx(SynapticOperations()(model, None, (spikes, None))["Effective_ACs"])
+
+
+def test_neurobench_counts_the_same_of_spikes():
+    """It runs the network in snnTorch: a row for each label, and the first layer's product in every timestep."""
+    torch = pytest.importorskip("torch", reason="needs torch")
+    for module in ("neurobench", "snntorch"):
+        pytest.importorskip(module, reason=f"needs {module}")
+    import snntorch
+    from neurobench.metrics.workload import ActivationSparsity, SynapticOperations
+    from neurobench.models import TorchModel
+
+    network, *_, data = toy(label_layers="all")
+    raw, steps, classes = rows_of(data, 5), 20, 4
+    modules = []
+    for layer in network.layers:
+        linear = torch.nn.Linear(*reversed(layer.W.shape))
+        linear.weight.data, linear.bias.data = torch.from_numpy(layer.W), torch.from_numpy(layer.b)
+        modules += [linear, snntorch.Leaky(beta=1.0, threshold=layer.threshold, init_hidden=True)]
+    net = torch.nn.Sequential(*modules)
+    model = TorchModel(net)
+    model.add_activation_module(snntorch.SpikingNeuron)
+    model.register_hooks()
+    inputs = np.hstack([np.repeat(network.scaled(raw), classes, axis=0), np.tile(np.eye(classes), (5, 1))])
+    run = Run(network, raw)
+    with torch.no_grad():
+        for _ in range(steps):
+            net(torch.from_numpy(inputs.astype(np.float32)))
+            run.step()
+    found = workload_of_spikes(network, raw, run.counts, np.full(5, steps))
+    theirs = SynapticOperations()(model, None, (torch.empty(5, 1), None))
+    label = pairs(np.tile(np.eye(classes), (5, 1)), network.layers[0].W[:, network.inputs :])
+    assert found.effective_acs - label / 5 == pytest.approx(theirs["Effective_ACs"], rel=0.001)
+    assert found.effective_macs > 0
+    assert theirs["Effective_MACs"] == pytest.approx(steps * (classes * found.effective_macs + label / 5))
+    assert found.activation_sparsity == pytest.approx(ActivationSparsity()(model, None, None), abs=0.001)

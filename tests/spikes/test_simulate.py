@@ -84,7 +84,7 @@ def test_samples_do_not_depend_on_their_company():
 def test_an_early_decision_is_the_leader_that_held_its_margin(margin):
     network, *_, data = toy(timesteps=60)
     raw = rows_of(data, 40)
-    goodness, taken, counts = decided(network, raw, 60, margin)
+    goodness, taken = decided(network, raw, 60, margin)
     assert HELD <= taken.min() < taken.max() <= 60
     weights = np.array([layer.weight for layer in network.layers])[:, None]
     history = np.stack([(g * weights).sum(1) for g in goodness_after(network, raw, range(1, 61))])  # [T, N, C]
@@ -93,11 +93,6 @@ def test_an_early_decision_is_the_leader_that_held_its_margin(margin):
         clear = (ordered[:, -1] > 0) & (ordered[:, -1] - ordered[:, -2] >= margin * ordered[:, -1])
         leaders = history[:, n].argmax(1)
         holds = [t for t in range(HELD, 61) if clear[t - HELD : t].all() and len(set(leaders[t - HELD : t])) == 1]
-        run = Run(network, raw[n : n + 1])
-        for _ in range(end):
-            run.step()
-        for layer, spikes in zip(counts, run.counts, strict=True):
-            np.testing.assert_allclose(layer.reshape(40, 4, -1)[n], spikes, atol=1)
         assert end == (holds[0] if holds else 60)
         np.testing.assert_allclose((goodness[n] * weights).sum(0), history[end - 1, n], rtol=1e-5)
 

@@ -104,6 +104,27 @@ def test_other_errors_are_one_line_too(place, tmp_path):
     )
 
 
+def test_data_that_moved_are_named(place, tmp_path):
+    moved = tmp_path / "moved.npz"
+    moved.write_bytes((place / "data.npz").read_bytes())
+    words = ("export", place / "spiking", "--nir", tmp_path / "e.nir", "--timesteps", 300, "--data", moved)
+    found = json.loads(ffedge(*words, "--json").stdout)
+    assert found == {
+        "model": str(tmp_path / "e.nir"),
+        "bytes": (tmp_path / "e.nir").stat().st_size,
+        "neurons": 40 + 4 * (read(place / "a.nir").layers[0].units != len(read(place / "a.nir").layers[0].b)),
+        "timesteps": 300,
+        "reset": "subtract",
+    }
+    for ours, first in zip(read(tmp_path / "e.nir").layers, read(place / "a.nir").layers, strict=True):
+        np.testing.assert_array_equal(ours.W, first.W)
+    words = ("export", place / "spiking", "--nir", tmp_path / "f.nir", "--data", "mnist-mini")
+    text = line(*words, code=1)
+    assert text.startswith(
+        f"ffedge: mnist-mini: is other data than {place / 'spiking'} learnt from (inputs must have shape"
+    )
+
+
 def test_a_leaky_network_with_a_hard_reset_is_exported_too(place, tmp_path):
     done = ffedge("export", place / "spiking", "--nir", tmp_path / "c.nir", "--reset", "zero", "--leak", 100)
     assert done.returncode == 0, done.stderr
