@@ -30,12 +30,27 @@ CONTENT |= {"model.onnx.previous", "model.kept.safetensors.previous"}  # of `ffe
 class RunFolder(Journal):
     """Writes a run's files; as the loop's journal it keeps every epoch's records and state."""
 
-    def __init__(self, path: Path, spec: Spec, facts: InputFacts, dataset: Dataset, source: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        spec: Spec,
+        facts: InputFacts,
+        dataset: Dataset,
+        source: str,
+        chosen: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.path, self._spec, self._facts = path, spec, facts
         self.checkpoints = Checkpoints(path / "checkpoint")
         self.identity: dict[str, Any] = {"spec": spec.to_dict(), "data": dataset.sha256}
         self._about = self.identity | {"input": facts.to_dict(), "name": dataset.name, "source": source}
+        self._about["chosen"] = chosen or {}
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """What was left open and chosen by the data when the run began."""
+        found: dict[str, Any] = self._about["chosen"]
+        return found
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -95,6 +110,7 @@ class RunFolder(Journal):
         found = self.checkpoints.load(self.identity)
         with _checkpoint_used(found.path):
             check_state(self._spec, self._facts, found.state)
+            self._about["chosen"] = dict(found.about.get("chosen", {}))  # there is none in older ones
         place = found.place
         for folder in (self.path, self.checkpoints.folder):
             for left in (path for path in folder.iterdir() if LEFT_OVER.fullmatch(path.name)):

@@ -100,7 +100,8 @@ def train(
     dataset, facts, spec, graphs, plan = _prepare(asked, data, data_dir)
     choice = chosen(asked, spec)
     out = out or next_folder(Path("runs"), spec.rule.variant, dataset.name)
-    folder = RunFolder(out, spec, facts, dataset, str(data) if isinstance(data, str | Path) else dataset.name)
+    source = str(data) if isinstance(data, str | Path) else dataset.name
+    folder = RunFolder(out, spec, facts, dataset, source, choice)
     with folder.alone():
         state, place = _begin(folder, watcher, resume=resume, force=force)
         if choice:
@@ -120,7 +121,7 @@ def train(
             input=facts.to_dict(),
             layers=loop.layer_records(),
             import_bytes=imported,
-            chosen=choice,
+            chosen=folder.chosen,
             plan=plan.to_dict() if plan else None,
             in_place=engine.in_place,
             stopped=stopped,

@@ -31,6 +31,7 @@ def spec_of(**changes):
         "holdout": 0.1,
         "gamma_optimizer": "adam",
         "loss": "logistic",
+        "label_scale": "auto",
     }
     return small_spec(**(base | changes))
 
@@ -47,7 +48,7 @@ def outcome(path):
     metrics = [{key: value for key, value in line.items() if key not in NOT_COMPUTED} for line in lines]
     report = json.loads((path / "report.json").read_text())
     accuracies = report["test_accuracy"], report["train_accuracy"], [layer["epochs"] for layer in report["layers"]]
-    return tensors, metrics, (path / "model.onnx").read_bytes(), accuracies
+    return tensors, metrics, (path / "model.onnx").read_bytes(), accuracies, report["chosen"]
 
 
 def generations(path):
@@ -86,6 +87,7 @@ def test_a_run_that_stopped_anywhere_ends_as_one_that_did_not(tmp_path, engine, 
     spec = spec_of(engine=engine, schedule=schedule, optimizer=optimizer)
     train(spec, DATA, tmp_path / "whole")
     wanted = outcome(tmp_path / "whole")
+    assert set(wanted[-1]) == {"label_scale", "scaling"}
     batches = 30 if schedule == "greedy" else 15
     draw = random.Random(f"{engine} {schedule} {optimizer}")
     first = draw.randrange(1, batches - 1)
