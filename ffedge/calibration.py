@@ -2,7 +2,7 @@
 
 A sample is known if its best score lies between two bounds and its margin is not below a third. Of the rows that are
 not, one part falls to each end of the scores and eight to the margin: among the statistics that were tried, this rule
-told strange inputs best from digits (README says how it was chosen).
+told strange inputs best from digits (docs/measurements.md says how).
 
 Shape letters: N samples.
 """

@@ -1,4 +1,4 @@
-"""What bench/deploy.py says: the peak of a process is its own, and README's block follows from the rounds."""
+"""What bench/deploy.py says: the peak of a process is its own, and the block follows from the rounds."""
 
 import json
 import subprocess

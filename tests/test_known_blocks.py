@@ -1,4 +1,4 @@
-"""README's blocks on known answers and drift say what the results say, for either side."""
+"""The blocks on known answers and drift say what the results say, for either side."""
 
 import known_blocks
 import pytest

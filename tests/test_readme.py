@@ -1,4 +1,4 @@
-"""README is executed: its Python runs, and its commands name what exists."""
+"""README and docs/measurements.md are executed: the Python runs, commands and links name what exists."""
 
 import re
 import shlex
@@ -11,11 +11,19 @@ from typer.main import get_command
 from ffedge import load
 from ffedge.cli.app import app
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = ("README.md", "docs/measurements.md")
+TEXTS = {name: (ROOT / name).read_text() for name in DOCUMENTS}
 
 
 def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    return [found for text in TEXTS.values() for found in re.findall(rf"(?ms)^```{language}\n(.*?)^```", text)]
+
+
+def anchors(path):
+    """Return the names under which GitHub links to a document's headings."""
+    headings = re.findall(r"^#+ (.*)", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_python_runs(tmp_path, monkeypatch):
@@ -34,3 +42,14 @@ def test_a_command_names_what_exists(line):
         name, *words = shlex.split(command, comments=True)
         known = {flag for parameter in get_command(app).commands[name].params for flag in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= known
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_link_or_image_leads_to_what_exists(name):
+    targets = [target for target in re.findall(r"\]\(([^)]*)\)", TEXTS[name]) if not target.startswith("https://")]
+    assert targets
+    for target in targets:
+        file, _, anchor = target.partition("#")
+        path = (ROOT / name).parent / file if file else ROOT / name
+        assert path.is_file(), target
+        assert not anchor or anchor in anchors(path), target

@@ -1,4 +1,4 @@
-"""README and docs/commands.md agree with bench/results and with the command line; the tool mends what does not."""
+"""What is generated agrees with bench/results and the command line, each block once; the tool mends what does not."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from ffedge.cli import bench
 from ffedge.errors import FfedgeError
 
 ROOT = Path(__file__).parents[1]
-KEPT = ("README.md", "docs/commands.md", "bench/figures/memory-depth.svg")
+KEPT = (*readme_tables.MEASURED, *readme_tables.COMMANDS, "bench/figures/memory-depth.svg")
 COMMAND_BLOCKS = tuple(command_tables.blocks())
 
 
@@ -47,6 +47,12 @@ def edit(path, name, change):
     path.write_text(before + mark + change(inside) + end + after)
 
 
+def holder(root, name):
+    """Return the document that holds a block of measured numbers."""
+    (found,) = [d for d in readme_tables.MEASURED if f"<!-- generated: {name} -->" in (root / d).read_text()]
+    return found
+
+
 def result_file(root, name, date, document, run="", machine=results.MACHINE):
     path = root / "bench" / "results" / f"{name}-{date}-{machine}{run}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,19 +64,20 @@ def document(settings, found):
     return {"benchmark": "b", "date": "d", "settings": settings, "results": found}
 
 
-def test_readme_agrees_with_the_results(capsys):
+def test_the_documents_agree_with_the_results(capsys):
     assert readme_tables.main(["--check"]) == 0, capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", readme_blocks.BLOCKS)
 def test_an_edited_number_is_named_and_changed_back(root, capsys, name):
     before = files(root)
-    edit(root / "README.md", name, lambda text: re.sub(r"\d(?=\D*\Z)", lambda digit: str(9 - int(digit[0])), text))
+    document = holder(root, name)
+    edit(root / document, name, lambda text: re.sub(r"\d(?=\D*\Z)", lambda digit: str(9 - int(digit[0])), text))
     edited = files(root)
     assert edited != before
     assert run(root, "--check") == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"README.md: block '{name}' is not what bench/results (")
+    assert line.startswith(f"{document}: block '{name}' is not what bench/results (")
     assert line.endswith("Run: python tools/readme_tables.py")
     assert files(root) == edited
     assert run(root) == 0
@@ -82,7 +89,7 @@ def test_an_edited_help_is_named_and_changed_back(root, capsys, name):
     before = files(root)
     edit(root / "docs" / "commands.md", name, lambda text: text.replace("e", "E", 1))
     assert run(root, "--check") == 1
-    assert f"commands.md: block '{name}'" in capsys.readouterr().err
+    assert f"docs/commands.md: block '{name}'" in capsys.readouterr().err
     assert run(root) == 0
     assert files(root) == before
 
@@ -108,24 +115,49 @@ def test_a_result_that_is_no_json_is_one_line(root, capsys):
     assert f"{path.name}: is not JSON" in line
 
 
+@pytest.mark.parametrize(("document", "name"), [("README.md", "accuracy"), ("docs/measurements.md", "speed")])
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda text: text.replace("<!-- generated: accuracy -->", ""), "must hold the block 'accuracy' once"),
-        (lambda text: text.replace("<!-- /generated -->", "", 2), "must hold the block 'accuracy' once"),
-        (lambda text: text.replace("generated: accuracy -->", "generated: tuning -->"), "block 'tuning' is made by"),
-        (lambda text: f"{text}\n<!-- generated: accuracy -->\n", "must hold the block 'accuracy' once"),
+        (lambda text, mark: text.replace(mark, ""), "must hold the block '{}' once"),
+        (lambda text, mark: text.replace(f"{mark}\n", f"{mark}\n{mark}\n"), "must hold the block '{}' once"),
+        (lambda text, mark: text.replace(mark, "<!-- generated: tuning -->"), "block 'tuning' is made by"),
+        (lambda text, mark: f"{text}\n{mark}\n", "must hold the block '{}' once"),
     ],
-    ids=["no start", "no end", "unknown", "twice"],
+    ids=["no start", "start twice", "unknown", "twice"],
 )
-def test_a_block_that_is_not_there_once_is_one_line(root, capsys, change, message):
-    path = root / "README.md"
-    path.write_text(change(path.read_text()))
+def test_a_block_that_is_not_there_once_is_one_line(root, capsys, document, name, change, message):
+    path = root / document
+    path.write_text(change(path.read_text(), f"<!-- generated: {name} -->"))
     spoilt = files(root)
     assert run(root) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert message in line
+    assert message.format(name) in line
     assert files(root) == spoilt
+
+
+@pytest.mark.parametrize("document", readme_tables.MEASURED)
+def test_a_block_without_its_end_is_one_line(root, capsys, document):
+    path = root / document
+    path.write_text(path.read_text().replace("<!-- /generated -->", "", 2))
+    spoilt = files(root)
+    assert run(root) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("readme_tables: README.md or docs/measurements.md: must hold the block '")
+    assert files(root) == spoilt
+
+
+@pytest.mark.parametrize("name", readme_blocks.BLOCKS)
+def test_a_block_may_stand_in_either_document_but_not_in_both(root, capsys, name):
+    old = root / holder(root, name)
+    (new,) = {root / document for document in readme_tables.MEASURED} - {old}
+    (block,) = (found[0] for found in readme_tables.BLOCK.finditer(old.read_text()) if found[1] == name)
+    new.write_text(f"{new.read_text()}\n{block}\n")
+    assert run(root, "--check") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"README.md or docs/measurements.md: must hold the block '{name}' once" in line
+    old.write_text(old.read_text().replace(block, ""))
+    assert run(root, "--check") == 0
 
 
 def test_the_newest_date_serves_with_all_its_runs(tmp_path):

@@ -1,4 +1,4 @@
-"""README's blocks of the recipe say what their results say."""
+"""The blocks of the recipe say what their results say."""
 
 import recipe_blocks
 

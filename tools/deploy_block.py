@@ -1,4 +1,4 @@
-"""README's block of what a deployed model costs, from the document of bench/deploy.py."""
+"""The block of what a deployed model costs, from the document of bench/deploy.py."""
 
 import statistics
 from collections.abc import Sequence

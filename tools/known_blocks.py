@@ -1,4 +1,4 @@
-"""README's blocks on what a model knows and on drift, from bench/rejection.py and bench/drift.py."""
+"""The blocks on what a model knows and on drift, from bench/rejection.py and bench/drift.py."""
 
 import statistics
 from collections.abc import Callable, Sequence

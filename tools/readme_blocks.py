@@ -1,4 +1,4 @@
-"""The text of each generated block of README: one function a block, from the documents of its result files.
+"""The text of each block of measured numbers: one function a block, from the documents of its result files.
 
 A number that was taken several times is written as median [least, greatest].
 """

@@ -1,11 +1,12 @@
-"""Rewrite what is generated in README.md and docs/commands.md, and the figures of bench/figures.
+"""Rewrite what is generated in README.md, docs/measurements.md and docs/commands.md, and the figures of bench/figures.
 
     python tools/readme_tables.py            # rewrite
     python tools/readme_tables.py --check    # change nothing; exit 1 naming what is out of date
 
 A block stands between ``<!-- generated: NAME -->`` and ``<!-- /generated -->``. Its text comes from the newest files of
-bench/results (`results`, `readme_blocks`) or from the command line's own help (`command_tables`). A figure holds the
-hash of what it was drawn from, and is drawn anew where that differs: bytes would differ between versions of matplotlib.
+bench/results (`results`, `readme_blocks`), and then stands once in README.md or docs/measurements.md, or from the
+command line's own help (`command_tables`), in docs/commands.md. A figure holds the hash of what it was drawn from, and
+is drawn anew where that differs: bytes would differ between versions of matplotlib.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ from ffedge.errors import FfedgeError
 
 TOOL = "python tools/readme_tables.py"
 BLOCK = re.compile(r"^<!-- generated: ([\w-]+) -->\n(.*?)^<!-- /generated -->$", re.MULTILINE | re.DOTALL)
+MEASURED = ("README.md", "docs/measurements.md")  # each of readme_blocks.BLOCKS stands in one of the two
+COMMANDS = ("docs/commands.md",)
 FIGURES = {"memory-depth": "depth"}  # result and sweep; drawn to bench/figures/<result>.svg
 
 
@@ -39,11 +43,11 @@ def update(root: Path, *, write: bool) -> list[str]:
     Raises
     ------
     FfedgeError
-        A result is missing, or a document lacks a block or has one that nothing makes.
+        A result is missing, a block does not stand once where it belongs, or nothing makes it.
     """
-    readme = {name: _of_results(name, root) for name in BLOCKS}
+    measured = {name: _of_results(name, root) for name in BLOCKS}
     commands = {name: (text, "the command's help") for name, text in command_tables.blocks().items()}
-    stale = _document(root / "README.md", readme, write) + _document(root / "docs" / "commands.md", commands, write)
+    stale = _documents(root, MEASURED, measured, write) + _documents(root, COMMANDS, commands, write)
     for name, sweep in FIGURES.items():
         path, mark = root / "bench" / "figures" / f"{name}.svg", stamp(newest(name, root))
         if not path.exists() or mark not in path.read_text():
@@ -59,29 +63,32 @@ def _of_results(name: str, root: Path) -> tuple[str, str]:
     return block.text(*(read(result, root) for result in block.results)), f"bench/results ({', '.join(block.results)})"
 
 
-def _document(path: Path, wanted: dict[str, tuple[str, str]], write: bool) -> list[str]:
-    """Return a line for each block of a document that is not as wanted."""
-    text, stale, seen = path.read_text(), list[str](), list[str]()
+def _documents(root: Path, names: tuple[str, ...], wanted: dict[str, tuple[str, str]], write: bool) -> list[str]:
+    """Return a line for each block that is not as wanted; each must stand once in all documents together."""
+    texts = {name: (root / name).read_text() for name in names}
+    stale, seen = list[str](), list[str]()
 
-    def renew(found: re.Match[str]) -> str:
+    def renew(found: re.Match[str], document: str) -> str:
         name, old = found.groups()
         seen.append(name)
         if name not in wanted:
-            raise FfedgeError(f"{path.name}: block {name!r} is made by nothing. Remove it, or see {TOOL.split()[1]}")
+            raise FfedgeError(f"{document}: block {name!r} is made by nothing. Remove it, or see {TOOL.split()[1]}")
         new, source = wanted[name]
         if old != f"{new}\n":
-            stale.append(f"{path.name}: block {name!r} is not what {source} says")
+            stale.append(f"{document}: block {name!r} is not what {source} says")
         return f"<!-- generated: {name} -->\n{new}\n<!-- /generated -->"
 
-    renewed = BLOCK.sub(renew, text)
+    renewed = {document: BLOCK.sub(partial(renew, document=document), text) for document, text in texts.items()}
     for name in wanted:
-        if seen.count(name) != 1 or text.count(f"<!-- generated: {name} -->") != 1:
+        marks = sum(text.count(f"<!-- generated: {name} -->") for text in texts.values())
+        if seen.count(name) != 1 or marks != 1:
             raise FfedgeError(
-                f"{path.name}: must hold the block {name!r} once. Write <!-- generated: {name} --> and "
+                f"{' or '.join(names)}: must hold the block {name!r} once. Write <!-- generated: {name} --> and "
                 "<!-- /generated --> on lines of their own where it belongs"
             )
-    if write and stale:
-        path.write_text(renewed)
+    for document in names:
+        if write and renewed[document] != texts[document]:
+            (root / document).write_text(renewed[document])
     return stale
 
 

@@ -1,4 +1,4 @@
-"""README's blocks of the recipe: accuracy by depth beside backprop, and tables beside MLPClassifier.
+"""The blocks of the recipe: accuracy by depth beside backprop, and tables beside MLPClassifier.
 
 They join `readme_blocks.BLOCKS` once their results are in bench/results.
 """

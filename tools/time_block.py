@@ -1,4 +1,4 @@
-"""README's block on the time to an accuracy, from bench/time_to_accuracy.py."""
+"""The block on the time to an accuracy, from bench/time_to_accuracy.py."""
 
 import statistics
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How README writes numbers, lists, tables and paragraphs."""
+"""How README and docs/measurements.md write numbers, lists, tables and paragraphs."""
 
 import math
 import re
@@ -6,7 +6,7 @@ import statistics
 import textwrap
 from collections.abc import Iterable, Sequence
 
-DATA = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}  # data sets as README calls them
+DATA = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}  # data sets as the documents call them
 
 
 def spread(values: Iterable[float]) -> str:
