@@ -1,0 +1,76 @@
+"""Who may import what: the table of DESIGN.md section 3, and the files that load late."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What a unit may import as it is loaded: units of ffedge, packages; and what only inside its functions."""
+
+    units: str = ""
+    packages: str = ""
+    inside: str = ""
+
+
+TABLE = {
+    "__init__": Allowed(),
+    "__main__": Allowed("cli"),
+    "errors": Allowed(),
+    "json_text": Allowed(),
+    "child": Allowed("errors"),
+    "fields": Allowed(),
+    "presets": Allowed(),
+    "rule": Allowed("fields"),
+    "spec": Allowed("fields presets rule"),
+    "seeds": Allowed("", "numpy"),
+    "labels": Allowed("seeds", "numpy"),  # wrong labels are a function of the sample's place
+    "meter": Allowed("", "", "psutil"),
+    "pages": Allowed("", "numpy"),
+    "tensors": Allowed("pages", "numpy"),
+    "wire": Allowed(),
+    "liveness": Allowed(),
+    "stages": Allowed("network spec"),  # what a model file calls the parts of its learning step
+    "model_file": Allowed("calibration errors network pages spec wire", "numpy"),
+    "calibration": Allowed("fields", "numpy"),
+    "network": Allowed("errors fields rule seeds spec", "numpy"),
+    "data": Allowed("errors seeds spec", "numpy", "PIL pooch"),
+    "graph": Allowed("child errors liveness network rule spec stages", "numpy onnx"),
+    # stages, wire, liveness: kernels cut out of a file, written anew, and their memory
+    "runtime": Allowed(
+        "calibration errors json_text labels liveness network pages spec stages wire", "numpy onnxruntime"
+    ),
+    "evaluation": Allowed("data errors runtime", "numpy"),
+    "recalibration": Allowed("calibration data errors model_file pages runtime training wire", "numpy"),
+    "spikes": Allowed(  # training: a run's newest checkpoint, from which it is converted
+        "__init__ data errors fields json_text network runtime spec training", "numpy", "h5py nir"
+    ),
+    "training": Allowed(
+        "__init__ calibration child data errors json_text labels meter model_file network pages runtime seeds spec "
+        "tensors",
+        "numpy",
+        "onnxruntime reference",
+    ),
+    "learning": Allowed(  # goes on training on the device: no onnx, no graph process
+        "__init__ calibration data errors labels meter model_file network pages runtime seeds spec stages training "
+        "wire",
+        "numpy",
+    ),
+    "reference": Allowed("errors network rule spec", "numpy torch"),
+    # runtime: backprop in onnxruntime runs in sessions like ffedge's; graph, onnx: its graph; exporting: its forms are
+    # arms, and its clock times them
+    "compare": Allowed(
+        "child data errors exporting meter network pages presets rule runtime seeds spec spikes training",
+        "numpy onnxruntime",
+        "graph matplotlib onnx onnxsim reference scipy torch",
+    ),
+    "cli": Allowed(
+        "__init__ child errors fields presets spec",
+        "typer",
+        "compare data evaluation exporting learning network numpy pages psutil recalibration rich runtime spikes "
+        "training",
+    ),
+    # forms are made on a workstation: a graph is built, run on held-out rows and, for int8, given to the quantizer
+    "exporting": Allowed("calibration data errors graph network runtime seeds spec training", "numpy onnx onnxruntime"),
+}
+# loaded by a command that has begun its work, so what stands in functions may be imported
+LATE = ("cli/learn_worker.py", "cli/progress.py", "cli/bench_live.py", "cli/bench_tables.py", "cli/lines.py")

@@ -1,0 +1,257 @@
+"""Each unit used where only its own packages are installed, and what is not loaded until it is used."""
+
+import base64
+import json
+
+import numpy as np
+import pytest
+from boundaries import TABLE
+from toys import builder, clusters, in_child, make_model, prepared, small_spec
+
+import ffedge
+from ffedge.training.graphs import needed_kernels
+
+THIRD_PARTY = {
+    "PIL",
+    "h5py",
+    "matplotlib",
+    "nir",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxsim",
+    "pooch",
+    "psutil",
+    "rich",
+    "safetensors",
+    "scipy",
+    "torch",
+    "typer",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Write what a unit needs to be used alone: a model, some inputs, the graphs of training."""
+    path = tmp_path_factory.mktemp("alone")
+    spec, facts = prepared(small_spec(epochs=1), clusters())
+    build = builder(spec, facts)
+    graphs = {repr(key): base64.b64encode(build(key)).decode() for key in needed_kernels(spec, facts)}
+    plain = {"spec": spec.to_dict(), "input": facts.to_dict(), "graphs": graphs}
+    (path / "training.json").write_text(json.dumps(plain))
+    (path / "model.onnx").write_bytes(make_model(small_spec(), clusters())[0])
+    np.save(path / "raw.npy", clusters().train.inputs.take(np.arange(16)))
+    return path
+
+
+USES = {
+    "__init__": "import ffedge; print(ffedge.__version__)",
+    "child": "from ffedge.child import ask; print(ask)",
+    "compare": "from ffedge.compare.memory import Work, bound_bytes; print(bound_bytes(Work(), 784, 'adam'))",
+    "errors": "from ffedge.errors import FfedgeError; print(FfedgeError('x'))",
+    "json_text": 'from ffedge.json_text import parse; print(parse("[1]"))',
+    "fields": "from ffedge.fields import bytes_of; print(bytes_of('64MiB'))",
+    "presets": "from ffedge.presets import PRESETS; print(len(PRESETS))",
+    "rule": "from ffedge.rule import RuleSpec; print(RuleSpec().weights(3))",
+    "spec": "from ffedge.spec import Spec; print(Spec.from_dict(Spec.make('paper').to_dict()))",
+    "seeds": "from ffedge.seeds import Draw, generator; print(generator(0, Draw.ORDER, 1).random())",
+    "labels": """
+        import numpy as np
+        from ffedge.labels import wrong_labels
+        from ffedge.seeds import Draw, key
+        print(wrong_labels(np.arange(4), np.arange(4), 2, 5, key(2, 0, Draw.NEGATIVES)))
+    """,
+    "calibration": "import numpy as np; from ffedge.calibration import calibrate; a = np.arange(9.0); "
+    "print(calibrate(a, a, 0.5))",
+    "meter": "from ffedge.meter import PeakMeter; print(PeakMeter().start())",
+    "pages": "import numpy as np; from ffedge.pages import copy; a = np.ones(3); copy(a, a); print(a.sum())",
+    "tensors": """
+        from pathlib import Path
+        import numpy as np
+        from ffedge.tensors import TensorFile, write_tensors
+        write_tensors(Path("tensors"), {"a": np.ones(3, np.float32)}, {})
+        print(TensorFile(Path("tensors")).check())
+    """,
+    "wire": "from ffedge.wire import text; print(text(1, 'x'))",
+    "liveness": "from ffedge.liveness import most_bytes; print(most_bytes([(1, 2)], 3))",
+    "stages": "from ffedge.stages import wire; print(wire('W', 'tile', 1))",
+    "learning": """
+        import dataclasses, shutil, sys
+        from ffedge.learning.run import learn
+        from toys_without_graphs import data
+        shutil.copy("model.onnx", "mine.onnx")
+        rows = dataclasses.replace(data(), classes=tuple(f"class {c}" for c in range(4)))
+        print(learn("mine.onnx", rows, epochs=2, max_drop=1.0).rows)
+        assert not {"torch", "onnx", "ffedge.graph"} & set(sys.modules)
+    """,
+    "network": """
+        from ffedge.network import InputFacts, layer_shapes, resolve
+        from ffedge.spec import Spec
+        facts = InputFacts((16,), "uint8", ("a", "b", "c"))
+        print(layer_shapes(resolve(Spec.make(), facts, 100), facts)[0].initial(0)["W"].sum())
+    """,
+    "data": """
+        import numpy as np
+        from ffedge.data import load
+        print(load("mnist-mini").train.inputs.take(np.arange(3)).sum())
+    """,
+    "graph": """
+        import json
+        from ffedge.graph import template, training_graph
+        from ffedge.network import InputFacts, layer_shapes
+        from ffedge.spec import Spec
+        stored = json.load(open("training.json"))
+        spec, facts = Spec.from_dict(stored["spec"]), InputFacts.from_dict(stored["input"])
+        shapes = layer_shapes(spec, facts)
+        print(len(training_graph(spec, facts, "learn", shapes[0], True)))
+        print(len(template(spec, facts)))
+    """,
+    "model_file": """
+        import json
+        from pathlib import Path
+        from ffedge.model_file import model_content, write_model
+        from ffedge.network import InputFacts, initial_state
+        from ffedge.spec import Spec
+        stored = json.load(open("training.json"))
+        spec, facts = Spec.from_dict(stored["spec"]), InputFacts.from_dict(stored["input"])
+        template = bytes([7 << 3 | 2, 0])  # a model with an empty graph
+        write_model(Path("written.onnx"), template, *model_content(spec, facts, initial_state(spec, facts), {}))
+        print(Path("written.onnx").stat().st_size)
+    """,
+    "runtime": """
+        import base64, json
+        import numpy as np
+        from ffedge.network import InputFacts
+        from ffedge.runtime import Predictor
+        from ffedge.network import initial_state
+        from ffedge.runtime.stepper import OnnxEngine
+        from ffedge.spec import Spec
+
+        raw, stored = np.load("raw.npy"), json.load(open("training.json"))
+        print(Predictor("model.onnx").predict(raw).label)
+        spec, facts = Spec.from_dict(stored["spec"]), InputFacts.from_dict(stored["input"])
+        build = lambda key: base64.b64decode(stored["graphs"][repr(key)])
+        engine = OnnxEngine(spec, facts, build, initial_state(spec, facts))
+        engine.begin([0], chunked=False)
+        labels = np.tile(np.arange(3), (16, 1))
+        print(engine.learn(0, engine.product(raw, None), labels, np.zeros((16, 3), np.float32),
+                           batch=16, step=0, rate=0.01, emit=False).loss)
+    """,
+    "evaluation": """
+        from ffedge.evaluation import evaluate
+        from ffedge.runtime import Predictor
+        from toys_without_graphs import data
+        print(evaluate(Predictor("model.onnx"), data()).accuracy)
+    """,
+    "spikes": """
+        import json
+        import numpy as np
+        from ffedge.network import InputFacts, initial_state
+        from ffedge.spec import Spec
+        from ffedge.spikes import SpikingPredictor
+        from ffedge.spikes.convert import convert
+        stored, raw = json.load(open("training.json")), np.load("raw.npy")
+        stored["spec"]["network"]["norm"] = "fixed"
+        spec, facts = Spec.from_dict(stored["spec"]), InputFacts.from_dict(stored["input"])
+        network = convert(spec, facts, initial_state(spec, facts), raw, timesteps=8)
+        print(SpikingPredictor(network).predict(raw).label)
+    """,
+    "training": """
+        import sys
+        from pathlib import Path
+        import ffedge
+        from ffedge.errors import FfedgeError
+        spec = ffedge.Spec.make(widths=(8,), epochs=1, batch_size=1000)
+        run = ffedge.train(spec, "mnist-mini", Path("run"), force=True)
+        print(run.report.test_accuracy)
+        assert not {"torch", "onnx", "ffedge.graph"} & set(sys.modules)
+    """,
+    "recalibration": """
+        from pathlib import Path
+        from ffedge.recalibration import recalibrate
+        from toys_without_graphs import data
+        print(recalibrate(Path("model.onnx"), data(), 0.5, Path("other.onnx")).known)
+    """,
+    "reference": """
+        from ffedge.network import InputFacts
+        from ffedge.reference.engine import TorchEngine
+        from ffedge.spec import Spec
+        facts = InputFacts((16,), "float32", ("a", "b", "c"))
+        print(TorchEngine(Spec.make(widths=(4,)), facts, []).in_place)
+    """,
+    "exporting": """
+        from pathlib import Path
+        from ffedge.exporting.forms import Forms
+        from ffedge.exporting.source import read_trained
+        print(len(Forms(read_trained(Path("model.onnx")), None).make("exact").model))
+    """,
+    "cli": """
+        import sys
+        from ffedge.cli import main
+        sys.argv = ["ffedge", "--version"]
+        try:
+            main()
+        except SystemExit as stop:
+            assert not stop.code, stop.code
+        assert not {"numpy", "rich.progress", "ffedge.training", "ffedge.runtime"} & set(sys.modules)
+    """,
+}
+ALSO = {  # packages of the units that a unit stands on, or, for the command line, of typer
+    "training": {"onnxruntime"},
+    "evaluation": {"onnxruntime"},
+    "recalibration": {"onnxruntime"},
+    "spikes": {"onnxruntime"},
+    "learning": {"onnxruntime"},
+    "stages": {"numpy"},
+    "cli": {"rich"},
+}
+
+
+@pytest.mark.parametrize(
+    "unit", [pytest.param(unit, marks=[pytest.mark.torch] if unit == "reference" else []) for unit in USES]
+)
+def test_a_unit_works_where_only_its_own_packages_are_installed(folder, unit):
+    (folder / "toys_without_graphs.py").write_text(
+        "import numpy as np\n"
+        "from ffedge.data.dataset import Dataset, Split\n"
+        "from ffedge.data.rows import ArrayRows\n"
+        "def data():\n"
+        "    split = Split(ArrayRows(np.load('raw.npy')), np.arange(16) % 4)\n"
+        "    return Dataset('x', split, None, tuple('abcd'), 'sha')\n"
+    )
+    hidden = THIRD_PARTY - set(TABLE[unit].packages.split()) - ALSO.get(unit, set())
+    assert in_child(USES[unit], hidden=hidden, cwd=folder).strip()
+
+
+def test_every_unit_is_used_alone():
+    assert set(USES) == set(TABLE) - {"__main__"}
+
+
+def test_a_hidden_package_cannot_be_imported():
+    """Guards the tests above."""
+    with pytest.raises(AssertionError, match=r"ModuleNotFoundError: No module named 'onnx"):
+        in_child("import onnx.helper", hidden={"onnx"})
+
+
+def test_a_graph_is_built_without_onnxruntime_or_torch_being_loaded(folder):
+    printed = in_child(
+        """
+        import sys
+        import ffedge.graph.__main__
+        print(*sorted({"onnxruntime", "torch"} & set(sys.modules)))
+        """,
+        cwd=folder,
+    )
+    assert printed.split() == []
+
+
+def test_importing_ffedge_loads_nothing():
+    printed = in_child("import sys, ffedge; print(*sorted(name for name in sys.modules if 'ffedge' in name))")
+    assert printed.split() == ["ffedge"]
+
+
+def test_public_names_are_found_on_first_use():
+    for name in ffedge.__all__:
+        assert getattr(ffedge, name) is not None
+    with pytest.raises(AttributeError, match=r"module 'ffedge' has no attribute 'banana'"):
+        _ = ffedge.banana
