@@ -11,6 +11,7 @@ from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
+import onnx
 
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.rows import ArrayRows
@@ -139,6 +140,15 @@ def model_bytes(spec, facts, layers, calibration=None, **about):
         content = model_content(spec, facts, layers, about, calibration)
         write_model(path, template(spec, facts), *content, learning_state(layers))
         return path.read_bytes()
+
+
+def changed(model, **changes):
+    """Return the bytes of a model with other metadata; None takes a key out."""
+    proto = onnx.load_from_string(model)
+    stored = {p.key: p.value for p in proto.metadata_props} | {f"ffedge.{k}": v for k, v in changes.items()}
+    del proto.metadata_props[:]
+    onnx.helper.set_model_props(proto, {k: v for k, v in stored.items() if v is not None})
+    return proto.SerializeToString()
 
 
 def draws(spec, dataset, facts):

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from networks import DATA
 from toys import make_model, small_spec
 
 from ffedge import Monitor, Predictor
 from ffedge.child import variables
 from tests.cli.conftest import Ffedge, bars
-from tests.runtime.test_predictor import DATA
 
 USUAL = bars(400, 7)[0]
 DARK = (bars(200, 8)[0] // 3).astype(np.uint8)

@@ -1,13 +1,12 @@
 """Other forms of a predictor: the oracle's scores for all labels, for those that are tried, or a readout's logits."""
 
-from itertools import product
-
 import numpy as np
 import onnx
 import pytest
+from networks import DATA, NETWORKS, rows_of
 from onnx.reference import ReferenceEvaluator
 from oracle import EPSILON, Oracle
-from toys import clusters, model_bytes, prepared, random_layers, small_spec
+from toys import model_bytes, prepared, random_layers, small_spec
 
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.rows import ArrayRows
@@ -15,24 +14,7 @@ from ffedge.graph.folded import fold
 from ffedge.graph.forms import Head, activities_graph, exact_graph, head_graph, pruned_graph, with_known
 from ffedge.runtime.session import make_session
 
-DATA = {"floats": clusters(), "bytes": clusters(inputs=20, uint8=True, border=True)}
-CHANGES = [
-    {"label_mode": mode, "norm": norm, "label_layers": layers}
-    for mode, norm, layers in product(("overlay", "concat"), ("unit", "rms", "layer", "fixed"), ("first", "all"))
-] + [
-    {"goodness": "sum"},
-    {"norm": "fixed", "bound": 0.9},
-    {"skip": "add", "widths": (10, 10, 10, 8), "label_layers": "all"},
-    {"skip": "add", "widths": (10, 10, 10), "norm": "layer"},
-    {"skip": "add", "widths": (10, 10, 10), "norm": "unit"},
-    {"input_norm": "unit"},
-    {"input_norm": "rms", "label_mode": "concat"},
-    {"scaling": "none"},
-    {"scaling": "range"},
-    {"scaling": "feature"},
-    {"prediction_weights": "collaborative"},
-    {"widths": (9,)},
-]
+FOLDED = NETWORKS + [{"scaling": scaling} for scaling in ("none", "range", "feature")]  # goes into the weights
 NAMES = ["scores", "label", "margin"]
 
 
@@ -70,7 +52,7 @@ def made(changes, data, *, even=False):
     """Return a spec, facts, folded weights, an oracle's arguments, and some raw rows."""
     spec, facts = prepared(small_spec(**changes), DATA[data])
     layers = random_layers(spec, facts)
-    return spec, facts, fold(spec, facts, layers, even=even), layers, DATA[data].train.inputs.take(np.arange(30))
+    return spec, facts, fold(spec, facts, layers, even=even), layers, rows_of(DATA[data], 30)
 
 
 def run(model, raw, names=NAMES):
@@ -87,7 +69,7 @@ def check_answers(scores, label, margin):
 
 
 @pytest.mark.parametrize("even", [False, True])
-@pytest.mark.parametrize("changes", CHANGES, ids=str)
+@pytest.mark.parametrize("changes", FOLDED, ids=str)
 @pytest.mark.parametrize("data", DATA)
 def test_the_exact_form_has_the_oracles_scores(changes, data, even):
     spec, facts, folded, layers, raw = made(changes, data, even=even)
@@ -122,7 +104,7 @@ def test_a_layer_may_take_off_from_the_score_or_have_no_part_in_it(gamma, scope)
 
 
 @pytest.mark.parametrize("candidates", [2, 3, 4])
-@pytest.mark.parametrize("changes", [c for c in CHANGES if "widths" not in c], ids=str)
+@pytest.mark.parametrize("changes", [c for c in FOLDED if "widths" not in c], ids=str)
 @pytest.mark.parametrize("data", DATA)
 def test_a_pruned_form_tries_the_labels_that_lead_after_the_first_layer(changes, data, candidates):
     spec, facts, folded, layers, raw = made(changes, data)
@@ -164,7 +146,7 @@ def test_one_layer_has_no_pruned_form():
 
 
 @pytest.mark.parametrize("even", [False, True])
-@pytest.mark.parametrize("changes", CHANGES, ids=str)
+@pytest.mark.parametrize("changes", FOLDED, ids=str)
 @pytest.mark.parametrize("data", DATA)
 def test_a_head_reads_the_activities_of_a_sample_without_a_label(changes, data, even):
     spec, facts, folded, layers, raw = made(changes, data, even=even)

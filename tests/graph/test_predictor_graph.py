@@ -5,14 +5,14 @@ import json
 import numpy as np
 import onnx
 import pytest
+from networks import DATA
 from onnx.reference import ReferenceEvaluator
 from oracle import Oracle
-from toys import clusters, make_model, small_spec
+from toys import make_model, small_spec
 
 from ffedge.network import InputFacts
 from ffedge.spec import MODEL_FORMAT, Spec
 
-DATA = {"floats": clusters(), "bytes": clusters(inputs=20, uint8=True, border=True)}
 CASES = [
     ({}, "floats"),
     ({}, "bytes"),

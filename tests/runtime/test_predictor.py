@@ -1,44 +1,20 @@
 """The predictor: the oracle's scores from a file, in bounded memory, and one line for whatever is wrong with it."""
 
 import json
-from itertools import product
 
 import numpy as np
 import onnx
 import pytest
+from networks import DATA, NETWORKS, rows_of
 from onnx.reference import ReferenceEvaluator
 from oracle import Oracle
-from toys import clusters, in_child, make_model, small_spec
+from toys import changed, clusters, in_child, make_model, small_spec
 
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.rows import ArrayRows
 from ffedge.errors import DataError, ModelError
 from ffedge.runtime import Predictor
 from ffedge.runtime.verify import MAX_ROWS
-
-DATA = {"floats": clusters(), "bytes": clusters(inputs=20, uint8=True, border=True)}
-CHANGES = [
-    {"label_mode": mode, "norm": norm, "label_layers": layers}
-    for mode, norm, layers in product(("overlay", "concat"), ("unit", "rms", "layer", "fixed"), ("first", "all"))
-] + [
-    {"goodness": "sum"},
-    {"norm": "fixed", "bound": 0.9},
-    {"skip": "add", "widths": (10, 10, 10, 8), "label_layers": "all"},
-    {"skip": "add", "widths": (10, 10, 10), "norm": "layer"},
-    {"input_norm": "unit"},
-    {"input_norm": "rms"},
-    {"input_norm": "unit", "label_mode": "concat"},
-    {"prediction_weights": "collaborative"},
-    {"prediction_weights": "collaborative", "scope": "previous", "alpha": "mean"},
-    {"variant": "ff", "prediction_weights": "collaborative"},
-    {"widths": (9,)},
-    {"label_scale": "max"},
-]
-
-
-def rows_of(data, count=None):
-    inputs = data.train.inputs
-    return inputs.take(np.arange(len(inputs)) if count is None else np.arange(count) % len(inputs))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +27,7 @@ def predictor(model):
     return Predictor(model[0], threads=1)
 
 
-@pytest.mark.parametrize("changes", CHANGES, ids=str)
+@pytest.mark.parametrize("changes", NETWORKS, ids=str)
 @pytest.mark.parametrize("data", DATA)
 def test_predictions_are_the_oracles_and_the_reference_evaluators(changes, data):
     written, spec, facts, layers = make_model(small_spec(**changes), DATA[data])
@@ -201,15 +177,6 @@ def test_inputs_that_are_not_finite_are_refused(predictor, value):
 def test_a_number_beyond_float32_is_refused_without_a_warning(predictor):
     with pytest.raises(DataError, match=r"^inputs must be finite, got NaN or infinity$"):
         predictor.predict(np.full((1, 16), 1e300))  # the warning would be an error here
-
-
-def changed(model, **changes):
-    """Return the bytes of a model with other metadata; None takes a key out."""
-    proto = onnx.load_from_string(model)
-    stored = {p.key: p.value for p in proto.metadata_props} | {f"ffedge.{k}": v for k, v in changes.items()}
-    del proto.metadata_props[:]
-    onnx.helper.set_model_props(proto, {k: v for k, v in stored.items() if v is not None})
-    return proto.SerializeToString()
 
 
 def test_a_missing_file_is_named(tmp_path):

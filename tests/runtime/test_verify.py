@@ -9,6 +9,7 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import DATA, NETWORKS, rows_of
 from onnx import TensorProto, helper
 from toys import clusters, make_model, small_spec
 
@@ -16,7 +17,6 @@ from ffedge.errors import ModelError
 from ffedge.runtime import Predictor
 from ffedge.runtime.proto import ModelParts, Node, Tensor, read_parts
 from ffedge.runtime.verify import MAX_ROWS, Walk, rows_at_once
-from tests.runtime.test_predictor import CHANGES, DATA, rows_of
 
 MODEL, SPEC, FACTS, _ = make_model(small_spec(), DATA["floats"])
 
@@ -42,7 +42,7 @@ def inferred(model, rows):
     return {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in proto.graph.value_info}
 
 
-@pytest.mark.parametrize("changes", CHANGES, ids=str)
+@pytest.mark.parametrize("changes", NETWORKS, ids=str)
 @pytest.mark.parametrize("data", DATA)
 def test_shapes_are_those_of_onnx_itself(changes, data):
     model, _, facts, _ = make_model(small_spec(**changes), DATA[data])

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import onnx
 import pytest
+from networks import DATA, rows_of
 from onnx import TensorProto, helper, numpy_helper
 from toys import prepared, random_layers, small_spec
 
@@ -16,7 +17,6 @@ from ffedge.graph.forms import Head, exact_graph, head_graph, pruned_graph
 from ffedge.runtime import Predictor
 from ffedge.runtime.proto import Node, Tensor, read_parts
 from ffedge.runtime.verify import Walk, rows_at_once
-from tests.runtime.test_predictor import DATA
 from tests.runtime.test_verify import MODEL, inferred, toy
 
 
@@ -29,7 +29,7 @@ def form(kind, data, *, int8, per_channel=False):
     else:
         model = exact_graph(spec, facts, folded) if kind == "exact" else pruned_graph(spec, facts, folded, 3)
     if int8:
-        model = quantised(model, [DATA[data].train.inputs.take(np.arange(50))], per_channel=per_channel)
+        model = quantised(model, [rows_of(DATA[data], 50)], per_channel=per_channel)
     return model, facts
 
 
@@ -140,4 +140,4 @@ def test_places_beyond_the_labels_are_one_line():
     gather.input[1] = "far"
     predictor = Predictor(model.SerializeToString())
     with pytest.raises(ModelError, match=r"^model: cannot be run \(.*\). Export the model anew$"):
-        predictor.predict(DATA["floats"].train.inputs.take(np.arange(30)))
+        predictor.predict(rows_of(DATA["floats"], 30))

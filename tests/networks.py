@@ -1,0 +1,33 @@
+"""Networks of many kinds, and data for them: what a model, its checks and its other forms are tried on."""
+
+from itertools import product
+
+import numpy as np
+from toys import clusters
+
+DATA = {"floats": clusters(), "bytes": clusters(inputs=20, uint8=True, border=True)}
+NETWORKS = [  # what each has beside `toys.small_spec`
+    {"label_mode": mode, "norm": norm, "label_layers": layers}
+    for mode, norm, layers in product(("overlay", "concat"), ("unit", "rms", "layer", "fixed"), ("first", "all"))
+] + [
+    {"goodness": "sum"},
+    {"norm": "fixed", "bound": 0.9},
+    {"skip": "add", "widths": (10, 10, 10, 8), "label_layers": "all"},
+    {"skip": "add", "widths": (10, 10, 10), "norm": "layer"},
+    {"skip": "add", "widths": (10, 10, 10), "norm": "unit"},
+    {"input_norm": "unit"},
+    {"input_norm": "rms"},
+    {"input_norm": "unit", "label_mode": "concat"},
+    {"input_norm": "rms", "label_mode": "concat"},
+    {"label_scale": "max"},
+    {"prediction_weights": "collaborative"},
+    {"prediction_weights": "collaborative", "scope": "previous", "alpha": "mean"},
+    {"variant": "ff", "prediction_weights": "collaborative"},
+    {"widths": (9,)},
+]
+
+
+def rows_of(data, count=None):
+    """Return raw training rows, all of them or a count, from the first again after the last."""
+    inputs = data.train.inputs
+    return inputs.take(np.arange(len(inputs)) if count is None else np.arange(count) % len(inputs))
