@@ -1,14 +1,9 @@
 """``ffedge learn``: a model file and new rows in; the same file out, which knows more, and the old one beside it."""
 
-import contextlib
 import dataclasses
-import fcntl
 import json
-import os
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +15,8 @@ from ffedge import __version__
 from ffedge.calibration import Calibration
 from ffedge.data import Batches, Dataset, Split, load
 from ffedge.data.stream import OtherRows
-from ffedge.errors import FfedgeError, ModelError, StoppedError, TrainingError
+from ffedge.errors import ModelError, StoppedError, TrainingError
+from ffedge.learning.files import alone, previous_file, set_aside
 from ffedge.learning.rewrite import rewrite, with_classes
 from ffedge.learning.rows import joined
 from ffedge.learning.session import fitted, learning_spec, make_engine
@@ -32,14 +28,13 @@ from ffedge.spec import Spec
 from ffedge.training.checkpoint import Checkpoints, Layer, Place, State
 from ffedge.training.kept import CHECK_SHARE, KEPT_BYTES, Kept, Offer, keep, kept_file, nothing_kept, read_kept
 from ffedge.training.loop import Diverged, Interrupted, Loop, split_rows
-from ffedge.training.records import LayerRecord, atomic_file, sync, writing
+from ffedge.training.records import LayerRecord, atomic_file
 from ffedge.training.watch import Journal, Watcher
 
 Places = NDArray[np.int64]
 HISTORY = 20
 REPLAY_SHARE = 0.5
 MAX_DROP = 0.01
-PREVIOUS = ".previous"
 
 
 @dataclass(frozen=True)
@@ -130,7 +125,7 @@ def learn(
         raise ValueError(f"replay_share must be in [0, 1), got {replay_share}")
     if not path.is_file():
         raise ModelError(f"{path}: no such file. Train one with `ffedge train`")
-    with _alone(path) as folder:
+    with alone(path) as folder:
         dataset = data if isinstance(data, Dataset) else load(data, data_dir, one_class=True)
         before = model_now = OpenModel(path)
         if add_classes:
@@ -165,26 +160,6 @@ def learn(
             previous=str(previous) if previous else None,
             **began.so_far(),
         )
-
-
-def roll_back(model: str | Path) -> Path:
-    """Put the file back that the last `learn` replaced, with its kept examples; return its path.
-
-    Raises
-    ------
-    ModelError
-        There is none.
-    """
-    path = Path(model)
-    previous = _previous(path)
-    if not previous.is_file():
-        raise ModelError(f"{previous}: no such file. There is nothing to go back to")
-    with writing(path):
-        previous.replace(path)
-        if _previous(kept_file(path)).is_file():
-            _previous(kept_file(path)).replace(kept_file(path))
-        sync(path.absolute().parent)
-    return path
 
 
 class _Began:
@@ -334,8 +309,8 @@ def _replace(path: Path, work: _Work, layers: State, about: dict[str, Any], know
     with atomic_file(path) as temporary:
         rewrite(work.model, temporary, layers, work.model.facts, about, known)
         OpenModel(temporary)
-        _set_aside(path)
-    return _previous(path)
+        set_aside(path)
+    return previous_file(path)
 
 
 def _keep(path: Path, work: _Work, stored: tuple[Kept, Kept], most_bytes: int) -> None:
@@ -343,41 +318,5 @@ def _keep(path: Path, work: _Work, stored: tuple[Kept, Kept], most_bytes: int) -
     split, held = work.rows.train, work.parts[0][1]
     offers = Offer(split.inputs, split.labels, OtherRows(work.own, held)), Offer(split.inputs, split.labels, held)
     if kept_file(path).is_file():
-        _set_aside(kept_file(path))
+        set_aside(kept_file(path))
     keep(kept_file(path), work.model.facts, stored, offers, most_bytes, work.spec.train.seed)
-
-
-def _previous(path: Path) -> Path:
-    return path.with_name(path.name + PREVIOUS)
-
-
-def _set_aside(path: Path) -> None:
-    """Let a file stand under its previous name too."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.previous.tmp")
-    beside.unlink(missing_ok=True)
-    try:
-        beside.hardlink_to(path)
-    except OSError:  # a file system without links
-        shutil.copyfile(path, beside)
-        sync(beside)
-    beside.replace(_previous(path))
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[Path]:
-    """Keep other processes that learn out, and yield a folder beside the model for what is in the making.
-
-    Raises
-    ------
-    FfedgeError
-        Another process learns from the file, or its folder cannot be written.
-    """
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # goes with the process, however it ends
-        except OSError as error:
-            raise FfedgeError(f"{path}: another process learns there. Wait until it ends") from error
-        with contextlib.ExitStack() as stack:
-            with writing(path):
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent))
-            yield Path(folder)

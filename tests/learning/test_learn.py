@@ -13,8 +13,9 @@ from ffedge import Predictor, Spec
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.rows import ArrayRows
 from ffedge.errors import DataError, FfedgeError, ModelError, StoppedError, TrainingError
+from ffedge.learning.files import roll_back
 from ffedge.learning.rewrite import OWN, rewrite, with_classes
-from ffedge.learning.run import learn, roll_back
+from ffedge.learning.run import learn
 from ffedge.meter import PeakMeter
 from ffedge.network import resolve
 from ffedge.runtime.model import OpenModel
