@@ -11,10 +11,15 @@ if TYPE_CHECKING:
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="A model.onnx.")],
+    model: Annotated[Path, typer.Argument(help="A model.onnx, or a NIR file.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the metadata as one JSON document.")] = False,
 ) -> None:
     """Say everything that a model file knows of itself."""
+    from ffedge.cli import spikes
+
+    if spikes.is_spiking(model, asked=False):
+        _of_spikes(model, as_json)
+        return
     from ffedge.runtime import Predictor
 
     predictor = Predictor(model)
@@ -35,6 +40,29 @@ def command(
     print_table("model", ["", "value"], rows, figures=False)
     for part, fields in predictor.metadata["spec"].items():
         print_table(part, ["", "value"], [[name, _text(value)] for name, value in fields.items()], figures=False)
+
+
+def _of_spikes(path: Path, as_json: bool) -> None:
+    from ffedge.cli.tables import print_table
+    from ffedge.spikes import read
+
+    network = read(path)
+    about, facts = network.about(), network.facts
+    if as_json:
+        print(json.dumps(about, indent=1))
+        return
+    rows = [
+        ["file", f"{path} ({path.stat().st_size / 1e6:.2f} MB)"],
+        ["input", f"{facts.dtype} [N, {', '.join(map(str, facts.shape))}]"],
+        ["classes", ", ".join(facts.classes)],
+        *([key, _text(about[key])] for key in about if key not in ("input", "layers")),
+    ]
+    print_table("spiking network", ["", "value"], rows, figures=False)
+    layers = [
+        [str(i), *map(str, layer.W.shape), str(layer.units), *map(_text, (layer.threshold, layer.decay))]
+        for i, layer in enumerate(network.layers)
+    ]
+    print_table("layers", ["", "neurons", "inputs", "units", "threshold", "decay"], layers)
 
 
 def _known(found: "Calibration | None") -> str:

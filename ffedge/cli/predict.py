@@ -39,9 +39,9 @@ def command(
     if Path("-") in files:
         if len(files) > 1:
             raise ValueError("- must stand alone: samples come from stdin or from files")
-        _answer_lines(lambda: _opened(model, threads, timesteps, margin), reject=reject, strict=strict)
+        _answer_lines(lambda: _opened(model, threads, timesteps, margin, reject), reject=reject, strict=strict)
         return
-    predictor = _opened(model, threads, timesteps, margin)
+    predictor = _opened(model, threads, timesteps, margin, reject)
     found = _of_files(predictor, files, resize=resize, invert=invert, reject=reject)
     if as_json:
         print(json.dumps({"model": str(model), "samples": list(found)}))
@@ -49,12 +49,14 @@ def command(
         _print(found, predictor.classes, files, reject=reject)
 
 
-def _opened(model: Path, threads: int, timesteps: int | None, margin: float | None) -> "Predictor | SpikingPredictor":
+def _opened(
+    model: Path, threads: int, timesteps: int | None, margin: float | None, reject: bool
+) -> "Predictor | SpikingPredictor":
     if model.suffix == ".onnx" and timesteps is None and margin is None:  # what must start fast
         return small_predictor(model, threads)
     from ffedge.cli.spikes import open_model
 
-    return open_model(model, threads, timesteps, margin)
+    return open_model(model, threads, timesteps, margin, reject)
 
 
 def small_predictor(model: Path, threads: int) -> "Predictor":

@@ -28,9 +28,13 @@ def numbers(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(part) for part in text.split(",")}))
 
 
-def open_model(path: Path, threads: int, timesteps: int | None, margin: float | None) -> "Predictor | SpikingPredictor":
+def open_model(
+    path: Path, threads: int, timesteps: int | None, margin: float | None, reject: bool
+) -> "Predictor | SpikingPredictor":
     """Open a model.onnx or a NIR file."""
     if is_spiking(path, timesteps is not None or margin is not None):
+        if reject:
+            raise ValueError("--reject needs a model.onnx; a NIR file does not say which answers count as known")
         from ffedge.spikes import SpikingPredictor
 
         return SpikingPredictor(path, timesteps, margin)

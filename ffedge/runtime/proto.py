@@ -23,6 +23,7 @@ MOST_INTS = 64
 MOST_PORTS = 2048  # of a learning step
 FLOAT, UINT8, INT8, INT32, INT64, DOUBLE = 1, 2, 3, 6, 7, 11  # ONNX's numbers of the types
 WIDTHS = {FLOAT: 4, UINT8: 1, INT8: 1, INT32: 4, INT64: 8}  # bytes of a value
+HDF5 = b"\x89HDF\r\n\x1a\n"  # how a NIR file begins
 ATTRIBUTE_TYPES = {3: 2, 8: 7}  # field of an attribute -> what its type field must say
 REAL_ATTRIBUTE = 1
 
@@ -87,6 +88,8 @@ def read_parts(model: Buffer | Path) -> ModelParts:
 
 def _model(data: Buffer, size: int) -> ModelParts:
     known = {1: VARINT, 2: BYTES, 3: BYTES, 4: BYTES, 5: VARINT, 6: BYTES, 7: BYTES, 8: BYTES, 14: BYTES, 20: BYTES}
+    if data[: len(HDF5)] == HDF5:
+        raise ValueError("it is a NIR file, which only predict, eval and info take")
     parts = ModelParts(size)
     message = _Message(data, (0, size), known, "a model", repeated=(8, 14))
     for entry in message.spans(14, MOST_METADATA):

@@ -72,6 +72,14 @@ def test_eval_measures_each_number_of_timesteps_and_early_decisions(place):
     assert f"{found['early_timesteps']:.1f} (mean, margin 0.1)" in shown
 
 
+def test_info_says_what_a_nir_file_holds(place):
+    about = json.loads(ffedge("info", place / "a.nir", "--json").stdout)
+    assert about == read(place / "a.nir").about()
+    shown = ffedge("info", place / "a.nir").stdout
+    for word in ("spiking network", "subtract", "300", about["label_mode"], "threshold"):
+        assert word in shown
+
+
 def test_without_timesteps_eval_takes_the_files(place):
     found = json.loads(ffedge("eval", place / "a.nir", "--data", place / "data.npz", "--json").stdout)
     assert (found["timesteps"], found["rows"]) == ([300], 60)
@@ -96,6 +104,10 @@ def test_other_errors_are_one_line_too(place, tmp_path):
     assert "timesteps must be 1 to 4096, got 0" in line("eval", place / "a.nir", "--timesteps", "0", code=2)
     assert "which ffedge does not know. Pass --data" in line("eval", place / "a.nir", code=1)
     assert "exists already" in line("export", place / "spiking", "--nir", place / "a.nir", code=1)
+    assert "--reject needs a model.onnx" in line("predict", place / "a.nir", place / "x.npy", "--reject", code=2)
+    for command, rest in (("monitor", [place / "x.npy"]), ("learn", ["--data", place / "data.npz"])):
+        text = line(command, place / "a.nir", *rest, code=1)
+        assert "is a NIR file, which only predict, eval and info take" in text
     assert "reset must be subtract or zero" in line(
         "export", place / "spiking", "--nir", tmp_path / "c.nir", "--reset", "none", code=2
     )
