@@ -72,7 +72,8 @@ def _create(file: Any, name: str, kind: Any, space: Any, how: Any) -> None:
 
 def _lost(file: Any, rng: random.Random) -> None:
     for _ in range(rng.choice((1, 1, 3))):
-        del file[rng.choice(names_of(file))]
+        if names := names_of(file):
+            del file[rng.choice(names)]
 
 
 def _more(file: Any, rng: random.Random) -> None:

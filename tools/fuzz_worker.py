@@ -158,11 +158,8 @@ def _learn(path: Path) -> None:
 
 
 def _use_nir(judge: Judge, path: Path, request: dict[str, Any]) -> None:
+    _spikes(judge, path, 0.1 if request["turn"] % 2 else None)
     inputs = request["data"].replace("data.npz", "x.npy")
-    predictor = judge.call(lambda: SpikingPredictor(path, timesteps=4, margin=0.1 if request["turn"] % 2 else None))
-    if predictor is not None:
-        row = np.full(predictor.facts.shape, 200, predictor.facts.dtype)
-        judge.call(lambda: predictor.predict(np.stack([row, row // 2, 0 * row]), layers=True))
     words = (
         ("predict", path, inputs, "--timesteps", 4),
         ("predict", path, inputs, "--timesteps", 20, "--margin", 0.1, "--json"),
@@ -171,6 +168,14 @@ def _use_nir(judge: Judge, path: Path, request: dict[str, Any]) -> None:
         ("info", path),
     )
     judge.command(*words[request["turn"] % 5], names_file=False)  # where the data do not suit it, they are named
+
+
+def _spikes(judge: Judge, path: Path, margin: float | None) -> None:
+    """Predict a few samples; the network, which may be of 64 MB, ends with this function."""
+    predictor = judge.call(lambda: SpikingPredictor(path, timesteps=4, margin=margin))
+    if predictor is not None:
+        row = np.full(predictor.facts.shape, 200, predictor.facts.dtype)
+        judge.call(lambda: predictor.predict(np.stack([row, row // 2, 0 * row]), layers=True))
 
 
 def _use_report(judge: Judge, path: Path, request: dict[str, Any]) -> None:
