@@ -106,7 +106,7 @@ class _Reader:
 
     def __init__(self, file: Any, n_bytes: int) -> None:
         self._file, self._left, self._work = file, SPARE_BYTES + 8 * n_bytes, SPARE_WORK + 1024 * n_bytes
-        self._chunks = SPARE_CHUNKS + n_bytes // 4096
+        self._n_bytes, self._chunks = n_bytes, SPARE_CHUNKS + n_bytes // 4096
 
     def names(self, group: str) -> set[str]:
         """Return the names in a group; ValueError where there are too many."""
@@ -171,6 +171,8 @@ class _Reader:
         filters = {plist.get_filter(i)[0] for i in range(plist.get_nfilters())}
         if dataset.is_virtual or dataset.external or not filters <= FILTERS:
             raise ValueError(f"{name!r} must stand in the file, plain or compressed by deflate")
+        if (stored := dataset.id.get_storage_size()) > self._n_bytes:
+            raise ValueError(f"{name!r} claims {stored} bytes of a file of {self._n_bytes}")
         if dataset.chunks is not None:
             size = math.prod(dataset.chunks) * dataset.dtype.itemsize
             count = math.prod(-(-n // part) for n, part in zip(dataset.shape, dataset.chunks, strict=True))

@@ -231,6 +231,22 @@ def test_a_file_that_is_not_ffedges_is_refused_in_one_line(path, what):
     assert len(text.splitlines()) == 1
 
 
+def test_a_chunk_that_claims_more_bytes_than_the_file_is_not_read(path):
+    with h5py.File(path, "r+") as file:
+        replaced(WEIGHT, None)(file)
+        file.create_dataset(WEIGHT, data=np.ones((12, 20), "f4"), chunks=(12, 20), compression="gzip")
+        file.flush()
+        size = file[WEIGHT].id.get_chunk_info(0).size
+    content = bytearray(path.read_bytes())
+    at = content.index(b"TREE\1") + 24  # the B-tree of chunks: each key begins with the bytes of its chunk
+    while content[at : at + 4] != size.to_bytes(4, "little"):
+        at = content.index(b"TREE\1", at) + 24
+    content[at : at + 4] = (1 << 30).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=rf"'{WEIGHT}' claims {1 << 30} bytes of a file of {len(content)}\)"):
+        read(path)
+
+
 def test_edges_that_share_one_long_name_are_not_all_held(path):
     with h5py.File(path, "r+") as file:
         created("node/edges", (120, 2), h5py.string_dtype())(file)
