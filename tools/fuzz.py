@@ -185,13 +185,19 @@ class Fuzzer:
         words = {
             "image": ("predict", model, path),
             "model": ("info", path),
+            "nir": ("predict", path, "-"),
             "report": ("report", path.parent),
             "safetensors": ("export", path, "--out", self._fixed["out"], "--force"),
         }.get(kind, ("data", "fetch", path))
         command = [sys.executable, "-m", "ffedge", *map(str, words)]
         try:
             done = subprocess.run(
-                command, env=self._environment, capture_output=True, timeout=self._most_s + 20, check=False
+                command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=self._most_s + 20,
+                check=False,
             )
             check_exit(done.returncode, done.stderr.decode(errors="replace"), str(self._case))
         except subprocess.TimeoutExpired:
@@ -291,7 +297,8 @@ def report(fuzzer: Fuzzer, options: argparse.Namespace, seconds: float) -> None:
             "kinds": {kind: vars(tally) for kind, tally in fuzzer.tallies.items()},
             "findings": fuzzer.lines,
         }
-        print(f"results: {write_results('fuzz', settings, results, options.out, ('onnx', 'safetensors', 'pillow'))}")
+        packages = ("onnx", "safetensors", "pillow", "h5py", "nir")
+        print(f"results: {write_results('fuzz', settings, results, options.out, packages)}")
 
 
 if __name__ == "__main__":

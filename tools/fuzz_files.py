@@ -25,7 +25,7 @@ from fuzz_bytes import NUMBERS, TEXTS, bad_json, mutated
 
 import ffedge
 
-KINDS = ("idx", "npy", "npz", "safetensors", "model", "report", "image")
+KINDS = ("idx", "npy", "npz", "safetensors", "model", "report", "image", "nir")
 BOMB_BYTES = 1 << 26
 CLASSES = 3
 
@@ -379,6 +379,13 @@ def _model_case(valid: Valid, rng: random.Random) -> Case:
     return Case({"model.onnx": data}, "model.onnx", mutation)
 
 
+def _nir_case(valid: Valid, rng: random.Random) -> Case:
+    import fuzz_nir
+
+    data, mutation = fuzz_nir.hostile_nir(fuzz_nir.valid_files(valid.data), rng)
+    return Case({"a.nir": data}, "a.nir", mutation)
+
+
 _MAKERS: dict[str, Callable[[Valid, random.Random], Case]] = {
     "idx": _idx_case,
     "npy": _npy_case,
@@ -387,4 +394,5 @@ _MAKERS: dict[str, Callable[[Valid, random.Random], Case]] = {
     "model": _model_case,
     "report": _report_case,
     "image": _image_case,
+    "nir": _nir_case,
 }

@@ -23,6 +23,7 @@ from ffedge.cli import main
 from ffedge.data import read_inputs
 from ffedge.errors import FfedgeError
 from ffedge.meter import PeakMeter, rss_bytes
+from ffedge.spikes import SpikingPredictor
 from ffedge.training.checkpoint import Checkpoints
 from ffedge.training.folder import export, stored
 from ffedge.training.records import Report
@@ -156,6 +157,27 @@ def _learn(path: Path) -> None:
     learner.predict(rows)
 
 
+def _use_nir(judge: Judge, path: Path, request: dict[str, Any]) -> None:
+    _spikes(judge, path, 0.1 if request["turn"] % 2 else None)
+    inputs = request["data"].replace("data.npz", "x.npy")
+    words = (
+        ("predict", path, inputs, "--timesteps", 4),
+        ("predict", path, inputs, "--timesteps", 20, "--margin", 0.1, "--json"),
+        ("eval", path, "--data", request["data"], "--timesteps", "1,4"),
+        ("eval", path, "--timesteps", 2),
+        ("info", path),
+    )
+    judge.command(*words[request["turn"] % 5], names_file=False)  # where the data do not suit it, they are named
+
+
+def _spikes(judge: Judge, path: Path, margin: float | None) -> None:
+    """Predict a few samples; the network, which may be of 64 MB, ends with this function."""
+    predictor = judge.call(lambda: SpikingPredictor(path, timesteps=4, margin=margin))
+    if predictor is not None:
+        row = np.full(predictor.facts.shape, 200, predictor.facts.dtype)
+        judge.call(lambda: predictor.predict(np.stack([row, row // 2, 0 * row]), layers=True))
+
+
 def _use_report(judge: Judge, path: Path, request: dict[str, Any]) -> None:
     judge.call(lambda: Report.read(path))
     judge.command("report", path.parent, *(["--json"] if request["turn"] % 2 else []))
@@ -180,6 +202,7 @@ _USES: dict[str, Callable[[Judge, Path, dict[str, Any]], None]] = {
     "npz": _use_data,
     "image": _use_image,
     "model": _use_model,
+    "nir": _use_nir,
     "report": _use_report,
     "safetensors": _use_run,
 }

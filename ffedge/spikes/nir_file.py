@@ -6,22 +6,27 @@ nothing is read before its kind, shape and type are what a network of ffedge has
 
 import itertools
 import json
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ffedge.errors import FfedgeError, ModelError
-from ffedge.json_text import parse
+from ffedge.json_text import MOST_CHARACTERS, parse
 from ffedge.network import InputFacts
 from ffedge.spec import MAX_LAYERS
-from ffedge.spikes.network import FIELDS, FORMAT, LAYER_FIELDS, STEP_S, SpikingLayer, SpikingNetwork, decay_of
+from ffedge.spikes.network import FIELDS, FORMAT, LAYER_FIELDS, STEP_S, Floats, SpikingLayer, SpikingNetwork, decay_of
 
 KEY = "ffedge"
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 FILTERS = {1, 2, 3}  # deflate, shuffle, checksum: built into HDF5
 SPARE_BYTES = 1 << 26
+SPARE_WORK = 1 << 28
+STATE_BYTES = 12  # of a neuron in a run: potential, spikes, count; a timestep takes as much again, of one layer
+SPARE_CHUNKS = 1 << 12  # of an array: HDF5 makes a list of all that are read, of some KB each
+CHUNK_BYTES = 1 << 20  # that a chunk of a smaller array may have: HDF5 unpacks it whole
 MOST_NODES = 2 * MAX_LAYERS + 2
 NEURONS = {"IF": {"r", "v_threshold"}, "LIF": {"r", "v_threshold", "v_leak"}}
 
@@ -88,7 +93,7 @@ def read(path: Path) -> SpikingNetwork:
         raise ModelError(f"{path}: no such file. Write one with `ffedge export --nir`")
     try:
         with h5py.File(path, "r") as file:
-            return _network(_Reader(file, SPARE_BYTES + 8 * path.stat().st_size))
+            return _network(_Reader(file, path.stat().st_size))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, OverflowError, RecursionError) as error:
         why = str(error) or type(error).__name__
         raise ModelError(
@@ -99,8 +104,9 @@ def read(path: Path) -> SpikingNetwork:
 class _Reader:
     """Reads groups and arrays of an open file, each after a look at what it claims to be."""
 
-    def __init__(self, file: Any, most_bytes: int) -> None:
-        self._file, self._left = file, most_bytes
+    def __init__(self, file: Any, n_bytes: int) -> None:
+        self._file, self._left, self._work = file, SPARE_BYTES + 8 * n_bytes, SPARE_WORK + 1024 * n_bytes
+        self._n_bytes, self._chunks = n_bytes, SPARE_CHUNKS + n_bytes // 4096
 
     def names(self, group: str) -> set[str]:
         """Return the names in a group; ValueError where there are too many."""
@@ -112,29 +118,30 @@ class _Reader:
     def text(self, name: str) -> str:
         """Return a string."""
         dataset = self._dataset(name)
-        if dataset.shape != () or dataset.dtype.kind not in "OS":
-            raise ValueError(f"{name!r} must be a string")
+        if dataset.shape != () or dataset.dtype.kind not in "OS" or dataset.dtype.itemsize > MOST_CHARACTERS:
+            raise ValueError(f"{name!r} must be a string of at most {MOST_CHARACTERS} bytes")
         value = dataset[()]
-        if not isinstance(value, bytes | str):
-            raise ValueError(f"{name!r} must be a string")
-        return value.decode() if isinstance(value, bytes) else value
+        if not isinstance(value, bytes) or len(value) > MOST_CHARACTERS:
+            raise ValueError(f"{name!r} must be a string of at most {MOST_CHARACTERS} bytes")
+        return value.decode()
 
-    def pairs(self, name: str) -> list[tuple[str, str]]:
-        """Return the edges."""
+    def pairs(self, name: str) -> Iterator[tuple[str, str]]:
+        """Yield the edges, one by one: in a file, many may have the same long name."""
         dataset = self._dataset(name)
         if len(dataset.shape) != 2 or dataset.shape[1] != 2 or len(dataset) > MOST_NODES or dataset.dtype.kind != "O":
             raise ValueError(f"{name!r} must be pairs of names")
-        return [(bytes(a).decode(), bytes(b).decode()) for a, b in dataset[()]]
+        for i in range(len(dataset)):
+            a, b = dataset[i]
+            yield bytes(a).decode(), bytes(b).decode()
 
-    def numbers(self, name: str, axes: int) -> NDArray[Any]:
-        """Return an array of finite numbers."""
+    def numbers(self, name: str, axes: int) -> Floats:
+        """Return an array of numbers that are finite in float32, which it has."""
         dataset = self._dataset(name)
         if len(dataset.shape) != axes or dataset.dtype.kind not in "fiu" or dataset.dtype.itemsize > 8:
             raise ValueError(f"{name!r} must be numbers on {axes} axes, got {dataset.dtype} {list(dataset.shape)}")
-        self._left -= dataset.size * max(4, dataset.dtype.itemsize)
-        if self._left < 0:
-            raise ValueError(f"{name!r} is larger than the file bears out")
-        values: NDArray[Any] = dataset[()]
+        self._take(f"{name!r}", dataset.size * max(4, dataset.dtype.itemsize))
+        with np.errstate(over="ignore"):
+            values = np.ascontiguousarray(dataset[()], np.float32)
         if not np.isfinite(values).all():
             raise ValueError(f"{name!r} must be finite")
         return values
@@ -142,9 +149,21 @@ class _Reader:
     def same(self, name: str, count: int) -> float:
         """Return the one number that all entries [count] of an array are."""
         values = self.numbers(name, 1)
-        if len(values) != count or (values != values[0]).any():
+        if not len(values) == count > 0 or (values != values[0]).any():
             raise ValueError(f"{name!r} must be one number for all {count} neurons")
         return float(values[0])
+
+    def check_cost(self, network: SpikingNetwork) -> None:
+        """Raise ValueError where one sample takes memory or work out of proportion to the file."""
+        classes, neurons = network.facts.n_classes, [len(layer.b) for layer in network.layers]
+        self._take("one sample", STATE_BYTES * classes * (sum(neurons) + max(neurons)))
+        if (work := classes * sum(layer.W.size for layer in network.layers)) > self._work:
+            raise ValueError(f"a timestep of one sample takes {work / 1e9:.1f} G multiply-adds, too many for the file")
+
+    def _take(self, what: str, n_bytes: int) -> None:
+        self._left -= n_bytes
+        if self._left < 0:
+            raise ValueError(f"{what} is larger than the file bears out")
 
     def _dataset(self, name: str) -> Any:
         dataset = self._at(name, "Dataset")
@@ -152,6 +171,13 @@ class _Reader:
         filters = {plist.get_filter(i)[0] for i in range(plist.get_nfilters())}
         if dataset.is_virtual or dataset.external or not filters <= FILTERS:
             raise ValueError(f"{name!r} must stand in the file, plain or compressed by deflate")
+        if (stored := dataset.id.get_storage_size()) > self._n_bytes:
+            raise ValueError(f"{name!r} claims {stored} bytes of a file of {self._n_bytes}")
+        if dataset.chunks is not None:
+            size = math.prod(dataset.chunks) * dataset.dtype.itemsize
+            count = math.prod(-(-n // part) for n, part in zip(dataset.shape, dataset.chunks, strict=True))
+            if count > self._chunks or size > max(CHUNK_BYTES, dataset.size * dataset.dtype.itemsize):
+                raise ValueError(f"{name!r} must stand in few chunks, of few bytes, got {count} of {size} bytes")
         return dataset
 
     def _at(self, name: str, kind: str) -> Any:
@@ -185,12 +211,17 @@ def _network(reader: _Reader) -> SpikingNetwork:
         raise ValueError("its nodes must have names that differ")
     if set(names) != reader.names("node/nodes"):
         raise ValueError("its nodes must be those that its metadata name")
-    if sorted(reader.pairs("node/edges")) != sorted(itertools.pairwise(names)):
+    edges = set(itertools.pairwise(names))
+    for edge in reader.pairs("node/edges"):
+        if edge not in edges:
+            raise ValueError("its edges must make a chain of its nodes")
+        edges.remove(edge)
+    if edges:
         raise ValueError("its edges must make a chain of its nodes")
     for name, kind in (("input", "Input"), ("output", "Output")):
         if reader.text(f"node/nodes/{name}/type") != kind:
             raise ValueError(f"node {name!r} must be {kind}")
-    return SpikingNetwork(
+    network = SpikingNetwork(
         layers=tuple(_layer(reader, layer) for layer in about["layers"]),
         facts=InputFacts.from_dict(about["input"]),
         label_mode=about["label_mode"],
@@ -199,6 +230,8 @@ def _network(reader: _Reader) -> SpikingNetwork:
         data=about["data"],
         version=about["version"],
     )
+    reader.check_cost(network)
+    return network
 
 
 def _layer(reader: _Reader, about: dict[str, Any]) -> SpikingLayer:
@@ -216,8 +249,8 @@ def _layer(reader: _Reader, about: dict[str, Any]) -> SpikingLayer:
     if found.get("v_reset", 0) != 0 or found.get("v_leak", 0) != 0 or abs(r - 1) > 1e-4:
         raise ValueError(f"neurons must reset and leak to 0, with an input factor of 1, got {found}")
     return SpikingLayer(
-        np.ascontiguousarray(W, np.float32),
-        np.ascontiguousarray(b, np.float32),
+        W,
+        b,
         found["v_threshold"],
         decay,
         about["units"],

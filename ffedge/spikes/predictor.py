@@ -60,32 +60,40 @@ class SpikingPredictor:
             The inputs have another shape or type, or hold NaN or infinity.
         """
         samples = samples_of(np.asarray(inputs), self.facts)
-        if self.margin is None:
-            goodness = self.goodness_after(samples, [self.timesteps])[0]
-            self.taken = np.full(len(samples), self.timesteps)
-        else:
-            parts = [
-                decided(self.network, part, self.timesteps, self.margin)
-                for part in _cut(samples, samples_at_once(self.network))
-            ]
-            goodness, self.taken = map(np.concatenate, zip(*parts, strict=True))
-        scores = self.scores(goodness)
-        top = np.partition(scores, -2, axis=1)[:, -2:]
+        with _quiet():
+            if self.margin is None:
+                goodness = self.goodness_after(samples, [self.timesteps])[0]
+                self.taken = np.full(len(samples), self.timesteps)
+            else:
+                parts = [
+                    decided(self.network, part, self.timesteps, self.margin)
+                    for part in _cut(samples, samples_at_once(self.network))
+                ]
+                goodness, self.taken = map(np.concatenate, zip(*parts, strict=True))
+            scores = self.scores(goodness)
+            top = np.partition(scores, -2, axis=1)[:, -2:]
+            margin = top[:, 1] - top[:, 0]
         known = np.ones(len(scores), np.bool_)
-        return Prediction(scores.argmax(axis=1), top[:, 1] - top[:, 0], scores, known, *([goodness] if layers else []))
+        return Prediction(scores.argmax(axis=1), margin, scores, known, *([goodness] if layers else []))
 
     def scores(self, goodness: Floats) -> Floats:
         """Return the weighted sum [N, C] of the layers' goodness [N, L, C]."""
-        weights = np.array([layer.weight for layer in self.network.layers], np.float32)
-        total: Floats = (goodness * weights[:, None]).sum(axis=1)
+        with _quiet():
+            weights = np.array([layer.weight for layer in self.network.layers], np.float32)
+            total: Floats = (goodness * weights[:, None]).sum(axis=1)
         return total
 
     def goodness_after(self, samples: NDArray[np.generic], timesteps: Sequence[int]) -> list[Floats]:
         """Return each layer's goodness [N, L, C] after each of some numbers of timesteps, ascending, in one run."""
-        parts = [
-            list(goodness_after(self.network, part, timesteps)) for part in _cut(samples, samples_at_once(self.network))
-        ]
+        cut = _cut(samples, samples_at_once(self.network))
+        with _quiet():
+            parts = [list(goodness_after(self.network, part, timesteps)) for part in cut]
         return [np.concatenate(one) for one in zip(*parts, strict=True)]
+
+
+def _quiet() -> np.errstate:
+    """Let extreme weights and inputs give infinite scores and NaN, as they do in onnxruntime, without a warning."""
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def _cut(samples: NDArray[np.generic], size: int) -> list[NDArray[np.generic]]:

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from ffedge.spikes import SpikingPredictor, is_nir, read, write
 h5py = pytest.importorskip("h5py", reason="needs ffedge[nir]")
 nir = pytest.importorskip("nir", reason="needs ffedge[nir]")
 META = "node/metadata/ffedge"
+WEIGHT = "node/nodes/affine0/weight"
 
 
 @pytest.fixture
@@ -77,9 +79,9 @@ def about(file, **changes):
     file[META] = json.dumps(text)
 
 
-def layer_about(file, **changes):
+def layer_about(file, layer=0, **changes):
     text = json.loads(file[META][()])
-    text["layers"][0] |= changes
+    text["layers"][layer] |= changes
     about(file, layers=text["layers"])
 
 
@@ -93,9 +95,28 @@ def replaced(name, value):
     return change
 
 
-def huge(file):
-    del file["node/nodes/affine0/weight"]
-    file.create_dataset("node/nodes/affine0/weight", (1 << 20, 1 << 20), "f4", chunks=(1024, 1024), compression="gzip")
+def created(name, *how, **more):
+    def change(file):
+        del file[name]
+        file.create_dataset(name, *how, **more)
+
+    return change
+
+
+def claimed(*widths):
+    """Claim layers of zeros for 1000 classes, of which nothing is in the file."""
+
+    def change(file):
+        facts = json.loads(file[META][()])["input"] | {"shape": [1], "offset": [0.0], "scale": [1.0]}
+        about(file, label_mode="concat", input=facts | {"classes": [str(i) for i in range(1000)]})
+        for i, (before, units) in enumerate(itertools.pairwise((1001, *widths))):
+            layer_about(file, i, units=min(1, units))
+            for name in ("v_threshold", "r"):
+                replaced(f"node/nodes/neuron{i}/{name}", np.ones(units, "f4"))(file)
+            created(f"node/nodes/affine{i}/bias", (units,), "f4")(file)
+            created(f"node/nodes/affine{i}/weight", (units, before), "f4")(file)
+
+    return change
 
 
 def elsewhere(file):
@@ -119,6 +140,12 @@ def virtual(file):
     layout = h5py.VirtualLayout((12,), "f4")
     layout[:] = h5py.VirtualSource("/etc/passwd", "x", (12,))
     file.create_virtual_dataset("node/nodes/affine0/bias", layout)
+
+
+def doubled(file, count):
+    """Write the first edge once more, or not at all."""
+    edges = [[a.decode(), b.decode()] for a, b in file["node/edges"][()]]
+    replaced("node/edges", edges[:count] + edges if count > 0 else edges[1:])(file)
 
 
 def crowded(file):
@@ -161,7 +188,26 @@ HOSTILE = {
         lambda f: (replaced("node/nodes/affine0/bias", None)(f), f.create_group("node/nodes/affine0/bias")),
         "must be a dataset",
     ),
-    "more than the file": (huge, "is larger than the file bears out"),
+    "more than the file": (
+        created(WEIGHT, (1 << 12, 1 << 13), "f4", chunks=(1024, 1024), compression="gzip"),
+        "'node/nodes/affine0/weight' is larger than the file bears out",
+    ),
+    "neurons for more potentials than the file": (claimed(12, 64_000, 8), "one sample is larger than the file bears"),
+    "more work than the file": (claimed(300, 300, 300), "a timestep of one sample takes 0.5 G multiply-adds, too many"),
+    "a layer of nothing": (claimed(12, 0, 8), "one number for all 0 neurons"),
+    "a chunk larger than its array": (
+        created(WEIGHT, (12, 20), "f4", chunks=(1 << 12, 1 << 8), maxshape=(None, None), compression="gzip"),
+        "few chunks, of few bytes, got 1 of 4194304 bytes",
+    ),
+    "a crowd of chunks": (
+        created(WEIGHT, (1 << 10, 1 << 10), "f4", chunks=(8, 8)),
+        "few chunks, of few bytes, got 16384 of 256 bytes",
+    ),
+    "a text of a long type": (created(META, (), "S9000000"), "must be a string of at most 8388608 bytes"),
+    "a text of many bytes": (replaced(META, " " * 9_000_000), "must be a string of at most 8388608 bytes"),
+    "a number that float32 cannot hold": (replaced(WEIGHT, np.full((12, 20), 1e308)), "must be finite"),
+    "an edge twice": (lambda f: doubled(f, 1), "its edges must make a chain"),
+    "an edge too few": (lambda f: doubled(f, -1), "its edges must make a chain"),
     "a soft link": (elsewhere, "'node/nodes/affine0/bias' is missing"),
     "an external link": (outside, "'node/nodes/affine0/bias' is missing"),
     "external storage": (raw_outside, "must stand in the file"),
@@ -183,6 +229,54 @@ def test_a_file_that_is_not_ffedges_is_refused_in_one_line(path, what):
     assert why in text
     assert text.endswith("). Pass one of `ffedge export --nir`")
     assert len(text.splitlines()) == 1
+
+
+def test_a_chunk_that_claims_more_bytes_than_the_file_is_not_read(path):
+    with h5py.File(path, "r+") as file:
+        replaced(WEIGHT, None)(file)
+        file.create_dataset(WEIGHT, data=np.ones((12, 20), "f4"), chunks=(12, 20), compression="gzip")
+        file.flush()
+        size = file[WEIGHT].id.get_chunk_info(0).size
+    content = bytearray(path.read_bytes())
+    at = content.index(b"TREE\1") + 24  # the B-tree of chunks: each key begins with the bytes of its chunk
+    while content[at : at + 4] != size.to_bytes(4, "little"):
+        at = content.index(b"TREE\1", at) + 24
+    content[at : at + 4] = (1 << 30).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=rf"'{WEIGHT}' claims {1 << 30} bytes of a file of {len(content)}\)"):
+        read(path)
+
+
+def test_edges_that_share_one_long_name_are_not_all_held(path):
+    with h5py.File(path, "r+") as file:
+        created("node/edges", (120, 2), h5py.string_dtype())(file)
+        file["node/edges"][...] = "x"
+        file["node/edges"][0, 0] = "x" * 1_000_000
+        file.flush()
+        at = file["node/edges"].id.get_offset()
+    content = bytearray(path.read_bytes())
+    content[at : at + 240 * 16] = content[at : at + 16] * 240  # a text is 16 bytes, which say where it is
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelError, match="its edges must make a chain"):
+            read(path)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("reset", ["subtract", "zero"])
+@pytest.mark.parametrize("margin", [None, 0.5])
+def test_extreme_numbers_in_a_file_warn_of_nothing(path, reset, margin):
+    with h5py.File(path, "r+") as file:
+        about(file, reset=reset)
+        layer_about(file, goodness_scale=1e308, weight=-1e308)
+        for i in range(3):
+            name = f"node/nodes/affine{i}/weight"
+            replaced(name, np.where(np.arange(file[name].shape[1]) % 2, 3e38, -3e38) * np.ones(file[name].shape))(file)
+    predictor = SpikingPredictor(path, 20, margin)
+    assert len(predictor.predict(rows_of(toy()[-1], 9))) == 9  # a warning is an error here
 
 
 def test_a_foreign_nir_file_is_refused(tmp_path):
