@@ -7,6 +7,7 @@ nothing is read before its kind, shape and type are what a network of ffedge has
 import itertools
 import json
 import math
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ffedge.errors import FfedgeError, ModelError
 from ffedge.json_text import MOST_CHARACTERS, parse
 from ffedge.network import InputFacts
 from ffedge.spec import MAX_LAYERS
+from ffedge.spikes import heap
 from ffedge.spikes.network import FIELDS, FORMAT, LAYER_FIELDS, STEP_S, Floats, SpikingLayer, SpikingNetwork, decay_of
 
 KEY = "ffedge"
@@ -92,8 +94,12 @@ def read(path: Path) -> SpikingNetwork:
     if not path.is_file():
         raise ModelError(f"{path}: no such file. Write one with `ffedge export --nir`")
     try:
-        with h5py.File(path, "r") as file:
-            return _network(_Reader(file, path.stat().st_size))
+        with (
+            path.open("rb") as raw,
+            mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as data,
+            h5py.File(path, "r") as file,
+        ):
+            return _network(_Reader(file, data))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, OverflowError, RecursionError) as error:
         why = str(error) or type(error).__name__
         raise ModelError(
@@ -104,7 +110,8 @@ def read(path: Path) -> SpikingNetwork:
 class _Reader:
     """Reads groups and arrays of an open file, each after a look at what it claims to be."""
 
-    def __init__(self, file: Any, n_bytes: int) -> None:
+    def __init__(self, file: Any, data: mmap.mmap) -> None:
+        self._data, n_bytes = data, len(data)
         self._file, self._left, self._work = file, SPARE_BYTES + 8 * n_bytes, SPARE_WORK + 1024 * n_bytes
         self._n_bytes, self._chunks = n_bytes, SPARE_CHUNKS + n_bytes // 4096
 
@@ -117,22 +124,29 @@ class _Reader:
 
     def text(self, name: str) -> str:
         """Return a string."""
-        dataset = self._dataset(name)
-        if dataset.shape != () or dataset.dtype.kind not in "OS" or dataset.dtype.itemsize > MOST_CHARACTERS:
-            raise ValueError(f"{name!r} must be a string of at most {MOST_CHARACTERS} bytes")
-        value = dataset[()]
-        if not isinstance(value, bytes) or len(value) > MOST_CHARACTERS:
-            raise ValueError(f"{name!r} must be a string of at most {MOST_CHARACTERS} bytes")
-        return value.decode()
+        (found,) = self._texts(name, ())
+        return found
 
     def pairs(self, name: str) -> Iterator[tuple[str, str]]:
         """Yield the edges, one by one: in a file, many may have the same long name."""
-        dataset = self._dataset(name)
-        if len(dataset.shape) != 2 or dataset.shape[1] != 2 or len(dataset) > MOST_NODES or dataset.dtype.kind != "O":
+        shape = self._dataset(name).shape
+        if len(shape) != 2 or shape[1] != 2 or shape[0] > MOST_NODES:
             raise ValueError(f"{name!r} must be pairs of names")
-        for i in range(len(dataset)):
-            a, b = dataset[i]
-            yield bytes(a).decode(), bytes(b).decode()
+        found = self._texts(name, shape)
+        yield from zip(found, found, strict=True)
+
+    def _texts(self, name: str, shape: tuple[int, ...]) -> Iterator[str]:
+        """Yield the texts of a dataset, one by one."""
+        import h5py
+
+        dataset = self._dataset(name)
+        kind = h5py.check_string_dtype(dataset.dtype)
+        if dataset.shape != shape or kind is None or (kind.length or 0) > MOST_CHARACTERS:
+            raise ValueError(f"{name!r} must be a string of at most {MOST_CHARACTERS} bytes")
+        if kind.length is None:
+            yield from (text.decode() for text in heap.texts(self._data, dataset))
+        else:
+            yield from (bytes(dataset[at]).decode() for at in np.ndindex(shape))
 
     def numbers(self, name: str, axes: int) -> Floats:
         """Return an array of numbers that are finite in float32, which it has."""

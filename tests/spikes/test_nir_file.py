@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from spiking_toys import rows_of, toy
 
 from ffedge.errors import ModelError
-from ffedge.spikes import SpikingPredictor, is_nir, read, write
+from ffedge.spikes import SpikingPredictor, heap, is_nir, read, write
 
 h5py = pytest.importorskip("h5py", reason="needs ffedge[nir]")
 nir = pytest.importorskip("nir", reason="needs ffedge[nir]")
@@ -173,7 +173,7 @@ HOSTILE = {
     "an unknown node": (replaced("node/nodes/neuron0/type", "Conv2d"), "nodes must be Affine and IF or LIF"),
     "an input elsewhere": (replaced("node/nodes/input/type", "Output"), "node 'input' must be Input"),
     "another edge": (replaced("node/edges", [["input", "output"]]), "its edges must make a chain"),
-    "edges of numbers": (replaced("node/edges", np.ones((3, 2))), "must be pairs of names"),
+    "edges of numbers": (replaced("node/edges", np.ones((3, 2))), "must be a string of at most 8388608 bytes"),
     "NaN": (replaced("node/nodes/affine0/bias", np.full(12, np.nan)), "must be finite"),
     "complex": (replaced("node/nodes/affine0/bias", np.ones(12, complex)), "must be numbers on 1 axes"),
     "another shape": (replaced("node/nodes/affine1/weight", np.ones((10, 3), "f4")), "layer 1 must have 12 inputs"),
@@ -204,7 +204,7 @@ HOSTILE = {
         "few chunks, of few bytes, got 16384 of 256 bytes",
     ),
     "a text of a long type": (created(META, (), "S9000000"), "must be a string of at most 8388608 bytes"),
-    "a text of many bytes": (replaced(META, " " * 9_000_000), "must be a string of at most 8388608 bytes"),
+    "a text of many bytes": (replaced(META, " " * 9_000_000), "claims a text of 9000000 bytes, more than 8388608"),
     "a number that float32 cannot hold": (replaced(WEIGHT, np.full((12, 20), 1e308)), "must be finite"),
     "an edge twice": (lambda f: doubled(f, 1), "its edges must make a chain"),
     "an edge too few": (lambda f: doubled(f, -1), "its edges must make a chain"),
@@ -229,6 +229,33 @@ def test_a_file_that_is_not_ffedges_is_refused_in_one_line(path, what):
     assert why in text
     assert text.endswith("). Pass one of `ffedge export --nir`")
     assert len(text.splitlines()) == 1
+
+
+def test_texts_are_what_hdf5_reads(path):
+    with h5py.File(path, "r+") as file:
+        file["many"] = [["é" * n, "x" * 31 * n] for n in range(9)]
+    with h5py.File(path) as file:
+        for name in ("many", META, "node/edges", "node/nodes/affine0/type"):
+            wanted = [bytes(text) for text in np.ravel(file[name][()]).tolist()]
+            assert list(heap.texts(path.read_bytes(), file[name])) == wanted
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"length": 3_000_000}, {"length": 2**32 - 1}, {"index": 4000}, {"index": 0}]
+    + [{"address": address} for address in (0, 8, 2**40, 2**64 - 1)],
+    ids=str,
+)
+def test_a_text_that_a_file_does_not_hold_is_refused(path, changes):
+    """HDF5's own reader takes the memory that is claimed, and looks for ever for an object that is not there."""
+    with h5py.File(path) as file:
+        at = file[META].id.get_offset()
+    data = bytearray(path.read_bytes())
+    reference = dict(zip(("length", "address", "index"), heap.REFERENCE.unpack_from(data, at), strict=True)) | changes
+    heap.REFERENCE.pack_into(data, at, *reference.values())
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match="a text has no place in|lies out of|claims a text of"):
+        read(path)
 
 
 def test_a_chunk_that_claims_more_bytes_than_the_file_is_not_read(path):
