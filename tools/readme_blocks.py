@@ -11,7 +11,7 @@ from typing import Any
 from deploy_block import deploy
 from known_blocks import drift, rejection
 from results import COMMANDS, measures, points, works
-from spikes_block import spikes
+from spikes_block import accuracy_spiking, spikes
 from time_block import time_to_accuracy
 from wording import DATA, counted, layers, listed, percent, rounded, span, spread, table, widest, wrapped
 
@@ -363,6 +363,7 @@ BLOCKS = {
     "deploy": Block(("deploy",), deploy),
     "paper": Block(("paper",), paper),
     "learn": Block(("learn",), learn),
+    "accuracy-spiking": Block(("accuracy-spiking", "accuracy"), accuracy_spiking),
     "spikes": Block(("spikes",), spikes),
     "time-to-accuracy": Block(("time-to-accuracy",), time_to_accuracy),
     "rejection": Block(("rejection",), rejection),

@@ -1,10 +1,34 @@
-"""README's block on spikes, from bench/spikes.py."""
+"""The blocks on spikes, from bench/accuracy.py and bench/spikes.py."""
 
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
 from results import COMMANDS
 from wording import DATA, layers, rounded, table, wrapped
+
+SHOWN = (16, 64)  # timesteps, beside those for which thresholds were chosen; the figure has all
+
+
+def accuracy_spiking(spiking: Sequence[Any], tuned: Sequence[Any]) -> str:
+    """Tabulate the spiking preset by data sets and variants, each with its distance from the tuned one."""
+    settings, runs = spiking[0]["settings"], spiking[0]["results"]
+
+    def mean(found: Sequence[Any], data: str, variant: str) -> float:
+        own = [r["test_accuracy"] for r in found if (r["data_name"], r["variant"]) == (data, variant)]
+        return 100 * statistics.mean(own)
+
+    rows = []
+    for data in settings["data"]:
+        each = {variant: mean(runs, data, variant) for variant in settings["variants"]}
+        apart = {variant: each[variant] - mean(tuned[0]["results"], data, variant) for variant in each}
+        rows.append([DATA[data], *(f"{each[v]:.2f} % ({apart[v]:+.2f})" for v in each)])
+    head = f"preset `spiking`, {settings['epochs']} epochs a layer"
+    said = (
+        f"In brackets: points from the `tuned` preset's mean ({tuned[0]['settings']['epochs']} epochs, README's "
+        f"table). Mean of {len(settings['seeds'])} seeds; `{COMMANDS['accuracy-spiking']}`."
+    )
+    return f"{table([head, *(f'`{v}`' for v in settings['variants'])], rows)}\n\n{wrapped(said)}"
 
 
 def spikes(documents: Sequence[Any]) -> str:
@@ -12,14 +36,18 @@ def spikes(documents: Sequence[Any]) -> str:
     settings, found = documents[0]["settings"], documents[0]["results"]
     text = []
     for data, one in found.items():
-        points = one["points"]
-        shown = [p for p in points if p["kind"] != "spikes" or p["reset"] == "subtract"]
-        shown += [
-            p for p in points if p["reset"] == "zero" and p["timesteps"] == one["settings"]["calibrated_timesteps"]
+        points, calibrated = one["points"], one["settings"]["calibrated_timesteps"]
+        shown = [
+            p
+            for p in points
+            if p["kind"] != "spikes"
+            or p["chosen"]
+            or (p["margin"] is None and p["timesteps"] in (*SHOWN, calibrated) and p["reset"] == "subtract")
+            or (p["margin"] is None and p["timesteps"] == calibrated)
         ]
         rows = [
             [
-                p["name"],
+                p["name"].removeprefix("spikes, "),
                 f"{p['timesteps']:.0f}" if p["timesteps"] else "",
                 f"{100 * p['accuracy']:.2f} %",
                 rounded(p["workload"]["effective_macs"] / 1e6),
@@ -36,7 +64,8 @@ def spikes(documents: Sequence[Any]) -> str:
         text.append(
             wrapped(
                 f"{100 * numbers['workload']['active_share']:.1f} % of the units are active. "
-                f"{one['settings']['epochs']} epochs a layer, {_test_rows(one)} test images."
+                f"{one['settings']['epochs']} epochs a layer, one seed, {_test_rows(one)} test images; margins were "
+                "chosen on held-out rows."
             )
         )
     return "\n\n".join(

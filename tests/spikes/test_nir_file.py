@@ -254,7 +254,7 @@ def test_a_text_that_a_file_does_not_hold_is_refused(path, changes):
     reference = dict(zip(("length", "address", "index"), heap.REFERENCE.unpack_from(data, at), strict=True)) | changes
     heap.REFERENCE.pack_into(data, at, *reference.values())
     path.write_bytes(data)
-    with pytest.raises(ModelError, match="a text has no place in|lies out of|claims a text of"):
+    with pytest.raises(ModelError, match=r"a text has no place in|lies out of|claims a text of"):
         read(path)
 
 
