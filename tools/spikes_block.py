@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from results import COMMANDS
-from wording import DATA, layers, rounded, table, wrapped
+from wording import DATA, layers, listed, rounded, table, wrapped
 
 SHOWN = (16, 64)  # timesteps, beside those for which thresholds were chosen; the figure has all
 
@@ -58,11 +58,17 @@ def spikes(documents: Sequence[Any]) -> str:
             for p in shown
         ]
         numbers = next(p for p in points if p["kind"] == "numbers")
+        apart = {
+            p["reset"]: f"{100 * (p['accuracy'] - numbers['accuracy']):+.2f} (reset {p['reset']})"
+            for p in points
+            if p["kind"] == "spikes" and p["margin"] is None and p["timesteps"] == calibrated
+        }
         columns = ["timesteps", "accuracy", "M MACs", "M ACs", "activation sparsity", "µJ, estimate"]
         width = layers(one["settings"]["widths"])
         text.append(table([f"{DATA.get(data, data)}, {width}, `{one['settings']['variant']}`", *columns], rows))
         text.append(
             wrapped(
+                f"Spikes after {calibrated} timesteps, in points from model.onnx: {listed(list(apart.values()))}. "
                 f"{100 * numbers['workload']['active_share']:.1f} % of the units are active. "
                 f"{one['settings']['epochs']} epochs a layer, one seed, {_test_rows(one)} test images; margins were "
                 "chosen on held-out rows."
