@@ -5,9 +5,8 @@ Each is trained here, on the same rows with the same seed and epochs; operations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.compare import figures
+from ffedge.compare.spike_points import (
+    Point,
+    Tally,
+    blocks,
+    chosen_margin,
+    constants_of_energy,
+    points_of_spikes,
+)
 from ffedge.data import Dataset, load
 from ffedge.errors import FfedgeError
 from ffedge.network import InputFacts
@@ -22,8 +29,7 @@ from ffedge.runtime import Predictor
 from ffedge.spec import Spec
 from ffedge.spikes import SpikingNetwork, read
 from ffedge.spikes.export import export_nir
-from ffedge.spikes.metrics import Workload, workload_of_mlp, workload_of_model, workload_of_spikes
-from ffedge.spikes.simulate import Decisions, Run, samples_at_once
+from ffedge.spikes.metrics import workload_of_mlp, workload_of_model
 from ffedge.training.folder import trained_network
 from ffedge.training.loop import split_rows
 from ffedge.training.run import train
@@ -31,10 +37,7 @@ from ffedge.training.run import train
 TIMESTEPS = (8, 16, 32, 64, 128, 256, 512)
 QUICK_TIMESTEPS = (8, 32, 128)
 CALIBRATED = 256  # timesteps for which thresholds are chosen
-MARGINS = (0.02, 0.05, 0.1, 0.2)
-LOSS = 0.001  # of accuracy, on held-out rows, that the chosen margin may cost
 CHOOSING = 1000  # held-out rows by which a margin is chosen
-ROWS = 250
 CAVEATS = (
     "Energy is operations times a constant for each, of a process of 2014: an order of magnitude, not a measurement.",
     "It leaves out memory traffic, which costs more than arithmetic on most chips, what neurons do themselves "
@@ -65,41 +68,6 @@ class Choice:
     timesteps: tuple[int, ...] = TIMESTEPS
 
 
-@dataclass(frozen=True)
-class Point:
-    """One way to predict: its accuracy (0 to 1), its workload, and the energy of a sample.
-
-    Attributes
-    ----------
-    kind : ``numbers`` (model.onnx), ``spikes`` or ``backprop``.
-    timesteps : mean of a sample; 0 where there are none.
-    chosen : by held-out rows, among the margins.
-    """
-
-    name: str
-    kind: str
-    reset: str | None
-    margin: float | None
-    timesteps: float
-    accuracy: float
-    workload: Workload
-    energy_nj: float
-    chosen: bool = False
-
-
-def energy_nj(workload: Workload) -> float:
-    """Estimate the energy of a sample's synaptic operations, in nJ."""
-    constants = constants_of_energy()
-    picojoules = workload.effective_macs * constants["mac_pj"] + workload.effective_acs * constants["ac_pj"]
-    return float(picojoules / 1000)
-
-
-def constants_of_energy() -> dict[str, Any]:
-    """Return the constants and where they come from."""
-    found: dict[str, Any] = json.loads((files("ffedge.compare") / "energy.json").read_text())
-    return found
-
-
 def compare(choice: Choice, say: Callable[[str], None] = lambda _: None) -> tuple[list[Point], list[str]]:
     """Train, export and measure; return the points, and what was left out.
 
@@ -120,20 +88,17 @@ def compare(choice: Choice, say: Callable[[str], None] = lambda _: None) -> tupl
     choosing = (held_out if len(held_out) else learnt[np.arange(len(learnt))])[:CHOOSING]
     points, notes = [], list[str]()
     say("model.onnx")
-    predictor, hits, parts = Predictor(run / "model.onnx", choice.threads), 0, list[Part]()
+    predictor, tally = Predictor(run / "model.onnx", choice.threads), Tally()
     network = _exported(choice, run, "subtract", directory)
-    for raw, true in _blocks(split, rows):
-        hits += int((predictor.predict(raw).label == true).sum())
-        parts.append((workload_of_model(spec, facts, layers, raw, network.scaled(raw)), len(raw), len(raw)))
-    points.append(_point("model.onnx", "numbers", parts, hits))
+    for raw, true in blocks(split, rows):
+        tally.add(workload_of_model(spec, facts, layers, raw, network.scaled(raw)), predictor.predict(raw).label, true)
+    points.append(tally.point("model.onnx", "numbers"))
     for reset in ("subtract", "zero"):
         say(f"spikes, reset {reset}")
         network = _exported(choice, run, reset, directory)
-        margin = _margin(network, choice, dataset.train, choosing)
-        points += [
-            dataclasses.replace(point, chosen=point.margin == margin) if point.margin else point
-            for point in _spikes(network, choice, split, rows)
-        ]
+        margin = chosen_margin(network, choice.timesteps, dataset.train, choosing)
+        found = points_of_spikes(network, choice.timesteps, split, rows)
+        points += [dataclasses.replace(p, chosen=p.margin == margin) if p.margin else p for p in found]
     say("backprop")
     try:
         points.append(_backprop(choice, facts, dataset, split, rows))
@@ -181,9 +146,6 @@ def draw(points: Sequence[Point], out: Path) -> list[Path]:
     return figures.saved(figure, out)
 
 
-Part = tuple[Workload, int, int]  # of some samples, their number, and their timesteps in all
-
-
 def _operations(point: Point) -> float:
     return point.workload.effective_macs + point.workload.effective_acs
 
@@ -208,83 +170,6 @@ def _exported(choice: Choice, run: Path, reset: Any, directory: Path | None) -> 
     return read(path)
 
 
-def _blocks(split: Any, rows: NDArray[np.int64], size: int = ROWS) -> Iterator[tuple[Any, Any]]:
-    for start in range(0, len(rows), size):
-        part = rows[start : start + size]
-        yield split.inputs.take(part), split.labels[part]
-
-
-def _spikes(network: SpikingNetwork, choice: Choice, split: Any, rows: NDArray[np.int64]) -> list[Point]:
-    """Measure fixed timesteps and early decisions in one run of the rows."""
-    fixed = {count: _Sum() for count in sorted(choice.timesteps)}
-    early = {margin: _Sum() for margin in MARGINS}
-    for raw, true in _blocks(split, rows, samples_at_once(network)):
-        run, most = Run(network, raw), max(choice.timesteps)
-        ends = {margin: _End(network, raw, margin) for margin in MARGINS}
-        while run.timesteps < most:
-            run.step()
-            scores = run.scores()
-            for end in ends.values():
-                end.see(run, scores, last=run.timesteps == most)
-            if found := fixed.get(run.timesteps):
-                found.add(network, raw, true, scores.argmax(axis=1), run.counts, np.full(len(raw), run.timesteps))
-        for margin, end in ends.items():
-            early[margin].add(network, raw, true, end.label, end.counts, end.taken)
-    name = f"spikes, reset {network.reset}"
-    return [
-        *(_point(f"{name}, {n} timesteps", "spikes", s.parts, s.hits, network.reset) for n, s in fixed.items()),
-        *(_point(f"{name}, margin {m:g}", "spikes", s.parts, s.hits, network.reset, m) for m, s in early.items()),
-    ]
-
-
-class _Sum:
-    """What was found on the rows so far, of one way to decide."""
-
-    def __init__(self) -> None:
-        self.hits, self.parts = 0, list[Part]()
-
-    def add(
-        self,
-        network: SpikingNetwork,
-        raw: Any,
-        true: Any,
-        label: NDArray[np.int64],
-        counts: list[NDArray[np.float32]],
-        taken: NDArray[np.int64],
-    ) -> None:
-        self.hits += int((label == true).sum())
-        self.parts.append((workload_of_spikes(network, raw, counts, taken), len(raw), int(taken.sum())))
-
-
-class _End:
-    """The label, spikes and timesteps of each of some samples when its decision first held, or at the last timestep."""
-
-    def __init__(self, network: SpikingNetwork, raw: Any, margin: float) -> None:
-        self._decisions, self._open = Decisions(len(raw), margin), np.ones(len(raw), np.bool_)
-        self._classes = network.facts.n_classes
-        self.label, self.taken = np.zeros(len(raw), np.int64), np.zeros(len(raw), np.int64)
-        rows = len(raw) * self._classes
-        self.counts = [np.zeros((rows, len(layer.b)), np.float32) for layer in network.layers]
-
-    def see(self, run: Run, scores: NDArray[np.float32], *, last: bool) -> None:
-        now = self._open & (self._decisions.see(scores) | last)
-        if not now.any():
-            return
-        self._open &= ~now
-        self.label[now], self.taken[now] = scores[now].argmax(axis=1), run.timesteps
-        rows = np.repeat(now, self._classes)
-        for kept, counts in zip(self.counts, run.counts, strict=True):
-            kept[rows] = counts[rows]
-
-
-def _margin(network: SpikingNetwork, choice: Choice, split: Any, rows: NDArray[np.int64]) -> float:
-    """Choose the smallest margin that loses at most `LOSS` on the rows kept for choosing."""
-    found = _spikes(network, choice, split, rows)
-    whole = next(p for p in found if p.timesteps == max(choice.timesteps))
-    good = [p.margin for p in found if p.margin and p.accuracy >= whole.accuracy - LOSS]
-    return min(good, default=max(MARGINS))
-
-
 def _backprop(choice: Choice, facts: InputFacts, dataset: Dataset, split: Any, rows: NDArray[np.int64]) -> Point:
     """Train an MLP with Adam at 0.001, falling linearly to 0, and measure it."""
     import torch
@@ -303,30 +188,13 @@ def _backprop(choice: Choice, facts: InputFacts, dataset: Dataset, split: Any, r
     linear = [m for m in net.layers.modules() if isinstance(m, torch.nn.Linear)]
     weights = [layer.weight.detach().numpy() for layer in linear]
     biases = [layer.bias.detach().numpy() for layer in linear]
-    hits, parts = 0, list[Part]()
+    tally = Tally()
     offset, scale = (np.array(values, np.float32) for values in (facts.offset, facts.scale))
-    for raw, true in _blocks(split, rows):
+    for raw, true in blocks(split, rows):
         x = (raw.reshape(len(raw), -1).astype(np.float32) - offset) * scale
         workload, labels = workload_of_mlp(weights, biases, x)
-        hits += int((labels == true).sum())
-        parts.append((workload, len(raw), len(raw)))
-    return _point("backprop MLP", "backprop", parts, hits)
-
-
-def _point(
-    name: str, kind: str, parts: list[Part], hits: int, reset: str | None = None, margin: float | None = None
-) -> Point:
-    samples = np.array([count for _, count, _ in parts])
-    steps = np.array([total for _, _, total in parts])
-
-    def mean(field: str) -> float:
-        weights = steps if field == "activation_sparsity" else samples
-        return float(np.average([getattr(w, field) for w, _, _ in parts], weights=weights))
-
-    means = {f.name: mean(f.name) for f in dataclasses.fields(Workload)}
-    workload = Workload(**means | {"footprint_bytes": parts[0][0].footprint_bytes})  # type: ignore[arg-type]
-    timesteps = float(steps.sum() / samples.sum()) if kind == "spikes" else 0.0
-    return Point(name, kind, reset, margin, timesteps, hits / int(samples.sum()), workload, energy_nj(workload))
+        tally.add(workload, labels, true)
+    return tally.point("backprop MLP", "backprop")
 
 
 def write(choice: Choice, points: Sequence[Point], notes: Sequence[str]) -> tuple[list[Path], str | None]:

@@ -9,7 +9,8 @@ from toys import clusters
 pytest.importorskip("nir", reason="needs ffedge[nir]")
 
 from ffedge import Predictor
-from ffedge.compare.neuromorphic import MARGINS, Choice, compare, document, energy_nj, write
+from ffedge.compare.neuromorphic import Choice, compare, document, write
+from ffedge.compare.spike_points import MARGINS, energy_nj
 from ffedge.spikes import SpikingPredictor, read
 from ffedge.spikes.metrics import Workload
 from ffedge.spikes.simulate import Run
