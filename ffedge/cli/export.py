@@ -56,6 +56,8 @@ def command(
     from ffedge.training.folder import check_free, export, stored
 
     if nir is not None:
+        if form or fastest or coverage is not None:
+            raise ValueError("export takes --nir, or --form, --fastest and --coverage, not both")
         from ffedge.cli import spikes
 
         chosen = {"timesteps": timesteps, "reset": reset, "leak": leak}

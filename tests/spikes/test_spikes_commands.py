@@ -111,6 +111,10 @@ def test_other_errors_are_one_line_too(place, tmp_path):
     assert "reset must be subtract or zero" in line(
         "export", place / "spiking", "--nir", tmp_path / "c.nir", "--reset", "none", code=2
     )
+    assert "not both" in line("export", place / "spiking", "--nir", tmp_path / "c.nir", "--form", "exact", code=2)
+    assert "cannot be written (No such file or directory)" in line(
+        "export", place / "spiking", "--nir", tmp_path / "none" / "c.nir", code=1
+    )
     assert "leak must be 2 to 4096 timesteps" in line(
         "export", place / "spiking", "--nir", tmp_path / "c.nir", "--leak", 1, code=2
     )
