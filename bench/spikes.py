@@ -56,12 +56,16 @@ def measure(data: str, chosen: argparse.Namespace) -> dict[str, Any]:
             f"{100 * p.accuracy:.2f}",
             f"{p.workload.effective_macs:.0f}",
             f"{p.workload.effective_acs:.0f}",
+            f"{p.workload.neuron_updates:.0f}",
             f"{p.workload.activation_sparsity:.4f}",
             f"{p.energy_nj:.0f}",
         ]
         for p in points
     ]
-    print(table([data, "timesteps", "accuracy %", "MACs", "ACs", "activation sparsity", "energy nJ"], rows), flush=True)
+    print(
+        table([data, "timesteps", "accuracy %", "MACs", "ACs", "updates", "activation sparsity", "energy nJ"], rows),
+        flush=True,
+    )
     figure = next(path for path in draw(points, folder / f"spikes-{data}") if path.suffix == ".svg")
     text = re.sub(r" *<dc:date>.*?</dc:date>\n", "", figure.read_text())
     (HERE / "figures" / figure.name).write_text(text.rstrip() + "\n")

@@ -52,6 +52,7 @@ def spikes(documents: Sequence[Any]) -> str:
                 f"{100 * p['accuracy']:.2f} %",
                 rounded(p["workload"]["effective_macs"] / 1e6),
                 rounded(p["workload"]["effective_acs"] / 1e6),
+                rounded(p["workload"]["neuron_updates"] / 1e6),
                 f"{p['workload']['activation_sparsity']:.3f}",
                 rounded(p["energy_nj"] / 1000),
             ]
@@ -63,7 +64,15 @@ def spikes(documents: Sequence[Any]) -> str:
             for p in points
             if p["kind"] == "spikes" and p["margin"] is None and p["timesteps"] == calibrated
         }
-        columns = ["timesteps", "accuracy", "M MACs", "M ACs", "activation sparsity", "µJ, estimate"]
+        columns = [
+            "timesteps",
+            "accuracy",
+            "M MACs",
+            "M ACs",
+            "M neuron updates",
+            "activation sparsity",
+            "µJ, estimate",
+        ]
         width = layers(one["settings"]["widths"])
         text.append(table([f"{DATA.get(data, data)}, {width}, `{one['settings']['variant']}`", *columns], rows))
         text.append(

@@ -24,7 +24,16 @@ def run(given: dict[str, Any], out: Path | None, data_dir: Path | None, *, quick
     if as_json:
         print(json.dumps(document(choice, points, notes)))
         return
-    columns = ["", "time-\nsteps", "accuracy", "effective\nMACs", "effective\nACs", "dense", "activation\nsparsity"]
+    columns = [
+        "",
+        "time-\nsteps",
+        "accuracy",
+        "effective\nMACs",
+        "effective\nACs",
+        "neuron\nupdates",
+        "dense",
+        "activation\nsparsity",
+    ]
     columns += ["connection\nsparsity", "footprint\nMB", "energy\nnJ, estimate"]
     rows = [
         [
@@ -33,6 +42,7 @@ def run(given: dict[str, Any], out: Path | None, data_dir: Path | None, *, quick
             percent(p.accuracy),
             f"{p.workload.effective_macs:,.0f}",
             f"{p.workload.effective_acs:,.0f}",
+            f"{p.workload.neuron_updates:,.0f}",
             f"{p.workload.dense:,.0f}",
             f"{p.workload.activation_sparsity:.4f}",
             f"{p.workload.connection_sparsity:.4f}",

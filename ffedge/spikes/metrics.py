@@ -5,10 +5,14 @@
 - activation sparsity: share of the outputs of all neurons, timesteps and samples that are 0.
 - synaptic operations of a sample: for each layer run, the pairs of an input that is not 0 and a weight that is not 0.
   They are effective MACs where the layer's inputs are numbers, effective ACs where these are 0, 1 or -1; dense counts
-  all pairs. Biases count for nothing, nor does what a neuron does itself.
+  all pairs. Biases count for nothing.
+- neuron updates of a sample, which no metric of NeuroBench's counts: a spiking neuron adds its current and compares in
+  every timestep, whether it spikes or not; 0 where there are no spiking neurons.
 
 A prediction tries every class, so a sample's operations are those of all classes together. What classes share, the
-first layer's product with the input, is counted once: a constant current is computed once and then held.
+first layer's product with the input, is counted once: a constant current is computed once and then held. (NeuroBench's
+package runs a network as it is given: there the product counts in every timestep and for every class.) Neurons that pass
+the label on, and their weights, count as all others.
 
 Shape letters: N samples, C classes, R = N * C rows, D inputs of a layer, H outputs.
 """
@@ -68,6 +72,7 @@ class Workload:
     effective_macs: float
     effective_acs: float
     dense: float
+    neuron_updates: float = 0.0
 
 
 def footprint(arrays: Iterable[Array]) -> int:
@@ -96,6 +101,7 @@ def workload_of_spikes(network: SpikingNetwork, raw: Array, counts: list[Floats]
         1.0 - sum(float(spikes.sum(dtype=np.float64)) for spikes in counts) / outputs,
         sum(np.count_nonzero(spikes) for spikes in counts) / sum(spikes.size for spikes in counts),
         *_of_a_sample(operations, len(raw)),
+        neuron_updates=outputs / len(raw),
     )
 
 

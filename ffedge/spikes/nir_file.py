@@ -42,6 +42,15 @@ def is_nir(path: Path) -> bool:
         return False
 
 
+def check_installed() -> None:
+    """Raise FfedgeError, with what to install, where NIR files cannot be written."""
+    try:
+        import h5py  # noqa: F401
+        import nir  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise FfedgeError("NIR files need nir, which is not installed. Run: pip install 'ffedge[nir]'") from error
+
+
 def write(network: SpikingNetwork, path: Path) -> None:
     """Write a network as a chain input, affine0, neuron0, affine1, …, output.
 
@@ -52,11 +61,10 @@ def write(network: SpikingNetwork, path: Path) -> None:
     OSError
         The file cannot be written.
     """
-    try:
-        import h5py
-        import nir
-    except ModuleNotFoundError as error:
-        raise FfedgeError("NIR files need nir, which is not installed. Run: pip install 'ffedge[nir]'") from error
+    check_installed()
+    import h5py
+    import nir
+
     nodes: dict[str, Any] = {"input": nir.Input({"input": np.array([network.layers[0].W.shape[1]])})}
     for i, layer in enumerate(network.layers):
         each = np.ones(len(layer.b), np.float32)

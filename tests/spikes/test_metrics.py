@@ -53,6 +53,7 @@ def test_spike_counts_give_what_each_timestep_gives():
     )
     outputs = np.concatenate([spikes.ravel() for step in every for spikes in step])
     assert found.activation_sparsity == pytest.approx(1 - np.count_nonzero(outputs) / outputs.size)
+    assert found.neuron_updates == outputs.size / 5
 
 
 def test_a_models_operations_are_those_of_its_layers():
