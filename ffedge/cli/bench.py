@@ -58,7 +58,8 @@ def command(
         str | None, typer.Option(metavar="N,N", help="Units of each layer. (default: 4 of 500 for memory, else 2)")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Samples of a training batch. (default: 64; paper: all)")
+        int | None,
+        typer.Option(min=1, help="Samples of a training batch. (default: 64; neuromorphic: 256; paper: all)"),
     ] = None,
     rows: Annotated[
         int | None,
@@ -70,7 +71,9 @@ def command(
     epochs: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Passes over the rows, for each layer. (default: 1; speed: 5; quick speed: 4; paper: 1000)"
+            min=1,
+            help="Passes over the rows, for each layer. (default: 1; speed: 5, quick 4; neuromorphic: 15, quick 8; "
+            "paper: 1000)",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
@@ -89,8 +92,8 @@ def command(
     if neuromorphic:
         from ffedge.cli import bench_spikes
 
-        if memory or speed or inference or paper or sweep or targets or repeat or arms:
-            raise ValueError("--neuromorphic goes with no other measure, sweep, targets, repeat or arms")
+        if memory or speed or inference or paper or open_points or sweep or targets or repeat or arms:
+            raise ValueError("--neuromorphic goes with no other measure, open points, sweep, targets, repeat or arms")
         given = {"data": data, "widths": parse("widths", widths) if widths else None, "epochs": epochs}
         given |= {"batch_size": batch_size, "rows": rows, "threads": threads, "seed": seed}
         bench_spikes.run(given, out, data_dir, quick=quick, as_json=as_json)

@@ -26,7 +26,10 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Measure a model's accuracy: of all rows, of each class and layer, and which classes it mistakes."""
+    """Measure a model's accuracy: of all rows, of each class and layer, and which classes it mistakes.
+
+    Of a NIR file: after each number of timesteps, and of each layer after the last.
+    """
     from ffedge.cli import spikes
 
     if spikes.is_spiking(model, timesteps is not None or margin is not None):

@@ -38,10 +38,13 @@ def command(
     data: Annotated[str | None, typer.Option(help="What the model learnt from. (default: what it tells)")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where known data sets are looked for first.")] = None,
     nir: Annotated[
-        Path | None, typer.Option(help="Write a spiking network into this NIR file instead. Needs ffedge[nir].")
+        Path | None, typer.Option(help="Write a spiking network into this NIR file instead. Needs the extra nir.")
     ] = None,
-    timesteps: Annotated[int, typer.Option(help="NIR: timesteps of a prediction.")] = 256,
-    reset: Annotated[str, typer.Option(metavar="subtract|zero", help="NIR: of a neuron that spiked.")] = "subtract",
+    timesteps: Annotated[int | None, typer.Option(help="NIR: timesteps of a prediction. (default: 256)")] = None,
+    reset: Annotated[
+        str | None,
+        typer.Option(metavar="subtract|zero", help="NIR: of a neuron that spiked. (default: subtract)"),
+    ] = None,
     leak: Annotated[
         int | None, typer.Option(help="NIR: time constant of leaky neurons, in timesteps. (default: no leak)")
     ] = None,
@@ -55,14 +58,17 @@ def command(
     """
     from ffedge.training.folder import check_free, export, stored
 
+    given = {"timesteps": timesteps, "reset": reset, "leak": leak}
+    of_spikes = {name: value for name, value in given.items() if value is not None}
     if nir is not None:
         if form or fastest or coverage is not None:
             raise ValueError("export takes --nir, or --form, --fastest and --coverage, not both")
         from ffedge.cli import spikes
 
-        chosen = {"timesteps": timesteps, "reset": reset, "leak": leak}
-        spikes.export(run, nir, as_json, **chosen, data=data, data_dir=data_dir, force=force)
+        spikes.export(run, nir, as_json, **of_spikes, data=data, data_dir=data_dir, force=force)
         return
+    if of_spikes:
+        raise ValueError(f"--{min(of_spikes)} is for spikes. Name their file with --nir")
     if form and fastest:
         raise ValueError("export takes --form or --fastest, not both")
     if form is None and not fastest:

@@ -112,7 +112,10 @@ def _of_files(
 def _said(predictor: "Predictor | SpikingPredictor", found: "Prediction", *, reject: bool) -> Iterator[dict[str, Any]]:
     """Yield what is said of each sample; `reject` puts ``unknown`` in the place of a label that is not known."""
     classes, bounds = predictor.classes, predictor.calibration
-    for label, margin, scores, known in zip(found.label, found.margin, found.scores, found.known, strict=True):
+    taken = getattr(predictor, "taken", None)  # timesteps of each sample, where it spikes
+    for row, (label, margin, scores, known) in enumerate(
+        zip(found.label, found.margin, found.scores, found.known, strict=True)
+    ):
         score = float(scores[label])
         why = bounds.why_not(score, float(margin)) if bounds and not known else ()
         yield {
@@ -120,7 +123,7 @@ def _said(predictor: "Predictor | SpikingPredictor", found: "Prediction", *, rej
             "class": int(label),
             "score": score,
             "margin": float(margin),
-            "known": bool(known),
+            **({"known": bool(known)} if taken is None else {"timesteps": int(taken[row])}),
             **({"why": list(why)} if why else {}),
             "scores": dict(zip(classes, map(float, scores), strict=True)),
         }

@@ -88,3 +88,5 @@ def evaluate(
     if found.early_accuracy is not None:
         rows.append([f"{found.early_timesteps:.1f} (mean, margin {margin:g})", percent(found.early_accuracy)])
     print_table(f"{found.rows:,} rows", ["timesteps", "accuracy"], rows)
+    alone = [[str(i), percent(share)] for i, share in enumerate(found.layer_accuracy)]
+    print_table(f"each layer alone, after {found.timesteps[-1]} timesteps", ["layer", "accuracy"], alone)

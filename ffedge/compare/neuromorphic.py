@@ -41,12 +41,12 @@ QUICK_TIMESTEPS = (8, 32, 128)
 CALIBRATED = 256  # timesteps for which thresholds are chosen
 CHOOSING = 1000  # held-out rows by which a margin is chosen
 CAVEATS = (
-    "The first layer's product with the input, a constant current, is counted once a sample; NeuroBench's package, which "
-    "runs a network as it is given, would count it in each timestep and for each class.",
+    "The first layer's product with the input, a constant current, is counted once a sample; NeuroBench's package, "
+    "which runs a network as it is given, would count it in each timestep and for each class.",
     "Energy is operations times a constant for each, of a process of 2014: an order of magnitude, not a measurement.",
-    "It leaves out neuron updates (each adds its current and compares in every timestep; at an AC's price they may cost "
-    "as much as the synapses), memory traffic, which costs more than arithmetic on most chips, clocks, leakage and the "
-    "host that reads the goodness.",
+    "It leaves out neuron updates (each adds its current and compares in every timestep; at an AC's price they may "
+    "cost as much as the synapses), memory traffic, which costs more than arithmetic on most chips, clocks, leakage "
+    "and the host that reads the goodness.",
     "Forward-Forward tries every class: its operations are those of all classes; the MLP runs once. It learns for so "
     "many epochs in each layer, the MLP in all.",
 )

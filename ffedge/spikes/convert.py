@@ -28,8 +28,8 @@ FACTORS: dict[Reset, tuple[float, ...]] = {"subtract": (0.5, 0.7, 1.0, 1.4, 2.0)
 Layers = list[dict[str, NDArray[Any]]]
 
 
-def check_convertible(spec: Spec, name: str) -> None:
-    """Raise FfedgeError, with the command that trains another, for a network that spikes cannot carry."""
+def check_convertible(spec: Spec, name: str, data: str) -> None:
+    """Raise FfedgeError, with the command that trains another on `data`, for a network that spikes cannot carry."""
     network = spec.network
     if len(network.widths) > 1 and network.norm != "fixed":
         what = f"--norm {network.norm}, which divides each row by a number of its own"
@@ -37,7 +37,10 @@ def check_convertible(spec: Spec, name: str) -> None:
         what = f"--input-norm {network.input_norm}, which divides each input by a number of its own"
     else:
         return
-    raise FfedgeError(f"{name}: was trained with {what}; spikes cannot. Train with: ffedge train --preset spiking")
+    words = (
+        f"--preset spiking --data {data} --variant {spec.rule.variant} --widths {','.join(map(str, network.widths))}"
+    )
+    raise FfedgeError(f"{name}: was trained with {what}; spikes cannot. Train with: ffedge train {words}")
 
 
 def convert(

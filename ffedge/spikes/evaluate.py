@@ -7,6 +7,7 @@ import numpy as np
 
 from ffedge.data import Dataset
 from ffedge.errors import DataError
+from ffedge.runtime.predictor import samples_of
 from ffedge.spikes.predictor import SpikingPredictor
 
 ROWS = 256
@@ -54,7 +55,7 @@ def evaluate_spikes(
     layer_hits = np.zeros(predictor.layers, np.int64)
     for start in range(0, rows, ROWS):
         part = np.arange(start, min(start + ROWS, rows))
-        raw, true = split.inputs.take(part), split.labels[part]
+        raw, true = samples_of(split.inputs.take(part), predictor.facts), split.labels[part]
         each = predictor.goodness_after(raw, timesteps)
         hits += [int((predictor.scores(goodness).argmax(axis=1) == true).sum()) for goodness in each]
         layer_hits += (each[-1].argmax(axis=2) == true[:, None]).sum(axis=0)

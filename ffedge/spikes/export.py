@@ -50,7 +50,7 @@ def export_nir(
     if out.exists() and not force:
         raise FfedgeError(f"{out}: exists already. Choose another --nir, or use --force")
     spec, facts, layers, source = trained_network(run)
-    check_convertible(spec, str(run))
+    check_convertible(spec, str(run), data or source)
     dataset = load(data or source, data_dir)
     rows = np.linspace(0, len(dataset.train.labels) - 1, min(ROWS, len(dataset.train.labels))).astype(np.int64)
     try:

@@ -11,8 +11,8 @@
 
 A prediction tries every class, so a sample's operations are those of all classes together. What classes share, the
 first layer's product with the input, is counted once: a constant current is computed once and then held. (NeuroBench's
-package runs a network as it is given: there the product counts in every timestep and for every class.) Neurons that pass
-the label on, and their weights, count as all others.
+package runs a network as it is given: there the product counts in every timestep and for every class.) Neurons that
+pass the label on, and their weights, count as all others.
 
 Shape letters: N samples, C classes, R = N * C rows, D inputs of a layer, H outputs.
 """

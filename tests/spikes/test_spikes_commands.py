@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from spiking_toys import toy
 from toys import clusters
 
 from ffedge import Predictor, Spec, train
+from ffedge.errors import DataError
 from ffedge.spikes import SpikingPredictor, read
+from ffedge.spikes.evaluate import evaluate_spikes
 
 pytest.importorskip("nir", reason="needs ffedge[nir]")
 SPEC = {"widths": (24, 16), "epochs": 6, "batch_size": 32, "label_scale": 3.0}
@@ -87,9 +90,10 @@ def test_without_timesteps_eval_takes_the_files(place):
 
 def test_a_network_that_spikes_cannot_carry_is_one_line(place):
     text = line("export", place / "tuned", "--nir", place / "b.nir", code=1)
+    words = f"--preset spiking --data {place / 'data.npz'} --variant acff --widths 24,16"
     assert text == (
         f"ffedge: {place / 'tuned'}: was trained with --norm rms, which divides each row by a number of its own; "
-        "spikes cannot. Train with: ffedge train --preset spiking"
+        f"spikes cannot. Train with: ffedge train {words}"
     )
     assert not (place / "b.nir").exists()
 
@@ -118,6 +122,36 @@ def test_other_errors_are_one_line_too(place, tmp_path):
     assert "leak must be 2 to 4096 timesteps" in line(
         "export", place / "spiking", "--nir", tmp_path / "c.nir", "--leak", 1, code=2
     )
+
+
+def test_eval_refuses_data_of_another_shape(place, tmp_path):
+    data = dict(np.load(place / "data.npz"))
+    for key in ("x_train", "x_test"):
+        data[key] = np.concatenate([data[key], data[key]], axis=1)
+    np.savez(tmp_path / "wide.npz", **data)
+    assert "inputs must have shape" in line("eval", place / "a.nir", "--data", tmp_path / "wide.npz", code=1)
+
+
+def test_eval_refuses_numbers_for_a_network_of_bytes():
+    network, numbers = toy(bytes=True)[0], clusters(rows=20, inputs=20, test_rows=10)
+    with pytest.raises(DataError, match="inputs must be uint8"):
+        evaluate_spikes(SpikingPredictor(network), numbers, [4])
+
+
+def test_flags_for_spikes_are_refused_without_their_file(place, tmp_path):
+    for flag, value in (("timesteps", 64), ("reset", "zero"), ("leak", 3)):
+        text = line("export", place / "spiking", "--out", tmp_path / "m.onnx", f"--{flag}", value, code=2)
+        assert text == f"ffedge: --{flag} is for spikes. Name their file with --nir"
+    assert not (tmp_path / "m.onnx").exists()
+
+
+def test_predict_says_how_long_an_early_decision_took(place):
+    words = ("predict", place / "a.nir", place / "x.npy", "--margin", 0.1, "--json")
+    predictor = SpikingPredictor(place / "a.nir", None, 0.1)
+    predictor.predict(np.load(place / "x.npy"))
+    samples = json.loads(ffedge(*words).stdout)["samples"]
+    assert [s["timesteps"] for s in samples] == predictor.taken.tolist()
+    assert "known" not in samples[0]
 
 
 def test_data_that_moved_are_named(place, tmp_path):
