@@ -10,6 +10,7 @@ from typing import Any
 
 from deploy_block import deploy
 from known_blocks import drift, rejection
+from recipe_blocks import depth
 from results import COMMANDS, measures, points, works
 from spikes_block import accuracy_spiking, spikes
 from time_block import time_to_accuracy
@@ -350,6 +351,7 @@ BLOCKS = {
     "machine": Block(tuple(COMMANDS), machine),
     "accuracy": Block(("accuracy",), accuracy),
     "accuracy-default": Block(("accuracy-default",), accuracy_default),
+    "depth": Block(("depth",), depth),
     "memory": Block(tuple(dict.fromkeys(name for name, _ in MEMORY_ROWS)), memory),
     "memory-depth": Block(("memory-depth",), memory_depth),
     "peers-memory": Block(("peers-memory",), peers_memory),

@@ -1,17 +1,18 @@
 """The blocks of the recipe: accuracy by depth beside backprop, and tables beside MLPClassifier.
 
-They join `readme_blocks.BLOCKS` once their results are in bench/results.
+That of tables joins `readme_blocks.BLOCKS` once its results are in bench/results.
 """
 
 import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from results import COMMANDS
 from wording import DATA, counted, listed, table, wrapped
 
 ARMS = {"ffedge": "**ffedge**", "backprop": "backprop, torch"}
 MARGIN = 2.0  # points that MLPClassifier may be ahead without being called so
-COMMANDS = {"depth": "python bench/depth.py", "tables": "python bench/tables.py"}
+TABLES_COMMAND = "python bench/tables.py"
 
 
 def depth(documents: Sequence[Any]) -> str:
@@ -62,5 +63,5 @@ def tables(documents: Sequence[Any]) -> str:
     ahead = f"MLPClassifier is more than {MARGIN:.0f} points ahead on {listed(behind)}." if behind else ""
     never = f"MLPClassifier is nowhere more than {MARGIN:.0f} points ahead."
     size = f"Layers of {settings['widths']}, both as they come, mean of {counted(len(settings['seeds']), 'seed')}"
-    said = f"{ahead or never} {size}; `{COMMANDS['tables']}`."
+    said = f"{ahead or never} {size}; `{TABLES_COMMAND}`."
     return f"{table(head, rows)}\n\n{wrapped(said)}"

@@ -26,8 +26,9 @@ SPEED_ARMS = "ffedge-ff-adam,ffedge-acff-adam,backprop-adam,backprop-adam-ort-in
 TIMED_ARMS = "ffedge ffedge-interleaved backprop-tuned backprop sklearn"
 DEFAULT = "--data mnist-mini --variants acff --epochs 20"  # what the first command of README trains
 COMMANDS = {  # what makes each result; it stands in README beside the numbers
-    "accuracy": "python bench/accuracy.py --epochs 15 --seeds 0 1 2",
+    "accuracy": "python bench/accuracy.py --epochs 20 --seeds 0 1 2 3 4",
     "accuracy-default": f"python bench/accuracy.py {DEFAULT} --name accuracy-default",
+    "depth": "python bench/depth.py --data fashion-mnist --depths 1 2 4 --seeds 0 1 --threads 1",
     "memory-4x500": "ffedge bench --memory",
     "memory-8x2000": f"ffedge bench --memory --widths {WIDE} --rows 600 --arms {WIDE_ARMS}",
     "memory-depth": "ffedge bench --memory --sweep depth --widths 500",
@@ -43,7 +44,7 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "paper-points": "ffedge bench --paper --open-points --data mnist",
     "deploy": "python bench/deploy.py --forms exact pruned head int8 pruned-int8 head-int8",
     "learn": "python bench/learn.py --seeds 0 --epochs 3 --threads 1",
-    "accuracy-spiking": ("python bench/accuracy.py --preset spiking --epochs 15 --seeds 0 1 2 --name accuracy-spiking"),
+    "accuracy-spiking": ("python bench/accuracy.py --preset spiking --epochs 20 --seeds 0 1 2 --name accuracy-spiking"),
     "spikes": "python bench/spikes.py",
     "time-to-accuracy": f"python bench/time_to_accuracy.py --seeds 0 --arms {TIMED_ARMS}",
     "rejection": "python bench/rejection.py --seeds 0 1 2",
