@@ -52,6 +52,7 @@ def spikes(documents: Sequence[Any]) -> str:
                 f"{100 * p['accuracy']:.2f} %",
                 rounded(p["workload"]["effective_macs"] / 1e6),
                 rounded(p["workload"]["effective_acs"] / 1e6),
+                rounded(p["workload"]["neuron_updates"] / 1e6),
                 f"{p['workload']['activation_sparsity']:.3f}",
                 rounded(p["energy_nj"] / 1000),
             ]
@@ -68,6 +69,7 @@ def spikes(documents: Sequence[Any]) -> str:
             "accuracy",
             "M MACs",
             "M ACs",
+            "M updates",
             "activation sparsity",
             "µJ, estimate",
         ]

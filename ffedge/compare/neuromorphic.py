@@ -45,7 +45,7 @@ CAVEATS = (
     "which runs a network as it is given, would count it in each timestep and for each class.",
     "Energy is operations times a constant for each, of a process of 2014: an order of magnitude, not a measurement.",
     "It leaves out neuron updates (each adds its current and compares in every timestep; at an AC's price they may "
-    "cost as much as the synapses), memory traffic, which costs more than arithmetic on most chips, clocks, leakage "
+    "cost as much as the ACs), memory traffic, which costs more than arithmetic on most chips, clocks, leakage "
     "and the host that reads the goodness.",
     "Forward-Forward tries every class: its operations are those of all classes; the MLP runs once. It learns for so "
     "many epochs in each layer, the MLP in all.",
