@@ -98,13 +98,13 @@ def compare(choice: Choice, say: Callable[[str], None] = lambda _: None) -> tupl
         notes.append("no rows were held out: margins were chosen on rows that were learnt from")
     say("model.onnx")
     predictor, tally = Predictor(run / "model.onnx", choice.threads), Tally()
-    network = _exported(choice, run, "subtract", directory)
+    networks = [_exported(choice, run, reset, directory) for reset in ("subtract", "zero")]
     for raw, true in blocks(split, rows):
-        tally.add(workload_of_model(spec, facts, layers, raw, network.scaled(raw)), predictor.predict(raw).label, true)
+        scaled = networks[0].scaled(raw)  # by the facts of the input, which both have
+        tally.add(workload_of_model(spec, facts, layers, raw, scaled), predictor.predict(raw).label, true)
     points.append(tally.point("model.onnx", "numbers"))
-    for reset in ("subtract", "zero"):
-        say(f"spikes, reset {reset}")
-        network = _exported(choice, run, reset, directory)
+    for network in networks:
+        say(f"spikes, reset {network.reset}")
         margin = chosen_margin(network, choice.timesteps, dataset.train, choosing)
         found = points_of_spikes(network, choice.timesteps, split, rows)
         points += [dataclasses.replace(p, chosen=p.margin == margin) if p.margin else p for p in found]

@@ -146,6 +146,12 @@ class SpikingNetwork:
         )
         return (raw.reshape(len(raw), -1)[:, start:].astype(np.float32) - offset) * scale
 
+    def scores(self, goodness: Floats) -> Floats:
+        """Return the weighted sum [N, C] of the layers' goodness [N, L, C]."""
+        weights = np.array([layer.weight for layer in self.layers], np.float32)
+        total: Floats = (goodness * weights[:, None]).sum(axis=1)
+        return total
+
 
 def check_timesteps(count: object) -> None:
     """Raise ValueError for a number of timesteps that no run takes."""

@@ -17,12 +17,12 @@ import numpy as np
 from ffedge.errors import FfedgeError, ModelError
 from ffedge.json_text import MOST_CHARACTERS, parse
 from ffedge.network import InputFacts
+from ffedge.runtime.proto import HDF5
 from ffedge.spec import MAX_LAYERS
 from ffedge.spikes import heap
 from ffedge.spikes.network import FIELDS, FORMAT, LAYER_FIELDS, STEP_S, Floats, SpikingLayer, SpikingNetwork, decay_of
 
 KEY = "ffedge"
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
 FILTERS = {1, 2, 3}  # deflate, shuffle, checksum: built into HDF5
 SPARE_BYTES = 1 << 26
 SPARE_WORK = 1 << 28
@@ -37,7 +37,7 @@ def is_nir(path: Path) -> bool:
     """Tell whether a file is HDF5, as NIR files are."""
     try:
         with path.open("rb") as file:
-            return file.read(len(SIGNATURE)) == SIGNATURE
+            return file.read(len(HDF5)) == HDF5
     except OSError:
         return False
 

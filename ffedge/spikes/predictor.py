@@ -79,9 +79,7 @@ class SpikingPredictor:
     def scores(self, goodness: Floats) -> Floats:
         """Return the weighted sum [N, C] of the layers' goodness [N, L, C]."""
         with _quiet():
-            weights = np.array([layer.weight for layer in self.network.layers], np.float32)
-            total: Floats = (goodness * weights[:, None]).sum(axis=1)
-        return total
+            return self.network.scores(goodness)
 
     def goodness_after(self, samples: NDArray[np.generic], timesteps: Sequence[int]) -> list[Floats]:
         """Return each layer's goodness [N, L, C] after each of some numbers of timesteps, ascending, in one run."""

@@ -66,9 +66,7 @@ class Run:
 
     def scores(self) -> Floats:
         """Return the weighted sum of the goodness of all layers [N, C]."""
-        weights = np.array([layer.weight for layer in self.network.layers], np.float32)
-        total: Floats = (self.goodness() * weights[:, None]).sum(axis=1)
-        return total
+        return self.network.scores(self.goodness())
 
     def keep(self, samples: NDArray[np.bool_]) -> None:
         """Go on with some of the samples [N] only."""

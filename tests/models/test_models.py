@@ -19,7 +19,7 @@ POINTS_APART = 0.05
 def name(request):
     """Give each model's name; all are there or none is."""
     if not MODELS.is_dir():
-        pytest.skip("models/ is not there yet: python tools/make_models.py")
+        pytest.skip("models/ is not in this copy (an sdist has none): python tools/make_models.py")
     return request.param
 
 
