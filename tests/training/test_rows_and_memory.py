@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from toys import in_child
 
-FEW, MANY, INPUTS, CLASSES = 60_000, 600_000, 64, 5
+FEW, MANY, INPUTS, CLASSES = 300_000, 3_000_000, 64, 5  # the few fill every buffer that grows to a limit
 TRAIN = """
 import json, sys
 from pathlib import Path
