@@ -94,6 +94,13 @@ class InputFacts:
         return self.dtype == "uint8" or len(self.shape) > 1
 
     @property
+    def auto_scaling(self) -> Literal["standard", "centred", "feature"]:
+        """What ``auto`` has become, where these facts were measured for it."""
+        if self.dtype == "float32":
+            return "feature"
+        return "centred" if len(self.offset) > 1 else "standard"
+
+    @property
     def n_classes(self) -> int:
         """Classes that a label can name."""
         return len(self.classes)
@@ -224,7 +231,7 @@ def _resolved_network(network: NetworkSpec, facts: InputFacts) -> NetworkSpec:
             "Use --label-mode concat"
         )
     if scaling == "auto":
-        scaling = "standard" if facts.dtype == "uint8" else "feature"
+        scaling = facts.auto_scaling
     label_scale = network.label_scale
     if isinstance(label_scale, str):
         label_scale = facts.largest if label_scale == "max" else round(math.sqrt(facts.size / INPUTS_A_LABEL), 2)

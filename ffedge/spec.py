@@ -18,7 +18,7 @@ from ffedge.rule import RuleSpec
 
 Norm = Literal["unit", "rms", "layer", "fixed"]
 LabelMode = Literal["auto", "overlay", "concat"]
-Scaling = Literal["auto", "standard", "feature", "range", "none"]
+Scaling = Literal["auto", "standard", "centred", "feature", "range", "none"]
 Optimizer = Literal["adam", "momentum", "sgd"]
 
 MODEL_FORMAT = 1
@@ -64,8 +64,9 @@ class NetworkSpec:
     label_scale : value of the label's one active input, after scaling; ``max`` takes the largest scaled input,
         ``auto`` sqrt(inputs / 8), so that a label weighs as much beside 10 inputs as beside 1,000.
     scaling : of the raw inputs, from the training rows: ``standard`` (one mean and deviation for all inputs),
-        ``feature`` (one for each input), ``range`` (divide by the largest magnitude), ``none``.
-        ``auto``: ``standard`` for uint8, ``feature`` for floats.
+        ``centred`` (a mean for each, one deviation for all), ``feature`` (a mean and deviation for each), ``range``
+        (divide by the largest magnitude), ``none``. ``auto``: ``feature`` for floats; for bytes ``centred``, or
+        ``standard`` where they are strokes on an even ground.
     input_norm : norm of each input row, label included, before the first layer.
     """
 

@@ -29,9 +29,16 @@ def test_a_label_overlays_only_where_there_is_a_free_border(given, mode):
     assert resolve(Spec.make(), given, ROWS).network.label_mode == mode
 
 
-@pytest.mark.parametrize(("dtype", "scaling"), [("uint8", "standard"), ("float32", "feature")])
-def test_bytes_are_scaled_together_and_floats_each_by_itself(dtype, scaling):
-    assert resolve(Spec.make(), facts(dtype=dtype), ROWS).network.scaling == scaling
+@pytest.mark.parametrize(
+    ("given", "scaling"),
+    [
+        (facts(dtype="uint8"), "standard"),
+        (facts(dtype="uint8", offset=(1.0,) * facts().size), "centred"),
+        (facts(offset=(1.0,) * facts().size), "feature"),
+    ],
+)
+def test_a_scaling_left_open_is_the_one_that_was_measured(given, scaling):
+    assert resolve(Spec.make(), given, ROWS).network.scaling == scaling
 
 
 @pytest.mark.parametrize(

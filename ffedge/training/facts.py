@@ -9,6 +9,7 @@ from ffedge.network import InputFacts
 from ffedge.spec import NetworkSpec
 
 BLOCK_BYTES = 2**20
+STROKES_SHARE = 0.2  # of the way from the darkest to the brightest: handwritten digits have 0.13, clothes 0.29
 
 
 def measure(dataset: Dataset, network: NetworkSpec) -> InputFacts:
@@ -50,15 +51,27 @@ def _scaling(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return offset and scale, each [1] or [I]."""
     if kind == "auto":
-        kind = "standard" if dataset.input_dtype == "uint8" else "feature"
+        kind = _fitting(dataset, mean, low, high)
     with np.errstate(divide="ignore", invalid="ignore"):
         if kind == "range":
             return np.zeros(1), 1.0 / np.max(np.maximum(-low, high), keepdims=True)
         if kind == "standard":
             deviation = np.sqrt(square.mean() - mean.mean() ** 2)
             return mean.mean(keepdims=True), np.atleast_1d(1.0 / deviation)
+        if kind == "centred":
+            deviation = np.sqrt(np.mean(np.maximum(square - mean**2, 0.0)))
+            return mean, np.atleast_1d(1.0 / deviation)
         if kind == "feature":
             deviation = np.sqrt(np.maximum(square - mean**2, 0.0))
             still = deviation <= 1e-7 * np.maximum(np.abs(mean), 1e-30)  # a constant input stays, as zero
             return mean, np.where(still, 1.0, 1.0 / np.where(still, 1.0, deviation))
     return np.zeros(1), np.ones(1)
+
+
+def _fitting(dataset: Dataset, mean: np.ndarray, low: np.ndarray, high: np.ndarray) -> str:
+    """Choose a scaling: pictures whose bytes are nearly all of one brightness are strokes, and have no mean picture."""
+    if dataset.input_dtype != "uint8":
+        return "feature"
+    darkest, brightest = float(low.min()), float(high.max())
+    filled = (mean.mean() - darkest) / max(brightest - darkest, 1.0)
+    return "standard" if min(filled, 1.0 - filled) < STROKES_SHARE else "centred"

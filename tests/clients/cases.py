@@ -53,7 +53,7 @@ def cases():
                     "input_norm": ("none", "unit", "none", "rms", "none")[at % 5],
                 },
             )
-    for scaling in ("standard", "feature", "range"):
+    for scaling in ("standard", "centred", "feature", "range"):
         yield Case("images", {"widths": (32, 24), "scaling": scaling, "prediction_weights": "collaborative"})
     yield Case("table", {"widths": (32,), "variant": "ff", "scaling": "none"})
 

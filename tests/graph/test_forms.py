@@ -14,7 +14,9 @@ from ffedge.graph.folded import fold
 from ffedge.graph.forms import Head, activities_graph, exact_graph, head_graph, pruned_graph, with_known
 from ffedge.runtime.session import make_session
 
-FOLDED = NETWORKS + [{"scaling": scaling} for scaling in ("none", "range", "feature")]  # goes into the weights
+FOLDED = NETWORKS + [
+    {"scaling": scaling} for scaling in ("none", "range", "centred", "feature")
+]  # goes into the weights
 NAMES = ["scores", "label", "margin"]
 
 

@@ -34,6 +34,15 @@ def test_standard_scaling_gives_all_inputs_together_mean_0_and_deviation_1(rows)
 
 
 @pytest.mark.parametrize("rows", [ROWS, BYTES])
+def test_centred_scaling_gives_each_input_mean_0_and_all_together_deviation_1(rows):
+    found = scaled(measure(dataset(rows), NetworkSpec(scaling="centred")), rows)
+    np.testing.assert_allclose(found.mean(axis=0), 0.0, atol=1e-5)
+    assert found.std() == pytest.approx(1.0, rel=1e-5)
+    widened = np.ptp(found, axis=0) / np.ptp(rows.reshape(50, -1).astype(float), axis=0)
+    np.testing.assert_allclose(widened, widened[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [ROWS, BYTES])
 def test_feature_scaling_gives_each_input_mean_0_and_deviation_1(rows):
     found = scaled(measure(dataset(rows), NetworkSpec(scaling="feature")), rows)
     np.testing.assert_allclose(found.mean(axis=0), 0.0, atol=1e-5)
@@ -46,8 +55,20 @@ def test_range_scaling_divides_by_the_largest_magnitude(rows):
     np.testing.assert_allclose(found, rows.reshape(50, -1) / np.abs(rows.astype(float)).max(), rtol=1e-6)
 
 
-@pytest.mark.parametrize(("rows", "like"), [(ROWS, "feature"), (BYTES, "standard")])
-def test_auto_scaling_depends_on_the_type(rows, like):
+STROKES = np.where(BYTES < 200, 0, BYTES)
+
+
+@pytest.mark.parametrize(
+    ("rows", "like"),
+    [
+        (ROWS, "feature"),
+        (BYTES, "centred"),
+        (BYTES // 8 + 100, "centred"),
+        (STROKES, "standard"),
+        (255 - STROKES, "standard"),
+    ],
+)
+def test_auto_scaling_tells_floats_and_full_pictures_from_strokes(rows, like):
     auto, chosen = (measure(dataset(rows), NetworkSpec(scaling=scaling)) for scaling in ("auto", like))
     assert auto == chosen
 
@@ -57,7 +78,7 @@ def test_no_scaling_leaves_inputs_as_they_are():
     assert (facts.offset, facts.scale) == ((0.0,), (1.0,))
 
 
-@pytest.mark.parametrize("scaling", ["standard", "feature", "range", "none"])
+@pytest.mark.parametrize("scaling", ["standard", "centred", "feature", "range", "none"])
 @pytest.mark.parametrize("rows", [ROWS, BYTES])
 def test_the_largest_scaled_input_is_known(scaling, rows):
     facts = measure(dataset(rows), NetworkSpec(scaling=scaling))
@@ -89,7 +110,7 @@ def test_a_border_is_free_if_it_is_empty_in_9_of_10_rows(taken, free):
     assert measure(dataset(rows, classes=3), NetworkSpec()).free_border is False
 
 
-@pytest.mark.parametrize("scaling", ["standard", "range"])
+@pytest.mark.parametrize("scaling", ["standard", "centred", "range"])
 def test_inputs_that_are_all_the_same_are_refused(scaling):
     rows = np.zeros((8, 3), np.float32)
     text = "^toy: inputs are all the same or too large. Check the file, or use --scaling none$"
