@@ -72,6 +72,8 @@ def command(
     if form and fastest:
         raise ValueError("export takes --form or --fastest, not both")
     if form is None and not fastest:
+        if not run.exists():
+            raise ValueError(f"{run}: there is no such run. Pass the folder of one, or a model.onnx with --form")
         if not run.is_dir():
             raise ValueError(f"export of the model file {run} needs --form or --fastest")
         export(run, out, force=force)

@@ -121,7 +121,7 @@ class RunFolder(Journal):
             lines = text[: text.rfind("\n") + 1].splitlines()  # a kill may have torn the last one
             self.records = [record for line in lines if _before(record := EpochRecord.read(line), place, self._spec)]
         except (ValueError, TypeError) as error:
-            raise ModelError(f"{path}: is damaged ({error}). Start anew without --resume") from error
+            raise ModelError(f"{path}: is damaged ({error}). Train anew, without --resume") from error
         with atomic_file(path) as temporary:
             temporary.touch()
             for record in self.records:
@@ -228,7 +228,7 @@ def _checkpoint_used(path: Path) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be used ({error}). Start anew without --resume") from error
+        raise ModelError(f"{path}: cannot be used ({error}). Train anew, without --resume") from error
 
 
 def _before(record: EpochRecord, place: Place, spec: Spec) -> bool:

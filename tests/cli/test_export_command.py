@@ -95,3 +95,13 @@ def test_what_cannot_be_exported_is_one_line(
     assert (done.code, done.line) == (code, f"ffedge: {line.format(model=model)}")
     assert not (tmp_path / "out.onnx").exists()
     assert model.read_bytes() == before
+
+
+def test_a_run_that_is_not_there_or_has_no_checkpoint_is_one_line(ffedge: Ffedge, tmp_path: Path) -> None:
+    done = ffedge("export", tmp_path / "none", "--out", tmp_path / "out.onnx")
+    line = f"ffedge: {tmp_path / 'none'}: there is no such run. Pass the folder of one, or a model.onnx with --form"
+    assert (done.code, done.line) == (2, line)
+    (tmp_path / "empty").mkdir()
+    done = ffedge("export", tmp_path / "empty", "--out", tmp_path / "out.onnx")
+    line = f"ffedge: {tmp_path / 'empty' / 'checkpoint'}: holds no checkpoint. Train anew, without --resume"
+    assert (done.code, done.line) == (1, line)
