@@ -119,6 +119,7 @@ OPTIONS = {
     "scaling range": {"scaling": "range"},
     "scaling none": {"scaling": "none"},
     "scaling standard": {"scaling": "standard"},
+    "scaling centred": {"scaling": "centred"},
     "label_scale max": {"label_scale": "max"},
 }
 
