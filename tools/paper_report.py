@@ -29,6 +29,7 @@ from ffedge.compare.statistics import LEVEL, holm
 TOOL = "python tools/paper_report.py"
 FIGURES = ("paper-progress", "paper-bars", "paper-gamma")
 TWICE_CHANCE = 0.2
+MAIN = ("paper", "paper-whole")  # the arms on few rows, over seeds, and on the paper's own
 TITLE = "# What reproduces of the NetworkFF paper"
 HEAD = f"""Written by `{TOOL}` from [results/](results/); do not edit. The paper is
 [arXiv:2512.17531](https://arxiv.org/abs/2512.17531). Accuracies are of the whole test set; ± and brackets are 95 %
@@ -57,16 +58,17 @@ def update(root: Path, *, write: bool) -> list[str]:
     FfedgeError
         A result is missing.
     """
-    stale, path, wanted = [], root / "bench" / "PAPER.md", text(read("paper", root), read("paper-points", root))
+    main = [document for name in MAIN for document in read(name, root)]
+    stale, path, wanted = [], root / "bench" / "PAPER.md", text(main, read("paper-points", root))
     if not path.exists() or path.read_text() != wanted:
-        stale.append("bench/PAPER.md: is not what bench/results (paper, paper-points) says")
+        stale.append("bench/PAPER.md: is not what bench/results (paper, paper-whole, paper-points) says")
         if write:
             path.write_text(wanted)
-    folder, mark = root / "bench" / "figures", stamp(newest("paper", root))
+    folder, mark = root / "bench" / "figures", stamp([path for name in MAIN for path in newest(name, root)])
     if not all((folder / f"{name}.svg").exists() and mark in (folder / f"{name}.svg").read_text() for name in FIGURES):
         stale.append("bench/figures/paper-*.svg: are not drawn from the newest results")
         if write:
-            _draw(found_in(read("paper", root)), folder, mark)
+            _draw(found_in(main), folder, mark)
     return stale
 
 
@@ -135,7 +137,8 @@ def what_was_run(found: Sequence[Group], limits: dict[str, float]) -> list[str]:
     ]
     if seconds:
         hours = statistics.mean(seconds) * ROWS * EPOCHS * len(ARMS) * 2 / 3600
-        done = "has no seed yet" if not whole else f"has {counted(min(g.seeds for g in whole), 'seed')} of every arm"
+        parts = [f"{counted(group.seeds, 'seed')} of {DATA_NAMES[group.data]}" for group in whole]
+        done = f"has {listed(parts)}" if parts else "has no seed yet"
         said += [
             f"The paper's {EPOCHS} epochs a layer of {ROWS:,} rows take {hours:.1f} hours of one core a seed, for "
             f"all arms and both data sets; of these, this table {done}.",

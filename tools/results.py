@@ -41,6 +41,7 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "budget-speed": "python bench/budget.py --speed",
     "kills": "python bench/kills.py --kills 200",
     "paper": "ffedge bench --paper --rows 5000",
+    "paper-whole": "ffedge bench --paper --repeat 1 --data mnist",
     "paper-points": "ffedge bench --paper --open-points --data mnist",
     "deploy": "python bench/deploy.py --forms exact pruned head int8 pruned-int8 head-int8",
     "learn": "python bench/learn.py --seeds 0 --epochs 3 --threads 1",

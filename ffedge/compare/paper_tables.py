@@ -126,6 +126,8 @@ def summary_rows(main: Sequence[Group]) -> tuple[list[str], list[list[str]]]:
     arms, rows = [arm for arm in ARMS if any(arm in group.found for group in main)], []
     for group in main:
         name, published = DATA_NAMES.get(group.data, group.data), PUBLISHED.get(group.data)
+        if [other.data for other in main].count(group.data) > 1:
+            name += f", {group.rows:,} rows"
         train, test = ({arm: statistics.mean(group.percents(arm, part)) for arm in group.found} for part in PARTS)
         if published:
             rows.append([f"{name}, test: paper", *(f"{published[arm][1]:.1f} %" for arm in arms)])
