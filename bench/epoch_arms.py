@@ -28,7 +28,6 @@ from ffedge.meter import PeakMeter, rss_bytes
 
 WIDTHS = (500, 500)
 CLASSES = 10
-STANDARD = {"mnist": (0.1307, 0.3081), "fashion-mnist": (0.2860, 0.3530)}  # of the training pixels, 0 to 1
 TINY_ROWS, TINY_WIDTHS, TINY_BATCH = 64, (8, 8), 16
 
 BRIEF = {"widths": WIDTHS, "variant": "ff", "negatives": "fresh", "n_negatives": 1, "holdout": 0.0}
@@ -79,16 +78,20 @@ def train_ffedge(name: str, epochs: int, batch_size: int, threads: int, seed: in
 
 
 def images(data: str, part: str, *, standard: bool) -> tuple[Any, Any]:
-    """Return ``train`` or ``test`` rows in memory: x [N, 784] float32 (0 to 1, or standardised), y [N]."""
+    """Return ``train`` or ``test`` rows in memory: x [N, 784] float32 (0 to 1, or scaled as ffedge does), y [N]."""
     from ffedge.data import load
+    from ffedge.spec import NetworkSpec
+    from ffedge.training.facts import measure
 
-    split = getattr(load(data), part)
+    whole = load(data)
+    split = getattr(whole, part)
     x = next(split.inputs.blocks(len(split.labels))).reshape(len(split.labels), -1).astype(np.float32)
-    x /= 255.0
     if standard:
-        mean, deviation = STANDARD[data]
-        x -= mean
-        x /= deviation
+        facts = measure(whole, NetworkSpec())
+        x -= np.array(facts.offset, np.float32)
+        x *= np.array(facts.scale, np.float32)
+    else:
+        x /= 255.0
     return x, split.labels[np.arange(len(split.labels))].astype(np.int64)
 
 

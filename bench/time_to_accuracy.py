@@ -2,7 +2,8 @@
 
 Each run is a new process on one thread; the arms take turns, once for each seed. An arm whose rate falls to zero over
 its epochs is trained for several numbers of epochs, and its time to an accuracy is that of the one that gets there
-first, in the median of the seeds. The test set serves to read the curves alone: nothing is chosen by it.
+first, in the median of the seeds. Inputs are scaled alike, but for peers that scale their own. The test set serves to
+read the curves alone: nothing is chosen by it.
 """
 
 import argparse
