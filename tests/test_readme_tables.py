@@ -307,10 +307,12 @@ def test_a_command_is_never_broken_over_lines():
 
 
 def flags_of(name):
-    """Return the flags of the command beside a result, each with its values."""
-    program, *words = shlex.split(results.COMMANDS[name])
+    """Return the flags of the command beside a result, each with its values; as ``flags`` what is passed on."""
+    own, _, passed_on = results.COMMANDS[name].partition(" -- ")
+    program, *words = shlex.split(own)
     found = dict(re.findall(r"--([\w-]+)((?: [^-\s]\S*)*)", " ".join(words)))
-    return program, words[0], {key.replace("-", "_"): values.split() for key, values in found.items()}
+    flags = {key.replace("-", "_"): values.split() for key, values in found.items()}
+    return program, words[0], flags | ({"flags": passed_on.split()} if passed_on else {})
 
 
 @pytest.mark.parametrize("name", [name for name, text in results.COMMANDS.items() if text.startswith("python")])

@@ -103,6 +103,17 @@ def accuracy(documents: Sequence[Any]) -> str:
     return f"{table([head, *(f'`{v}`' for v in settings['variants'])], rows)}\n\n{wrapped(said)}"
 
 
+def accuracy_wide(documents: Sequence[Any]) -> str:
+    """Say what wider layers and more epochs reach."""
+    settings, runs = _only(documents)
+    size = f"{layers(runs[0]['spec']['network']['widths'])} and {settings['epochs']} epochs a layer"
+    peaks = span([r["rss_peak_bytes"] / MIB for r in runs])
+    return wrapped(
+        f"{DATA[runs[0]['data_name']]} with {size}: {percent([100 * r['test_accuracy'] for r in runs])}, mean of "
+        f"{counted(len(runs), 'seed')} (each); the processes peak at {peaks} MiB; `{COMMANDS['accuracy-wide']}`."
+    )
+
+
 def accuracy_default(documents: Sequence[Any]) -> str:
     """Say what the first command reaches."""
     _, runs = _only(documents)
@@ -351,6 +362,7 @@ def learn(documents: Sequence[Any]) -> str:
 BLOCKS = {
     "machine": Block(tuple(COMMANDS), machine),
     "accuracy": Block(("accuracy",), accuracy),
+    "accuracy-wide": Block(("accuracy-wide",), accuracy_wide),
     "accuracy-default": Block(("accuracy-default",), accuracy_default),
     "depth": Block(("depth",), depth),
     "memory": Block(tuple(dict.fromkeys(name for name, _ in MEMORY_ROWS)), memory),
