@@ -10,7 +10,7 @@ from typing import Any
 
 from deploy_block import deploy
 from known_blocks import drift, rejection
-from recipe_blocks import depth
+from recipe_blocks import depth, tables
 from results import COMMANDS, measures, points, works
 from spikes_block import accuracy_spiking, spikes
 from time_block import time_to_accuracy
@@ -365,6 +365,7 @@ BLOCKS = {
     "accuracy-wide": Block(("accuracy-wide",), accuracy_wide),
     "accuracy-default": Block(("accuracy-default",), accuracy_default),
     "depth": Block(("depth",), depth),
+    "tables": Block(("tables",), tables),
     "memory": Block(tuple(dict.fromkeys(name for name, _ in MEMORY_ROWS)), memory),
     "memory-depth": Block(("memory-depth",), memory_depth),
     "peers-memory": Block(("peers-memory",), peers_memory),

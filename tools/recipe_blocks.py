@@ -1,7 +1,4 @@
-"""The blocks of the recipe: accuracy by depth beside backprop, and tables beside MLPClassifier.
-
-That of tables joins `readme_blocks.BLOCKS` once its results are in bench/results.
-"""
+"""The blocks of the recipe: accuracy by depth beside backprop, and tables beside MLPClassifier."""
 
 import statistics
 from collections.abc import Sequence
@@ -12,7 +9,6 @@ from wording import DATA, counted, listed, table, wrapped
 
 ARMS = {"ffedge": "**ffedge**", "backprop": "backprop, torch"}
 MARGIN = 2.0  # points that MLPClassifier may be ahead without being called so
-TABLES_COMMAND = "python bench/tables.py"
 
 
 def depth(documents: Sequence[Any]) -> str:
@@ -63,5 +59,5 @@ def tables(documents: Sequence[Any]) -> str:
     ahead = f"MLPClassifier is more than {MARGIN:.0f} points ahead on {listed(behind)}." if behind else ""
     never = f"MLPClassifier is nowhere more than {MARGIN:.0f} points ahead."
     size = f"Layers of {settings['widths']}, both as they come, mean of {counted(len(settings['seeds']), 'seed')}"
-    said = f"{ahead or never} {size}; `{TABLES_COMMAND}`."
+    said = f"{ahead or never} {size}; `{COMMANDS['tables']}`."
     return f"{table(head, rows)}\n\n{wrapped(said)}"

@@ -31,6 +31,7 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "accuracy-wide": f"python bench/accuracy.py {WIDER} --name accuracy-wide -- --widths 1000,1000",
     "accuracy-default": f"python bench/accuracy.py {DEFAULT} --name accuracy-default",
     "depth": "python bench/depth.py --data fashion-mnist --depths 1 2 4 --seeds 0 1 --threads 1",
+    "tables": "python bench/tables.py --seeds 10 11 --threads 1",
     "memory-4x500": "ffedge bench --memory",
     "memory-8x2000": f"ffedge bench --memory --widths {WIDE} --rows 600 --arms {WIDE_ARMS}",
     "memory-depth": "ffedge bench --memory --sweep depth --widths 500",
