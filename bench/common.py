@@ -86,6 +86,17 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join("  ".join([row[0].strip().ljust(widths[0]), *row[1:]]) for row in lines)
 
 
+def scaling_of(dataset: Any) -> tuple[Any, Any]:
+    """Return what ffedge left to itself takes off a data set's inputs and multiplies them by, float32 [1] or [I]."""
+    import numpy as np
+
+    from ffedge.spec import NetworkSpec
+    from ffedge.training.facts import measure
+
+    facts = measure(dataset, NetworkSpec())
+    return np.array(facts.offset, np.float32), np.array(facts.scale, np.float32)
+
+
 def write_results(name: str, settings: dict[str, Any], results: Any, folder: Path, packages: Sequence[str]) -> Path:
     """Write ``<name>-<date>-<architecture>-<cores>cores.json``; no host name, no path, no user.
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import HERE, table, write_results
+from common import HERE, scaling_of, table, write_results
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -131,12 +131,10 @@ def backprop_accuracy(
     from torch.nn import functional
 
     import ffedge
-    from ffedge.training.facts import measure as measure_facts
 
     torch.set_num_threads(options.threads)
     torch.manual_seed(seed)
-    facts = measure_facts(ffedge.load([(x, y)]), ffedge.Spec.make().network)
-    offset, scale = np.array(facts.offset, np.float32), np.array(facts.scale, np.float32)
+    offset, scale = scaling_of(ffedge.load([(x, y)]))
     inputs, tested = (torch.from_numpy((a.reshape(len(a), -1) - offset) * scale) for a in (x, x_test))
     labels, classes = torch.from_numpy(y.astype(np.int64)), int(y.max()) + 1
     sizes = (inputs.shape[1], *[options.width] * depth, classes)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import scaling_of
 
 from ffedge.child import serve
 from ffedge.meter import PeakMeter, rss_bytes
@@ -80,16 +81,14 @@ def train_ffedge(name: str, epochs: int, batch_size: int, threads: int, seed: in
 def images(data: str, part: str, *, standard: bool) -> tuple[Any, Any]:
     """Return ``train`` or ``test`` rows in memory: x [N, 784] float32 (0 to 1, or scaled as ffedge does), y [N]."""
     from ffedge.data import load
-    from ffedge.spec import NetworkSpec
-    from ffedge.training.facts import measure
 
     whole = load(data)
     split = getattr(whole, part)
     x = next(split.inputs.blocks(len(split.labels))).reshape(len(split.labels), -1).astype(np.float32)
     if standard:
-        facts = measure(whole, NetworkSpec())
-        x -= np.array(facts.offset, np.float32)
-        x *= np.array(facts.scale, np.float32)
+        offset, scale = scaling_of(whole)
+        x -= offset
+        x *= scale
     else:
         x /= 255.0
     return x, split.labels[np.arange(len(split.labels))].astype(np.int64)
