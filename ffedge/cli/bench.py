@@ -59,13 +59,16 @@ def command(
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Samples of a training batch. (default: 64; neuromorphic: 256; paper: all)"),
+        typer.Option(
+            min=1, help="Samples of a training batch. (default: 64; neuromorphic: 256; paper: all, open points 125)"
+        ),
     ] = None,
     rows: Annotated[
         int | None,
         typer.Option(
             min=64,
-            help="Training rows used; neuromorphic: test rows. (default: 3000 for memory, else all; paper: 50000)",
+            help="Training rows used; neuromorphic: test rows. (default: 3000 for memory, else all; paper: 50000, its "
+            "open points 25000)",
         ),
     ] = None,
     epochs: Annotated[
@@ -73,7 +76,7 @@ def command(
         typer.Option(
             min=1,
             help="Passes over the rows, for each layer. (default: 1; speed: 5, quick 4; neuromorphic: 15, quick 8; "
-            "paper: 1000)",
+            "paper: 1000, open points 5)",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,

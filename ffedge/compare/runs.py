@@ -193,7 +193,7 @@ def _paper_choice(request: Request) -> paper_trials.Choice:
         arms=request.arms or paper_trials.ARMS,
         seeds=tuple(range(first, first + (request.repeat or (2 if request.quick else usual)))),
         epochs=work.get("epochs") or (1 if request.quick else paper_points.EPOCHS if points else paper_trials.EPOCHS),
-        rows=work.get("rows") or paper_trials.ROWS,
+        rows=work.get("rows") or (paper_points.ROWS if points else paper_trials.ROWS),
         changes=tuple(sorted((name, value) for name, value in changes.items() if value is not None)),
         open_points=points,
     )

@@ -78,13 +78,13 @@ def test_all_arms_have_as_many_seeds_whenever_it_stops():
 
 
 def test_every_reading_changes_what_it_names_and_has_its_control():
-    choice = Choice(data=("mnist",), seeds=(0,), epochs=10, changes=(("batch_size", 500),), open_points=True)
+    choice = Choice(data=("mnist",), seeds=(0,), epochs=5, changes=(("batch_size", 125),), open_points=True)
     trials = paper_points.trials(choice)
     assert len({t.name for t in trials}) == len(trials)
     arms = {}
     for each in trials:
         arms.setdefault((each.point, each.value), set()).add(each.arm)
-        assert each.spec().train.batch_size == 500
+        assert each.spec().train.batch_size == 125
     assert all({arm + CONTROL for arm in own if arm in ("fcff", "acff")} <= own for own in arms.values())
     bases = {t.value.rsplit(", ")[-1]: t.spec() for t in trials if t.point == "base" and t.arm == "acff"}
     assert {name: spec.train.schedule for name, spec in bases.items()} == {
@@ -247,7 +247,7 @@ def test_rows_beyond_the_first_are_not_trained_on(tmp_path, monkeypatch):
 
 
 def test_seeds_and_epochs_of_the_readings_differ_from_the_papers():
-    assert paper_points.EPOCHS * paper_trials.ROWS // paper_points.BATCH_SIZE == 1000
+    assert paper_points.EPOCHS * paper_points.ROWS // paper_points.BATCH_SIZE == 1000 == paper_trials.EPOCHS
 
 
 def test_a_stopped_comparison_leaves_what_it_found(tmp_path):
