@@ -30,6 +30,8 @@ Array = NDArray[Any]
 TUNED_EPOCHS, TUNED_STEPS, MOST_EPOCHS = 20, 1000, 100  # steps that a layer takes at least, where the epochs allow it
 SMALLEST_BATCH, FEWEST_BATCHES = 32, 50
 TUNED_DROPOUT, TUNED_SMOOTHING = 0.2, 0.05  # of images
+MANY_CLASSES = 20  # of a table: from here on it takes more to fit it, and then noise against learning rows by heart
+MANY_NEGATIVES, MANY_TIMES, MANY_DROPOUT = 6, 2, 0.1
 TABLE_SLOPE = 4.0  # with it a table's rare classes are learnt as backprop learns them
 INPUTS_A_LABEL = 8  # a label's value, squared, is that of so many inputs: the ratio tuned on 784 inputs
 RECIPE = {
@@ -250,7 +252,9 @@ def _resolved_rule(rule: RuleSpec, facts: InputFacts) -> RuleSpec:
 
 
 def _resolved_train(train: TrainSpec, facts: InputFacts, rows: int) -> TrainSpec:
-    size, negatives, dropout = train.batch_size, min(TUNED_NEGATIVES, facts.n_classes - 1), train.input_dropout
+    many = not facts.is_image and facts.n_classes >= MANY_CLASSES
+    size, dropout = train.batch_size, train.input_dropout
+    negatives = min(MANY_NEGATIVES if many else TUNED_NEGATIVES, facts.n_classes - 1)
     if isinstance(train.n_negatives, int):
         negatives = train.n_negatives
     if negatives >= facts.n_classes:
@@ -262,15 +266,18 @@ def _resolved_train(train: TrainSpec, facts: InputFacts, rows: int) -> TrainSpec
     if train.shift and len(facts.shape) < 2:
         raise ValueError(f"shift needs images, got rows of shape {list(facts.shape)}. Use --shift 0")
     if dropout == "auto":
-        dropout = TUNED_DROPOUT if facts.is_image and train.cache == "none" else 0.0
-    epochs = _epochs(rows, rows if size == "full" else int(size)) if train.epochs == "auto" else train.epochs
+        noise = TUNED_DROPOUT if facts.is_image else MANY_DROPOUT if many else 0.0
+        dropout = noise if train.cache == "none" else 0.0
+    epochs = train.epochs
+    if epochs == "auto":
+        epochs = _epochs(rows, rows if size == "full" else int(size), MANY_TIMES if many else 1)
     train = dataclasses.replace(train, n_negatives=negatives, batch_size=size, input_dropout=dropout, epochs=epochs)
     return train if train.memory_budget != "none" else without_budget(train)
 
 
-def _epochs(rows: int, batch: int) -> int:
-    """Return as many epochs as make enough steps of few rows, within reason."""
-    return max(TUNED_EPOCHS, min(MOST_EPOCHS, -(-TUNED_STEPS // -(-rows // batch))))
+def _epochs(rows: int, batch: int, times: int) -> int:
+    """Return so many times the usual epochs, or as many as make enough steps of few rows, within reason."""
+    return max(times * TUNED_EPOCHS, min(MOST_EPOCHS, times * -(-TUNED_STEPS // -(-rows // batch))))
 
 
 def chosen(asked: Spec, spec: Spec) -> dict[str, Any]:

@@ -22,7 +22,7 @@ Scaling = Literal["auto", "standard", "centred", "feature", "range", "none"]
 Optimizer = Literal["adam", "momentum", "sgd"]
 
 MODEL_FORMAT = 1
-LATER = ("bound", "coverage", "skip", "sparsity")  # what older files may lack; such a field takes its default
+LATER = ("bound", "coverage", "shift_share", "skip", "sparsity")  # older files may lack them: they take their default
 TUNED_BATCH = 256
 TUNED_NEGATIVES = 2
 TUNED_CHUNK = 2048
@@ -40,7 +40,7 @@ HOMEOSTASIS = 0.5  # what a bias loses a step for each share of rows that its un
 ITEM_BYTES = 4  # of a float32
 OPEN = (  # fields of a training that a model file's own learning step leaves open; all others are inside it
     *("epochs", "batch_size", "memory_budget", "chunk_size", "tile_bytes", "moments", "schedule", "negatives"),
-    *("rate", "cooldown", "holdout", "shift", "threads", "seed"),
+    *("rate", "cooldown", "holdout", "shift", "shift_share", "threads", "seed"),
 )
 
 
@@ -111,7 +111,7 @@ class TrainSpec:
     Attributes
     ----------
     epochs : passes over the data that each layer gets, in either schedule; ``auto`` takes 20, or more where there are
-        few rows: as many as make 1,000 minibatches, 100 at most.
+        few rows: as many as make 1,000 minibatches, 100 at most; twice as many for tables of 20 classes and more.
     batch_size : rows of a minibatch; ``full`` takes the whole training set as one batch, ``auto`` takes 256, or fewer
         where there are few rows: a fiftieth of them, at least 32.
     memory_budget : most bytes that the training process may have resident, imports included (also ``64MiB``, ``1GB``);
@@ -125,14 +125,15 @@ class TrainSpec:
     schedule : ``greedy`` trains a layer to its end, then the next; ``interleaved`` takes each minibatch through all.
     negatives : wrong labels drawn once (``fixed``), anew each epoch (``fresh``), or from the softmax of the network's
         own class goodness: of the first layer (``hard``) or of all layers so far (``hard-sum``).
-    n_negatives : wrong labels a sample; ``auto`` takes 2, or 1 of 2 classes.
+    n_negatives : wrong labels a sample; ``auto`` takes 2, or 1 of 2 classes, or 6 for tables of 20 classes and more.
     rate : learning rate of each layer; the last one serves all further layers.
     momentum : of the optimiser ``momentum``, and Adam's first decay.
     cooldown : the rate falls linearly to 0 over the second ``half``, over all (``linear``), or never (``none``).
     weight_decay : decoupled: W loses ``rate * weight_decay`` of itself a step.
     input_dropout : share of inputs set to 0 (after scaling), with one mask for all labels of a sample; ``auto`` takes
-        0.2 for images and 0 for tables.
+        0.2 for images and 0 for tables, or 0.1 for those of 20 classes and more.
     shift : images move by up to so many pixels either way, each sample by its own draw.
+    shift_share : share of the images that a shift moves, drawn anew each epoch; the others stay as they are.
     cache : ``activations`` keeps what finished layers make of every row on disk (for every class, in float16; with
         ``fixed`` negatives for the labels that are tried, in float32), so that each layer costs the same however deep
         it stands; needs greedy training without input_dropout and shift.
@@ -157,6 +158,7 @@ class TrainSpec:
     weight_decay: float = 0.05
     input_dropout: float | Literal["auto"] = 0.2
     shift: int = 0
+    shift_share: float = 1.0
     cache: Literal["none", "activations"] = "none"
     holdout: float = 0.05
     coverage: float = 0.95
@@ -205,6 +207,8 @@ class TrainSpec:
             self.weight_decay,
         )
         check(is_whole(self.shift) and 0 <= self.shift <= 8, "shift", "be 0 to 8 pixels", self.shift)
+        share = self.shift_share
+        check(is_finite(share) and 0 < share <= 1, "shift_share", "be in (0, 1]", share)
 
     @property
     def passes(self) -> int:

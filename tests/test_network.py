@@ -59,6 +59,22 @@ def test_a_slope_left_open_is_the_losss_own_but_for_tables(loss, slope):
     assert resolve(Spec.make(loss=loss), facts(), ROWS).rule.slope == slope
 
 
+@pytest.mark.parametrize(
+    ("given", "rows", "recipe"),
+    [
+        (facts(classes=20), 60_000, (6, 40, 0.1)),
+        (facts(classes=50), 800, (6, 80, 0.1)),
+        (facts(classes=50), 20, (6, 100, 0.1)),
+        (facts(classes=19), 60_000, (2, 20, 0.0)),
+        (facts(shape=(28, 28), classes=50), 60_000, (2, 20, 0.2)),
+        (facts(classes=2), 60_000, (1, 20, 0.0)),
+    ],
+)
+def test_a_table_of_many_classes_gets_more_wrong_labels_more_epochs_and_noise(given, rows, recipe):
+    train = resolve(Spec.make(holdout=0.0), given, rows).train
+    assert (train.n_negatives, train.epochs, train.input_dropout) == recipe
+
+
 def test_nothing_is_dropped_where_activities_are_kept():
     spec = Spec.make(cache="activations", variant="ff")
     assert resolve(spec, facts(shape=(28, 28)), ROWS).train.input_dropout == 0.0

@@ -82,6 +82,8 @@ REFUSED = [
     ("shift", -1),
     ("shift", 9),
     ("shift", 1.0),
+    ("shift_share", 0.0),
+    ("shift_share", 1.5),
     ("holdout", 1.0),
     ("engine", "jax"),
     ("threads", -1),

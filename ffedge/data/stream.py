@@ -123,7 +123,7 @@ class Stream:
             rows = self.rows[positions]
             images = self.source.take(rows)
             if self.train.shift:
-                images = shifted(images, self.train.shift, shift)
+                images = shifted(images, self.train.shift, shift, self.train.shift_share)
             mask = None
             if self.train.dropped:
                 mask = kept_inputs(len(rows), self.first_inputs, self.train.dropped, dropout)
@@ -161,9 +161,14 @@ def kept_inputs(rows: int, inputs: int, dropout: float, rng: np.random.Generator
     return (noise >= round(dropout * 256)).view(np.uint8)
 
 
-def shifted(images: Array, pixels: int, rng: np.random.Generator) -> Array:
-    """Move each image [N, H, W, ...] by up to `pixels` either way, both directions drawn alone; zeros come in."""
-    moves = rng.integers(-pixels, pixels + 1, (len(images), 2))
+def shifted(images: Array, pixels: int, rng: np.random.Generator, share: float = 1.0) -> Array:
+    """Move a share of the images [N, H, W, ...] by up to `pixels` either way, both directions drawn alone.
+
+    Zeros come in. An image that is to move may be drawn to stay, as often as to any other place.
+    """
+    drawn = rng.random((len(images), 3))  # row by row, so that a batch may be drawn in parts
+    moves = np.floor(drawn[:, :2] * (2 * pixels + 1)).astype(np.int64) - pixels
+    moves[drawn[:, 2] >= share] = 0
     height, width = images.shape[1:3]
     moved = np.zeros_like(images)
     for dy, dx in np.unique(moves, axis=0):

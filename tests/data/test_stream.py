@@ -68,7 +68,9 @@ def test_a_chunk_holds_the_rows_of_its_positions():
 @pytest.mark.parametrize("inputs", [30, 29, 24, 1])
 @given(chunk_size=st.integers(1, 40), batch_size=st.integers(1, 40))
 def test_a_batch_has_the_same_draws_however_it_is_cut(inputs, chunk_size, batch_size):
-    cut = stream(inputs=inputs, chunk_size=chunk_size, batch_size=batch_size, input_dropout=0.3, shift=2)
+    cut = stream(
+        inputs=inputs, chunk_size=chunk_size, batch_size=batch_size, input_dropout=0.3, shift=2, shift_share=0.6
+    )
     whole = dataclasses.replace(cut, train=dataclasses.replace(cut.train, chunk_size=1000))
     step = cut.batches - 1
     chunks = list(cut.chunks(1, 2, step))
@@ -96,10 +98,11 @@ def test_dropout_takes_its_share_of_every_column_and_row(dropout):
     assert abs((mask == 0).mean() - dropout) < 0.005
 
 
-def naively_shifted(images, pixels, rng):
-    moves = rng.integers(-pixels, pixels + 1, (len(images), 2))
+def naively_shifted(images, pixels, rng, share):
     result = np.zeros_like(images)
-    for n, (dy, dx) in enumerate(moves):
+    for n in range(len(images)):
+        dy, dx = (int(rng.random() * (2 * pixels + 1)) - pixels for _ in "yx")
+        dy, dx = (dy, dx) if rng.random() < share else (0, 0)
         for y in range(images.shape[1]):
             for x in range(images.shape[2]):
                 if 0 <= y - dy < images.shape[1] and 0 <= x - dx < images.shape[2]:
@@ -108,11 +111,12 @@ def naively_shifted(images, pixels, rng):
 
 
 @pytest.mark.parametrize("pixels", [1, 2, 8])
+@pytest.mark.parametrize("share", [1.0, 0.4])
 @pytest.mark.parametrize("shape", [(40, 6, 5), (40, 6, 5, 3)])
-def test_a_shift_moves_each_image_and_lets_zeros_in(pixels, shape):
+def test_a_shift_moves_each_image_and_lets_zeros_in(pixels, share, shape):
     images = np.random.default_rng(5).integers(1, 255, shape, dtype=np.uint8)
-    found = shifted(images, pixels, np.random.default_rng(6))
-    np.testing.assert_array_equal(found, naively_shifted(images, pixels, np.random.default_rng(6)))
+    found = shifted(images, pixels, np.random.default_rng(6), share)
+    np.testing.assert_array_equal(found, naively_shifted(images, pixels, np.random.default_rng(6), share))
 
 
 def test_a_shift_goes_every_way_equally_often():
@@ -122,6 +126,15 @@ def test_a_shift_goes_every_way_equally_often():
     counts = np.unique(places, axis=0, return_counts=True)[1]
     assert len(counts) == 9
     assert ((counts - 1000) ** 2 / 1000).sum() < 26.1  # chi-square, 8 degrees of freedom, 0.999
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_a_shift_moves_its_share_of_the_images(share):
+    image = np.zeros((9000, 5, 5), np.uint8)
+    image[:, 2, 2] = 1
+    moved = (shifted(image, 1, np.random.default_rng(0), share)[:, 2, 2] == 0).mean()
+    wanted = share * 8 / 9  # of nine places one is where it was
+    assert abs(moved - wanted) < 5 * np.sqrt(wanted * (1 - wanted) / 9000)
 
 
 @given(st.integers(2, 300), st.floats(0, 0.99), st.integers(0, 5))
