@@ -6,7 +6,8 @@ Three small data sets of scikit-learn, and drawn ones (`make_classification`, ha
 50,000 rows, classes 50 times rarer than others. Each seed draws the data (or the split, a quarter of it for the test)
 and the weights of both sides. Both have the same widths; MLPClassifier has its defaults, and standardised inputs.
 ffedge's recipe for tables was chosen on seeds 0 to 2 of some of the drawn ones, which are other data, and of digits and
-wine, which are other splits. Results are kept as they come, so that a run can be stopped and begun again.
+wine, which are other splits. Results are kept as they come, so that a run can be stopped and begun again; each says on
+which processor it was taken.
 """
 
 import argparse
@@ -23,6 +24,8 @@ from typing import Any
 import numpy as np
 from common import HERE, table, write_results
 from numpy.typing import NDArray
+
+from ffedge.training.records import machine
 
 Array = NDArray[Any]
 Rows = tuple[Array, Array]
@@ -114,6 +117,7 @@ def both(name: str, seed: int, widths: tuple[int, ...], variant: str, threads: i
     x, y = TABLES[name](seed)
     split = train_test_split(x.astype(np.float32), y, test_size=TEST_SHARE, stratify=y, random_state=seed)
     run: dict[str, Any] = {"table": name, "seed": seed, "train_rows": len(split[0]), "test_rows": len(split[1])}
+    run["processor"] = machine()["processor"]
     run["ffedge"] = ffedge_side(*split, seed, widths, variant, threads)
     run["mlp"] = sklearn_side(*split, seed, widths)
     behind = run["mlp"]["balanced_accuracy"] - run["ffedge"]["balanced_accuracy"]
