@@ -31,6 +31,13 @@ def command(
         bool,
         typer.Option("--neuromorphic", help="A network as spikes, as numbers, and an MLP, by NeuroBench's metrics."),
     ] = False,
+    reading: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="'POINT: VALUE'",
+            help="Open points: this reading only, and FF beside it; may be given several times. (default: all)",
+        ),
+    ] = None,
     sweep: Annotated[
         str | None, typer.Option(metavar="depth|width|batch", help="Memory at several depths, widths or batch sizes.")
     ] = None,
@@ -95,7 +102,7 @@ def command(
     if neuromorphic:
         from ffedge.cli import bench_spikes
 
-        if memory or speed or inference or paper or open_points or sweep or targets or repeat or arms:
+        if memory or speed or inference or paper or open_points or reading or sweep or targets or repeat or arms:
             raise ValueError("--neuromorphic goes with no other measure, open points, sweep, targets, repeat or arms")
         given = {"data": data, "widths": parse("widths", widths) if widths else None, "epochs": epochs}
         given |= {"batch_size": batch_size, "rows": rows, "threads": threads, "seed": seed}
@@ -130,6 +137,7 @@ def command(
         repeat=repeat,
         quick=quick,
         open_points=open_points or None,
+        reading=tuple(reading) if reading else None,
     )
     outcome = run(request, Live())
     if outcome.no_figure:

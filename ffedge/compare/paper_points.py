@@ -5,6 +5,7 @@ layer takes 1000 steps of 125 rows, not 1000 of 50,000. Readings of what layers 
 all layers learning at the same time, where what is told is information.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,11 @@ class Reading:
     arms: tuple[str, ...] = EVERY_ARM
     schedules: tuple[str, ...] = SCHEDULES[:1]
 
+    @property
+    def name(self) -> str:
+        """The reading as a table names it."""
+        return f"{self.point}: {self.value}"
+
 
 READINGS = (
     Reading(*BASE, {}, schedules=SCHEDULES),
@@ -63,8 +69,15 @@ def base_of(point: str) -> tuple[str, str]:
     return ("4 layers, alpha", "ones") if point.startswith("4 layers") else BASE
 
 
+def check(choice: Choice) -> None:
+    """Raise ValueError for a reading that there is not."""
+    known = [reading.name for reading in READINGS]
+    if unknown := [name for name in choice.readings if name not in known]:
+        raise ValueError(f"--reading must be of {'; '.join(known)}, got {unknown[0]!r}")
+
+
 def trials(choice: Choice) -> list[Trial]:
-    """Return the trials of every reading, those that decide most first."""
+    """Return the trials of every reading that is chosen, those that decide most first."""
     return [
         Trial(
             name,
@@ -76,10 +89,23 @@ def trials(choice: Choice) -> list[Trial]:
             f"{reading.value}, {schedule}",
             tuple(sorted({**dict(choice.changes), **reading.changes, "schedule": schedule}.items())),
         )
-        for reading in READINGS
+        for reading in _chosen(choice)
         for schedule in reading.schedules
         for name in choice.data
         for seed in choice.seeds
         for arm in reading.arms
         if arm.removesuffix(CONTROL) in choice.arms
+    ]
+
+
+def _chosen(choice: Choice) -> list[Reading]:
+    """Return the readings to train; of one that is there for its FF alone, only that arm."""
+    if not choice.readings:
+        return list(READINGS)
+    own = [reading for reading in READINGS if reading.name in choice.readings]
+    beside = {base_of(reading.point) for reading in own if "ff" not in reading.arms}
+    return [
+        reading if reading in own else dataclasses.replace(reading, arms=("ff",))
+        for reading in READINGS
+        if reading in own or (reading.point, reading.value) in beside
     ]

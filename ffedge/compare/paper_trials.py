@@ -82,6 +82,7 @@ class Choice:
     Attributes
     ----------
     open_points : train the readings of what the paper leaves open instead (`paper_points`), in minibatches.
+    readings : of these, those alone that are named (``gamma: 0.3``), and FF beside them; empty for all.
     """
 
     data: tuple[str, ...] = DATA
@@ -91,6 +92,7 @@ class Choice:
     rows: int = ROWS
     changes: tuple[tuple[str, Any], ...] = ()
     open_points: bool = False
+    readings: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

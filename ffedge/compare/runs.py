@@ -33,6 +33,7 @@ OPTIONS_OF = {
     "repeat": ("memory", "speed", "paper"),
     "rows": ("memory", "speed", "paper"),
     "open_points": ("paper",),
+    "reading": ("paper",),
 }
 QUICK_VALUES = 3
 REPEAT = 3
@@ -47,6 +48,7 @@ class Request:
     work : changed fields of the measure's `Work`.
     quick : few arms and values, one run of each.
     open_points : of the paper (`ffedge.compare.paper_points`).
+    reading : of the open points, these alone.
     out : folder of the results.
     """
 
@@ -59,6 +61,7 @@ class Request:
     repeat: int | None = None
     quick: bool = False
     open_points: bool | None = None
+    reading: tuple[str, ...] | None = None
 
     def check(self) -> None:
         """Raise ValueError for what does not belong to the measure, or is outside its rule."""
@@ -68,6 +71,8 @@ class Request:
                 *most, last = (f"--{kind}" for kind in kinds)
                 listed = f"{', '.join(most)} and {last}" if most else last
                 raise ValueError(f"--{name.replace('_', '-')} belongs to {listed} alone")
+        if self.reading and not self.open_points:
+            raise ValueError("--reading belongs to --open-points alone")
         if self.sweep is not None and self.sweep not in memory.SWEEPS:
             raise ValueError(f"--sweep must be one of {', '.join(memory.SWEEPS)}, got {self.sweep!r}")
         if self.targets is not None and not all(0 < target < 1 for target in self.targets):
@@ -196,12 +201,14 @@ def _paper_choice(request: Request) -> paper_trials.Choice:
         rows=work.get("rows") or (paper_points.ROWS if points else paper_trials.ROWS),
         changes=tuple(sorted((name, value) for name, value in changes.items() if value is not None)),
         open_points=points,
+        readings=request.reading or (),
     )
 
 
 def _paper(request: Request, progress: Progress) -> Outcome:
     choice, threads = _paper_choice(request), request.work.get("threads") or 1
     choice.check()
+    paper_points.check(choice)
     statistics.scipy_stats()  # before hours of trials, which need it at their end
     trials = paper_points.trials(choice) if choice.open_points else choice.trials()
     data_dir = request.work.get("data_dir")

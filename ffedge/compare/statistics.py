@@ -83,6 +83,25 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def false_discovery(p_values: Sequence[float]) -> list[float]:
+    """Return the p-values adjusted by Benjamini and Hochberg's method (1995); NaN stays, uncounted.
+
+    Of the tests with an adjusted value below 0.05, about 1 in 20 is expected to be by chance.
+
+    Raises
+    ------
+    FfedgeError
+        scipy is not installed.
+    """
+    counted = [i for i, p in enumerate(p_values) if not math.isnan(p)]
+    adjusted = list(p_values)
+    if counted:
+        found = scipy_stats().false_discovery_control([p_values[i] for i in counted])
+        for i, value in zip(counted, found, strict=True):
+            adjusted[i] = float(value)
+    return adjusted
+
+
 def _wilcoxon_p(stats: Any, differences: NDArray[np.float64]) -> float:
     """Return the exact p-value; ties and zeros are counted by going through all signs."""
     differences = differences[~np.isclose(differences, 0.0, atol=1e-12)]

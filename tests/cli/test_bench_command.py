@@ -154,3 +154,13 @@ def test_open_points_are_the_papers_alone(ffedge: Ffedge, data: Path, tmp_path: 
     wrong = ffedge("bench", "--memory", "--open-points", "--data", data, "--out", tmp_path)
     assert wrong.code == 2
     assert "--open-points belongs to --paper alone" in wrong.line
+
+
+def test_a_reading_is_one_of_the_open_points(ffedge: Ffedge, data: Path, tmp_path: Path) -> None:
+    words = ("bench", "--paper", "--data", data, "--out", tmp_path, "--reading", "gamma: 7")
+    wrong = ffedge(*words)
+    assert wrong.code == 2
+    assert "--reading belongs to --open-points alone" in wrong.line
+    wrong = ffedge(*words, "--open-points")
+    assert wrong.code == 2
+    assert "--reading must be of base: preset paper; theta: once; " in wrong.line

@@ -106,6 +106,25 @@ def test_every_reading_changes_what_it_names_and_has_its_control():
             }
 
 
+def test_a_chosen_reading_comes_with_its_ff_and_the_same_trials_as_among_all():
+    every = paper_points.trials(Choice(data=("mnist",), seeds=(7,), open_points=True))
+    own = ("scope: previous", "norm: rms", "4 layers, alpha: mean")
+    found = paper_points.trials(Choice(data=("mnist",), seeds=(7,), open_points=True, readings=own))
+    assert set(found) < set(every)
+    assert {f"{t.point}: {t.value.rsplit(', ')[0]}" for t in found if t.arm != "ff"} == set(own)
+    assert {(t.point, t.value) for t in found if t.arm == "ff"} == {
+        *(
+            (f"{point}", f"{value}, {schedule}")
+            for point, value in (paper_points.BASE, ("4 layers, alpha", "ones"))
+            for schedule in paper_points.SCHEDULES
+        ),
+        ("norm", "rms, greedy"),
+    }
+    paper_points.check(Choice(readings=own))
+    with pytest.raises(ValueError, match=r"^--reading must be of base: preset paper; .*, got 'gamma: 7'"):
+        paper_points.check(Choice(readings=("gamma: 7",)))
+
+
 def test_arms_must_be_known():
     Choice(arms=("ff", "acff-shuffled")).check()
     with pytest.raises(

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from ffedge.compare.statistics import holm, interval, paired
+from ffedge.compare.statistics import false_discovery, holm, interval, paired
 
 stats = pytest.importorskip("scipy.stats")
 
@@ -87,3 +87,14 @@ def test_holm_is_the_step_down_of_bonferroni():
     assert with_nan[0] == 0.02
     assert math.isnan(with_nan[1])
     assert with_nan[2] == 0.04
+
+
+def test_false_discovery_is_benjamini_and_hochbergs_and_leaves_nan_uncounted():
+    values = [0.01, math.nan, 0.04, 0.03, 0.005]
+    found = false_discovery(values)
+    assert math.isnan(found[1])
+    order = sorted(p for p in values if not math.isnan(p))
+    for p, adjusted in zip(values, found, strict=True):
+        if not math.isnan(p):  # the least over all larger p of p n / rank
+            assert adjusted == pytest.approx(min(q * 4 / (order.index(q) + 1) for q in order if q >= p))
+    assert false_discovery([]) == []
