@@ -15,21 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import rewriting
+from paper_points_text import confirmed, open_points, other_seeds
 from readme_tables import stamp, steadily
-from results import COMMANDS, newest, read
-from wording import counted, listed, table, wrapped
+from results import newest, read
+from wording import bullets, counted, listed, table, wrapped
 
-from ffedge.compare import paper_readings, paper_tables, paper_verdict
+from ffedge.compare import paper_tables, paper_verdict
 from ffedge.compare.paper_found import Found
-from ffedge.compare.paper_points import SCHEDULES
 from ffedge.compare.paper_tables import DATA_NAMES, NAMES, Group, groups
 from ffedge.compare.paper_trials import ARMS, EPOCHS, ROWS
-from ffedge.compare.statistics import LEVEL, holm
 
 TOOL = "python tools/paper_report.py"
+POINTS = ("paper-points", "paper-points-again")  # every reading, and those that gained
 FIGURES = ("paper-progress", "paper-bars", "paper-gamma")
 TWICE_CHANCE = 0.2
-MAIN = ("paper", "paper-whole")  # the arms on few rows, over seeds, and on the paper's own
+MAIN = ("paper", "paper-whole", "paper-whole-fashion")  # the arms on few rows, over seeds, and on the paper's own
 TITLE = "# What reproduces of the NetworkFF paper"
 HEAD = f"""Written by `{TOOL}` from [results/](results/); do not edit. The paper is
 [arXiv:2512.17531](https://arxiv.org/abs/2512.17531). Accuracies are of the whole test set; ± and brackets are 95 %
@@ -38,11 +38,7 @@ wrong labels. A claim needs three seeds at least here."""
 RECIPE = """The preset `paper`: 784-500-500, the label in the first 10 pixels, images in 0 to 1 and of unit length, mean
 goodness with theta 2.0 taken off every layer's (eq. 8), eq. 5 over all other layers with alpha 1, gamma 1.0
 (A-CFF: eq. 7, rate 0.01), Adam 0.03, one full batch an epoch, wrong labels drawn once a layer, layer after layer. A
-full batch is accumulated exactly, in chunks. The paper leaves several of these open; the last section tries others."""
-READINGS = """One point at a time is changed, in minibatches ({epochs} epochs a layer of {rows:,} rows in batches of
-{size}); the test set's accuracy, differences in points with their 95 % intervals. *Shuffled* is the control: the other
-layers' goodness is that of another sample, the same threshold on the average without information about the sample.
-Gamma is each layer's at its end."""
+full batch is accumulated exactly, in chunks. The paper leaves several of these open; the readings below try others."""
 
 
 def main(words: list[str] | None = None) -> int:
@@ -59,9 +55,9 @@ def update(root: Path, *, write: bool) -> list[str]:
         A result is missing.
     """
     main = [document for name in MAIN for document in read(name, root)]
-    stale, path, wanted = [], root / "bench" / "PAPER.md", text(main, read("paper-points", root))
+    stale, path, wanted = [], root / "bench" / "PAPER.md", text(main, *(read(name, root) for name in POINTS))
     if not path.exists() or path.read_text() != wanted:
-        stale.append("bench/PAPER.md: is not what bench/results (paper, paper-whole, paper-points) says")
+        stale.append("bench/PAPER.md: is not what bench/results/paper*.json say")
         if write:
             path.write_text(wanted)
     folder, mark = root / "bench" / "figures", stamp([path for name in MAIN for path in newest(name, root)])
@@ -77,20 +73,20 @@ def found_in(documents: Sequence[Any]) -> list[Group]:
     return groups(Found(**trial) for document in documents for trial in document["trials"])
 
 
-def text(main_documents: Sequence[Any], points_documents: Sequence[Any]) -> str:
+def text(main_documents: Sequence[Any], points_documents: Sequence[Any], again_documents: Sequence[Any]) -> str:
     """Return the whole document."""
-    found, points = found_in(main_documents), found_in(points_documents)
-    limits = {name: rate for document in main_documents for name, rate in document["gemm_flop_per_s"].items()}
+    found, points, again = (found_in(each) for each in (main_documents, points_documents, again_documents))
     parts = [
         TITLE,
         wrapped(HEAD),
-        "## In short\n\n" + bullets(in_short(found)),
-        "## What was run\n\n" + wrapped(RECIPE) + "\n\n" + bullets(what_was_run(found, limits)),
+        "## In short\n\n" + bullets([*in_short(found), confirmed(again)]),
+        "## What was run\n\n" + wrapped(RECIPE) + "\n\n" + bullets(what_was_run(found) + speeds(main_documents)),
         *(_tables(group, number) for number, group in enumerate(main_groups(found), 1)),
         "## Table III\n\n" + table(*paper_tables.summary_rows(main_groups(found))),
         "## Figures\n\n" + figures_text(found),
         "## What collaboration is here\n\n" + bullets([*untrained(found), *gammas(found)]),
         "## Readings of what the paper leaves open\n\n" + open_points(points),
+        "## The readings that gained, on other seeds\n\n" + other_seeds(again),
         "## Limits\n\n" + bullets(limits_of(found)),
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
@@ -118,8 +114,8 @@ def weights_said(main: Sequence[Group]) -> list[str]:
     ]
 
 
-def what_was_run(found: Sequence[Group], limits: dict[str, float]) -> list[str]:
-    """List the groups, what the whole would take, and how near training comes to a matrix product."""
+def what_was_run(found: Sequence[Group]) -> list[str]:
+    """List the groups, and what the whole would take."""
     main = main_groups(found)
     said = [
         f"{paper_verdict.place(group)}: "
@@ -144,9 +140,19 @@ def what_was_run(found: Sequence[Group], limits: dict[str, float]) -> list[str]:
             f"all arms and both data sets; of these, this table {done}.",
             *_slow_start(main),
         ]
-    rates = listed([f"{rate / 1e9:.0f} GFLOP/s ({name})" for name, rate in limits.items()])
-    said += [f"A lone float32 matrix product in onnxruntime, one thread: {rates}."] if limits else []
-    return said + paper_verdict.speed(main, limits)
+    return said
+
+
+def speeds(documents: Sequence[Any]) -> list[str]:
+    """Say how near training comes to a matrix product, on each processor."""
+    said = []
+    for processor in dict.fromkeys(document["machine"]["processor"] for document in documents):
+        own = [document for document in documents if document["machine"]["processor"] == processor]
+        limits = {name: rate for document in own for name, rate in document["gemm_flop_per_s"].items()}
+        rates = listed([f"{rate / 1e9:.0f} GFLOP/s ({name})" for name, rate in limits.items()])
+        said.append(f"{processor}: a lone float32 matrix product in onnxruntime, one thread: {rates}.")
+        said += [f"{processor}: {sentence}" for sentence in paper_verdict.speed(main_groups(found_in(own)), limits)]
+    return said
 
 
 def _slow_start(main: Sequence[Group]) -> list[str]:
@@ -248,50 +254,6 @@ def _range(values: Sequence[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def open_points(found: Sequence[Group]) -> str:
-    """Tabulate the readings, and say which of them make collaboration help."""
-    tested = [t for t in paper_readings.tested(found) if t.result.n >= paper_verdict.FEWEST_SEEDS]
-    adjusted = holm([t.result.t_p for t in tested])
-    first = next((each for group in found for arms in group.found.values() for each in arms.values()), None)
-    if first is None:
-        return "None was run."
-    size = dict(first.of("changes"))["batch_size"]
-    about = READINGS.format(epochs=first.of("epochs"), rows=first.of("rows"), size=size)
-    parts = [wrapped(about), bullets(helping(tested, adjusted))]
-    for data in dict.fromkeys(group.data for group in found):
-        for schedule in SCHEDULES:
-            if rows := paper_readings.rows(found, data, schedule):
-                parts += [f"{DATA_NAMES[data]}, {schedule}:", table(paper_readings.HEAD, rows)]
-    parts.append(
-        wrapped(
-            f"`{COMMANDS['paper-points']}`. Two points have no run: a gradient through other layers is no "
-            "forward-only rule and ffedge has none; a full batch is the tables above."
-        )
-    )
-    return "\n\n".join(parts)
-
-
-def helping(tested: Sequence[paper_readings.Tested], adjusted: Sequence[float]) -> list[str]:
-    """Say which comparisons hold: before and after the correction for their number."""
-    if not tested:
-        return ["No reading has three seeds yet."]
-    said = [
-        f"{counted(len(tested), 'test')} of {paper_verdict.FEWEST_SEEDS} seeds or more; "
-        f"{sum(t.result.t_p < LEVEL for t in tested)} have p < {LEVEL} alone, {sum(p < LEVEL for p in adjusted)} after "
-        f"Holm's correction; by chance alone {LEVEL * len(tested):.1f} would."
-    ]
-    for sign, words in ((1, "Gains"), (-1, "Losses")):
-        for other, name in (("ff", "over FF"), ("shuffled", "over the shuffled control")):
-            hits = [
-                f"{NAMES[t.arm]}, {t.group.point} {t.group.value} ({paper_tables.points_text(t.result)}"
-                f"{', beyond the correction' if p < LEVEL else ''})"
-                for t, p in zip(tested, adjusted, strict=True)
-                if t.other.endswith(other) and sign * t.result.mean > 0 and t.result.t_p < LEVEL
-            ]
-            said.append(f"{words} {name} with p < {LEVEL}: {'; '.join(hits) or 'none'}.")
-    return said
-
-
 def limits_of(found: Sequence[Group]) -> list[str]:
     """Say what was not seen."""
     most = max((group.seeds for group in main_groups(found)), default=0)
@@ -303,11 +265,6 @@ def limits_of(found: Sequence[Group]) -> list[str]:
         "Test accuracy was read once a run. No setting was chosen by it but one: gamma 0.3 is among the readings "
         "because it had helped on these test sets before, so its gain is flattered.",
     ]
-
-
-def bullets(lines: Sequence[str]) -> str:
-    """Lay out sentences as a list."""
-    return "\n".join(wrapped(f"- {line}").replace("\n", "\n  ") for line in lines)
 
 
 def _draw(found: Sequence[Group], folder: Path, mark: str) -> None:

@@ -72,15 +72,20 @@ class Block:
 
 
 def machine(*results: Sequence[Any]) -> str:
-    """Say on what was measured."""
+    """Say on what was measured; results of another machine than most are named."""
     documents = [document for runs in results for document in runs]
-    machines = {f"{m['cores']} cores of an {m['processor']} ({m['architecture']})" for m in _each(documents, "machine")}
+    machines: dict[str, list[str]] = {}
+    for name, runs in zip(COMMANDS, results, strict=True):
+        for m in _each(runs, "machine"):
+            machines.setdefault(f"{m['cores']} cores of an {m['processor']} ({m['architecture']})", []).append(name)
+    usual, *others = sorted(machines, key=lambda machine: -len(machines[machine]))
+    apart = [f"; {listed([f'`{name}`' for name in dict.fromkeys(machines[m])])} on {m}" for m in others]
     known = [
         (package, sorted({v[package] for v in _each(documents, "versions") if v.get(package)}))
         for package in ("onnxruntime", "torch", "fflib", "scikit-learn")
     ]
     versions = [f"{package} {' and '.join(found)}" for package, found in known if found]
-    return wrapped(f"Measured on {' and '.join(sorted(machines))}, with {', '.join(versions)}.")
+    return wrapped(f"Measured on {usual}, with {', '.join(versions)}{''.join(apart)}.")
 
 
 def accuracy(documents: Sequence[Any]) -> str:
@@ -313,11 +318,11 @@ def kills(documents: Sequence[Any]) -> str:
     )
 
 
-def paper(few: Sequence[Any], whole: Sequence[Any]) -> str:
+def paper(*results: Sequence[Any]) -> str:
     """Tabulate the paper's arms beside ours, of few rows and of all; say how many claims were seen again."""
     found = [
         group
-        for group in groups(Found(**trial) for document in (*few, *whole) for trial in document["trials"])
+        for group in groups(Found(**trial) for runs in results for document in runs for trial in document["trials"])
         if group.data in PUBLISHED and set(ARMS) <= set(group.found)
     ]
     rows = [
@@ -332,8 +337,8 @@ def paper(few: Sequence[Any], whole: Sequence[Any]) -> str:
     text = (
         f"Test accuracy (the paper's), {found[0].epochs} epochs a layer in full batches. Of the two gains over FF in "
         f"each row, {2 * len(found)} in all, {held} reproduced here, {len(said) - held} did not, and "
-        f"{2 * len(found) - len(said)} cannot be decided by so few seeds; `{COMMANDS['paper']}`, and "
-        f"`{COMMANDS['paper-whole']}` for all rows."
+        f"{2 * len(found) - len(said)} cannot be decided by so few seeds; `{COMMANDS['paper']}`; "
+        f"`{COMMANDS['paper-whole']}` and `{COMMANDS['paper-whole-fashion']}` for all rows."
     )
     return f"{table(['', *(NAMES[arm] for arm in ARMS)], rows)}\n\n{wrapped(text)}"
 
@@ -377,7 +382,7 @@ BLOCKS = {
     "budget-speed": Block(("budget-speed",), budget_speed),
     "kills": Block(("kills",), kills),
     "deploy": Block(("deploy",), deploy),
-    "paper": Block(("paper", "paper-whole"), paper),
+    "paper": Block(("paper", "paper-whole", "paper-whole-fashion"), paper),
     "learn": Block(("learn",), learn),
     "accuracy-spiking": Block(("accuracy-spiking", "accuracy"), accuracy_spiking),
     "spikes": Block(("spikes",), spikes),

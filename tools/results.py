@@ -25,6 +25,7 @@ WIDE_ARMS = (
 SPEED_ARMS = "ffedge-ff-adam,ffedge-acff-adam,backprop-adam,backprop-adam-ort-inplace,backprop-sgd"
 TIMED_ARMS = "ffedge ffedge-interleaved backprop-tuned backprop sklearn"
 DEFAULT = "--data mnist-mini --variants acff --epochs 20"  # what the first command of README trains
+AGAIN = '--reading "gamma: 0.3" --reading "gamma: 0.3, theta once" --reading "scope: previous"'  # gained at first
 WIDER = "--data fashion-mnist --variants acff --epochs 40 --seeds 0 1 2"  # chosen on a split: docs/recipe.md
 COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "accuracy": "python bench/accuracy.py --epochs 20 --seeds 0 1 2 3 4",
@@ -45,7 +46,9 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "kills": "python bench/kills.py --kills 200",
     "paper": "ffedge bench --paper --rows 5000",
     "paper-whole": "ffedge bench --paper --repeat 1 --data mnist",
+    "paper-whole-fashion": "ffedge bench --paper --repeat 1 --data fashion-mnist",
     "paper-points": "ffedge bench --paper --open-points --data mnist",
+    "paper-points-again": f"ffedge bench --paper --open-points --data mnist --seed 3 --repeat 5 {AGAIN}",
     "deploy": "python bench/deploy.py --forms exact pruned head int8 pruned-int8 head-int8",
     "learn": "python bench/learn.py --seeds 0 --epochs 3 --threads 1",
     "accuracy-spiking": ("python bench/accuracy.py --preset spiking --epochs 20 --seeds 0 1 2 --name accuracy-spiking"),

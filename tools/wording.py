@@ -66,3 +66,8 @@ def wrapped(text: str) -> str:
     """Break a text into lines, but for what stands in backticks."""
     whole = re.sub("`[^`]*`", lambda found: found[0].replace(" ", "\0"), text)
     return textwrap.fill(whole, 120, break_long_words=False, break_on_hyphens=False).replace("\0", " ")
+
+
+def bullets(lines: Sequence[str]) -> str:
+    """Lay out sentences as a list."""
+    return "\n".join(wrapped(f"- {line}").replace("\n", "\n  ") for line in lines)
