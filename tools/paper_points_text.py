@@ -54,8 +54,9 @@ def confirmed(again: Sequence[Group]) -> str:
         if len(both) == 2
     ]
     return (
-        "Other readings of what the paper leaves open do make collaboration help: on seeds that had no part in picking "
-        f"them these gain over FF and over the shuffled control (points; last section but one): {'; '.join(held)}."
+        "Other readings of what the paper leaves open do make collaboration help, in minibatches: on seeds that had no "
+        "part in picking them these gain over FF and over the shuffled control (points; last section but one): "
+        f"{'; '.join(held)}."
         if held
         else "No reading of what the paper leaves open is known to make collaboration help."
     )
@@ -66,8 +67,8 @@ def helping(tested: Sequence[paper_readings.Tested]) -> list[str]:
     if not tested:
         return ["No reading has three seeds yet."]
     alone = [t.result.t_p for t in tested]
-    strict, false = holm(alone), false_discovery(alone)
-    below = [sum(p < LEVEL for p in values) for values in (alone, false, strict)]
+    by_holm, by_rate = holm(alone), false_discovery(alone)
+    below = [sum(p < LEVEL for p in values) for values in (alone, by_rate, by_holm)]
     said = [
         f"{counted(len(tested), 'test')} of {paper_verdict.FEWEST_SEEDS} seeds or more; {below[0]} have p < {LEVEL} "
         f"alone, where chance would make {LEVEL * len(tested):.1f}; {below[1]} hold at a false discovery rate of "
@@ -77,10 +78,10 @@ def helping(tested: Sequence[paper_readings.Tested]) -> list[str]:
         for other, name in (("ff", "over FF"), ("shuffled", "over the shuffled control")):
             hits = [
                 f"{bold}{NAMES[t.arm]}, {t.group.point} {t.group.value}{bold} ({paper_tables.points_text(t.result)}"
-                f"{', also by Holm' if one < LEVEL else ''})"
-                for t, one, two in zip(tested, strict, false, strict=True)
+                f"{', also by Holm' if strict < LEVEL else ''})"
+                for t, strict, rate in zip(tested, by_holm, by_rate, strict=True)
                 if t.other.endswith(other) and sign * t.result.mean > 0 and t.result.t_p < LEVEL
-                for bold in ["**" if two < LEVEL else ""]
+                for bold in ["**" if rate < LEVEL else ""]
             ]
             said.append(f"{words} {name} with p < {LEVEL}: {'; '.join(hits) or 'none'}.")
     return said

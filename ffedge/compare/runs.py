@@ -33,7 +33,6 @@ OPTIONS_OF = {
     "repeat": ("memory", "speed", "paper"),
     "rows": ("memory", "speed", "paper"),
     "open_points": ("paper",),
-    "reading": ("paper",),
 }
 QUICK_VALUES = 3
 REPEAT = 3
