@@ -50,7 +50,8 @@ def test_it_says_what_reproduces_and_what_does_not(root):
     assert "slow: a lone float32 matrix product in onnxruntime, one thread: 4 GFLOP/s (1 x 2 x 3)." in plain
     assert "layer 1: from 1 to 0.800; on the way 0.800 at least" in plain
     assert "Wilcoxon's p cannot be below 0.0625" in plain
-    assert "2 tests of 3 seeds or more; 2 have p < 0.05 alone, where chance would make 0.1; 2 hold at" in plain
+    assert "2 tests of 3 seeds or more; 2 have p < 0.05 alone, where chance would make 0.1; at a" in plain
+    assert "**bold** below) 2 remain, by Holm's correction 2." in plain
     assert "**F-CFF, base paper, greedy** (" in plain
     assert "| base: paper | 91.00 | +0.58 [" in plain
     assert "No reading of what the paper leaves open is known to make collaboration help." in plain

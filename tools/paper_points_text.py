@@ -71,8 +71,8 @@ def helping(tested: Sequence[paper_readings.Tested]) -> list[str]:
     below = [sum(p < LEVEL for p in values) for values in (alone, by_rate, by_holm)]
     said = [
         f"{counted(len(tested), 'test')} of {paper_verdict.FEWEST_SEEDS} seeds or more; {below[0]} have p < {LEVEL} "
-        f"alone, where chance would make {LEVEL * len(tested):.1f}; {below[1]} hold at a false discovery rate of "
-        f"{100 * LEVEL:.0f} % (Benjamini and Hochberg; **bold** below), {below[2]} by Holm's correction."
+        f"alone, where chance would make {LEVEL * len(tested):.1f}; at a false discovery rate of {100 * LEVEL:.0f} % "
+        f"(Benjamini and Hochberg; **bold** below) {below[1]} remain, by Holm's correction {below[2]}."
     ]
     for sign, words in ((1, "Gains"), (-1, "Losses")):
         for other, name in (("ff", "over FF"), ("shuffled", "over the shuffled control")):
