@@ -17,7 +17,7 @@ from typing import Any
 import rewriting
 from paper_points_text import confirmed, open_points, other_seeds
 from readme_tables import stamp, steadily
-from results import newest, read
+from results import PAPER, newest, read
 from wording import bullets, counted, listed, table, wrapped
 
 from ffedge.compare import paper_tables, paper_verdict
@@ -29,7 +29,6 @@ TOOL = "python tools/paper_report.py"
 POINTS = ("paper-points", "paper-points-again")  # every reading, and those that gained
 FIGURES = ("paper-progress", "paper-bars", "paper-gamma")
 TWICE_CHANCE = 0.2
-MAIN = ("paper", "paper-whole", "paper-whole-fashion")  # the arms on few rows, over seeds, and on the paper's own
 TITLE = "# What reproduces of the NetworkFF paper"
 HEAD = f"""Written by `{TOOL}` from [results/](results/); do not edit. The paper is
 [arXiv:2512.17531](https://arxiv.org/abs/2512.17531). Accuracies are of the whole test set; ± and brackets are 95 %
@@ -54,13 +53,13 @@ def update(root: Path, *, write: bool) -> list[str]:
     FfedgeError
         A result is missing.
     """
-    main = [document for name in MAIN for document in read(name, root)]
+    main = [document for name in PAPER for document in read(name, root)]
     stale, path, wanted = [], root / "bench" / "PAPER.md", text(main, *(read(name, root) for name in POINTS))
     if not path.exists() or path.read_text() != wanted:
         stale.append("bench/PAPER.md: is not what bench/results/paper*.json say")
         if write:
             path.write_text(wanted)
-    folder, mark = root / "bench" / "figures", stamp([path for name in MAIN for path in newest(name, root)])
+    folder, mark = root / "bench" / "figures", stamp([path for name in PAPER for path in newest(name, root)])
     if not all((folder / f"{name}.svg").exists() and mark in (folder / f"{name}.svg").read_text() for name in FIGURES):
         stale.append("bench/figures/paper-*.svg: are not drawn from the newest results")
         if write:

@@ -11,7 +11,7 @@ from typing import Any
 from deploy_block import deploy
 from known_blocks import drift, rejection
 from recipe_blocks import depth, tables
-from results import COMMANDS, measures, points, works
+from results import COMMANDS, PAPER, measures, points, works
 from spikes_block import accuracy_spiking, spikes
 from time_block import time_to_accuracy
 from wording import DATA, counted, layers, listed, percent, rounded, span, spread, table, widest, wrapped
@@ -382,7 +382,7 @@ BLOCKS = {
     "budget-speed": Block(("budget-speed",), budget_speed),
     "kills": Block(("kills",), kills),
     "deploy": Block(("deploy",), deploy),
-    "paper": Block(("paper", "paper-whole", "paper-whole-fashion"), paper),
+    "paper": Block(PAPER, paper),
     "learn": Block(("learn",), learn),
     "accuracy-spiking": Block(("accuracy-spiking", "accuracy"), accuracy_spiking),
     "spikes": Block(("spikes",), spikes),

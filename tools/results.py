@@ -27,6 +27,7 @@ TIMED_ARMS = "ffedge ffedge-interleaved backprop-tuned backprop sklearn"
 DEFAULT = "--data mnist-mini --variants acff --epochs 20"  # what the first command of README trains
 AGAIN = '--reading "gamma: 0.3" --reading "gamma: 0.3, theta once" --reading "scope: previous"'  # gained at first
 WIDER = "--data fashion-mnist --variants acff --epochs 40 --seeds 0 1 2"  # chosen on a split: docs/recipe.md
+PAPER = ("paper", "paper-whole", "paper-whole-fashion")  # its arms on few rows, over seeds, and on the paper's own
 COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "accuracy": "python bench/accuracy.py --epochs 20 --seeds 0 1 2 3 4",
     "accuracy-wide": f"python bench/accuracy.py {WIDER} --name accuracy-wide -- --widths 1000,1000",
