@@ -1,16 +1,21 @@
 """How much memory a graph's own values take while it runs: which of them live at once, from their sizes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 Line = tuple[int, int]  # bytes = first + second * samples
 Operation = tuple[str, tuple[str, ...], tuple[str, ...]]  # operator, what it reads, what it makes
+FEW_SAMPLES = 2
 VIEWS = {"Reshape", "Squeeze", "Unsqueeze", "Identity"}
 IN_PLACE = {"Add", "Sub", "Mul", "Div", "Relu", "Clip", "Sqrt", "Exp", "Log", "Neg", "Sigmoid", "Softplus"}
 
 
-def lines_of(one: Iterable[int], two: Iterable[int]) -> list[Line]:
-    """Return lines whose greatest value is the most bytes that live at once, from one sample's peaks and two's."""
-    lines = {(2 * a - b, b - a) for a, b in zip(one, two, strict=True)}
+def lines_of(peaks_at: Callable[[int], Iterable[int]]) -> list[Line]:
+    """Return lines whose greatest value is the most bytes that live at once, from the peaks at two counts of samples.
+
+    Not at one sample, whose values may be as large as one that all samples share, and be written over it.
+    """
+    few, more = FEW_SAMPLES, FEW_SAMPLES + 1
+    lines = {(more * a - few * b, b - a) for a, b in zip(peaks_at(few), peaks_at(more), strict=True)}
     return sorted(line for line in lines if not any(_below(line, other) for other in lines))
 
 

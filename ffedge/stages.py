@@ -28,6 +28,7 @@ from ffedge.spec import MOMENTS, Spec
 Dims = tuple[int | str, ...]
 SCALARS = ("rate", "decaying.rate", "epsilon", "keep", "gamma.rate", "gamma.epsilon", "share")
 FIRST = ("scale", "dropout", "product")
+FORWARD = {"forward", "goodness"}
 LEARNING = {"learn", "accumulate"}
 TILED = {"tile", "tile-accumulate", "tile-apply"}
 # constants that depend on the count of classes, by name, so that a file can be given another class
@@ -65,6 +66,7 @@ def recipe(spec: Spec, kind: str, shape: LayerShape, flag: bool) -> Recipe:
             frozenset(("scale", "product", *dropout)), ("x", "z", "value"), {} if flag else {"dropped": "scaled"}
         ),
         "forward": Recipe(frozenset(("forward", "rows")), ("rows", "g"), {"g.flat": "g"}),
+        "goodness": Recipe(frozenset(("forward",)), ("g",), {"g.flat": "g"}),
         "learn": Recipe(frozenset((*tries, "update")), (*out, *update), {}),
         "accumulate": Recipe(frozenset(tries), (*out, *(f"new.sum.{name}" for name in beside)), {}, beside),
         "apply": Recipe(frozenset(("update",)), update, gradients),
@@ -105,7 +107,7 @@ def ports(spec: Spec, size: int, kind: str, shape: LayerShape) -> dict[str, Dims
         "rows": ("R", H),
         "dz": ("R", H) if T or not first else ("N", H),
         "other": tried,
-        "g": ("R",) if kind == "forward" else tried,
+        "g": ("R",) if kind in FORWARD else tried,
         "gamma": (),
         "loss": (),
         **dict.fromkeys(SCALARS, ()),

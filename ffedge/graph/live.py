@@ -21,7 +21,7 @@ def live_lines(model: onnx.ModelProto, labels: int) -> list[Line]:
     ----------
     labels : M, labels tried for each of the N samples; a graph with a dimension T counts T in place of N.
     """
-    return lines_of(*(_peaks(model, _sizes(model, count, labels)) for count in (1, 2)))
+    return lines_of(lambda count: _peaks(model, _sizes(model, count, labels)))
 
 
 def _peaks(model: onnx.ModelProto, sizes: dict[str, int]) -> list[int]:

@@ -63,6 +63,15 @@ def forward_graph(spec: Spec, shape: LayerShape, *, all_labels: bool = False) ->
     return g.model()
 
 
+def goodness_graph(spec: Spec, shape: LayerShape) -> onnx.ModelProto:
+    """The first layer's ``z`` -> ``g`` [R] of all C labels: what hard negatives are drawn by."""
+    g = GraphBuilder("goodness")
+    y, axis = _activity(g, spec, shape, all_labels=True)
+    g.op("Reshape", goodness(g, y, axis, spec.network), g.ints(-1), out="g")
+    g.output("g", ("R",))
+    return g.model()
+
+
 def learning_graph(spec: Spec, shape: LayerShape, *, emit_rows: bool, accumulate: bool = False) -> onnx.ModelProto:
     """One learning step of a layer but for W: source, labels and state -> ``dz``, new state, ``g`` [N, M], ``loss`` [].
 
@@ -270,6 +279,7 @@ def training_graph(spec: Spec, facts: InputFacts, kind: str, shape: LayerShape, 
     builders: dict[str, Callable[[], onnx.ModelProto]] = {
         "product": lambda: product_graph(spec, facts, shape, dropout=flag),
         "forward": lambda: forward_graph(spec, shape, all_labels=flag),
+        "goodness": lambda: goodness_graph(spec, shape),
         "learn": lambda: learning_graph(spec, shape, emit_rows=flag),
         "accumulate": lambda: learning_graph(spec, shape, emit_rows=flag, accumulate=True),
         "apply": lambda: apply_graph(spec, shape),

@@ -130,6 +130,10 @@ class TorchEngine:
         following = Source(source.samples, self._passed_on(layer, source, y), source.value)
         return following, g.cpu().numpy()
 
+    def first_goodness(self, source: Source) -> Array:
+        """Return the first layer's goodness [N, C] of every class."""
+        return self.forward(0, source, None)[1]
+
     def learn(
         self, layer: int, source: Source, labels: Array, other: Array, *, batch: int, step: int, rate: float, emit: bool
     ) -> Learned:

@@ -19,10 +19,13 @@ class KernelKey:
     ----------
     kind : the graph (see ffedge.graph.step).
     shape : of the layer.
-    flag : ``dropout`` of a product, ``all_labels`` of a forward pass, ``emit_rows`` of a learning step.
+    flag : ``dropout`` of a product, ``all_labels`` of a forward pass (``goodness`` has it always), ``emit_rows`` of a
+        learning step.
     """
 
-    kind: Literal["product", "forward", "learn", "accumulate", "apply", "tile", "tile-accumulate", "tile-apply"]
+    kind: Literal[
+        "product", "forward", "goodness", "learn", "accumulate", "apply", "tile", "tile-accumulate", "tile-apply"
+    ]
     shape: LayerShape
     flag: bool = False
 

@@ -163,6 +163,14 @@ class OnnxEngine:
         self._run(kernel, source.values | self._labels(shape, labels, n), outputs, layer)
         return Source(n, {"x": outputs["rows"]}), outputs["g"].array.reshape(n, tried).copy()
 
+    def first_goodness(self, source: Source) -> Array:
+        """Return the first layer's goodness [N, C] of every class; nothing is made for the layer after it."""
+        shape, n = self.shapes[0], source.samples
+        outputs = {"g": self._work.get("g.flat", (n * shape.classes,))}
+        kernel = self._kernels.get("goodness", shape, True)
+        self._run(kernel, source.values | self._labels(shape, None, n), outputs, layer=0)
+        return outputs["g"].array.reshape(n, shape.classes).copy()
+
     def learn(
         self, layer: int, source: Source, labels: Array, other: Array, *, batch: int, step: int, rate: float, emit: bool
     ) -> Learned:

@@ -29,6 +29,7 @@ class Engine(Protocol):
     def rows(self, source: Any) -> Array: ...  # noqa: D102
     def product(self, raw: Array, mask: Array | None) -> Any: ...  # noqa: D102
     def forward(self, layer: int, source: Any, labels: Array | None) -> tuple[Any, Array]: ...  # noqa: D102
+    def first_goodness(self, source: Any) -> Array: ...  # noqa: D102
     def learn(  # noqa: D102
         self, layer: int, source: Any, labels: Array, other: Array, *, batch: int, step: int, rate: float, emit: bool
     ) -> Learned: ...

@@ -51,7 +51,8 @@ def needed_kernels(spec: Spec, facts: InputFacts) -> set[KernelKey]:
     """Return the graphs that training and its evaluation will ask for."""
     shapes = layer_shapes(spec, facts)
     first, last = shapes[0], len(shapes) - 1
-    keys = {*trial_keys(shapes[-1])} | {kernel_key("forward", first, True)}
+    keys = {*trial_keys(shapes[-1]), kernel_key("goodness", first, True)}
+    keys |= {kernel_key("forward", first, True)} if last else set()
     keys |= {kernel_key("product", first, dropout) for dropout in {False, spec.train.dropped > 0}}
     size, chunk = spec.train.batch_size, spec.train.chunk_size
     chunked = not isinstance(size, int) or not isinstance(chunk, int) or size > chunk

@@ -43,6 +43,7 @@ SPECS = {
     "sgd": {"optimizer": "sgd", "weight_decay": 0.0},
 }
 KINDS = [(kind, flag) for kind in ("product", "forward", "learn", "accumulate") for flag in (False, True)]
+KINDS += [("goodness", True)]
 KINDS += [(kind, False) for kind in ("apply", "tile", "tile-accumulate", "tile-apply")]
 
 
@@ -56,7 +57,7 @@ def graphs(name, kind, flag, data="floats"):
     spec, facts = setting(name, data)
     shapes = layer_shapes(spec, facts)
     for shape in shapes[: 1 if kind == "product" else 2]:
-        if not (kind == "forward" and flag and not shape.first):
+        if not (kind in ("forward", "goodness") and flag and not shape.first):
             yield spec, onnx.load_from_string(training_graph(spec, facts, kind, shape, flag))
 
 
