@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--split", action="store_true", help="measure on rows of the training set")
     parser.add_argument("--arms", nargs="+", default=["ffedge", "backprop"], choices=["ffedge", "backprop"])
+    parser.add_argument("--name", help="of the result file; depth, or depth-split, where none is given")
     parser.add_argument("--kept", type=Path, default=Path("depth.jsonl"), help="results so far, a line each")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
@@ -56,8 +57,8 @@ def main() -> None:
             print(known[key], flush=True)
     runs = [known[key] for key in wanted]
     print(table(["data, arm", *(f"{depth} layers" for depth in options.depths)], rows(options, runs)))
-    settings = {key: value for key, value in vars(options).items() if key not in ("out", "kept")}
-    name = "depth-split" if options.split else "depth"
+    settings = {key: value for key, value in vars(options).items() if key not in ("out", "kept", "name")}
+    name = options.name or ("depth-split" if options.split else "depth")
     print(write_results(name, settings, runs, options.out, packages=["onnxruntime", "torch"]).name)
 
 
