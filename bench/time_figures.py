@@ -12,11 +12,11 @@ from typing import Any
 from common import HERE
 from time_to_accuracy import TARGETS
 
-SHOWN_BELOW = 0.02  # the figure begins this far below the least target
+ERRORS = (1, 2, 3, 5, 10, 20, 50)  # percents that the axis names
 
 
 def draw(document: dict[str, Any], path: Path) -> None:
-    """Draw the best accuracy by seconds, a panel for each data set and a line for each arm."""
+    """Draw the least test error by seconds, a panel for each data set and a line for each arm."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -30,15 +30,17 @@ def draw(document: dict[str, Any], path: Path) -> None:
             own = [run for run in runs if (run["data"], run["name"]) == (data, arm)]
             seconds, accuracies = zip(*best_so_far(own), strict=True)
             line = "-" if arm.startswith("ffedge") else "--"
-            axes.step(seconds, [100 * a for a in accuracies], line, where="post", label=arm, marker=".")
+            axes.step(seconds, [100 * (1 - a) for a in accuracies], line, where="post", label=arm, marker=".")
         for target in TARGETS[data]:
-            axes.axhline(100 * target, color="lightgrey", linewidth=0.8, zorder=0)
+            axes.axhline(100 * (1 - target), color="lightgrey", linewidth=0.8, zorder=0)
         axes.set_xscale("log")
-        axes.set_ylim(bottom=100 * (min(TARGETS[data]) - SHOWN_BELOW))
+        axes.set_yscale("log")
+        axes.set_yticks(ERRORS, map(str, ERRORS))
+        axes.yaxis.set_minor_formatter("")
         axes.set_title(data)
         axes.set_xlabel("seconds of training, one thread")
-        axes.set_ylabel("test accuracy, %")
-    panels[0][-1].legend(loc="lower right")
+        axes.set_ylabel("test error, %")
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(settings["arms"]))
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
     print(path)

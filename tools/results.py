@@ -23,7 +23,6 @@ WIDE_ARMS = (
     "backprop-adam,backprop-adam-hook,backprop-adam-ort-inplace,backprop-sgd"
 )
 SPEED_ARMS = "ffedge-ff-adam,ffedge-acff-adam,backprop-adam,backprop-adam-ort-inplace,backprop-sgd"
-TIMED_ARMS = "ffedge ffedge-interleaved backprop-tuned backprop sklearn"
 DEFAULT = "--data mnist-mini --variants acff --epochs 20"  # what the first command of README trains
 AGAIN = '--reading "gamma: 0.3" --reading "gamma: 0.3, theta once" --reading "scope: previous"'  # gained at first
 WIDER = "--data fashion-mnist --variants acff --epochs 40 --seeds 0 1 2"  # chosen on a split: docs/recipe.md
@@ -54,7 +53,7 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "learn": "python bench/learn.py --seeds 0 --epochs 3 --threads 1",
     "accuracy-spiking": ("python bench/accuracy.py --preset spiking --epochs 20 --seeds 0 1 2 --name accuracy-spiking"),
     "spikes": "python bench/spikes.py",
-    "time-to-accuracy": f"python bench/time_to_accuracy.py --seeds 0 --arms {TIMED_ARMS}",
+    "time-to-accuracy": "python bench/time_to_accuracy.py",
     "rejection": "python bench/rejection.py --seeds 0 1 2",
     "drift": "python bench/drift.py --seeds 0 1 2",
 }
