@@ -1,5 +1,6 @@
 """What a person sees of training: progress on stderr, the closing table on stdout."""
 
+import math
 import shutil
 import sys
 import time
@@ -15,20 +16,24 @@ MIB = 2**20
 
 
 class _Pace:
-    """Work done and left, over all stages and epochs."""
+    """Foretells how long a run takes: each further stage is slower by as much as this one is than the one before."""
 
     def __init__(self) -> None:
-        self.began = time.perf_counter()
-        self.first: float | None = None
+        self._at = self._began = time.perf_counter()
+        self._stage, self._first = -1, 0
+        self._seconds, self._before = 0.0, math.inf  # of a batch of this stage, and of the one before
 
     def left(self, now: Progress) -> tuple[float, float]:
-        """Return the share done and the seconds left, had every batch the same pace."""
-        one = 1.0 / (now.stages * now.epochs * now.batches)
-        done = (now.stage * now.epochs + now.epoch) * now.batches * one + now.batch * one
-        if self.first is None:  # what a resumed run had behind it
-            self.first = done - one
-        spent = time.perf_counter() - self.began
-        return done, spent / max(done - self.first, one) * (1.0 - done)
+        """Return the share of all batches that is done, and the seconds left."""
+        each, done = now.epochs * now.batches, now.epoch * now.batches + now.batch
+        if now.stage != self._stage:
+            self._before = math.inf if self._stage < 0 else self._seconds
+            self._stage, self._began, self._first = now.stage, self._at, done - 1  # a resumed run begins within a stage
+        self._at = time.perf_counter()
+        self._seconds = (self._at - self._began) / (done - self._first)
+        slower, stages = max(0.0, self._seconds - self._before), now.stages - 1 - now.stage
+        further = stages * self._seconds + slower * stages * (stages + 1) / 2
+        return (now.stage * each + done) / (now.stages * each), self._seconds * (each - done) + each * further
 
 
 class EpochLines(Watcher):
