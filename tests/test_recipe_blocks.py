@@ -8,7 +8,7 @@ def depth_run(arm, seed, accuracy):
 
 
 def document(settings, results):
-    return {"settings": settings, "results": results}
+    return {"benchmark": "depth", "settings": settings, "results": results}
 
 
 def test_depths_gains_are_paired_by_seed_and_the_loss_is_against_the_best_depth():

@@ -8,20 +8,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from accuracy_blocks import accuracy, accuracy_default, accuracy_spiking, accuracy_wide
 from deploy_block import deploy
 from known_blocks import drift, rejection
 from recipe_blocks import depth, tables
-from results import COMMANDS, PAPER, measures, points, works
-from spikes_block import accuracy_spiking, spikes
+from results import COMMANDS, PAPER, measures, only, points, works
+from spikes_block import spikes
 from time_block import time_to_accuracy
-from wording import DATA, counted, layers, listed, percent, rounded, span, spread, table, widest, wrapped
+from wording import DATA, counted, layers, listed, percent, rounded, span, spread, table, wrapped
 
 from ffedge.compare.memory import Point, crossover
 from ffedge.compare.paper_found import Found
 from ffedge.compare.paper_tables import NAMES, PUBLISHED, comparisons, groups, mean_text
 from ffedge.compare.paper_trials import ARMS
 from ffedge.compare.paper_verdict import gains
-from ffedge.errors import FfedgeError
 
 MIB = 2**20
 OURS = "ffedge-interleaved"
@@ -88,46 +88,6 @@ def machine(*results: Sequence[Any]) -> str:
     return wrapped(f"Measured on {usual}, with {', '.join(versions)}{''.join(apart)}.")
 
 
-def accuracy(documents: Sequence[Any]) -> str:
-    """Tabulate data sets by variants; say how far variants and seeds lie apart, and what a process peaks at."""
-    settings, runs = _only(documents)
-    each = {
-        (data, variant): [100 * r["test_accuracy"] for r in runs if (r["data_name"], r["variant"]) == (data, variant)]
-        for data in settings["data"]
-        for variant in settings["variants"]
-    }
-    rows = [[DATA[d], *(percent(each[d, v]) for v in settings["variants"])] for d in settings["data"]]
-    head = f"{layers(runs[0]['spec']['network']['widths'])}, {settings['epochs']} epochs a layer"
-    means = [[statistics.mean(each[d, v]) for v in settings["variants"]] for d in settings["data"]]
-    said = (
-        f"Mean of {len(settings['seeds'])} seeds (each); `{COMMANDS['accuracy']}`. The variants' means differ by "
-        f"up to {widest(means):.2f} points, the seeds of one variant by up to {widest(each.values()):.2f}. Each of "
-        f"these `ffedge train` processes peaks at {span([r['rss_peak_bytes'] / MIB for r in runs])} MiB resident, "
-        f"{span([r['import_bytes'] / MIB for r in runs])} of them imports."
-    )
-    return f"{table([head, *(f'`{v}`' for v in settings['variants'])], rows)}\n\n{wrapped(said)}"
-
-
-def accuracy_wide(documents: Sequence[Any]) -> str:
-    """Say what wider layers and more epochs reach."""
-    settings, runs = _only(documents)
-    size = f"{layers(runs[0]['spec']['network']['widths'])} and {settings['epochs']} epochs a layer"
-    peaks = span([r["rss_peak_bytes"] / MIB for r in runs])
-    return wrapped(
-        f"{DATA[runs[0]['data_name']]} with {size}: {percent([100 * r['test_accuracy'] for r in runs])}, mean of "
-        f"{counted(len(runs), 'seed')} (each); the processes peak at {peaks} MiB; `{COMMANDS['accuracy-wide']}`."
-    )
-
-
-def accuracy_default(documents: Sequence[Any]) -> str:
-    """Say what the first command reaches."""
-    _, runs = _only(documents)
-    return wrapped(
-        f"The first command above gets {percent([100 * r['test_accuracy'] for r in runs], 1)} of the embedded test "
-        f"digits right, in {statistics.median(r['seconds'] for r in runs):.0f} s; `{COMMANDS['accuracy-default']}`."
-    )
-
-
 def memory(*results: Sequence[Any]) -> str:
     """Tabulate peaks of networks by arms."""
     documents, rows = dict(zip(dict.fromkeys(name for name, _ in MEMORY_ROWS), results, strict=True)), []
@@ -166,7 +126,7 @@ def _from(depth: float | None, sweep: Sequence[Point]) -> str:
 
 def epoch_time(documents: Sequence[Any]) -> str:
     """Tabulate an epoch's seconds by arms and threads, each with its ratio to backprop."""
-    settings, results = _only(documents)
+    settings, results = only(documents)
     arms = [arm for arm in TRAINERS if arm in settings["arms"]]
     seconds = [results[f"threads_{threads}"]["epoch_s"] for threads in settings["threads"]]
     rows = [[TRAINERS[arm], *(_timed(s[arm], s[THEIRS]) for s in seconds)] for arm in arms]
@@ -178,7 +138,7 @@ def epoch_time(documents: Sequence[Any]) -> str:
 
 def peers_memory(documents: Sequence[Any]) -> str:
     """Tabulate a process's peak by arms: imports, training rows held in memory, the rest."""
-    settings, results = _only(documents)
+    settings, results = only(documents)
     rows = []
     for arm in (arm for arm in TRAINERS if arm in results):
         imports, data, peak = (results[arm][key] for key in ("import_bytes", "data_bytes", "rss_peak_bytes"))
@@ -195,7 +155,7 @@ def peers_memory(documents: Sequence[Any]) -> str:
 
 def predict_latency(documents: Sequence[Any]) -> str:
     """Tabulate a call's milliseconds by arms and batch sizes, each with its ratio to the model file's."""
-    settings, results = _only(documents)
+    settings, results = only(documents)
     sizes = results["batch_size"]
     calls = [{arm: [1e3 * s for s in rounds] for arm, rounds in of["call_s"].items()} for of in sizes.values()]
     ours = next(iter(PREDICTORS))
@@ -209,7 +169,7 @@ def predict_latency(documents: Sequence[Any]) -> str:
 
 def forms(documents: Sequence[Any]) -> str:
     """Tabulate the test accuracy and the bytes of each form, and the labels that pruned forms try."""
-    settings, runs = _only(documents)
+    settings, runs = only(documents)
     rows = []
     for form, name in FORMS.items():
         own = [run for run in runs if run["form"] == form]
@@ -228,16 +188,6 @@ def forms(documents: Sequence[Any]) -> str:
         f"the held-out rows no form loses more than {lost:.2f} points; `{COMMANDS['forms']}`."
     )
     return f"{table(columns, rows)}\n\n{wrapped(said)}"
-
-
-def _only(documents: Sequence[Any]) -> tuple[Any, Any]:
-    """Return the settings and results of a script's document, which holds all its rounds."""
-    if len(documents) > 1:
-        raise FfedgeError(
-            f"bench/results: holds {len(documents)} files of {documents[0]['benchmark']} and {documents[0]['date']}, "
-            "and one must serve. Remove the others"
-        )
-    return documents[0]["settings"], documents[0]["results"]
 
 
 def _timed(own: Sequence[float], other: Sequence[float]) -> str:
@@ -280,7 +230,7 @@ def speed(documents: Sequence[Any]) -> str:
 
 def budget(documents: Sequence[Any]) -> str:
     """Say how budgets of drawn networks were kept, and how near the plan was."""
-    _, found = _only(documents)
+    _, found = only(documents)
     shares = {name: f"{100 * share:.0f} %" for name, share in found["measured_by_planned"].items()}
     return wrapped(
         f"Of {found['of']} drawn networks under drawn budgets {found['kept']} kept theirs; the measured peak was "
@@ -291,7 +241,7 @@ def budget(documents: Sequence[Any]) -> str:
 
 def budget_speed(documents: Sequence[Any]) -> str:
     """Tabulate what a budget costs in time."""
-    _, runs = _only(documents)
+    _, runs = only(documents)
     rows = [
         [
             run["network"],
@@ -309,7 +259,7 @@ def budget_speed(documents: Sequence[Any]) -> str:
 
 def kills(documents: Sequence[Any]) -> str:
     """Say how runs that were killed ended."""
-    _, found = _only(documents)
+    _, found = only(documents)
     total = found["total"]
     return wrapped(
         f"{total['kills']} kills (`kill -9`) at random moments, over both engines, both schedules and all variants: "
@@ -345,7 +295,7 @@ def paper(*results: Sequence[Any]) -> str:
 
 def learn(documents: Sequence[Any]) -> str:
     """Tabulate what models learnt on the spot, and what they kept of what they knew."""
-    settings, runs = _only(documents)
+    settings, runs = only(documents)
     cases = dict.fromkeys(run["case"] for run in runs)
     rows = []
     for case in cases:
@@ -367,7 +317,7 @@ def learn(documents: Sequence[Any]) -> str:
 BLOCKS = {
     "machine": Block(tuple(COMMANDS), machine),
     "accuracy": Block(("accuracy",), accuracy),
-    "accuracy-wide": Block(("accuracy-wide",), accuracy_wide),
+    "accuracy-wide": Block(("accuracy-wide-shifts",), accuracy_wide),
     "accuracy-default": Block(("accuracy-default",), accuracy_default),
     "depth": Block(("depth",), depth),
     "tables": Block(("tables",), tables),

@@ -11,9 +11,13 @@ ARMS = {"ffedge": "**ffedge**", "backprop": "backprop, torch"}
 MARGIN = 2.0  # points that MLPClassifier may be ahead without being called so
 
 
-def depth(documents: Sequence[Any]) -> str:
+def depth(*results: Sequence[Any]) -> str:
     """Tabulate accuracy by depth; say what each side gains up to 4 layers, and loses at the greatest depth."""
-    settings, runs = documents[-1]["settings"], documents[-1]["results"]
+    return "\n\n".join(_depth(documents[-1]) for documents in results)
+
+
+def _depth(document: Any) -> str:
+    settings, runs = document["settings"], document["results"]
     depths, rows, said = settings["depths"], [], list[str]()
     for data in settings["data"]:
         gains = []
@@ -32,7 +36,7 @@ def depth(documents: Sequence[Any]) -> str:
         )
     head = ["test accuracy, %", *(counted(d, "layer") for d in depths)]
     size = f"Layers of {settings['width']}, `{settings['variant']}`, mean of {counted(len(settings['seeds']), 'seed')}"
-    said.append(f"{size}; `{COMMANDS['depth']}`.")
+    said.append(f"{size}; `{COMMANDS[document['benchmark']]}`.")
     return f"{table(head, rows)}\n\n{wrapped(' '.join(said))}"
 
 

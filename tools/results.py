@@ -25,11 +25,14 @@ WIDE_ARMS = (
 SPEED_ARMS = "ffedge-ff-adam,ffedge-acff-adam,backprop-adam,backprop-adam-ort-inplace,backprop-sgd"
 DEFAULT = "--data mnist-mini --variants acff --epochs 20"  # what the first command of README trains
 AGAIN = '--reading "gamma: 0.3" --reading "gamma: 0.3, theta once" --reading "scope: previous"'  # gained at first
-WIDER = "--data fashion-mnist --variants acff --epochs 40 --seeds 0 1 2"  # chosen on a split: docs/recipe.md
+WIDER = "--variants acff --epochs 60 --threads 1 --seeds 0 1 2"  # chosen on a split: docs/recipe.md
 PAPER = ("paper", "paper-whole", "paper-whole-fashion")  # its arms on few rows, over seeds, and on the paper's own
 COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "accuracy": "python bench/accuracy.py --epochs 20 --seeds 0 1 2 3 4",
-    "accuracy-wide": f"python bench/accuracy.py {WIDER} --name accuracy-wide -- --widths 1000,1000",
+    "accuracy-wide-shifts": (
+        f"python bench/accuracy.py --data fashion-mnist {WIDER} --name accuracy-wide-shifts "
+        "-- --widths 1000,1000 --shift 1 --shift-share 0.3"
+    ),
     "accuracy-default": f"python bench/accuracy.py {DEFAULT} --name accuracy-default",
     "depth": "python bench/depth.py --data fashion-mnist --depths 1 2 4 --seeds 0 1 --threads 1",
     "tables": "python bench/tables.py --seeds 10 11 --threads 1",
@@ -93,6 +96,16 @@ def read(name: str, root: Path = ROOT) -> list[Any]:
         except ValueError as error:
             raise FfedgeError(f"bench/results/{path.name}: is not JSON ({error}). Make it anew") from error
     return documents
+
+
+def only(documents: Sequence[Any]) -> tuple[Any, Any]:
+    """Return the settings and results of a script's document, which holds all its rounds."""
+    if len(documents) > 1:
+        raise FfedgeError(
+            f"bench/results: holds {len(documents)} files of {documents[0]['benchmark']} and {documents[0]['date']}, "
+            "and one must serve. Remove the others"
+        )
+    return documents[0]["settings"], documents[0]["results"]
 
 
 def measures(documents: Sequence[Any], value: int | None = None) -> dict[str, list[Any]]:

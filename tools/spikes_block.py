@@ -1,6 +1,5 @@
-"""The blocks on spikes, from bench/accuracy.py and bench/spikes.py."""
+"""The block on spikes, from bench/spikes.py."""
 
-import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,27 +7,6 @@ from results import COMMANDS
 from wording import DATA, layers, listed, rounded, table, wrapped
 
 SHOWN = (16, 64)  # timesteps, beside those for which thresholds were chosen; the figure has all
-
-
-def accuracy_spiking(spiking: Sequence[Any], tuned: Sequence[Any]) -> str:
-    """Tabulate the spiking preset by data sets and variants, each with its distance from the tuned one."""
-    settings, runs = spiking[0]["settings"], spiking[0]["results"]
-
-    def mean(found: Sequence[Any], data: str, variant: str) -> float:
-        own = [r["test_accuracy"] for r in found if (r["data_name"], r["variant"]) == (data, variant)]
-        return 100 * statistics.mean(own)
-
-    rows = []
-    for data in settings["data"]:
-        each = {variant: mean(runs, data, variant) for variant in settings["variants"]}
-        apart = {variant: each[variant] - mean(tuned[0]["results"], data, variant) for variant in each}
-        rows.append([DATA[data], *(f"{each[v]:.2f} % ({apart[v]:+.2f})" for v in each)])
-    head = f"preset `spiking`, {settings['epochs']} epochs a layer"
-    said = (
-        f"In brackets: points from the `tuned` preset's mean ({tuned[0]['settings']['epochs']} epochs, README's "
-        f"table). Mean of {len(settings['seeds'])} seeds; `{COMMANDS['accuracy-spiking']}`."
-    )
-    return f"{table([head, *(f'`{v}`' for v in settings['variants'])], rows)}\n\n{wrapped(said)}"
 
 
 def spikes(documents: Sequence[Any]) -> str:
