@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from common import HERE
+from common import HERE, pyplot, save_figure
 
 MIB = 2**20
 
@@ -32,13 +32,7 @@ def draw_speed(runs: list[dict[str, Any]], path: Path) -> None:
 
 
 def _axes(x: str, y: str) -> Any:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    mpl.rcParams["svg.hashsalt"] = "ffedge"
-    import matplotlib.pyplot as plt
-
-    _, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    _, axes = pyplot().subplots(figsize=(7, 4), layout="constrained")
     axes.set_xscale("log", base=2)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
@@ -47,9 +41,7 @@ def _axes(x: str, y: str) -> Any:
 
 def _save(axes: Any, path: Path) -> None:
     axes.legend()
-    path.parent.mkdir(exist_ok=True)
-    axes.figure.savefig(path, metadata={"Date": None})
-    print(path)
+    save_figure(axes.figure, path)
 
 
 def main() -> None:

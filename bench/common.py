@@ -97,6 +97,24 @@ def scaling_of(dataset: Any) -> tuple[Any, Any]:
     return np.array(facts.offset, np.float32), np.array(facts.scale, np.float32)
 
 
+def pyplot() -> Any:
+    """Return matplotlib's pyplot, set to draw the same figure in the same bytes."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    mpl.rcParams["svg.hashsalt"] = "ffedge"
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure, without the date."""
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+    print(path)
+
+
 def write_results(name: str, settings: dict[str, Any], results: Any, folder: Path, packages: Sequence[str]) -> Path:
     """Write ``<name>-<date>-<architecture>-<cores>cores.json``; no host name, no path, no user.
 

@@ -6,19 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from common import HERE
+from common import HERE, pyplot, save_figure
 
 
 def draw(document: dict[str, Any], path: Path) -> None:
     """Draw accuracy by depth, a panel for each data set: the mean, and each seed."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    mpl.rcParams["svg.hashsalt"] = "ffedge"
-    import matplotlib.pyplot as plt
-
     settings, runs = document["settings"], document["results"]
-    figure, panels = plt.subplots(1, len(settings["data"]), figsize=(9, 4), layout="constrained", squeeze=False)
+    figure, panels = pyplot().subplots(1, len(settings["data"]), figsize=(9, 4), layout="constrained", squeeze=False)
     for axes, data in zip(panels[0], settings["data"], strict=True):
         for arm, colour in zip(settings["arms"], ("tab:blue", "tab:red"), strict=False):
             own = [run for run in runs if (run["data"], run["arm"]) == (data, arm)]
@@ -34,9 +28,7 @@ def draw(document: dict[str, Any], path: Path) -> None:
         axes.set_xlabel(f"layers of {settings['width']}")
         axes.set_ylabel("test accuracy, %")
     panels[0][0].legend()
-    path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
-    print(path)
+    save_figure(figure, path)
 
 
 if __name__ == "__main__":

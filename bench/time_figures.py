@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from common import HERE
+from common import HERE, pyplot, save_figure
 from time_to_accuracy import TARGETS
 
 ERRORS = (1, 2, 3, 5, 10, 20, 50)  # percents that the axis names
@@ -17,14 +17,8 @@ ERRORS = (1, 2, 3, 5, 10, 20, 50)  # percents that the axis names
 
 def draw(document: dict[str, Any], path: Path) -> None:
     """Draw the least test error by seconds, a panel for each data set and a line for each arm."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    mpl.rcParams["svg.hashsalt"] = "ffedge"
-    import matplotlib.pyplot as plt
-
     settings, runs = document["settings"], document["results"]
-    figure, panels = plt.subplots(1, len(settings["data"]), figsize=(11, 4.5), layout="constrained", squeeze=False)
+    figure, panels = pyplot().subplots(1, len(settings["data"]), figsize=(11, 4.5), layout="constrained", squeeze=False)
     for axes, data in zip(panels[0], settings["data"], strict=True):
         for arm in settings["arms"]:
             own = [run for run in runs if (run["data"], run["name"]) == (data, arm)]
@@ -41,9 +35,7 @@ def draw(document: dict[str, Any], path: Path) -> None:
         axes.set_xlabel("seconds of training, one thread")
         axes.set_ylabel("test error, %")
     figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(settings["arms"]))
-    path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
-    print(path)
+    save_figure(figure, path)
 
 
 def best_so_far(runs: list[dict[str, Any]]) -> list[tuple[float, float]]:
