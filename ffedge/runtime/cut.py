@@ -16,7 +16,7 @@ from ffedge.runtime.proto import FLOAT, INT64, ModelParts, Node, Span, Tensor
 from ffedge.runtime.verify import MAX_ROWS, OPSET, Cost
 from ffedge.runtime.verify_learning import KernelWalk, affordable
 from ffedge.spec import TUNED_TILE_BYTES, Spec
-from ffedge.stages import FORWARD, Dims, Recipe, bindings, ports, recipe, wire
+from ffedge.stages import Dims, Recipe, bindings, ports, recipe, wire
 from ffedge.wire import field as message
 from ffedge.wire import real, text, whole
 
@@ -108,7 +108,7 @@ class LearningStep:
         """Return the sizes of the largest runs of a kernel: of learning, and of evaluation, which tries all classes."""
         tried, classes = 1 + self._spec.train.wrong_labels, self._facts.n_classes
         runs = [(samples, tried)]
-        if key.kind in FORWARD:
+        if key.forward:
             runs.append((max(1, MAX_ROWS // classes), classes))
         tile = max(1, self.tile_bytes // (4 * key.shape.units)) if key.kind.startswith("tile") else 1
         return [{"N": n, "M": m, "R": n * m, "T": tile} for n, m in runs]

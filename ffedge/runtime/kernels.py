@@ -9,6 +9,7 @@ import numpy as np
 from ffedge.network import LayerShape
 from ffedge.pages import release_libraries
 from ffedge.runtime.session import Kernel, Value
+from ffedge.stages import FORWARD
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class KernelKey:
     ]
     shape: LayerShape
     flag: bool = False
+
+    @property
+    def forward(self) -> bool:
+        """Whether it is a forward pass, which evaluation runs too."""
+        return self.kind in FORWARD
 
 
 Build = Callable[[KernelKey], bytes]

@@ -8,7 +8,6 @@ import dataclasses
 from ffedge.network import InputFacts, LayerShape, layer_shapes, trained
 from ffedge.runtime.kernels import KernelKey
 from ffedge.spec import ITEM_BYTES, MOMENTS, Spec, TrainSpec
-from ffedge.stages import FORWARD
 from ffedge.training.activations import cache_bytes
 from ffedge.training.graphs import needed_kernels
 from ffedge.training.step import evaluation_rows
@@ -111,7 +110,7 @@ def _temporaries(spec: Spec, shapes: tuple[LayerShape, ...], live: Lines, n: int
     most = 0
     for key, lines in live.items():
         count = n
-        if key.kind in FORWARD:
+        if key.forward:
             count = max(1, rows // key.shape.classes) if key.flag else max(rows, n * (1 + spec.train.wrong_labels))
         elif key.kind.startswith("tile"):
             count = widest.get(key.shape.units, 1)

@@ -19,7 +19,6 @@ from ffedge.runtime.model import OpenModel
 from ffedge.runtime.proto import read_parts
 from ffedge.runtime.session import make_session
 from ffedge.runtime.stepper import OnnxEngine
-from ffedge.stages import FORWARD
 from ffedge.training.graphs import needed_kernels
 from tests.graph.test_graphs import SPECS, feeds
 
@@ -56,11 +55,11 @@ def test_a_kernel_that_is_cut_out_gives_the_bits_of_the_trainers(changes):
         last = key.kind == "forward" and key.shape.units == 8  # the last layer makes no rows
         assert given_ == {name: port for name, port in wanted.items() if not (last and name == "rows")}, key
         inputs = ports(own.graph.input)
-        if key.kind in FORWARD and key.flag:  # tries the labels that it is given, also where they are all
+        if key.forward and key.flag:  # tries the labels that it is given, also where they are all
             inputs["labels"] = (onnx.TensorProto.INT64, ["N", "M"])
         assert ports(cut.graph.input) == inputs, key
         fed = feeds(cut)
-        if key.kind in FORWARD and key.flag:
+        if key.forward and key.flag:
             fed["labels"] = np.tile(np.arange(4), (5, 1))
         names = list(given_)
         found = make_session(cut.SerializeToString(), 1).run(names, fed)
@@ -75,7 +74,7 @@ def test_memory_is_counted_as_for_the_trainers_graphs(changes):
     step, build = step_of(model, spec, facts), builder(spec, facts)
     for key in keys_of(spec, facts):
         tried = 3 if key.kind in ("learn", "accumulate") else 4 if key.flag else 1
-        if key.kind not in FORWARD:  # see the test above for what differs
+        if not key.forward:  # see the test above for what differs
             assert step.live(key) == live_lines(onnx.load_from_string(build(key)), tried), key
 
 
