@@ -319,7 +319,7 @@ BLOCKS = {
     "accuracy": Block(("accuracy",), accuracy),
     "accuracy-wide": Block(("accuracy-wide-shifts",), accuracy_wide),
     "accuracy-default": Block(("accuracy-default",), accuracy_default),
-    "depth": Block(("depth",), depth),
+    "depth": Block(("depth", "depth-deep"), depth),
     "tables": Block(("tables",), tables),
     "memory": Block(tuple(dict.fromkeys(name for name, _ in MEMORY_ROWS)), memory),
     "memory-depth": Block(("memory-depth",), memory_depth),

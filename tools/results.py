@@ -35,6 +35,9 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     ),
     "accuracy-default": f"python bench/accuracy.py {DEFAULT} --name accuracy-default",
     "depth": "python bench/depth.py --data fashion-mnist --depths 1 2 4 --seeds 0 1 --threads 1",
+    "depth-deep": (
+        "python bench/depth.py --data fashion-mnist --depths 1 2 4 8 16 --seeds 0 --threads 1 --name depth-deep"
+    ),
     "tables": "python bench/tables.py --seeds 10 11 --threads 1",
     "memory-4x500": "ffedge bench --memory",
     "memory-8x2000": f"ffedge bench --memory --widths {WIDE} --rows 600 --arms {WIDE_ARMS}",
