@@ -57,7 +57,7 @@ def main() -> None:
             print(known[key], flush=True)
     runs = [known[key] for key in wanted]
     print(table(["data, arm", *(f"{depth} layers" for depth in options.depths)], rows(options, runs)))
-    settings = {key: value for key, value in vars(options).items() if key not in ("out", "kept", "name")}
+    settings = {key: value for key, value in vars(options).items() if key not in ("out", "kept")}
     name = options.name or ("depth-split" if options.split else "depth")
     print(write_results(name, settings, runs, options.out, packages=["onnxruntime", "torch"]).name)
 
