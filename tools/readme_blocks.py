@@ -317,7 +317,7 @@ def learn(documents: Sequence[Any]) -> str:
 BLOCKS = {
     "machine": Block(tuple(COMMANDS), machine),
     "accuracy": Block(("accuracy",), accuracy),
-    "accuracy-wide": Block(("accuracy-wide-shifts",), accuracy_wide),
+    "accuracy-wide": Block(("accuracy-wide-shifts-mnist", "accuracy-wide-shifts"), accuracy_wide),
     "accuracy-default": Block(("accuracy-default",), accuracy_default),
     "depth": Block(("depth", "depth-deep"), depth),
     "tables": Block(("tables",), tables),

@@ -33,6 +33,10 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
         f"python bench/accuracy.py --data fashion-mnist {WIDER} --name accuracy-wide-shifts "
         "-- --widths 1000,1000 --shift 1 --shift-share 0.3"
     ),
+    "accuracy-wide-shifts-mnist": (
+        f"python bench/accuracy.py --data mnist {WIDER} --name accuracy-wide-shifts-mnist "
+        "-- --widths 1000,1000 --shift 1 --input-dropout 0.1 --holdout 0"
+    ),
     "accuracy-default": f"python bench/accuracy.py {DEFAULT} --name accuracy-default",
     "depth": "python bench/depth.py --data fashion-mnist --depths 1 2 4 --seeds 0 1 --threads 1",
     "depth-deep": (
