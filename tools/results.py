@@ -38,7 +38,7 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
         "-- --widths 1000,1000 --shift 1 --input-dropout 0.1 --holdout 0"
     ),
     "accuracy-default": f"python bench/accuracy.py {DEFAULT} --name accuracy-default",
-    "depth": "python bench/depth.py --data fashion-mnist --depths 1 2 4 --seeds 0 1 --threads 1",
+    "depth": "python bench/depth.py --data fashion-mnist --depths 1 2 4 --seeds 0 1 2 --threads 1",
     "depth-deep": (
         "python bench/depth.py --data fashion-mnist --depths 1 2 4 8 16 --seeds 0 --threads 1 --name depth-deep"
     ),
