@@ -49,25 +49,22 @@ def product_graph(spec: Spec, facts: InputFacts, shape: LayerShape, *, dropout: 
     return g.model()
 
 
-def forward_graph(spec: Spec, shape: LayerShape, *, all_labels: bool = False) -> onnx.ModelProto:
+def forward_graph(
+    spec: Spec, shape: LayerShape, *, all_labels: bool = False, emit_rows: bool = True
+) -> onnx.ModelProto:
     """Source -> ``rows`` [R, H], normalised, and ``g`` [R]; the first layer's source is ``z``, others' ``x`` [R, D].
 
-    With `all_labels` the first layer tries all C labels and takes no ``labels``.
+    Parameters
+    ----------
+    all_labels : the first layer tries all C labels and takes no ``labels``.
+    emit_rows : whether a next layer reads them; hard negatives are drawn by the first layer's ``g`` alone.
     """
     g = GraphBuilder("forward")
     y, axis = _activity(g, spec, shape, all_labels=all_labels)
     good = goodness(g, y, axis, spec.network)
-    _output_rows(g, y, good, axis, shape, spec)
+    if emit_rows:
+        _output_rows(g, y, good, axis, shape, spec)
     g.op("Reshape", good, g.ints(-1), out="g")
-    g.output("g", ("R",))
-    return g.model()
-
-
-def goodness_graph(spec: Spec, shape: LayerShape) -> onnx.ModelProto:
-    """The first layer's ``z`` -> ``g`` [R] of all C labels: what hard negatives are drawn by."""
-    g = GraphBuilder("goodness")
-    y, axis = _activity(g, spec, shape, all_labels=True)
-    g.op("Reshape", goodness(g, y, axis, spec.network), g.ints(-1), out="g")
     g.output("g", ("R",))
     return g.model()
 
@@ -279,7 +276,7 @@ def training_graph(spec: Spec, facts: InputFacts, kind: str, shape: LayerShape, 
     builders: dict[str, Callable[[], onnx.ModelProto]] = {
         "product": lambda: product_graph(spec, facts, shape, dropout=flag),
         "forward": lambda: forward_graph(spec, shape, all_labels=flag),
-        "goodness": lambda: goodness_graph(spec, shape),
+        "goodness": lambda: forward_graph(spec, shape, all_labels=True, emit_rows=False),
         "learn": lambda: learning_graph(spec, shape, emit_rows=flag),
         "accumulate": lambda: learning_graph(spec, shape, emit_rows=flag, accumulate=True),
         "apply": lambda: apply_graph(spec, shape),
