@@ -10,7 +10,7 @@ Names are resolved on first use, so that ``import ffedge`` costs nothing.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from ffedge.version import __version__
 
 if TYPE_CHECKING:
     from ffedge.data import Dataset, load

@@ -8,13 +8,14 @@ import contextlib
 import ctypes
 import functools
 import mmap
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ffedge.files import reserved_file
 
 Array = NDArray[Any]
 MAPS = Path("/proc/self/maps")
@@ -42,25 +43,6 @@ def copy(source: Array, target: Array) -> None:
         target[start : start + rows] = source[start : start + rows]
         release(source)
         release(target)
-
-
-@contextlib.contextmanager
-def reserved_file(size: int, folder: Path) -> Iterator[IO[bytes]]:
-    """Yield a file of zeros without a name: it goes with its last descriptor or map, also if the process is killed.
-
-    Raises
-    ------
-    OSError
-        The disk is full, or the folder cannot be written.
-    """
-    import tempfile  # which brings compression and random numbers; a device that predicts needs none of it
-
-    with tempfile.TemporaryFile(dir=folder) as file:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, size)  # a hole in the file would be a crash on a full disk, later
-        else:
-            file.truncate(size)
-        yield file
 
 
 def on_disk(shape: tuple[int, ...], folder: Path) -> Array:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from ffedge.calibration import Calibration, best_and_margin, calibrate
 from ffedge.data import Batches, Dataset, load
 from ffedge.errors import DataError, ModelError
+from ffedge.files import atomic_file
 from ffedge.model_file import GRAPH_INITIALIZER, KEY, MODEL_GRAPH, MODEL_METADATA, NAME, RAW_DATA, VALUE
 from ffedge.pages import BLOCK_BYTES
 from ffedge.runtime import Predictor
 from ffedge.training.loop import split_rows
-from ffedge.training.records import atomic_file
 from ffedge.wire import BYTES, field, read_varint
 
 ROWS = 256

@@ -13,9 +13,11 @@ class Allowed:
 
 
 TABLE = {
-    "__init__": Allowed(),
+    "__init__": Allowed("version"),
     "__main__": Allowed("cli"),
+    "version": Allowed(),
     "errors": Allowed(),
+    "files": Allowed("errors"),
     "json_text": Allowed(),
     "child": Allowed("errors"),
     "fields": Allowed(),
@@ -25,7 +27,7 @@ TABLE = {
     "seeds": Allowed("", "numpy"),
     "labels": Allowed("seeds", "numpy"),  # wrong labels are a function of the sample's place
     "meter": Allowed("", "", "psutil"),
-    "pages": Allowed("", "numpy"),
+    "pages": Allowed("files", "numpy"),
     "tensors": Allowed("pages", "numpy"),
     "wire": Allowed(),
     "liveness": Allowed(),
@@ -33,38 +35,38 @@ TABLE = {
     "model_file": Allowed("calibration errors network pages spec wire", "numpy"),
     "calibration": Allowed("fields", "numpy"),
     "network": Allowed("errors fields rule seeds spec", "numpy"),
-    "data": Allowed("errors seeds spec", "numpy", "PIL pooch"),
+    "data": Allowed("errors files seeds spec", "numpy", "PIL pooch"),
     "graph": Allowed("child errors liveness network rule spec stages", "numpy onnx"),
     # stages, wire, liveness: kernels cut out of a file, written anew, and their memory
     "runtime": Allowed(
         "calibration errors json_text labels liveness network pages spec stages wire", "numpy onnxruntime"
     ),
     "evaluation": Allowed("data errors runtime", "numpy"),
-    "recalibration": Allowed("calibration data errors model_file pages runtime training wire", "numpy"),
+    "recalibration": Allowed("calibration data errors files model_file pages runtime training wire", "numpy"),
     "spikes": Allowed(  # training: a run's newest checkpoint, from which it is converted
-        "__init__ data errors fields json_text network runtime spec training", "numpy", "h5py nir"
+        "data errors fields files json_text network runtime spec training version", "numpy", "h5py nir"
     ),
     "training": Allowed(
-        "__init__ calibration child data errors json_text labels meter model_file network pages runtime seeds spec "
-        "tensors",
+        "calibration child data errors files json_text labels meter model_file network pages runtime seeds spec "
+        "tensors version",
         "numpy",
         "onnxruntime reference",
     ),
     "learning": Allowed(  # goes on training on the device: no onnx, no graph process
-        "__init__ calibration data errors labels meter model_file network pages runtime seeds spec stages training "
-        "wire",
+        "calibration data errors files labels meter model_file network pages runtime seeds spec stages training "
+        "version wire",
         "numpy",
     ),
     "reference": Allowed("errors network rule spec", "numpy torch"),
     # runtime: backprop in onnxruntime runs in sessions like ffedge's; graph, onnx: its graph; exporting: its forms are
     # arms, and its clock times them
     "compare": Allowed(
-        "child data errors exporting meter network pages presets rule runtime seeds spec spikes training",
+        "child data errors exporting files meter network pages presets rule runtime seeds spec spikes training",
         "numpy onnxruntime",
         "graph matplotlib onnx onnxsim reference scipy torch",
     ),
     "cli": Allowed(
-        "__init__ child errors fields presets spec",
+        "child errors fields files presets spec version",
         "typer",
         "compare data evaluation exporting learning network numpy pages psutil recalibration rich runtime spikes "
         "training",

@@ -48,6 +48,12 @@ USES = {
     "__init__": "import ffedge; print(ffedge.__version__)",
     "child": "from ffedge.child import ask; print(ask)",
     "compare": "from ffedge.compare.memory import Work, bound_bytes; print(bound_bytes(Work(), 784, 'adam'))",
+    "version": "from ffedge.version import __version__; print(__version__)",
+    "files": """
+        from pathlib import Path
+        from ffedge.files import atomic_file
+        with atomic_file(Path("file")) as file: print(file.write_text("1"))
+    """,
     "errors": "from ffedge.errors import FfedgeError; print(FfedgeError('x'))",
     "json_text": 'from ffedge.json_text import parse; print(parse("[1]"))',
     "fields": "from ffedge.fields import bytes_of; print(bytes_of('64MiB'))",
@@ -247,7 +253,7 @@ def test_a_graph_is_built_without_onnxruntime_or_torch_being_loaded(folder):
 
 def test_importing_ffedge_loads_nothing():
     printed = in_child("import sys, ffedge; print(*sorted(name for name in sys.modules if 'ffedge' in name))")
-    assert printed.split() == ["ffedge"]
+    assert printed.split() == ["ffedge", "ffedge.version"]
 
 
 def test_public_names_are_found_on_first_use():

@@ -26,8 +26,9 @@ from ffedge.data import NAMES, Split, load
 from ffedge.data.cache import sha256_of
 from ffedge.errors import FfedgeError
 from ffedge.evaluation import accuracy
+from ffedge.files import atomic_file
 from ffedge.runtime import Predictor
-from ffedge.training.records import Report, atomic_file
+from ffedge.training.records import Report
 
 ROOT = Path(__file__).resolve().parents[1]
 FIELD = re.compile(r"^\| ([^|]+) \| (.*) \|$", re.MULTILINE)

@@ -4,10 +4,10 @@ import sys
 
 import typer
 
-from ffedge import __version__
 from ffedge.cli import bench, data, evaluate, export, info, learn, monitor, predict, report, train
 from ffedge.cli.words import for_typer
 from ffedge.errors import FfedgeError
+from ffedge.version import __version__
 
 app = typer.Typer(
     name="ffedge",

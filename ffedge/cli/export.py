@@ -121,7 +121,7 @@ def _made(
 
 
 def _write(out: Path, made: "Form") -> None:
-    from ffedge.training.records import atomic_file
+    from ffedge.files import atomic_file
 
     with atomic_file(out) as temporary:
         temporary.write_bytes(made.model)

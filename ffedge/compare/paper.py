@@ -22,8 +22,9 @@ from ffedge.compare.paper_found import CURVE_ROWS, Found, found
 from ffedge.compare.paper_trials import CHUNK_ROWS, CONTROL, Trial
 from ffedge.data import load
 from ffedge.errors import FfedgeError
+from ffedge.files import atomic_file
 from ffedge.training.checkpoint import Checkpoints
-from ffedge.training.records import EpochRecord, atomic_file
+from ffedge.training.records import EpochRecord
 from ffedge.training.run import train
 from ffedge.training.study import Study
 from ffedge.training.watch import Progress as Batch

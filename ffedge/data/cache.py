@@ -9,13 +9,13 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO
 
 from ffedge.data.rows import open_to_read
 from ffedge.errors import DataError
+from ffedge.files import atomic_file, writing
 
 CHUNK_BYTES = 1 << 16
 SPARE_BYTES = 4 << 20
@@ -55,34 +55,9 @@ def _temporary_folder() -> Path:
     return Path(folder)
 
 
-@contextmanager
-def nameless_file(folder: Path) -> Iterator[tuple[IO[bytes], Path]]:
-    """Yield a new file in a folder that has no name, and a path that opens it until the block ends.
-
-    However the process ends, the file goes when its last descriptor does.
-    """
-    with writing(folder):
-        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
-    try:
-        yield file, Path(f"/dev/fd/{file.fileno()}")
-    finally:
-        with suppress(OSError):  # what a full disk did not take; what was flushed is safe
-            file.close()
-
-
-@contextmanager
-def writing(place: Path, remedy: str = TO_MEND) -> Iterator[None]:
-    """Turn what goes wrong while something is written into one line, which ends with the remedy.
-
-    Raises
-    ------
-    DataError
-        The disk is full, or `place` cannot be written.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise DataError(f"{place}: cannot be written ({error.strerror}). Free space there, or {remedy}.") from error
+def filling(place: Path) -> AbstractContextManager[None]:
+    """Turn what goes wrong while something is written in the cache into a DataError of one line."""
+    return writing(place, TO_MEND, DataError)
 
 
 def sha256_of(path: Path) -> str:
@@ -133,29 +108,15 @@ def unpack(source: Path, member: str, chunks: Callable[[], Iterable[bytes]], n_b
 
 
 def write_atomically(target: Path, chunks: Iterable[bytes], n_bytes: int, source: Path) -> None:
-    """Write exactly `n_bytes` to a temporary file, then give it its name; `source` is named in errors."""
-    part = ""
-    try:
-        handle, part = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")
-        with os.fdopen(handle, "wb") as out:
-            count = _copy(chunks, out.write, n_bytes)
-            out.flush()
-            os.fsync(out.fileno())
+    """Write a file of exactly `n_bytes`, which takes its place whole; `source` is named in errors."""
+    remedy = f"{TO_MEND}: it takes {(n_bytes >> 20) + 1} MiB"
+    with atomic_file(target, remedy, DataError) as temporary, temporary.open("wb") as out:
+        count = _copy(chunks, out.write, n_bytes)
         if count != n_bytes:
             more = "more" if count > n_bytes else f"{count}"
             raise DataError(
                 f"{source}: is corrupt: it should unpack to {n_bytes} bytes, it has {more}. Copy or download it again."
             )
-        os.replace(part, target)
-        part = ""
-    except OSError as error:
-        raise DataError(
-            f"{target}: cannot be written ({error.strerror}). "
-            f"Free {(n_bytes >> 20) + 1} MiB there or set FFEDGE_CACHE to another folder."
-        ) from error
-    finally:
-        if part:
-            os.unlink(part)
 
 
 def _copy(chunks: Iterable[bytes], write: Callable[[bytes], object], n_bytes: int) -> int:

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.data.cache import nameless_file, writable_folder, writing
+from ffedge.data.cache import filling, writable_folder
 from ffedge.data.rows import FileLabels, Float32Rows, Labels, Rows, RowSource
 from ffedge.errors import DataError, one_line
+from ffedge.files import nameless_file
 
 MAX_CLASSES = 1000
 BLOCK_BYTES = 1 << 20
@@ -134,7 +135,7 @@ def _stored(rows: RowSource, name: str, classes: tuple[str, ...] | None, dtype: 
             start += len(block)
         return labels
     folder = writable_folder("temporary")
-    with nameless_file(folder) as (file, path), writing(folder):
+    with filling(folder), nameless_file(folder) as (file, path):
         for block in blocks:
             file.write(block.astype(dtype).data)
         file.flush()

@@ -5,9 +5,8 @@ comes from one stretch of the stream, so that what is sorted by class or time tr
 source, and there are neither held-out rows that stay the same nor a checksum to resume by.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -16,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.data.arrays import read_npy
-from ffedge.data.cache import TO_MEND, nameless_file, writable_folder, writing
+from ffedge.data.cache import TO_MEND, writable_folder
 from ffedge.data.checks import MAX_CLASSES, LabelColumn, as_inputs, as_labels, block_rows
 from ffedge.data.files import ARRAYS, Part
 from ffedge.data.rows import ArrayRows
 from ffedge.errors import DataError
+from ffedge.files import nameless_file, quietly_closed, replacing, writing
 
 Batches = Iterable[Any] | Callable[[], Iterable[Any]]
 Guard = Callable[[], AbstractContextManager[None]]
@@ -41,16 +41,20 @@ def spooled(batches: Batches, folder: Path | None) -> Iterator[tuple[Part, Part]
         A minibatch cannot be used or does not suit those before it, there are none, or the disk is full. No file stays.
     """
     place = folder or writable_folder("temporary")
-    guard = partial(writing, place, "pass another folder" if folder else TO_MEND)
+    guard = partial(writing, place, "pass another folder" if folder else TO_MEND, DataError)
     with ExitStack() as stack:
         if folder is None:
-            files = [stack.enter_context(nameless_file(place)) for _ in range(2)]
+            with guard():
+                files = [stack.enter_context(nameless_file(place)) for _ in range(2)]
             names = [f"{NAME}, {which}" for which in "xy"]
         else:
             names = [str(folder / f"{array}.npy") for array in ARRAYS[:2]]
             _make(folder, names, guard)
-            files = [stack.enter_context(_new_file(Path(name), guard)) for name in names]
-        codes, _ = stack.enter_context(nameless_file(place))
+            paths = [stack.enter_context(replacing(Path(name), guard)) for name in names]
+            with guard():
+                files = [(stack.enter_context(quietly_closed(path.open("w+b"))), path) for path in paths]
+        with guard():
+            codes, _ = stack.enter_context(nameless_file(place))
         spool = _Spool(files[0][0], codes, guard)
         for number, batch in enumerate(batches() if callable(batches) else batches):
             spool.add(f"minibatch {number} (from 0)", batch)
@@ -151,22 +155,3 @@ def _make(folder: Path, names: list[str], guard: Guard) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     if present := [name for name in names if Path(name).exists()]:
         raise DataError(f"{present[0]}: exists already. Load it by its path, or pass another folder.")
-
-
-@contextmanager
-def _new_file(path: Path, guard: Guard) -> Iterator[tuple[IO[bytes], Path]]:
-    """Yield a file and a path that opens it; it gets its own path when the block succeeds, and goes when it fails."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with guard():
-            file = part.open("w+b")
-        try:
-            yield file, part
-            with guard():
-                os.fsync(file.fileno())
-                part.replace(path)
-        finally:
-            with suppress(OSError):  # what a full disk did not take
-                file.close()
-    finally:
-        part.unlink(missing_ok=True)

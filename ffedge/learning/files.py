@@ -1,16 +1,13 @@
 """Where a model file and its kept examples stand: one process at a time, the ones before beside them, the way back."""
 
 import contextlib
-import fcntl
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ffedge.errors import FfedgeError, ModelError
+from ffedge.errors import ModelError
+from ffedge.files import locked, replaceable, sync, writing
 from ffedge.training.kept import kept_file
-from ffedge.training.records import sync, writing
 
 PREVIOUS = ".previous"
 
@@ -22,12 +19,12 @@ def previous_file(path: Path) -> Path:
 
 def set_aside(path: Path) -> None:
     """Let a file stand under its previous name too."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.previous.tmp")
+    beside = path.with_name(f".{path.name}.previous.tmp")
     beside.unlink(missing_ok=True)
     try:
         beside.hardlink_to(path)
     except OSError:  # a file system without links
-        shutil.copyfile(path, beside)
+        shutil.copy2(path, beside)
         sync(beside)
     beside.replace(previous_file(path))
 
@@ -37,36 +34,40 @@ def roll_back(model: str | Path) -> Path:
 
     Raises
     ------
-    ModelError
-        There is none.
+    FfedgeError
+        There is none, or a process learns from the file.
     """
-    path = Path(model)
-    before = previous_file(path)
-    if not before.is_file():
-        raise ModelError(f"{before}: no such file. There is nothing to go back to")
-    with writing(path):
-        before.replace(path)
-        if previous_file(kept_file(path)).is_file():
-            previous_file(kept_file(path)).replace(kept_file(path))
-        sync(path.absolute().parent)
-    return path
+    with alone(Path(model)) as (path, _):
+        if not previous_file(path).is_file():
+            raise ModelError(f"{previous_file(path)}: no such file. There is nothing to go back to")
+        with writing(path):
+            for file in (path, kept_file(path)):
+                if previous_file(file).is_file():
+                    previous_file(file).replace(file)
+            sync(path.absolute().parent)
+        return path
 
 
 @contextlib.contextmanager
-def alone(path: Path) -> Iterator[Path]:
-    """Keep other processes that learn out, and yield a folder beside the model for what is in the making.
+def alone(model: Path) -> Iterator[tuple[Path, Path]]:
+    """Keep other processes that learn out.
+
+    Yields
+    ------
+    tuple of Path
+        The file that will be replaced, behind its links, and an empty folder beside it for what is in the making.
 
     Raises
     ------
     FfedgeError
-        Another process learns from the file, or its folder cannot be written.
+        Another process learns from the file, its folder cannot be written, or it is a file that cannot be replaced.
     """
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # goes with the process, however it ends
-        except OSError as error:
-            raise FfedgeError(f"{path}: another process learns there. Wait until it ends") from error
-        with contextlib.ExitStack() as stack:
-            with writing(path):
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent))
-            yield Path(folder)
+    with contextlib.ExitStack() as stack:
+        with writing(model):
+            path = replaceable(model)
+            folder = path.with_name(f".{path.name}.learn.tmp")
+            stack.enter_context(locked(folder, f"{model}: another process learns there. Wait until it ends"))
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            for left in folder.iterdir():  # by a process that was killed
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+        yield path, folder

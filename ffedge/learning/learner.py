@@ -11,10 +11,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ffedge import __version__
 from ffedge.calibration import Calibration, best_and_margin, calibrate
 from ffedge.data.stream import Chunk, kept_inputs
 from ffedge.errors import DataError, TrainingError
+from ffedge.files import atomic_file
 from ffedge.labels import wrong_labels
 from ffedge.learning.rewrite import rewrite
 from ffedge.learning.session import learning_spec, set_up, trials
@@ -26,9 +26,9 @@ from ffedge.seeds import Draw, generator, key
 from ffedge.spec import OPEN
 from ffedge.training.chooser import Chooser
 from ffedge.training.kept import KEPT_BYTES, MOST_KEPT, kept_file, read_kept, write_kept
-from ffedge.training.records import atomic_file
 from ffedge.training.step import Learner as Batches
 from ffedge.training.step import Turn, weighted_sum
+from ffedge.version import __version__
 
 Array = NDArray[Any]
 ROWS = 256

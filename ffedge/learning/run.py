@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge import __version__
 from ffedge.calibration import Calibration
 from ffedge.data import Batches, Dataset, Split, load
 from ffedge.data.stream import OtherRows
 from ffedge.errors import ModelError, StoppedError, TrainingError
+from ffedge.files import atomic_file
 from ffedge.learning.files import alone, previous_file, set_aside
 from ffedge.learning.rewrite import rewrite, with_classes
 from ffedge.learning.rows import joined
@@ -28,8 +28,9 @@ from ffedge.spec import Spec
 from ffedge.training.checkpoint import Checkpoints, Layer, Place, State
 from ffedge.training.kept import CHECK_SHARE, KEPT_BYTES, Kept, Offer, keep, kept_file, nothing_kept, read_kept
 from ffedge.training.loop import Diverged, Interrupted, Loop, split_rows
-from ffedge.training.records import LayerRecord, atomic_file
+from ffedge.training.records import LayerRecord
 from ffedge.training.watch import Journal, Watcher
+from ffedge.version import __version__
 
 Places = NDArray[np.int64]
 HISTORY = 20
@@ -125,7 +126,7 @@ def learn(
         raise ValueError(f"replay_share must be in [0, 1), got {replay_share}")
     if not path.is_file():
         raise ModelError(f"{path}: no such file. Train one with `ffedge train`")
-    with alone(path) as folder:
+    with alone(path) as (path, folder):
         dataset = data if isinstance(data, Dataset) else load(data, data_dir, one_class=True)
         before = model_now = OpenModel(path)
         if add_classes:

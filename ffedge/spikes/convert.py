@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge import __version__
 from ffedge.errors import FfedgeError
 from ffedge.network import InputFacts, layer_shapes, prediction_weights
 from ffedge.spec import NORM_EPSILON, Spec
 from ffedge.spikes.network import PASSING, Floats, LabelPlace, Reset, SpikingLayer, SpikingNetwork
 from ffedge.spikes.simulate import goodness_after, samples_at_once
+from ffedge.version import __version__
 
 ROWS = 64  # of calibration
 FULL_RATE = 0.999  # share of active units whose activity is at most theta, before a factor

@@ -6,12 +6,12 @@ import numpy as np
 
 from ffedge.data import load
 from ffedge.errors import DataError, FfedgeError
+from ffedge.files import atomic_file
 from ffedge.runtime.predictor import samples_of
 from ffedge.spikes.convert import ROWS, check_convertible, convert
 from ffedge.spikes.network import MAX_TIMESTEPS, Reset, SpikingNetwork, check_timesteps
 from ffedge.spikes.nir_file import write
 from ffedge.training.folder import trained_network
-from ffedge.training.records import atomic_file
 
 
 def export_nir(

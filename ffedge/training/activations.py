@@ -19,8 +19,8 @@ from numpy.typing import DTypeLike, NDArray
 from ffedge.data.rows import Rows
 from ffedge.data.stream import Chunk, Stream
 from ffedge.errors import FfedgeError
+from ffedge.files import reserved_file
 from ffedge.labels import tried_labels
-from ffedge.pages import reserved_file
 from ffedge.spec import Spec
 from ffedge.training.engine import Engine
 from ffedge.training.step import Wrong, evaluation_rows

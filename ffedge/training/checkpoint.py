@@ -14,9 +14,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ffedge.errors import ModelError
+from ffedge.files import atomic_file, writing
 from ffedge.json_text import parse
 from ffedge.tensors import TensorFile, write_tensors
-from ffedge.training.records import atomic_file, writing
 
 Layer = dict[str, NDArray[Any]]
 State = list[Layer]

@@ -1,28 +1,27 @@
 """The run folder: model.onnx, report.json, metrics.jsonl, checkpoint/. An existing one is never overwritten unasked."""
 
 import contextlib
-import fcntl
-import os
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ffedge import __version__
 from ffedge.calibration import Calibration
 from ffedge.data import Dataset
 from ffedge.errors import FfedgeError, ModelError
+from ffedge.files import atomic_file, locked, sync
 from ffedge.model_file import learning_state, model_content, write_model
 from ffedge.network import InputFacts, check_state, initial_layer, layer_shapes
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Checkpoints, Generation, Layer, Place, State
 from ffedge.training.graphs import model_template
-from ffedge.training.records import EpochRecord, append_line, atomic_file, sync
+from ffedge.training.records import EpochRecord, append_line
 from ffedge.training.watch import Journal
+from ffedge.version import __version__
 
-LEFT_OVER = re.compile(r"\..+\.\d+\.tmp")  # what a killed run was writing
-KEPT = re.compile(r"\.?(\d+|(layer|initial)-\d+)\.safetensors(\.\d+\.tmp)?")
+LEFT_OVER = re.compile(r"\..+\.tmp")  # what a killed run was writing
+KEPT = re.compile(r"\.?(\d+|(layer|initial)-\d+)\.safetensors(\.tmp)?")
 CONTENT = {"model.onnx", "report.json", "metrics.jsonl", "checkpoint", "model.kept.safetensors"}
 CONTENT |= {"model.onnx.previous", "model.kept.safetensors.previous"}  # of `ffedge learn`
 
@@ -61,16 +60,11 @@ class RunFolder(Journal):
         FfedgeError
             Another one is in it, or it cannot be made.
         """
-        with self._making():
-            self.path.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # goes with the process, however it ends
+        busy = f"{self.path}: another process trains there. Choose another --out, or wait"
+        with contextlib.ExitStack() as stack:
+            with self._making():
+                stack.enter_context(locked(self.path, busy))
             yield
-        except BlockingIOError as error:
-            raise FfedgeError(f"{self.path}: another process trains there. Choose another --out, or wait") from error
-        finally:
-            os.close(descriptor)
 
     def create(self, *, force: bool) -> None:
         """Empty the folder.
@@ -113,7 +107,7 @@ class RunFolder(Journal):
             self._about["chosen"] = dict(found.about.get("chosen", {}))  # there is none in older ones
         place = found.place
         for folder in (self.path, self.checkpoints.folder):
-            for left in (path for path in folder.iterdir() if LEFT_OVER.fullmatch(path.name)):
+            for left in (path for path in folder.iterdir() if LEFT_OVER.fullmatch(path.name) and path.is_file()):
                 left.unlink()
         path = self.path / "metrics.jsonl"
         try:

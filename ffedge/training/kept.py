@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from ffedge.data import Rows, RowSource
 from ffedge.errors import DataError
+from ffedge.files import atomic_file, behind_links, writing
 from ffedge.json_text import parse
 from ffedge.network import InputFacts
 from ffedge.pages import on_disk, release
 from ffedge.tensors import TensorFile, write_tensors
 from ffedge.training.chooser import Chooser
-from ffedge.training.records import atomic_file, writing
 
 Array = NDArray[Any]
 Labels = NDArray[np.int64]
@@ -65,6 +65,7 @@ class Offer:
 
 def kept_file(model: Path) -> Path:
     """Return where a model's examples stand."""
+    model = behind_links(model)
     return model.with_name(f"{model.stem}.kept.safetensors")
 
 

@@ -1,17 +1,16 @@
 """What a run records: a line for each layer and epoch, and the report at its end. Units stand in the names."""
 
-import contextlib
 import dataclasses
 import json
 import os
 import platform
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, Self, get_args, get_origin, get_type_hints
 
-from ffedge.errors import FfedgeError, ModelError
+from ffedge.errors import ModelError
+from ffedge.files import writing
 from ffedge.json_text import parse
 from ffedge.spec import Spec
 
@@ -154,10 +153,10 @@ def versions() -> dict[str, str]:
     import numpy
     import onnxruntime
 
-    import ffedge
+    from ffedge.version import __version__
 
     return {
-        "ffedge": ffedge.__version__,
+        "ffedge": __version__,
         "python": platform.python_version(),
         "numpy": numpy.__version__,
         "onnxruntime": onnxruntime.__version__,
@@ -183,48 +182,3 @@ def append_line(path: Path, record: EpochRecord) -> None:
     """Add a record to metrics.jsonl; FfedgeError where the disk is full."""
     with writing(path), path.open("a") as file:
         file.write(json.dumps(dataclasses.asdict(record)) + "\n")
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while a file is written into one line.
-
-    Raises
-    ------
-    FfedgeError
-        The disk is full or the folder cannot be written.
-    """
-    try:
-        yield
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise FfedgeError(f"{path}: cannot be written ({why}). Free space or choose another --out") from error
-
-
-@contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; the file then takes its place whole or not at all, even if power fails.
-
-    Raises
-    ------
-    FfedgeError
-        The disk is full or the folder cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with writing(path):
-            yield temporary
-            sync(temporary)
-            temporary.replace(path)
-            sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def sync(path: Path) -> None:
-    """Force a file, or a folder's list of files, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,6 +12,7 @@ import numpy as np
 from ffedge.data import Batches, Dataset, load
 from ffedge.data.cache import sha256_of
 from ffedge.errors import FfedgeError, StoppedError, TrainingError
+from ffedge.files import atomic_file
 from ffedge.meter import PeakMeter, anonymous_bytes, rss_bytes
 from ffedge.network import InputFacts, chosen, resolve
 from ffedge.pages import release_libraries, return_large_blocks
@@ -25,7 +26,7 @@ from ffedge.training.graphs import Graphs, model_template
 from ffedge.training.kept import KEPT_BYTES, Offer, keep, kept_file, nothing_kept
 from ffedge.training.loop import Diverged, Interrupted, Loop, spread_evenly
 from ffedge.training.plan import Plan, make_plan
-from ffedge.training.records import Report, atomic_file
+from ffedge.training.records import Report
 from ffedge.training.rhythm import Rhythm
 from ffedge.training.study import Study
 from ffedge.training.watch import Watcher

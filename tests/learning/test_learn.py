@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import shutil
 
 import numpy as np
 import onnx
@@ -299,16 +301,44 @@ def test_what_stops_learning_leaves_the_file_alone(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
 
 
-def test_two_do_not_learn_from_one_file_at_a_time(tmp_path):
+def test_two_do_not_learn_from_one_file_at_a_time_nor_is_it_put_back_meanwhile(tmp_path):
     path = written(tmp_path)
+    shutil.copy(path, f"{path}.previous")
+    (tmp_path / "link.onnx").symlink_to(path)
 
     def second():
-        with pytest.raises(FfedgeError, match="another process learns there"):
-            learn(path, NEW)
+        for other in (path, tmp_path / "link.onnx"):
+            with pytest.raises(FfedgeError, match=f"{other.name}: another process learns there"):
+                learn(other, NEW)
+            with pytest.raises(FfedgeError, match=f"{other.name}: another process learns there"):
+                roll_back(other)
         return True
 
     with pytest.raises(StoppedError):
         learn(path, NEW, stop=second)
+
+
+def test_a_model_behind_a_link_learns_with_its_own_kept_examples(tmp_path):
+    run = train(small_spec(), clusters(rows=400), tmp_path / "run")
+    run.model.chmod(0o600)
+    link = tmp_path / "now.onnx"
+    link.symlink_to(run.model)
+    found = learn(link, NEW, epochs=1, max_drop=1.0)
+    assert found.kept_rows > 0
+    assert (found.model, link.is_symlink()) == (str(run.model), True)
+    assert run.model.stat().st_mode & 0o777 == 0o600
+    assert set(os.listdir(tmp_path)) == {"run", "now.onnx"}
+    roll_back(link)
+    assert link.is_symlink()
+
+
+def test_what_a_killed_learner_left_goes_with_the_next(tmp_path):
+    path = written(tmp_path)
+    left = tmp_path / ".model.onnx.learn.tmp"
+    (left / "layers").mkdir(parents=True)
+    (left / "layers" / "layer-00.safetensors").write_bytes(b"half")
+    learn(path, NEW, epochs=1, **ANY)
+    assert not left.exists()
 
 
 def test_a_memory_budget_is_kept_to_or_refused(tmp_path):

@@ -181,7 +181,7 @@ def test_a_full_disk_leaves_the_generations_before_and_says_one_line(checkpoints
         checkpoints.save(state(1), Place(), ABOUT)
     path = checkpoints.folder / "000001.safetensors"
     assert str(caught.value) == (
-        f"{path}: cannot be written (No space left on device). Free space or choose another --out"
+        f"{path}: cannot be written (No space left on device). Free space there, or choose another place"
     )
     assert [item.name for item in checkpoints.folder.iterdir()] == ["000000.safetensors"]
     check_same(checkpoints.load(ABOUT).state, state(0))

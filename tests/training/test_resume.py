@@ -206,7 +206,7 @@ def test_metrics_of_epochs_after_the_checkpoint_are_not_told_twice(stopped, tmp_
 
 def test_what_a_kill_left_half_written_is_removed(stopped):
     """A small disk would fill up with checkpoints that nobody reads."""
-    left = stopped / ".model.onnx.4711.tmp", stopped / "checkpoint" / ".000009.safetensors.4711.tmp"
+    left = stopped / ".model.onnx.tmp", stopped / "checkpoint" / ".000009.safetensors.tmp"
     for path in left:
         path.write_bytes(b"half")
     train(spec_of(), DATA, stopped, resume=True)

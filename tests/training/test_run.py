@@ -202,7 +202,7 @@ def test_force_leaves_someone_elses_folder_called_checkpoint(tmp_path):
 def test_force_removes_what_a_killed_run_left_half_written(tmp_path):
     spec = small_spec(widths=(4,), epochs=1)
     train(spec, clusters(), tmp_path / "run")
-    (tmp_path / "run" / ".model.onnx.4711.tmp").write_bytes(b"half")
+    (tmp_path / "run" / ".model.onnx.tmp").write_bytes(b"half")
     train(spec, clusters(), tmp_path / "run", force=True)
     assert sorted(os.listdir(tmp_path / "run")) == CONTENT
 

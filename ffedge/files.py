@@ -1,0 +1,207 @@
+"""Files that take their place whole, locks that end with their process, and files without a name.
+
+What is being written stands beside its place as ``.NAME.tmp``, locked. A killed process leaves it there unlocked, and
+the next one that writes the same file begins it anew: no left-over outlives that.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import IO
+
+from ffedge.errors import FfedgeError
+
+REMEDY = "choose another place"
+MOUNTS = Path("/proc/self/mountinfo")
+
+
+@contextlib.contextmanager
+def writing(place: Path, remedy: str = REMEDY, kind: type[FfedgeError] = FfedgeError) -> Iterator[None]:
+    """Turn what goes wrong while something is written into one line, which ends with the remedy.
+
+    Raises
+    ------
+    FfedgeError
+        The disk is full, or `place` cannot be written; of this `kind`.
+    """
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise kind(f"{place}: cannot be written ({why}). Free space there, or {remedy}") from error
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path, remedy: str = REMEDY, kind: type[FfedgeError] = FfedgeError) -> Iterator[Path]:
+    """Yield a path to write to; the file then takes its place whole or not at all, even if power fails.
+
+    The new file has the owner and the permissions of the one that it replaces. A link stays one: what it leads to is
+    replaced. If another process is writing the same file, this one waits until it is done.
+
+    Raises
+    ------
+    FfedgeError
+        The disk is full, the folder cannot be written, or the place holds what cannot be replaced; of this `kind`.
+    """
+    with writing(path, remedy, kind), replacing(path) as temporary:
+        yield temporary
+
+
+@contextlib.contextmanager
+def replacing(path: Path, guard: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext) -> Iterator[Path]:
+    """Do what `atomic_file` does; the block's own errors pass, and only what is done around it is guarded."""
+    with guard():
+        target = replaceable(path)
+        temporary = target.with_name(f".{target.name}.tmp")
+        descriptor = _hold(temporary, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+    try:
+        try:
+            with guard():
+                os.ftruncate(descriptor, 0)  # what a killed process had written
+                _liken(descriptor, target)
+            yield temporary
+            with guard():
+                sync(temporary)
+                temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        with guard():
+            sync(target.parent)
+    finally:
+        os.close(descriptor)
+
+
+def behind_links(path: Path) -> Path:
+    """Return the file that a link leads to; another path as it is."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def replaceable(path: Path) -> Path:
+    """Return the file that a path leads to, which need not exist.
+
+    Raises
+    ------
+    OSError
+        It is no regular file, or it is mounted by itself: neither can be replaced by another file.
+    """
+    target = behind_links(path)
+    if target.exists():
+        if not target.is_file():
+            raise OSError(errno.EINVAL, "it is no regular file")
+        if _is_mount(target):
+            raise OSError(errno.EBUSY, "it is mounted as a single file: mount its folder")
+    return target
+
+
+def sync(path: Path) -> None:
+    """Force a file, or a folder's list of files, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(folder: Path, busy: str) -> Iterator[None]:
+    """Keep other processes that lock a folder out of it; it is made where there is none.
+
+    Raises
+    ------
+    FfedgeError
+        Another process is in it; the message is `busy`.
+    OSError
+        It cannot be made.
+    """
+    try:
+        descriptor = _hold(folder, os.O_RDONLY | os.O_DIRECTORY, fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise FfedgeError(busy) from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def nameless_file(folder: Path) -> Iterator[tuple[IO[bytes], Path]]:
+    """Yield a new file in a folder that has no name, and a path that opens it until the block ends.
+
+    However the process ends, the file goes when its last descriptor and map do.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written.
+    """
+    import tempfile  # which brings compression and random numbers; a device that predicts needs none of it
+
+    with quietly_closed(tempfile.TemporaryFile(dir=folder)) as file:
+        yield file, Path(f"/dev/fd/{file.fileno()}")
+
+
+@contextlib.contextmanager
+def quietly_closed(file: IO[bytes]) -> Iterator[IO[bytes]]:
+    """Yield a file, and close it without a word of what a full disk did not take; what was flushed is safe."""
+    try:
+        yield file
+    finally:
+        with contextlib.suppress(OSError):
+            file.close()
+
+
+@contextlib.contextmanager
+def reserved_file(size: int, folder: Path) -> Iterator[IO[bytes]]:
+    """Yield a file of zeros without a name.
+
+    Raises
+    ------
+    OSError
+        The disk is full, or the folder cannot be written.
+    """
+    with nameless_file(folder) as (file, _):
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)  # a hole in the file would be a crash on a full disk, later
+        else:
+            file.truncate(size)
+        yield file
+
+
+def _hold(path: Path, flags: int, mode: int = 0) -> int:
+    """Open and lock a path; the lock goes with the process, however it ends."""
+    while True:
+        if flags & os.O_DIRECTORY:
+            path.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, flags, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | mode)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), path.lstat()):
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # the one before has moved or removed it meanwhile
+
+
+def _liken(descriptor: int, target: Path) -> None:
+    """Give a file the owner and the permissions of the one whose place it will take, as far as that is allowed."""
+    with contextlib.suppress(FileNotFoundError):
+        before = target.stat()
+        with contextlib.suppress(PermissionError):
+            os.fchown(descriptor, before.st_uid, before.st_gid)
+        with contextlib.suppress(PermissionError):
+            os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
+
+
+def _is_mount(path: Path) -> bool:
+    name = "".join(f"\\{ord(char):03o}" if char in " \t\n\\" else char for char in os.path.realpath(path))
+    with contextlib.suppress(OSError):
+        return any(line.split()[4] == name for line in MOUNTS.read_text(errors="surrogateescape").splitlines())
+    return False
