@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.data import Dataset, Split
+from ffedge.data.rows import places
 from ffedge.errors import DataError
-from ffedge.runtime import Predictor
+from ffedge.runtime import Prediction, Predictor
 
 ROWS = 256
 
@@ -36,13 +37,19 @@ class Evaluation:
     classes: list[str]
 
 
+def predicted(
+    predictor: Predictor, split: Split, rows: NDArray[np.int64] | None = None, *, layers: bool = False
+) -> Iterator[tuple[NDArray[np.int64], Prediction]]:
+    """Yield the true labels [n] of some rows (all, or the given ones), and a model's answers, a block at a time."""
+    for at in places(len(split.labels) if rows is None else len(rows), ROWS):
+        part = at if rows is None else rows[at]
+        yield np.asarray(split.labels[part], np.int64), predictor.predict(split.inputs.take(part), layers=layers)
+
+
 def accuracy(predictor: Predictor, split: Split, rows: NDArray[np.int64] | None = None) -> float:
     """Return the share of rows (all, or the given ones) that get their true label."""
-    hits, count = 0, len(split.labels) if rows is None else len(rows)
-    for places in _parts(count):
-        part = places if rows is None else rows[places]
-        hits += int((predictor.predict(split.inputs.take(part)).label == split.labels[part]).sum())
-    return hits / count
+    hits = sum(int((answers.label == true).sum()) for true, answers in predicted(predictor, split, rows))
+    return hits / (len(split.labels) if rows is None else len(rows))
 
 
 def evaluate(predictor: Predictor, dataset: Dataset, *, on_train: bool = False) -> Evaluation:
@@ -59,13 +66,12 @@ def evaluate(predictor: Predictor, dataset: Dataset, *, on_train: bool = False) 
         raise DataError(f"{dataset.name}: has {dataset.n_classes} classes, but the model knows {count}")
     confusion, hits = np.zeros((count, count), np.int64), np.zeros(layers, np.int64)
     known = wrong = 0
-    for part in _parts(len(split.labels)):
-        true, found = split.labels[part], predictor.predict(split.inputs.take(part), layers=layers > 0)
-        np.add.at(confusion, (true, found.label), 1)
-        known += int(found.known.sum())
-        wrong += int((found.known & (found.label != true)).sum())
+    for true, answers in predicted(predictor, split, layers=layers > 0):
+        np.add.at(confusion, (true, answers.label), 1)
+        known += int(answers.known.sum())
+        wrong += int((answers.known & (answers.label != true)).sum())
         if layers:
-            hits += (found.goodness.argmax(axis=2) == true[:, None]).sum(axis=0)
+            hits += (answers.goodness.argmax(axis=2) == true[:, None]).sum(axis=0)
     rows, per_class = len(split.labels), confusion.sum(axis=1)
     return Evaluation(
         accuracy=float(confusion.trace()) / rows,
@@ -77,7 +83,3 @@ def evaluate(predictor: Predictor, dataset: Dataset, *, on_train: bool = False) 
         confusion=confusion.tolist(),
         classes=list(predictor.classes),
     )
-
-
-def _parts(count: int) -> Iterator[NDArray[np.int64]]:
-    yield from (np.arange(start, min(start + ROWS, count)) for start in range(0, count, ROWS))

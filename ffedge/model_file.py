@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ffedge.calibration import Calibration, no_bias
 from ffedge.errors import FfedgeError
-from ffedge.network import InputFacts, layer_shapes, prediction_weights, stored
+from ffedge.network import InputFacts, layer_shapes, score_weights, stored
 from ffedge.pages import BLOCK_BYTES, release
 from ffedge.spec import MODEL_FORMAT, Spec
 from ffedge.wire import BYTES, field, head, read_varint, text, whole
@@ -90,8 +90,7 @@ def model_content(
     shapes = layer_shapes(spec, facts)
     weights = {f"layers.{s.index}.{name}": layers[s.index][name] for s in shapes for name in stored(spec, s)}
     gammas = [float(layer["gamma"]) for layer in layers if "gamma" in layer]
-    shares = prediction_weights(spec, gammas or [0.0] * len(layers))
-    weights["prediction_weights"] = np.array(shares, np.float32)[:, None]
+    weights["prediction_weights"] = np.array(score_weights(spec, layers), np.float32)[:, None]
     weights["known.bias"] = calibration.bias() if calibration else no_bias()
     known = calibration.to_dict() if calibration else None
     metadata = {"format": MODEL_FORMAT, "spec": spec.to_dict(), "input": facts.to_dict(), **more}

@@ -5,6 +5,7 @@ Shape letters: I inputs of a sample, D inputs of a layer, H its units, C classes
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self
 
@@ -338,10 +339,15 @@ def _has_power(spec: Spec) -> bool:
     return spec.network.norm == "fixed"
 
 
-def prediction_weights(spec: Spec, gammas: list[float]) -> list[float]:
-    """Return the weight of each layer's goodness in the sum: 1, or ``1 + sum_{m != l} gamma_m alpha_ml``."""
+def score_weights(spec: Spec, state: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Return the weight of each layer's goodness in the sum: 1, or ``1 + sum_{m != l} gamma_m alpha_ml``.
+
+    Parameters
+    ----------
+    state : gamma of each layer; the spec's where a layer has none of its own.
+    """
     layers = len(spec.network.widths)
     if spec.rule.prediction_weights == "plain":
         return [1.0] * layers
-    alpha = spec.rule.weights(layers)
+    alpha, gammas = spec.rule.weights(layers), [float(layer.get("gamma", spec.rule.gamma)) for layer in state]
     return [1.0 + sum(gammas[m] * alpha[m][i] for m in range(layers) if m != i) for i in range(layers)]

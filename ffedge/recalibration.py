@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ffedge.calibration import Calibration, best_and_margin, calibrate
 from ffedge.data import Batches, Dataset, load
 from ffedge.errors import DataError, ModelError
+from ffedge.evaluation import predicted
 from ffedge.files import atomic_file
 from ffedge.model_file import GRAPH_INITIALIZER, KEY, MODEL_GRAPH, MODEL_METADATA, NAME, RAW_DATA, VALUE
 from ffedge.pages import BLOCK_BYTES
@@ -19,7 +20,6 @@ from ffedge.runtime import Predictor
 from ffedge.training.loop import split_rows
 from ffedge.wire import BYTES, field, read_varint
 
-ROWS = 256
 Buffer = bytes | mmap.mmap
 Floats = NDArray[np.floating[Any]]
 ENTRY, BIAS = b"ffedge.known", b"known.bias"
@@ -87,10 +87,7 @@ def unseen_scores(predictor: Predictor, dataset: Dataset) -> tuple[Floats, Float
         rows = split_rows(len(rows), predictor.spec)[0]
     if not len(rows):
         raise DataError(f"{dataset.name}: the model has learnt from all of its rows. Pass other data")
-    parts = [
-        best_and_margin(predictor.predict(split.inputs.take(rows[start : start + ROWS])).scores)
-        for start in range(0, len(rows), ROWS)
-    ]
+    parts = [best_and_margin(answers.scores) for _, answers in predicted(predictor, split, rows)]
     scores, margins = (np.concatenate(values) for values in zip(*parts, strict=True))
     return scores, margins
 

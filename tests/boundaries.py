@@ -42,9 +42,11 @@ TABLE = {
         "calibration errors json_text labels liveness network pages spec stages wire", "numpy onnxruntime"
     ),
     "evaluation": Allowed("data errors runtime", "numpy"),
-    "recalibration": Allowed("calibration data errors files model_file pages runtime training wire", "numpy"),
+    "recalibration": Allowed(
+        "calibration data errors evaluation files model_file pages runtime training wire", "numpy"
+    ),
     "spikes": Allowed(  # training: a run's newest checkpoint, from which it is converted
-        "data errors fields files json_text network runtime spec training version", "numpy", "h5py nir"
+        "calibration data errors fields files json_text network runtime spec training version", "numpy", "h5py nir"
     ),
     "training": Allowed(
         "calibration child data errors files json_text labels meter model_file network pages runtime seeds spec "
@@ -61,7 +63,8 @@ TABLE = {
     # runtime: backprop in onnxruntime runs in sessions like ffedge's; graph, onnx: its graph; exporting: its forms are
     # arms, and its clock times them
     "compare": Allowed(
-        "child data errors exporting files meter network pages presets rule runtime seeds spec spikes training",
+        "child data errors evaluation exporting files meter network pages presets rule runtime seeds spec spikes "
+        "training",
         "numpy onnxruntime",
         "graph matplotlib onnx onnxsim reference scipy torch",
     ),
@@ -72,7 +75,9 @@ TABLE = {
         "training",
     ),
     # forms are made on a workstation: a graph is built, run on held-out rows and, for int8, given to the quantizer
-    "exporting": Allowed("calibration data errors graph network runtime seeds spec training", "numpy onnx onnxruntime"),
+    "exporting": Allowed(
+        "calibration data errors evaluation graph network runtime seeds spec training", "numpy onnx onnxruntime"
+    ),
 }
 # loaded by a command that has begun its work, so what stands in functions may be imported
 LATE = ("cli/learn_worker.py", "cli/progress.py", "cli/bench_live.py", "cli/bench_tables.py", "cli/lines.py")

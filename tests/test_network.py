@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from ffedge.network import InputFacts, chosen, layer_shapes, prediction_weights, resolve
+from ffedge.network import InputFacts, chosen, layer_shapes, resolve, score_weights
 from ffedge.spec import Spec
 
 ROWS = 1000
@@ -209,15 +209,15 @@ def test_first_weights_depend_on_seed_and_layer_alone():
     assert not np.array_equal(second.initial(3)["W"], third.initial(3)["W"])
 
 
-def test_prediction_weights_are_one_or_what_the_others_make_of_a_layer():
+def test_the_weights_of_the_score_are_one_or_what_the_others_make_of_a_layer():
     """Layer l's goodness stands in layer m's sum with gamma_m alpha_ml, and in its own with 1."""
     alpha = ((9.0, 2.0, 3.0), (4.0, 9.0, 6.0), (7.0, 8.0, 9.0))
     spec = Spec.make(widths=(4, 4, 4), alpha=alpha, scope="all", prediction_weights="collaborative")
-    gammas = [10.0, 100.0, 1000.0]
-    assert prediction_weights(spec, gammas) == [1 + 400 + 7000, 1 + 20 + 8000, 1 + 30 + 600]
-    assert prediction_weights(Spec.make(widths=(4, 4, 4), alpha=alpha), gammas) == [1.0, 1.0, 1.0]
+    state = [{"gamma": np.array(gamma, np.float32)} for gamma in (10, 100, 1000)]
+    assert score_weights(spec, state) == [1 + 400 + 7000, 1 + 20 + 8000, 1 + 30 + 600]
+    assert score_weights(Spec.make(widths=(4, 4, 4), alpha=alpha), state) == [1.0, 1.0, 1.0]
     alone = Spec.make(widths=(4, 4, 4), variant="ff", prediction_weights="collaborative")
-    assert prediction_weights(alone, [0.0] * 3) == [1.0, 1.0, 1.0]
+    assert score_weights(alone, [{}] * 3) == [1.0, 1.0, 1.0]
 
 
 def test_facts_survive_json():

@@ -5,7 +5,6 @@ name, seconds, accuracy on the held-out rows. What an arm cannot tell is None, a
 """
 
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 from ffedge.compare.arms import Arm, Work
 from ffedge.compare.trainers import LayerMeasure, Trained, Watch, train
 from ffedge.data import ArrayRows, Dataset, Split, load
-from ffedge.data.rows import RowSource
+from ffedge.data.rows import Chosen
+from ffedge.data.stream import OtherRows
 from ffedge.meter import PeakMeter, rss_bytes
 from ffedge.pages import release_libraries, return_large_blocks
 
@@ -102,28 +102,11 @@ def _forget_phases(trained: Trained) -> None:
     trained.unknown["layers.rss_peak_bytes"] = NO_RESETS
 
 
-class _FirstRows:
-    """The first rows of a source."""
-
-    def __init__(self, source: RowSource, rows: int) -> None:
-        self._source, self.dtype, self.row_shape = source, source.dtype, source.row_shape
-        self.shape = (min(rows, len(source)), *source.row_shape)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def take(self, indices: NDArray[np.integer[Any]]) -> NDArray[Any]:
-        return self._source.take(indices)
-
-    def blocks(self, rows_per_block: int) -> Iterator[NDArray[Any]]:
-        for start in range(0, len(self), rows_per_block):
-            yield self._source.take(np.arange(start, min(start + rows_per_block, len(self))))
-
-
 def first_rows(whole: Dataset, rows: int) -> Dataset:
     """Return the first training rows of a data set, without a test split."""
-    inputs = _FirstRows(whole.train.inputs, rows)
-    train_split = Split(inputs, whole.train.labels[np.arange(len(inputs))])
+    count = min(rows, len(whole.train.inputs))
+    first = OtherRows(count, np.zeros(0, np.int64))  # all from 0 on, without an array of them
+    train_split = Split(Chosen(whole.train.inputs, first), whole.train.labels[np.arange(count)])
     return Dataset(whole.name, train_split, None, whole.classes, whole.sha256)
 
 

@@ -17,7 +17,8 @@ from ffedge.compare.gemm import gemm_flop
 from ffedge.compare.measurer import all_versions
 from ffedge.compare.paper_trials import Choice, Trial
 from ffedge.data import Dataset, Split
-from ffedge.network import prediction_weights
+from ffedge.evaluation import predicted
+from ffedge.network import score_weights
 from ffedge.presets import PRESETS
 from ffedge.runtime import Predictor
 from ffedge.training.loop import spread_evenly
@@ -26,7 +27,6 @@ from ffedge.training.run import Run
 
 CURVE_ROWS = 2000  # whose accuracy is measured while training
 TRAIN_ROWS = 10_000  # whose accuracy is measured in the end
-EVALUATED = 1000
 TRACED = ("loss", "goodness_positive", "goodness_negative", "accuracy", "accuracy_sum", "gamma")
 
 
@@ -73,7 +73,7 @@ def found(trial: Trial, run: Run, dataset: Dataset, cpu_s: list[float | None]) -
     gammas = [report.layers[layer].gamma for layer in layers]
     rule = dataclasses.replace(predictor.spec.rule, prediction_weights="collaborative")
     collaborative = dataclasses.replace(predictor.spec, rule=rule)
-    weights = np.array(prediction_weights(collaborative, [gamma or 0.0 for gamma in gammas]))
+    weights = np.array(score_weights(collaborative, [{"gamma": gamma or 0.0} for gamma in gammas]))
     assert dataset.test is not None
     shown = spread_evenly(len(dataset.train.labels), TRAIN_ROWS)
     on_train = _accuracies(predictor, dataset.train, shown, weights)
@@ -105,13 +105,11 @@ def _accuracies(
 ) -> list[float]:
     """Return the accuracy of each layer, of their plain sum, and of their weighted sum [L + 2]."""
     hits = np.zeros(len(weights) + 2, np.int64)
-    for start in range(0, len(rows), EVALUATED):
-        part = rows[start : start + EVALUATED]
-        goodness = predictor.predict(split.inputs.take(part), layers=True).goodness
-        assert goodness is not None
+    for true, answers in predicted(predictor, split, rows, layers=True):
+        goodness = answers.goodness
         sums = [goodness.sum(axis=1), (goodness * weights[:, None]).sum(axis=1)]
         scores = np.concatenate([goodness, np.stack(sums, axis=1)], axis=1)
-        hits += (scores.argmax(axis=2) == np.asarray(split.labels[part])[:, None]).sum(axis=0)
+        hits += (scores.argmax(axis=2) == true[:, None]).sum(axis=0)
     return [float(hit) / len(rows) for hit in hits]
 
 

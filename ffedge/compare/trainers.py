@@ -17,14 +17,14 @@ from ffedge.compare.arms import Arm, Work
 from ffedge.data import Dataset
 from ffedge.data.stream import Stream
 from ffedge.meter import PeakMeter
-from ffedge.network import InputFacts, layer_shapes, prediction_weights, resolve
+from ffedge.network import InputFacts, layer_shapes, resolve, score_weights
 from ffedge.spec import MOMENTS, Spec
-from ffedge.training.checkpoint import Checkpoints, Layer, Place
+from ffedge.training.checkpoint import Place
 from ffedge.training.facts import measure as measure_facts
 from ffedge.training.loop import Diverged, split_rows
 from ffedge.training.records import EpochRecord
 from ffedge.training.step import Learner, weighted_sum
-from ffedge.training.watch import Journal, Progress, Watcher
+from ffedge.training.watch import LayerFiles, Progress, Watcher
 
 Array = NDArray[Any]
 Predict = Callable[[Array], NDArray[np.int64]]
@@ -127,17 +127,6 @@ def _spec(arm: Arm, work: Work, options: dict[str, Any]) -> Spec:
     )
 
 
-class _Shelf(Journal):
-    """Keeps finished layers as files, and no checkpoints."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self._files = Checkpoints(folder)
-
-    def keep(self, layer: int, arrays: Layer, *, finished: bool) -> Layer:
-        return self._files.keep(layer, arrays, finished=finished)
-
-
 def _ffedge(arm: Arm, spec: Spec, facts: InputFacts, dataset: Dataset, meter: PeakMeter, watch: Watch) -> Trained:
     with tempfile.TemporaryDirectory() as folder:
         return _in_folder(Path(folder), arm, spec, facts, dataset, meter, watch)
@@ -153,7 +142,7 @@ def _in_folder(
     engine = make_engine(spec, facts, [{} for _ in spec.network.widths])
     saved = _first_step_of(engine) if arm.trainer == "torch" else None
     relay = _Relay(Learner(spec, engine, facts.n_classes), watch)
-    loop = Loop(spec, dataset, facts, engine, _Shelf(folder), relay, meter)
+    loop = Loop(spec, dataset, facts, engine, LayerFiles(folder), relay, meter)
     watch.begin(dataset, loop.held_out, len(dataset.train.labels) - len(loop.held_out))
     unknown = {}
     with contextlib.suppress(Diverged):
@@ -215,8 +204,7 @@ class _Relay(Watcher):
 
     def _predict(self, raw: Array, layers: int) -> NDArray[np.int64]:
         spec, engine = self._learner.spec, self._learner.engine
-        gammas = [float(state.get("gamma", spec.rule.gamma)) for state in engine.state()]
-        weights = np.array(prediction_weights(spec, gammas)[:layers], np.float32)
+        weights = np.array(score_weights(spec, engine.state())[:layers], np.float32)
         goodness = self._learner.class_goodness(engine.product(raw, None), layers)
         return np.asarray(weighted_sum(goodness, weights).argmax(axis=1), np.int64)
 

@@ -9,7 +9,7 @@ from ffedge.data.cache import sha256_of
 from ffedge.data.checks import LABEL_ROWS, LabelColumn, as_inputs, as_labels
 from ffedge.data.files import Part
 from ffedge.data.known import KnownDataset
-from ffedge.data.rows import Labels, RowSource
+from ffedge.data.rows import Labels, RowSource, places
 from ffedge.errors import DataError
 
 _TOGETHER = "Pass files that belong together."
@@ -140,5 +140,5 @@ def _test_split(inputs: Part, labels: Part, classes: tuple[str, ...], names: tup
 
 def _first_beyond(labels: Labels, last: int) -> tuple[int, int]:
     """Return the first row whose label is greater than `last`, and that label."""
-    parts = (np.arange(start, min(start + LABEL_ROWS, len(labels))) for start in range(0, len(labels), LABEL_ROWS))
+    parts = places(len(labels), LABEL_ROWS)
     return next((int(row), int(labels[part][row - part[0]])) for part in parts for row in part[labels[part] > last])

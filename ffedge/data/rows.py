@@ -1,6 +1,6 @@
-"""Rows of an array that stands in a file, read at random in bounded memory.
+"""Rows of an array in memory or in a file, of two sources or of a part of one, read at random in bounded memory.
 
-Reads go through ``preadv`` into the result. A memory map would be faster per row, but the kernel maps 64 KiB
+A file is read by ``preadv`` into the result. A memory map would be faster per row, but the kernel maps 64 KiB
 or more around each row it touches, and those pages count in the process's resident peak.
 
 Shapes: N rows in the file, n rows asked for.
@@ -73,10 +73,13 @@ class _Shaped:
             raise ValueError(f"indices must be 0 to {len(self) - 1}, got {wanted.min()} to {wanted.max()}")
         return wanted.astype(np.int64)
 
-    def _starts(self, rows_per_block: int) -> range:
-        if rows_per_block < 1:
-            raise ValueError(f"rows_per_block must be at least 1, got {rows_per_block}")
-        return range(0, len(self), rows_per_block)
+    def take(self, indices: NDArray[np.integer]) -> NDArray[Any]:
+        """Return the rows at `indices` [n], in that order."""
+        raise NotImplementedError
+
+    def blocks(self, rows_per_block: int) -> Iterator[NDArray[Any]]:
+        """Yield all rows in order, each block in an array of its own."""
+        return map(self.take, places(len(self), rows_per_block))
 
 
 class Rows(_Shaped):
@@ -144,13 +147,6 @@ class Rows(_Shaped):
             self._fill(view[start * self._row_bytes : stop * self._row_bytes], first)
         return self._typed(out)
 
-    def blocks(self, rows_per_block: int) -> Iterator[NDArray[Any]]:
-        """Yield all rows in order, each block in an array of its own."""
-        for start in self._starts(rows_per_block):
-            out = np.empty((min(rows_per_block, len(self) - start), self._row_bytes), np.uint8)
-            self._fill(out.reshape(-1).data, start)
-            yield self._typed(out)
-
     def _typed(self, out: NDArray[np.uint8]) -> NDArray[Any]:
         return out.reshape(-1).view(self.dtype).reshape(len(out), *self.row_shape)
 
@@ -179,10 +175,36 @@ class ArrayRows(_Shaped):
         taken: NDArray[Any] = self._array[self._checked(indices)]
         return taken
 
-    def blocks(self, rows_per_block: int) -> Iterator[NDArray[Any]]:
-        """Yield all rows in order, as copies."""
-        for start in self._starts(rows_per_block):
-            yield self._array[start : start + rows_per_block].copy()
+
+class Joined(_Shaped):
+    """The rows of two sources, one after the other."""
+
+    def __init__(self, first: RowSource, second: RowSource) -> None:
+        """Join sources whose rows have the same size and dtype; the first one's shape counts."""
+        super().__init__((len(first) + len(second), *first.row_shape), first.dtype)
+        self._first, self._second = first, second
+
+    def take(self, indices: NDArray[np.integer]) -> NDArray[Any]:
+        """Return the rows at `indices`, in that order."""
+        wanted, count = self._checked(indices), len(self._first)
+        out, first = np.empty((len(wanted), *self.row_shape), self.dtype), wanted < count
+        for source, mine, start in ((self._first, first, 0), (self._second, ~first, count)):
+            if mine.any():
+                out[mine] = source.take(wanted[mine] - start).reshape(-1, *self.row_shape)
+        return out
+
+
+class Chosen(_Shaped):
+    """Some rows of a source: those at `which` [n], indexed like an array."""
+
+    def __init__(self, source: RowSource, which: Any) -> None:
+        """Choose, without a copy."""
+        super().__init__((len(which), *source.row_shape), source.dtype)
+        self._source, self._which = source, which
+
+    def take(self, indices: NDArray[np.integer]) -> NDArray[Any]:
+        """Return the rows at `indices` of those chosen, in that order."""
+        return self._source.take(self._which[self._checked(indices)])
 
 
 class FileLabels:
@@ -214,11 +236,15 @@ class Float32Rows(_Shaped):
 
     def take(self, indices: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the rows at `indices`, in that order."""
-        return _as_float32(self._source.take(indices))
+        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinity, which the check at load refuses
+            return self._source.take(indices).astype(np.float32)
 
-    def blocks(self, rows_per_block: int) -> Iterator[NDArray[np.float32]]:
-        """Yield all rows in order."""
-        return map(_as_float32, self._source.blocks(rows_per_block))
+
+def places(count: int, size: int) -> Iterator[NDArray[np.int64]]:
+    """Yield the numbers from 0 to `count` - 1 in order, `size` at a time; the last part may be shorter."""
+    if size < 1:
+        raise ValueError(f"size must be at least 1, got {size}")
+    return (np.arange(start, min(start + size, count)) for start in range(0, count, size))
 
 
 def open_to_read(path: Path) -> int:
@@ -239,11 +265,6 @@ def open_to_read(path: Path) -> int:
         os.close(descriptor)
         raise DataError(f"{path}: is no regular file. Pass a file, not a folder, a device or a pipe.")
     return descriptor
-
-
-def _as_float32(rows: NDArray[Any]) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinity, which the check at load refuses
-        return rows.astype(np.float32)
 
 
 def _preadv(fd: int, view: memoryview, at: int) -> int:

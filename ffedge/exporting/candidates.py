@@ -6,11 +6,11 @@ Shape letters: N samples, L layers, C classes, k labels tried.
 import numpy as np
 from numpy.typing import NDArray
 
+from ffedge.evaluation import predicted
 from ffedge.exporting.source import Rows, Trained
-from ffedge.network import prediction_weights
+from ffedge.network import score_weights
 
 MOST_LOST = 0.0005  # of the held-out rows: 0.05 points
-BLOCK = 256
 
 
 def fewest_candidates(trained: Trained, rows: Rows) -> int:
@@ -19,12 +19,9 @@ def fewest_candidates(trained: Trained, rows: Rows) -> int:
     From 2 on, so that the margin is that between two labels that were tried.
     """
     classes, hits = trained.facts.n_classes, np.zeros(trained.facts.n_classes + 1, np.int64)
-    gammas = [float(layer["gamma"]) for layer in trained.state if "gamma" in layer]
-    weights = np.array(prediction_weights(trained.spec, gammas or [0.0] * len(trained.state)), np.float32)
-    for start in range(0, len(rows.held_out), BLOCK):
-        part = rows.held_out[start : start + BLOCK]
-        goodness = trained.predictor.predict(rows.split.inputs.take(part), layers=True).goodness
-        hits[1:] += hits_by_candidates(goodness * weights[:, None], np.asarray(rows.split.labels[part]))
+    weights = np.array(score_weights(trained.spec, trained.state), np.float32)
+    for true, answers in predicted(trained.predictor, rows.split, rows.held_out, layers=True):
+        hits[1:] += hits_by_candidates(answers.goodness * weights[:, None], true)
     return next(k for k in range(2, classes + 1) if hits[classes] - hits[k] <= MOST_LOST * len(rows.held_out))
 
 

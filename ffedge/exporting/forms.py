@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ffedge.calibration import Calibration, best_and_margin, calibrate
 from ffedge.errors import FfedgeError
+from ffedge.evaluation import predicted
 from ffedge.exporting.candidates import fewest_candidates
 from ffedge.exporting.names import FORMS
 from ffedge.exporting.quantised import quantised
@@ -23,7 +24,6 @@ from ffedge.runtime import Predictor
 
 MOST_LOST_POINTS = 0.2
 CALIBRATION_ROWS, CALIBRATION_BATCH = 512, 32
-BLOCK = 256
 KEPT = ("format", "spec", "input", "version", "data", "gamma")  # metadata of the model that hold for its forms too
 
 
@@ -151,13 +151,11 @@ class Forms:
 
     def _held_out(self, predictor: Predictor) -> tuple[float, NDArray[np.float32]]:
         """Return a predictor's accuracy on the held-out rows, and their scores [N, C]."""
-        rows, hits, scores = self._rows, 0, []
-        for start in range(0, len(rows.held_out), BLOCK):
-            part = rows.held_out[start : start + BLOCK]
-            found = predictor.predict(rows.split.inputs.take(part))
-            hits += int((found.label == rows.split.labels[part]).sum())
-            scores.append(found.scores)
-        return hits / len(rows.held_out), np.concatenate(scores)
+        hits, scores = 0, []
+        for true, answers in predicted(predictor, self._rows.split, self._rows.held_out):
+            hits += int((answers.label == true).sum())
+            scores.append(answers.scores)
+        return hits / len(self._rows.held_out), np.concatenate(scores)
 
     def _too_much(self, form: Form) -> bool:
         return form.lost is not None and 100 * form.lost > self._most + 1e-9

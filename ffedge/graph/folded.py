@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.network import InputFacts, adds_input, layer_shapes, prediction_weights
+from ffedge.network import InputFacts, adds_input, layer_shapes, score_weights
 from ffedge.spec import NORM_EPSILON, NetworkSpec, Spec
 
 Array = NDArray[Any]
@@ -74,8 +74,7 @@ def fold(spec: Spec, facts: InputFacts, state: Sequence[Mapping[str, Array]], *,
         differ from input to input are not folded.
     """
     network = spec.network
-    gammas = [float(layer["gamma"]) for layer in state if "gamma" in layer] or [0.0] * len(state)
-    shares = prediction_weights(spec, gammas)
+    shares = score_weights(spec, state)
     alike = facts.dtype == "uint8" and len(facts.scale) == 1
     raw, before, layers = network.input_norm == "none" and (alike or not even), 1.0, []
     offset, scale = (np.broadcast_to(np.array(v, np.float64), facts.size) for v in (facts.offset, facts.scale))

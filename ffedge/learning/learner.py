@@ -18,7 +18,7 @@ from ffedge.files import atomic_file
 from ffedge.labels import wrong_labels
 from ffedge.learning.rewrite import rewrite
 from ffedge.learning.session import learning_spec, set_up, trials
-from ffedge.network import prediction_weights
+from ffedge.network import score_weights
 from ffedge.runtime.model import OpenModel
 from ffedge.runtime.predictor import Prediction, samples_of
 from ffedge.runtime.stepper import OnnxEngine
@@ -137,8 +137,7 @@ class Learner:
         """
         raw = samples_of(np.asarray(x), self.facts)
         raw, layers = raw.reshape(len(raw), self.facts.size), len(self.spec.network.widths)
-        gammas = [float(state.get("gamma", 0.0)) for state in self._engine.state()]
-        weights = np.array(prediction_weights(self.spec, gammas), np.float32)
+        weights = np.array(score_weights(self.spec, self._engine.state()), np.float32)
         scores, goodness = (np.empty((len(raw), *dims, len(self.classes)), np.float32) for dims in ((), (layers,)))
         size = self.spec.train.chunk_rows
         for start in range(0, len(raw), size):

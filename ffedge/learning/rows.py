@@ -1,47 +1,17 @@
 """What a model goes on learning from: new rows with the model's own class numbers, then the kept examples."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.data import Dataset, RowSource, Split
-from ffedge.data.rows import Labels
+from ffedge.data.rows import Joined, Labels, places
 from ffedge.errors import DataError
 from ffedge.network import InputFacts
 from ffedge.training.kept import Kept
 
-Array = NDArray[Any]
 LABEL_BLOCK = 2**14
-
-
-class Joined:
-    """The rows of two sources, one after the other."""
-
-    def __init__(self, first: RowSource, second: RowSource) -> None:
-        self._first, self._second = first, second
-        self.row_shape, self.dtype = first.row_shape, first.dtype
-        self.shape = (len(first) + len(second), *first.row_shape)
-
-    def __len__(self) -> int:
-        """Return how many there are."""
-        return self.shape[0]
-
-    def take(self, indices: NDArray[np.integer]) -> Array:
-        """Return the rows at `indices` [n], in that order."""
-        count, out = len(self._first), np.empty((len(indices), *self.row_shape), self.dtype)
-        first = indices < count
-        if first.any():
-            out[first] = self._first.take(indices[first])
-        if not first.all():
-            out[~first] = self._second.take(indices[~first] - count).reshape(-1, *self.row_shape)
-        return out
-
-    def blocks(self, rows_per_block: int) -> Iterator[Array]:
-        """Yield all rows in order."""
-        for start in range(0, len(self), rows_per_block):
-            yield self.take(np.arange(start, min(start + rows_per_block, len(self))))
 
 
 class Numbered:
@@ -89,9 +59,8 @@ def numbers_of(dataset: Dataset, split: Split, facts: InputFacts) -> NDArray[np.
     by_name = {name: number for number, name in enumerate(facts.classes)}
     named = any(name in by_name for name in dataset.classes)
     counts = np.zeros(dataset.n_classes, np.int64)
-    for start in range(0, len(split.labels), LABEL_BLOCK):
-        part = split.labels[np.arange(start, min(start + LABEL_BLOCK, len(split.labels)))]
-        counts += np.bincount(part, minlength=dataset.n_classes)
+    for part in places(len(split.labels), LABEL_BLOCK):
+        counts += np.bincount(split.labels[part], minlength=dataset.n_classes)
     plain = dataset.classes == tuple(str(number) for number in range(dataset.n_classes))
     numbers = np.full(dataset.n_classes, -1, np.int64)
     for place, name in enumerate(dataset.classes):

@@ -25,11 +25,11 @@ from ffedge.network import InputFacts
 from ffedge.pages import release_libraries, return_large_blocks
 from ffedge.runtime.model import OpenModel
 from ffedge.spec import Spec
-from ffedge.training.checkpoint import Checkpoints, Layer, Place, State
+from ffedge.training.checkpoint import Place, State
 from ffedge.training.kept import CHECK_SHARE, KEPT_BYTES, Kept, Offer, keep, kept_file, nothing_kept, read_kept
 from ffedge.training.loop import Diverged, Interrupted, Loop, split_rows
 from ffedge.training.records import LayerRecord
-from ffedge.training.watch import Journal, Watcher
+from ffedge.training.watch import Journal, LayerFiles, Watcher
 from ffedge.version import __version__
 
 Places = NDArray[np.int64]
@@ -180,18 +180,6 @@ class _Began:
         }
 
 
-class _Files(Journal):
-    """Keeps layers that are not learning in files, so that they take no memory."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self._files = Checkpoints(folder)
-
-    def keep(self, layer: int, arrays: Layer, *, finished: bool) -> Layer:
-        """Write a layer into a file, and return views of it."""
-        return self._files.keep(layer, arrays, finished=finished)
-
-
 @dataclass(frozen=True)
 class _Work:
     """What is learnt from, and how.
@@ -215,7 +203,7 @@ class _Work:
         learning = _layers(layers, self.spec)
         kept = (len(self.rows.train.labels) - self.own, self.share)
         engine = make_engine(self.model, self.spec, folder)
-        journal, watcher = _Files(folder), watcher or Watcher()
+        journal, watcher = LayerFiles(folder), watcher or Watcher()
         return Loop(
             self.spec,
             self.rows,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.errors import FfedgeError
-from ffedge.network import InputFacts, layer_shapes, prediction_weights
+from ffedge.network import InputFacts, layer_shapes, score_weights
 from ffedge.spec import NORM_EPSILON, Spec
 from ffedge.spikes.network import PASSING, Floats, LabelPlace, Reset, SpikingLayer, SpikingNetwork
 from ffedge.spikes.simulate import goodness_after, samples_at_once
@@ -126,8 +126,7 @@ def _network(
     data: str,
 ) -> SpikingNetwork:
     """Return the spiking network of given thetas, its goodness not fitted."""
-    gammas = [float(layer["gamma"]) for layer in layers if "gamma" in layer]
-    shares = prediction_weights(spec, gammas or [0.0] * len(layers))
+    shares = score_weights(spec, layers)
     classes, last, made = facts.n_classes, len(layers) - 1, list[SpikingLayer]()
     before = 1.0  # activity, as the next layer sees it, that a rate of 1 stands for
     for shape, layer, theta, share in zip(layer_shapes(spec, facts), layers, thetas, shares, strict=True):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ffedge.data import Dataset
+from ffedge.data.rows import places
 from ffedge.errors import DataError
 from ffedge.runtime.predictor import samples_of
 from ffedge.spikes.predictor import SpikingPredictor
@@ -53,8 +54,7 @@ def evaluate_spikes(
     rows = len(split.labels)
     hits, early, taken = np.zeros(len(timesteps), np.int64), 0, 0
     layer_hits = np.zeros(predictor.layers, np.int64)
-    for start in range(0, rows, ROWS):
-        part = np.arange(start, min(start + ROWS, rows))
+    for part in places(rows, ROWS):
         raw, true = samples_of(split.inputs.take(part), predictor.facts), split.labels[part]
         each = predictor.goodness_after(raw, timesteps)
         hits += [int((predictor.scores(goodness).argmax(axis=1) == true).sum()) for goodness in each]

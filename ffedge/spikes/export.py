@@ -59,6 +59,5 @@ def export_nir(
         raise DataError(f"{dataset.name}: is other data than {run} learnt from ({error})") from error
     network = convert(spec, facts, layers, raw, timesteps=timesteps, reset=reset, leak_steps=leak, data=dataset.name)
     with atomic_file(out) as temporary:
-        temporary.touch()  # so that what hinders it is told in the system's words, not in HDF5's
         write(network, temporary)
     return network

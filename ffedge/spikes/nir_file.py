@@ -79,10 +79,11 @@ def write(network: SpikingNetwork, path: Path) -> None:
     nodes["output"] = nir.Output({"output": np.array([len(network.layers[-1].b)])})
     names = list(nodes)
     graph = nir.NIRGraph(nodes, list(itertools.pairwise(names)), metadata={KEY: json.dumps(network.about())})
-    nir.write(str(path), graph)
-    with h5py.File(path, "r+") as file:  # NIR's reset is to 0 where it is not named, and nir before 1.0.6 knows no name
-        for i in range(len(network.layers)):
-            file[f"node/nodes/neuron{i}"].pop("v_reset", None)
+    with path.open("w+b") as out:  # HDF5 would lock a file that it opens by its name
+        nir.write(out, graph)
+        with h5py.File(out, "r+") as file:  # NIR's reset is to 0 where none is named; nir before 1.0.6 knows no name
+            for i in range(len(network.layers)):
+                file[f"node/nodes/neuron{i}"].pop("v_reset", None)
 
 
 def read(path: Path) -> SpikingNetwork:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ffedge.calibration import best_and_margin
 from ffedge.runtime import Prediction
 from ffedge.runtime.predictor import samples_of
 from ffedge.spikes.network import Floats, SpikingNetwork, check_timesteps
@@ -71,8 +72,7 @@ class SpikingPredictor:
                 ]
                 goodness, self.taken = map(np.concatenate, zip(*parts, strict=True))
             scores = self.scores(goodness)
-            top = np.partition(scores, -2, axis=1)[:, -2:]
-            margin = top[:, 1] - top[:, 0]
+            margin = best_and_margin(scores)[1]
         known = np.ones(len(scores), np.bool_)
         return Prediction(scores.argmax(axis=1), margin, scores, known, *([goodness] if layers else []))
 

@@ -14,10 +14,10 @@ from ffedge.files import atomic_file, locked, sync
 from ffedge.model_file import learning_state, model_content, write_model
 from ffedge.network import InputFacts, check_state, initial_layer, layer_shapes
 from ffedge.spec import Spec
-from ffedge.training.checkpoint import Checkpoints, Generation, Layer, Place, State
+from ffedge.training.checkpoint import Checkpoints, Generation, Place, State
 from ffedge.training.graphs import model_template
 from ffedge.training.records import EpochRecord, append_line
-from ffedge.training.watch import Journal
+from ffedge.training.watch import LayerFiles
 from ffedge.version import __version__
 
 LEFT_OVER = re.compile(r"\..+\.tmp")  # what a killed run was writing
@@ -26,7 +26,7 @@ CONTENT = {"model.onnx", "report.json", "metrics.jsonl", "checkpoint", "model.ke
 CONTENT |= {"model.onnx.previous", "model.kept.safetensors.previous"}  # of `ffedge learn`
 
 
-class RunFolder(Journal):
+class RunFolder(LayerFiles):
     """Writes a run's files; as the loop's journal it keeps every epoch's records and state."""
 
     def __init__(
@@ -38,9 +38,8 @@ class RunFolder(Journal):
         source: str,
         chosen: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(path / "checkpoint")
         self.path, self._spec, self._facts = path, spec, facts
-        self.checkpoints = Checkpoints(path / "checkpoint")
         self.identity: dict[str, Any] = {"spec": spec.to_dict(), "data": dataset.sha256}
         self._about = self.identity | {"input": facts.to_dict(), "name": dataset.name, "source": source}
         self._about["chosen"] = chosen or {}
@@ -138,10 +137,6 @@ class RunFolder(Journal):
         if metrics.exists():
             sync(metrics)
         self.checkpoints.save(state, place, self._about)
-
-    def keep(self, layer: int, arrays: Layer, *, finished: bool) -> Layer:
-        """Write a layer into a file, and return views of it."""
-        return self.checkpoints.keep(layer, arrays, finished=finished)
 
     def write_model(self, template: bytes) -> Path:
         """Write model.onnx from the newest checkpoint."""

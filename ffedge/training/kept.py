@@ -7,7 +7,6 @@ classes, and how many rows of each have come by.
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.data import Rows, RowSource
+from ffedge.data.rows import Chosen, places
 from ffedge.errors import DataError
 from ffedge.files import atomic_file, behind_links, writing
 from ffedge.json_text import parse
@@ -115,7 +115,7 @@ def _read(file: TensorFile, path: Path, kind: str, names: list[str], facts: Inpu
     if not len(known):
         return Kept(None, np.zeros(0, np.int64), counts)
     source = Rows(path, file.offsets[f"{kind}rows"], rows.shape, np.dtype(facts.dtype))
-    return Kept(_Some(source, known) if len(known) < len(mine) else source, mine[known], counts)
+    return Kept(Chosen(source, known) if len(known) < len(mine) else source, mine[known], counts)
 
 
 def keep(
@@ -151,19 +151,17 @@ def _chosen(
     chooser = Chooser(capacity, old.labels[first], old.seen, rng)
     source = np.full(capacity, -1, np.int64)  # an old row, or beyond them a place among the new ones
     source[: len(first)] = first
-    for start in range(0, len(new.which), LABEL_BLOCK):
-        places = np.arange(start, min(start + LABEL_BLOCK, len(new.which)))
-        taken = chooser.offer(np.asarray(new.labels[new.which[places]], np.int64))
-        source[taken[taken >= 0]] = len(old) + places[taken >= 0]
+    for part in places(len(new.which), LABEL_BLOCK):
+        taken = chooser.offer(np.asarray(new.labels[new.which[part]], np.int64))
+        source[taken[taken >= 0]] = len(old) + part[taken >= 0]
     count = chooser.count
     if not count:
         return np.empty((0, facts.size), facts.dtype), np.zeros(0, np.int64), chooser.seen
     with writing(folder):  # not in memory, which may be short
         whole = on_disk((-(-count * size // 4),), folder).view(np.uint8)[: count * size]
     held: Array = whole.view(facts.dtype).reshape(count, facts.size)
-    for start in range(0, count, max(1, BLOCK_BYTES // size)):
-        part = source[start : min(count, start + max(1, BLOCK_BYTES // size))]
-        block = held[start : start + len(part)]
+    for at in places(count, max(1, BLOCK_BYTES // size)):
+        part, block = source[at], held[at[0] : at[-1] + 1]
         before, after = np.flatnonzero(part < len(old)), np.flatnonzero(part >= len(old))
         if old.rows is not None and len(before):
             block[before] = old.rows.take(part[before]).reshape(len(before), -1)
@@ -191,21 +189,3 @@ def write_kept(
             tensors |= {f"{kind}rows": rows, f"{kind}labels": labels.astype(np.float32)}
     with atomic_file(path) as temporary:
         write_tensors(temporary, tensors, about)
-
-
-class _Some:
-    """Some rows of a source."""
-
-    def __init__(self, source: RowSource, which: Labels) -> None:
-        self._source, self._which = source, which
-        self.shape, self.dtype, self.row_shape = (len(which), *source.row_shape), source.dtype, source.row_shape
-
-    def __len__(self) -> int:
-        return len(self._which)
-
-    def take(self, indices: NDArray[np.integer]) -> Array:
-        return self._source.take(self._which[indices])
-
-    def blocks(self, rows_per_block: int) -> Iterator[Array]:
-        for start in range(0, len(self), rows_per_block):
-            yield self.take(np.arange(start, min(start + rows_per_block, len(self))))

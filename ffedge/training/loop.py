@@ -17,7 +17,7 @@ from ffedge.data import Dataset, Split
 from ffedge.data.stream import OtherRows, Stream
 from ffedge.labels import wrong_labels
 from ffedge.meter import PeakMeter, rss_bytes
-from ffedge.network import InputFacts, initial_layer, layer_shapes, prediction_weights
+from ffedge.network import InputFacts, initial_layer, layer_shapes, score_weights
 from ffedge.pages import release_libraries
 from ffedge.seeds import Draw, Permutation, generator, key
 from ffedge.spec import MOMENTS, Spec
@@ -307,8 +307,7 @@ class Loop:
         self, split: Split, rows: NDArray[np.int64], layers: int
     ) -> Iterator[tuple[NDArray[np.int64], Floats, Floats]]:
         """Yield some rows at a time, with the goodness [N, L, C] of the first layers and, after it, their sum's too."""
-        gammas = [float(state.get("gamma", self.spec.rule.gamma)) for state in self.engine.state()]
-        weights = np.array(prediction_weights(self.spec, gammas)[:layers], np.float32)
+        weights = np.array(score_weights(self.spec, self.engine.state())[:layers], np.float32)
         most = max(1, EVALUATION_VALUES // (layers * self.dataset.n_classes))
         size = min(EVALUATION_ROWS, self.spec.train.chunk_rows, most)
         for start in range(0, len(rows), size):

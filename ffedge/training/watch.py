@@ -1,9 +1,10 @@
 """Who hears of a run: a watcher, for a person; the journal, which keeps what must survive."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from ffedge.calibration import Calibration
-from ffedge.training.checkpoint import Layer, Place, State
+from ffedge.training.checkpoint import Checkpoints, Layer, Place, State
 from ffedge.training.records import EpochRecord
 
 
@@ -56,3 +57,15 @@ class Journal(Watcher):
         """Put away a layer that is not learning (`finished`: any more); return its arrays from where they are now."""
         del layer, finished
         return arrays
+
+
+class LayerFiles(Journal):
+    """Keeps layers that are not learning in files of a folder, so that they take no memory."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.checkpoints = Checkpoints(folder)
+
+    def keep(self, layer: int, arrays: Layer, *, finished: bool) -> Layer:
+        """Write a layer into a file, and return views of it."""
+        return self.checkpoints.keep(layer, arrays, finished=finished)

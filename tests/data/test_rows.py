@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ffedge.data import rows as rows_module
-from ffedge.data.rows import Float32Rows, Rows
+from ffedge.data.rows import ArrayRows, Chosen, Float32Rows, Joined, Rows
 from ffedge.errors import DataError
 
 OFFSET = 16
@@ -106,8 +106,27 @@ def test_indices_must_be_integers_in_one_axis(pair):
         rows.take(np.array([0.0]))
     with pytest.raises(ValueError, match=r"got int64 \[1, 1\]"):
         rows.take(np.array([[0]]))
-    with pytest.raises(ValueError, match="rows_per_block must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="size must be at least 1, got 0"):
         next(rows.blocks(0))
+
+
+def test_joined_and_chosen_rows_are_those_of_their_sources(pair):
+    array, rows = pair
+    joined = Joined(rows, ArrayRows(array[::-1].reshape(40, 6).copy()))
+    whole, which = np.concatenate([array, array[::-1]]), np.array([70, 3, 3, 41, 39])
+    for source, same in ((joined, whole), (Chosen(joined, which), whole[which])):
+        assert (source.shape, source.row_shape, source.dtype, len(source)) == (
+            same.shape,
+            (3, 2),
+            same.dtype,
+            len(same),
+        )
+        some = np.array([4, 0, 2, 2])
+        np.testing.assert_array_equal(source.take(some), same[some])
+        np.testing.assert_array_equal(np.concatenate(list(source.blocks(7))), same)
+        assert source.take(some[:0]).shape == (0, 3, 2)
+        with pytest.raises(ValueError, match="indices must be 0 to"):
+            source.take(np.array([len(same)]))
 
 
 def test_a_file_that_shrinks_is_an_error_not_garbage(tmp_path):
