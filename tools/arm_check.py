@@ -3,43 +3,263 @@
     python tools/arm_check.py [--cache DIR] [--out bench/results]
 
 Every model in models/ predicts and is evaluated, ``ffedge train`` trains an epoch on the embedded data and
-``ffedge learn`` goes on with a model, on both sides by the same versions of onnxruntime and numpy. Emulation proves
-results; its speed and memory say nothing of a board. Runs on x86-64 Debian as any user and installs nothing.
+``ffedge learn`` goes on with that model, on both sides by the same versions of all packages. Debian's arm64 Python and
+the aarch64 wheels are unpacked into a folder and run by Debian's QEMU: on x86-64 Debian, as any user, and nothing is
+installed. Emulation proves results; its speed and memory say nothing of a board.
 
 Exit code 0: nothing differs. 1: something does, or a package cannot be had (a line says what).
 """
 
 import argparse
+import functools
+import hashlib
 import importlib.metadata
 import json
 import os
 import platform
+import re
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "bench"), str(ROOT / "tools")]
+sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 
-from arm_compare import Agreement  # noqa: E402
-from arm_root import build  # noqa: E402
-from arm_sides import emulated, native  # noqa: E402
-from arm_wheels import requirements  # noqa: E402
-from arm_work import LOSSES, SCORES, TIES, TRAINED, Job, cases, jobs, train  # noqa: E402
+import numpy as np  # noqa: E402
 from common import table, write_results  # noqa: E402
 
+from ffedge.data import load  # noqa: E402
 from ffedge.errors import FfedgeError  # noqa: E402
 
-SAME = ("numpy", "onnx", "onnxruntime")  # the emulated side has the versions that this side has
-HEADER = ("model, check", "rows are", "rows", "labels differ (ties)", "worst", "s", "")
+SCORES = 1e-5  # by which scores and losses may differ, over max(1, |score|); labels may where two scores are as near
+TRAINED = 1e-4  # the same of models that two sides have trained
+EVALUATED, LONGEST_S = 200, 3000
+SITE = "root/usr/lib/python3/dist-packages"
+TRAIN = ("--widths", "200,100", "--seed", 0, "--threads", 1, "--json")
+DEBIAN = ("python3", "libstdc++6", "libgomp1")
+QEMU, CPU = "qemu-user-static:amd64", "cortex-a72"  # that of a Raspberry Pi 4
+Comparison = Callable[["Check"], None]
+APT = """
+Dir::State "{0}/state"; Dir::State::status "{0}/status"; Dir::Cache "{0}/cache";
+#clear APT::Architectures; #clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke; #clear APT::Update::Post-Invoke-Success;
+APT::Architecture "arm64"; APT::Architectures {{ "arm64"; "amd64"; }};
+APT::Sandbox::User "root"; Debug::NoLocking "true"; Acquire::Retries "2";
+"""
+# QEMU 7.2 shows the host's /proc/cpuinfo, at which onnxruntime crashes; one in the root goes before it
+PROCESSOR = "processor\t: {}\nFeatures\t: fp asimd evtstrm crc32 cpuid\nCPU implementer\t: 0x41\nCPU architecture: 8\n"
+PROCESSOR += "CPU variant\t: 0x0\nCPU part\t: 0xd08\nCPU revision\t: 3\n\n"
+# it is sys.executable in there, so that the processes that ffedge starts are emulated too
+PYTHON = """#!/bin/sh
+here=${0%/*}
+exec env PYTHONHOME="$here/root/usr" "$here/qemu" -L "$here/root" -0 "$0" "$here/root/usr/bin/python3" "$@"
+"""
 FACTS = (
     "import json, platform, numpy, onnxruntime; print(json.dumps({'architecture': platform.machine(), "
     "'python': platform.python_version(), 'numpy': numpy.__version__, 'onnxruntime': onnxruntime.__version__}))"
 )
+
+
+@dataclass
+class Check:
+    """What one comparison came to: rows with another label, the greatest distance, what must not differ and does."""
+
+    model: str
+    check: str
+    rows: int = 0
+    labels_differ: int = 0
+    worst: float = 0.0
+    seconds: float = 0.0
+    faults: list[str] = field(default_factory=list)
+
+    def run(self, compare: Comparison) -> "Check":
+        """Compare, and note the seconds; a side that fails is a fault."""
+        began = time.monotonic()
+        try:
+            compare(self)
+        except FfedgeError as error:
+            self.faults.append(str(error))
+        self.seconds = time.monotonic() - began
+        print(f"{self.model}, {self.check}, {self.rows} rows: {self.seconds:.0f} s", file=sys.stderr)
+        return self
+
+    def numbers(self, what: str, here: Any, there: Any, most: float) -> None:
+        """Hold numbers beside each other: they may differ by so much over max(1, |number|)."""
+        a, b = np.asarray(here, float), np.asarray(there, float)
+        if a.shape != b.shape:
+            self.faults.append(f"{what}: {b.shape} numbers instead of {a.shape}")
+            return
+        apart = float(np.nan_to_num(np.abs(a - b) / np.maximum(1, np.abs(a)), nan=np.inf).max(initial=0))
+        self.worst = max(self.worst, apart)
+        if apart > most:
+            self.faults.append(f"{what} differ by up to {apart:.2g}, more than {most:g}")
+
+    def predictions(self, here: Sequence[Any], there: Sequence[Any], most: float) -> None:
+        """Hold two ``ffedge predict --json`` beside each other; a label may differ where two scores tie."""
+        scores = [np.array([list(sample["scores"].values()) for sample in side]) for side in (here, there)]
+        self.numbers("scores", *scores, most)
+        self.rows = len(here)
+        differ = [i for i, (a, b) in enumerate(zip(here, there, strict=False)) if a["label"] != b["label"]]
+        self.labels_differ = len(differ)
+        best = np.sort(scores[0][differ], axis=1)
+        if wrong := int((best[:, -1] - best[:, -2] > most * np.maximum(1, best[:, -1])).sum()):
+            self.faults.append(f"{wrong} labels differ that are no ties within {most:g}")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side: its name, its Python, and the whole environment of what runs there."""
+
+    name: str
+    python: Path
+    environment: Mapping[str, str]
+
+    def run(self, *words: object) -> str:
+        """Run its Python; return what it prints. FfedgeError, with the last line that it said, where it fails."""
+        return _run(["timeout", LONGEST_S, self.python, *words], f"{self.name} failed", env=dict(self.environment))
+
+    def ffedge(self, *words: object) -> str:
+        """Run a command of ffedge; return what it prints."""
+        return self.run("-m", "ffedge", *words)
+
+    def samples(self, model: Path, rows: Path) -> list[Any]:
+        """Return the answers to a file of rows."""
+        return list(json.loads(self.ffedge("predict", model, rows, "--threads", 1, "--json"))["samples"])
+
+
+def userspace(cache: Path, pins: Sequence[str]) -> Path:
+    """Return a folder with ``python``, ``qemu`` and ``root``: that in the cache, or a new one.
+
+    Parameters
+    ----------
+    pins : the packages of Python's, as pip reads them.
+    """
+    recipe = hashlib.sha256("\n".join([APT, PROCESSOR, PYTHON, QEMU, *DEBIAN, *pins]).encode())
+    place = cache.resolve() / f"aarch64-{recipe.hexdigest()[:16]}"
+    if place.exists():
+        return place
+    missing = [tool for tool in ("apt-get", "dpkg-deb") if not shutil.which(tool)]
+    if missing:
+        raise FfedgeError(f"{', '.join(missing)} must be there to fetch Debian's arm64 packages. Run this on Debian")
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        apt, new = Path(folder) / "apt", Path(folder) / "new"
+        root = new / "root"
+        root.mkdir(parents=True)
+        for name in ("state/lists/partial", "cache/archives/partial"):
+            (apt / name).mkdir(parents=True)
+        (apt / "status").touch()
+        (apt / "conf").write_text(APT.format(apt))
+        get = ["apt-get", "-q", "-c", apt / "conf"]
+        _run([*get, "update"], "Debian's packages cannot be had")
+        _run([*get, "install", "-y", "--no-install-recommends", "-d", *DEBIAN], "Debian's packages cannot be had")
+        _run([*get, "download", QEMU], "Debian's packages cannot be had", cwd=apt)
+        for package in (apt / "cache/archives").glob("*.deb"):
+            _run(["dpkg-deb", "-x", package, root], "a package of Debian's is damaged")
+        _run(["dpkg-deb", "-x", *apt.glob("*.deb"), apt / "qemu"], "a package of Debian's is damaged")
+        (apt / "qemu/usr/bin/qemu-aarch64-static").rename(new / "qemu")
+        if not (root / "lib").exists():  # Debian 13 leaves this link to a package that is not needed
+            (root / "lib").symlink_to("usr/lib")
+        (root / "proc").mkdir()
+        (root / "proc/cpuinfo").write_text("".join(map(PROCESSOR.format, range(os.cpu_count() or 1))))
+        release = (root / "usr/bin/python3").resolve().name.removeprefix("python")
+        tags = [f"--platform=manylinux_2_{glibc}_aarch64" for glibc in range(36, 16, -1)]
+        tags += ["--platform=manylinux2014_aarch64", f"--python-version={release}", "--only-binary=:all:"]
+        pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", *tags, *pins]
+        _run([*pip, "-t", new / SITE], "aarch64 wheels cannot be had")
+        (new / "python").write_text(PYTHON)
+        (new / "python").chmod(0o755)
+        new.rename(place)
+    return place
+
+
+def unpacked_bytes(place: Path) -> dict[str, int]:
+    """Return what each package takes in a user-space, without bytecode and commands."""
+    folder, found = place / SITE, {}
+    for package in importlib.metadata.distributions(path=[str(folder)]):
+        files = [folder / file for file in package.files or () if file.suffix != ".pyc" and ".." not in file.parts]
+        found[f"{package.name} {package.version}"] = sum(file.stat().st_size for file in files)
+    return found
+
+
+def predict(here: Side, there: Side, model: Path, rows: Path, check: Check) -> None:
+    """Both sides label the same rows with the same model."""
+    check.predictions(here.samples(model, rows), there.samples(model, rows), SCORES)
+
+
+def evaluate(here: Side, there: Side, model: Path, data: Path, check: Check) -> None:
+    """Both sides evaluate a model; one row may fall to another label, as ties do."""
+    words = ("eval", model, "--data", data, "--threads", 1, "--json")
+    ours, theirs = (json.loads(side.ffedge(*words)) for side in (here, there))
+    check.rows = ours["rows"]
+    check.labels_differ = int(np.abs(np.subtract(ours["confusion"], theirs["confusion"])).sum()) // 2
+    check.faults += [f"{check.labels_differ} rows have another label"] * (check.labels_differ > 1)
+    for what in ("accuracy", "layer_accuracy"):
+        check.numbers(what, ours[what], theirs[what], 1.5 / check.rows)
+
+
+def train(here: Side, there: Side, work: Path, rows: Path, check: Check) -> None:
+    """Both sides train an epoch on the embedded data: the same losses, and models that say the same here."""
+    runs = [work / "epoch here", work / "epoch there"]
+    for side, run in zip((here, there), runs, strict=True):
+        side.ffedge("train", *TRAIN, "--epochs", 1, "--out", run)
+    ours, theirs = ([*map(json.loads, (run / "metrics.jsonl").read_text().splitlines())] for run in runs)
+    losses = ([[line[name] for name in ("layer", "epoch", "loss")] for line in lines] for lines in (ours, theirs))
+    check.numbers("losses", *losses, TRAINED)
+    check.predictions(*(here.samples(run / "model.onnx", rows) for run in runs), TRAINED)
+
+
+def learn(here: Side, there: Side, work: Path, model: Path, data: Path, rows: Path, check: Check) -> None:
+    """Both sides learn the same new rows with a copy of a model; the two models then say the same here."""
+    copies = [work / "learn here" / "model.onnx", work / "learn there" / "model.onnx"]
+    for side, copy in zip((here, there), copies, strict=True):
+        copy.parent.mkdir()
+        shutil.copy(model, copy)
+        side.ffedge("learn", copy, "--data", data, "--epochs", 2, "--max-drop", 1)  # it is to replace the model
+        if copy.read_bytes() == model.read_bytes():
+            check.faults.append(f"learn left the model as it was on {side.name}")
+    check.predictions(*(here.samples(copy, rows) for copy in copies), TRAINED)
+
+
+def rows_for(about: Mapping[str, Any], most: int) -> tuple[Any, Any]:
+    """Return rows and labels for a model: test rows of its own data where they are here, the embedded ones, or drawn.
+
+    Parameters
+    ----------
+    about : what ``ffedge info --json`` says of it.
+    """
+    name, folder = about["data"]["name"], os.environ.get("FFEDGE_DATA")
+    shape, dtype = tuple(about["input"]["shape"]), about["input"]["dtype"]
+    for data in [name] * bool(folder and (Path(folder) / name).is_dir()) + ["mnist-mini"]:
+        test = load(data).test
+        if test is not None and (test.inputs.row_shape, test.inputs.dtype) == (shape, dtype):
+            return test.inputs.take(np.arange(min(most, len(test.labels)))), test.labels[:most]
+    drawn = np.random.default_rng(0).uniform(0, 255 if dtype == "uint8" else 1, (most, *shape)).astype(dtype)
+    return drawn, np.arange(most) % len(about["input"]["classes"])
+
+
+def comparisons(here: Side, there: Side, models: Path, most: int, work: Path) -> Iterator[tuple[Check, Comparison]]:
+    """Yield what is compared, what takes longest first, each with the call that does it."""
+    own = work / "trained here" / "model.onnx"
+    here.ffedge("train", *TRAIN, "--epochs", 3, "--out", own.parent)
+    for model in [own, *sorted(models.glob("*/model.onnx"))]:
+        name, data, rows = model.parent.name, work / f"{model.parent.name}.npz", work / f"{model.parent.name}.npy"
+        inputs, labels = rows_for(json.loads(here.ffedge("info", model, "--json")), most)
+        np.savez(data, x=inputs[:EVALUATED], y=labels[:EVALUATED])
+        np.save(rows, inputs)
+        if model is own:
+            yield Check(name, "train"), functools.partial(train, here, there, work, rows)
+            yield Check(name, "learn"), functools.partial(learn, here, there, work, model, data, rows)
+        yield Check(name, "predict"), functools.partial(predict, here, there, model, rows)
+        yield Check(name, "eval"), functools.partial(evaluate, here, there, model, data)
 
 
 def main(words: list[str] | None = None) -> int:
@@ -48,14 +268,11 @@ def main(words: list[str] | None = None) -> int:
     cache = Path(os.environ.get("FFEDGE_CACHE") or ROOT / "build" / "arm")
     parser.add_argument("--cache", type=Path, default=cache, help="folder of the user-space (0.3 GB)")
     parser.add_argument("--models", type=Path, default=ROOT / "models", help="folder of <name>/model.onnx")
-    parser.add_argument("--rows", type=int, default=10_000, help="rows that each model predicts, at most")
-    parser.add_argument("--minutes", type=float, default=8, help="after these no model begins with further rows")
-    parser.add_argument("--cpu", default="cortex-a72", help="what QEMU emulates (cortex-a72: Raspberry Pi 4)")
+    parser.add_argument("--rows", type=int, default=500, help="rows that each model predicts, at most")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results", help="folder of the result")
-    options = parser.parse_args(words)
     try:
-        return _check(options)
+        return _check(parser.parse_args(words))
     except FfedgeError as error:
         print(f"arm_check: {error}", file=sys.stderr)
         return 1
@@ -64,87 +281,51 @@ def main(words: list[str] | None = None) -> int:
 def _check(options: argparse.Namespace) -> int:
     if platform.machine() != "x86_64":
         raise FfedgeError(f"compares with x86-64, and this machine is {platform.machine()}. Run the tests here instead")
-    began = time.monotonic()
-    userspace = build(options.cache, _wanted())
+    began, place = time.monotonic(), userspace(options.cache, pins())
     with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        here, there = native(work), emulated(userspace, options.cpu, work)
-        facts = json.loads(there.python("-c", FACTS)) | {"cpu": options.cpu, "qemu": userspace.qemu_version()}
-        print(", ".join(f"{name} {value}" for name, value in facts.items()), f"({time.monotonic() - began:.0f} s)")
-        given = cases(train(here, work / "own", epochs=3), options.models, options.rows)
-        todo, last = jobs(here, there, given, work), began + 60 * options.minutes
+        here, there = sides(place, Path(folder))
+        facts = json.loads(there.run("-c", FACTS)) | {"cpu": CPU}
+        facts["qemu"] = _run([place / "qemu", "--version"], "QEMU failed").split()[2]
+        print(facts)
+        todo = list(comparisons(here, there, options.models, options.rows, Path(folder)))
         with ThreadPoolExecutor(options.jobs) as pool:
-            lines = summed(todo, list(pool.map(lambda job: _done(job, last), todo)))
-    print(table(HEADER, [row(line) for line in lines]))
-    seconds = time.monotonic() - began
-    print(f"{seconds:.0f} s, which says nothing of a board. Worst: of scores, losses or accuracies, over max(1, |a|)")
-    settings = {"rows": options.rows, "scores": SCORES, "ties": TIES, "losses": LOSSES, "trained": TRAINED}
-    results = {"emulated": facts, "seconds": seconds, "checks": [asdict(line) for line in lines]}
+            done = list(pool.map(lambda job: job[0].run(job[1]), todo))
+    lines = [[f"{c.model}, {c.check}", c.rows, c.labels_differ, f"{c.worst:.1e}", f"{c.seconds:.0f}"] for c in done]
+    print(table(("model, check", "rows", "labels differ", "worst", "s"), lines))
+    results = {"emulated": facts, "seconds": time.monotonic() - began, "packages_bytes": unpacked_bytes(place)}
+    results["checks"] = [asdict(check) for check in done]
+    settings = {"rows": options.rows, "scores": SCORES, "trained": TRAINED}
     print(f"written to {write_results('arm-check', settings, results, options.out, ())}")
-    faults = [f"{line.model}, {line.check}: {fault}" for line in lines for fault in line.found.faults]
-    for fault in faults:
-        print(f"arm_check: {fault}", file=sys.stderr)
+    faults = [f"{check.model}, {check.check}: {fault}" for check in done for fault in check.faults]
+    print("".join(f"arm_check: {fault}\n" for fault in faults), end="", file=sys.stderr)
     return int(bool(faults))
 
 
-def _done(job: Job, last: float) -> tuple[Agreement, float] | None:
-    """Run a comparison and say so; None where it is a further one and its time is over."""
-    if job.further and time.monotonic() > last:
-        return None
-    found, seconds = job.run()
-    print(f"{job.model}, {job.check}, {job.rows:,} rows: {seconds:.0f} s", file=sys.stderr)
-    return found, seconds
+def pins() -> list[str]:
+    """Return what ``pip install ffedge`` installs beside ffedge, in the versions that run here."""
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    names = [re.match(r"[\w.-]+", each)[0] for each in wanted]  # type: ignore[index]
+    return [f"{name}=={importlib.metadata.version(name)}" for name in names]
 
 
-@dataclass
-class Line:
-    """A line of the table: what a check found, on how many of its rows, in how many seconds of all its processes."""
-
-    model: str
-    check: str
-    rows_are: str
-    of_rows: int = 0
-    found: Agreement = field(default_factory=Agreement)
-    seconds: float = 0.0
+def sides(place: Path, work: Path) -> tuple[Side, Side]:
+    """Return this machine's side and the emulated one; both see the checkout, the data, and a cache of their own."""
+    seen = {name: os.environ[name] for name in ("PATH", "FFEDGE_DATA") if name in os.environ}
+    seen |= {"HOME": str(work), "LC_ALL": "C.UTF-8", "PYTHONPATH": str(ROOT), "FFEDGE_CACHE": str(work / "cache")}
+    emulated = {"QEMU_CPU": CPU, "PYTHONPYCACHEPREFIX": str(place / "bytecode")}
+    return Side("x86-64", Path(sys.executable), seen), Side("aarch64", place / "python", seen | emulated)
 
 
-def summed(todo: Sequence[Job], done: Sequence[tuple[Agreement, float] | None]) -> list[Line]:
-    """Put the parts of each check together, in the order in which they began.
-
-    Parameters
-    ----------
-    done : of each job what it found and its seconds; None where there was no time for it.
-    """
-    lines: dict[tuple[str, str], Line] = {}
-    for job, result in zip(todo, done, strict=True):
-        line = lines.setdefault((job.model, job.check), Line(job.model, job.check, job.rows_are))
-        line.of_rows += job.rows
-        if result is not None:
-            line.found.add(result[0])
-            line.seconds += result[1]
-    return list(lines.values())
-
-
-def row(line: Line) -> list[object]:
-    """Write a line of the table."""
-    found = line.found
-    rows = f"{found.rows:,}" if found.rows == line.of_rows else f"{found.rows:,} of {line.of_rows:,}"
-    differ = f"{found.labels_differ} ({found.ties})"
-    agrees = "differs" if found.faults else "same"
-    return [
-        f"{line.model}, {line.check}",
-        line.rows_are,
-        rows,
-        differ,
-        f"{found.worst:.1e}",
-        f"{line.seconds:.0f}",
-        agrees,
-    ]
-
-
-def _wanted() -> list[str]:
-    """Return what the emulated Python gets: the requirements, some in the version that runs here."""
-    return requirements() + [f"{package}=={importlib.metadata.version(package)}" for package in SAME]
+def _run(command: Sequence[object], failed: str, **options: Any) -> str:
+    """Run a program; return what it prints. FfedgeError, with what it called an error first, where it fails."""
+    words = list(map(str, command))
+    done = subprocess.run(words, capture_output=True, text=True, check=False, **options)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        why = [line for line in said if line.startswith(("E:", "ERROR:"))] or said[-1:]
+        plain = " ".join(word for word in words if not word.startswith(("-", "/")))
+        raise FfedgeError(f"{failed}: `{plain[:100]}`: {why[0]}")
+    return done.stdout
 
 
 if __name__ == "__main__":

@@ -27,7 +27,6 @@ Reset = Literal["subtract", "zero"]
 LabelPlace = Literal["overlay", "concat"]
 Floats = NDArray[np.float32]
 FIELDS = {"format", "version", "timesteps", "reset", "dt", "input", "label_mode", "layers", "data"}
-LAYER_FIELDS = {"affine", "neuron", "units", "goodness_scale", "weight"}
 
 
 @dataclass(frozen=True)
