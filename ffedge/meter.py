@@ -1,7 +1,7 @@
 """Resident memory of this process, with a peak that can be reset for each phase.
 
 Linux only tells the peak since a reset (VmHWM in /proc/self/status, reset by writing 5 to /proc/self/clear_refs).
-Elsewhere the peak is the process's whole life's, and `PeakMeter.resets` says so.
+Elsewhere the peak is the process's whole life's, `PeakMeter.resets` says so, and it stands in for what is resident now.
 """
 
 import contextlib
@@ -24,9 +24,7 @@ def rss_bytes() -> int:
     try:
         return _status_bytes("VmRSS:")
     except OSError:
-        import psutil
-
-        return int(psutil.Process().memory_info().rss)
+        return rss_peak_bytes()
 
 
 def anonymous_bytes() -> int:

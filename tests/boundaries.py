@@ -26,7 +26,7 @@ TABLE = {
     "spec": Allowed("fields presets rule"),
     "seeds": Allowed("", "numpy"),
     "labels": Allowed("seeds", "numpy"),  # wrong labels are a function of the sample's place
-    "meter": Allowed("", "", "psutil"),
+    "meter": Allowed(),
     "pages": Allowed("files", "numpy"),
     "tensors": Allowed("pages", "numpy"),
     "wire": Allowed(),
@@ -35,7 +35,7 @@ TABLE = {
     "model_file": Allowed("calibration errors network pages spec wire", "numpy"),
     "calibration": Allowed("fields", "numpy"),
     "network": Allowed("errors fields rule seeds spec", "numpy"),
-    "data": Allowed("errors files seeds spec", "numpy", "PIL pooch"),
+    "data": Allowed("errors files seeds spec", "numpy", "PIL"),
     "graph": Allowed("child errors liveness network rule spec stages", "numpy onnx"),
     # stages, wire, liveness: kernels cut out of a file, written anew, and their memory
     "runtime": Allowed(
@@ -71,8 +71,7 @@ TABLE = {
     "cli": Allowed(
         "child errors fields files presets spec version",
         "typer",
-        "compare data evaluation exporting learning network numpy pages psutil recalibration rich runtime spikes "
-        "training",
+        "compare data evaluation exporting learning network numpy pages recalibration rich runtime spikes training",
     ),
     # forms are made on a workstation: a graph is built, run on held-out rows and, for int8, given to the quantizer
     "exporting": Allowed(

@@ -20,8 +20,6 @@ THIRD_PARTY = {
     "onnx",
     "onnxruntime",
     "onnxsim",
-    "pooch",
-    "psutil",
     "rich",
     "safetensors",
     "scipy",

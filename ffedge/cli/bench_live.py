@@ -1,7 +1,9 @@
 """What a person sees while arms are measured, on stderr: which of how many, how long it took and will take."""
 
+import os
 import sys
 import time
+from pathlib import Path
 
 from ffedge.compare.measurer import Named, Progress
 
@@ -33,12 +35,11 @@ class Live(Progress):
     def alive(self, pid: int) -> None:
         """Show the child's memory."""
         if self._shows:
-            import psutil
-
             try:
-                resident = psutil.Process(pid).memory_info().rss
-            except psutil.Error:  # it has ended meanwhile
+                pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+            except OSError:  # it has ended meanwhile
                 return
+            resident = pages * os.sysconf("SC_PAGE_SIZE")
             print(f"\r\x1b[2K{self._line}  {resident / MIB:.0f} MiB", end="", file=sys.stderr, flush=True)
 
     def end(self) -> None:

@@ -9,6 +9,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any, BinaryIO
@@ -109,16 +110,21 @@ def read_npz(path: Path, member: str) -> Rows:
             raise DataError(f"{name}: was not found. Members are {', '.join(npz_members(path))}.") from error
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise DataError(f"{name}: is packed in a way that np.savez does not use. Save it again with np.savez.")
-        unpacked = unpack(path, f"{quote(member, safe='')}.npy", lambda: _unzip(archive, info, path), info.file_size)
+        assert archive.fp is not None
+        file = f"{quote(member, safe='')}.npy"
+        unpacked = unpack(archive.fp, str(path), file, lambda: _unzip(archive, info, path), info.file_size)
     return read_npy(unpacked, name)
 
 
-def _open_zip(path: Path) -> zipfile.ZipFile:
-    os.close(open_to_read(path))
-    try:
-        return zipfile.ZipFile(path)
-    except BROKEN as error:
-        raise DataError(f"{path}: is no complete .npz file ({error}). Copy or save it again.") from error
+@contextmanager
+def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+    with os.fdopen(open_to_read(path), "rb") as file:
+        try:
+            archive = zipfile.ZipFile(file)
+        except BROKEN as error:
+            raise DataError(f"{path}: is no complete .npz file ({error}). Copy or save it again.") from error
+        with archive:
+            yield archive
 
 
 def _unzip(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> Iterator[bytes]:

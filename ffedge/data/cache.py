@@ -9,9 +9,10 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import IO
 
 from ffedge.data.rows import open_to_read
 from ffedge.errors import DataError
@@ -60,6 +61,15 @@ def filling(place: Path) -> AbstractContextManager[None]:
     return writing(place, TO_MEND, DataError)
 
 
+@contextmanager
+def reading(name: object) -> Iterator[None]:
+    """Turn what goes wrong while a file is read into a DataError of one line."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read ({error.strerror}). Check the disk.") from error
+
+
 def sha256_of(path: Path) -> str:
     """Return the sha256 of a file's bytes, in hexadecimal.
 
@@ -68,62 +78,65 @@ def sha256_of(path: Path) -> str:
     DataError
         If the file cannot be read.
     """
-    with os.fdopen(open_to_read(path), "rb", buffering=0) as file:
-        try:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror}). Check the disk.") from error
+    with os.fdopen(open_to_read(path), "rb", buffering=0) as file, reading(path):
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def unpack(source: Path, member: str, chunks: Callable[[], Iterable[bytes]], n_bytes: int) -> Path:
+def unpack(file: IO[bytes], name: str, member: str, chunks: Callable[[], Iterable[bytes]], n_bytes: int) -> Path:
     """Write one unpacked member of a file to the cache, unless it is there, and return where it stands.
 
     Parameters
     ----------
-    source : Path
-        The compressed file.
-    member : str
-        Plain file name of the result.
-    chunks : callable
-        Gives the unpacked bytes; called only if they are not in the cache.
-    n_bytes : int
-        How many there must be. Reading stops beyond it.
+    file : the packed one, open: what is hashed is what is unpacked, also where another file takes its name meanwhile.
+    name : what errors call it.
+    member : plain file name of the result.
+    chunks : gives the unpacked bytes; called only if they are not in the cache.
+    n_bytes : how many there must be. Reading stops beyond it.
 
     Raises
     ------
     DataError
-        If there are fewer or more bytes, or the cache cannot be written; or if there are over 4 MiB, more than 100
-        times those of the source, so that a small file cannot fill the disk, nor its labels the memory.
+        There are fewer or more bytes, or the cache cannot be written; or there are over 4 MiB, more than 100 times
+        those of the source, so that a small file cannot fill the disk, nor its labels the memory.
     """
-    packed = source.stat().st_size
+    packed = os.fstat(file.fileno()).st_size
     if n_bytes > max(SPARE_BYTES, MAX_RATIO * packed):
         raise DataError(
-            f"{source}: unpacks to {n_bytes >> 20} MiB, {n_bytes // packed} times its size, as a bomb would. "
+            f"{name}: unpacks to {n_bytes >> 20} MiB, {n_bytes // packed} times its size, as a bomb would. "
             "If you trust it, unpack it and pass what comes of it."
         )
-    target = writable_folder("unpacked", sha256_of(source)) / member
+    file.seek(0)
+    with reading(name):
+        digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    target = writable_folder("unpacked", digest) / member
     if not (target.is_file() and target.stat().st_size == n_bytes):
-        write_atomically(target, chunks(), n_bytes, source)
+        write_whole(target, chunks(), n_bytes, name)
     return target
 
 
-def write_atomically(target: Path, chunks: Iterable[bytes], n_bytes: int, source: Path) -> None:
-    """Write a file of exactly `n_bytes`, which takes its place whole; `source` is named in errors."""
-    remedy = f"{TO_MEND}: it takes {(n_bytes >> 20) + 1} MiB"
+def write_whole(target: Path, chunks: Iterable[bytes], n_bytes: int, source: str, sha256: str = "") -> None:
+    """Write a file of exactly `n_bytes`, and of this sha256 where one is given, which takes its place whole.
+
+    Raises
+    ------
+    DataError
+        `source`, which is named, has other bytes, or the disk is full.
+    """
+    remedy, count, digest = f"{TO_MEND}: it takes {(n_bytes >> 20) + 1} MiB", 0, hashlib.sha256()
     with atomic_file(target, remedy, DataError) as temporary, temporary.open("wb") as out:
-        count = _copy(chunks, out.write, n_bytes)
+        for chunk in chunks:
+            count += len(chunk)
+            if count > n_bytes:
+                break
+            digest.update(chunk)
+            out.write(chunk)
         if count != n_bytes:
             more = "more" if count > n_bytes else f"{count}"
             raise DataError(
                 f"{source}: is corrupt: it should unpack to {n_bytes} bytes, it has {more}. Copy or download it again."
             )
-
-
-def _copy(chunks: Iterable[bytes], write: Callable[[bytes], object], n_bytes: int) -> int:
-    count = 0
-    for chunk in chunks:
-        count += len(chunk)
-        if count > n_bytes:
-            break
-        write(chunk)
-    return count
+        if sha256 and (got := digest.hexdigest()) != sha256:
+            raise DataError(
+                f"{source}: is not the expected file (its unpacked sha256 is {got}, not {sha256}). "
+                "Get the file elsewhere and pass its folder with --data-dir."
+            )

@@ -99,10 +99,10 @@ def _find(known: KnownDataset, data_dir: str | Path | None, progress: bool) -> P
             return place
     try:
         return fetch(known.name, known.url, known.sha256, progress=progress)
-    except OSError as error:  # requests' errors are OSErrors
+    except OSError as error:
         raise DataError(
             f"{known.name}: was not found in {', '.join(map(str, places))}, and downloading from {known.url} "
-            f"failed ({type(error).__name__}). Put {', '.join(IDX_FILES)} (plain or .gz) into one of these "
+            f"failed ({error}). Put {', '.join(IDX_FILES)} (plain or .gz) into one of these "
             "folders, or use --data mnist-mini, which needs no network."
         ) from error
 

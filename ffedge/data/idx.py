@@ -10,7 +10,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -44,61 +44,57 @@ def read_idx(path: Path) -> Rows:
     DataError
         If it is no IDX file, is truncated or corrupt, has bytes to spare, or holds no rows.
     """
-    path = Path(path)
-    if next(plain_chunks(path), b"")[:2] != GZIP_MAGIC:
-        header = read_header(path, plain_chunks(path))
-        size = path.stat().st_size
-        if size > header.n_bytes:
-            raise DataError(
-                f"{path}: has {size - header.n_bytes} bytes more than its header says. Copy or download it again."
-            )
-        return Rows(path, header.offset, header.shape, header.dtype)
-    header = read_header(path, gunzip(path))
-    unpacked = unpack(path, path.name.removesuffix(".gz"), lambda: gunzip(path), header.n_bytes)
-    return Rows(unpacked, header.offset, header.shape, header.dtype, str(path))
+    path, name = Path(path), str(path)
+    with os.fdopen(open_to_read(path), "rb") as file:
+        start = file.read(CHUNK_BYTES)
+        if start[:2] == GZIP_MAGIC:
+            header = read_header(name, gunzip(file, name))
+            member = path.name.removesuffix(".gz")
+            path = unpack(file, name, member, lambda: gunzip(file, name), header.n_bytes)
+        else:
+            header, size = read_header(name, [start]), os.fstat(file.fileno()).st_size
+            if size > header.n_bytes:
+                raise DataError(
+                    f"{name}: has {size - header.n_bytes} bytes more than its header says. Copy or download it again."
+                )
+        return Rows(path, header.offset, header.shape, header.dtype, name)
 
 
-def read_header(path: Path, chunks: Iterable[bytes]) -> IdxHeader:
-    """Parse the header at the start of `chunks`; `path` is named in errors."""
+def read_header(name: str, chunks: Iterable[bytes]) -> IdxHeader:
+    """Parse the header at the start of `chunks`; `name` is what errors call the file."""
     head = next(iter(chunks), b"")
     if len(head) < 4:
-        raise DataError(f"{path}: is too short for an IDX file ({len(head)} bytes). Copy or download it again.")
+        raise DataError(f"{name}: is too short for an IDX file ({len(head)} bytes). Copy or download it again.")
     zeros, code, n_axes = struct.unpack(">HBB", head[:4])
     if zeros != 0 or code not in DTYPES or n_axes == 0:
-        raise DataError(f"{path}: is not an IDX file (it begins with {head[:4].hex(' ')}). Check the file.")
+        raise DataError(f"{name}: is not an IDX file (it begins with {head[:4].hex(' ')}). Check the file.")
     offset = 4 + 4 * n_axes
     if len(head) < offset:
-        raise DataError(f"{path}: is truncated within its header. Copy or download it again.")
+        raise DataError(f"{name}: is truncated within its header. Copy or download it again.")
     shape = struct.unpack(f">{n_axes}I", head[4:offset])
     if 0 in shape:
-        raise DataError(f"{path}: holds no rows (its shape is {list(shape)}). Check the file.")
+        raise DataError(f"{name}: holds no rows (its shape is {list(shape)}). Check the file.")
     if n_axes > MAX_AXES:
-        raise DataError(f"{path}: has {n_axes} axes, more than {MAX_AXES}. Check the file.")
+        raise DataError(f"{name}: has {n_axes} axes, more than {MAX_AXES}. Check the file.")
     dtype = np.dtype(DTYPES[code])
     return IdxHeader(shape, dtype, offset, offset + math.prod(shape) * dtype.itemsize)
 
 
-def plain_chunks(path: Path) -> Iterator[bytes]:
-    """Yield a file's bytes."""
-    with os.fdopen(open_to_read(path), "rb", buffering=0) as file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk
-
-
-def gunzip(path: Path) -> Iterator[bytes]:
-    """Yield the unpacked bytes of a gzip file.
+def gunzip(packed: IO[bytes], name: str) -> Iterator[bytes]:
+    """Yield the unpacked bytes of a gzip file, from its start; `name` is what errors call it.
 
     Raises
     ------
     DataError
         If it is truncated, corrupt, or no gzip file.
     """
-    with os.fdopen(open_to_read(path), "rb") as raw, gzip.GzipFile(fileobj=raw) as file:
+    packed.seek(0)
+    with gzip.GzipFile(fileobj=packed) as file:
         while True:
             try:
                 chunk = file.read(CHUNK_BYTES)
             except (EOFError, zlib.error, OSError) as error:
-                raise DataError(f"{path}: is no complete gzip file ({error}). Copy or download it again.") from error
+                raise DataError(f"{name}: is no complete gzip file ({error}). Copy or download it again.") from error
             if not chunk:
                 return
             yield chunk

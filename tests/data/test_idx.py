@@ -55,7 +55,7 @@ def test_other_types_are_big_endian(tmp_path, code, letter, dtype):
 def test_a_gzip_file_is_unpacked_once(tmp_path, monkeypatch):
     (tmp_path / "a.gz").write_bytes(gzip.compress(FILE))
     read_idx(tmp_path / "a.gz")
-    monkeypatch.setattr(cache, "write_atomically", None)
+    monkeypatch.setattr(cache, "write_whole", None)
     assert len(read_idx(tmp_path / "a.gz")) == 4
 
 
@@ -68,6 +68,21 @@ def test_a_changed_source_is_never_served_from_the_cache(tmp_path):
     path.write_bytes(gzip.compress(changed, mtime=0))
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert all_rows(read_idx(path))[0, 0, 0] == 23
+
+
+def test_a_file_whose_name_another_takes_meanwhile_is_unpacked_as_it_was(tmp_path, monkeypatch):
+    path, new = tmp_path / "a.gz", tmp_path / "new.gz"
+    old = gzip.compress(FILE, mtime=0)
+    path.write_bytes(old)
+    new.write_bytes(gzip.compress(FILE[:16] + IMAGES[::-1], mtime=0))
+    write = cache.write_whole
+    monkeypatch.setattr(cache, "write_whole", lambda *given: (new.replace(path), write(*given)))
+    assert all_rows(read_idx(path))[0, 0, 0] == 0
+    monkeypatch.undo()
+    monkeypatch.setenv("FFEDGE_CACHE", str(tmp_path / "cache"))
+    assert all_rows(read_idx(path))[0, 0, 0] == 23
+    path.write_bytes(old)
+    assert all_rows(read_idx(path))[0, 0, 0] == 0
 
 
 def test_a_failed_unpacking_leaves_nothing_behind(tmp_path):
