@@ -23,7 +23,7 @@ import numpy as np
 
 from ffedge.child import variables
 from ffedge.data import NAMES, Split, load
-from ffedge.data.cache import sha256_of
+from ffedge.data.cache_folder import sha256_of
 from ffedge.errors import FfedgeError
 from ffedge.evaluation import accuracy
 from ffedge.files import atomic_file

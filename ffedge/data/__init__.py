@@ -6,9 +6,9 @@ enters an input is not known here.
 """
 
 from ffedge.data.catalogue import NAMES, Dataset, KnownDataset, Split, load
+from ffedge.data.copy_batches import Batches
 from ffedge.data.images import read_image, read_inputs
 from ffedge.data.rows import ArrayRows, Rows, RowSource
-from ffedge.data.spool import Batches
 
 __all__ = [
     "NAMES",

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from ffedge.data.cache import CHUNK_BYTES, unpack
+from ffedge.data.cache_folder import CHUNK_BYTES, unpack
 from ffedge.data.rows import MAX_AXES, Rows, open_to_read
 from ffedge.errors import DataError
 
@@ -30,10 +30,8 @@ def read_npy(path: Path, name: str = "") -> Rows:
 
     Parameters
     ----------
-    path : Path
-        The file.
-    name : str
-        What errors call it, if not `path` (a member of an ``.npz``).
+    path : the file.
+    name : what errors call it, if not `path` (a member of an ``.npz``).
 
     Returns
     -------

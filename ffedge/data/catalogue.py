@@ -4,12 +4,12 @@ import difflib
 import os
 from pathlib import Path
 
-from ffedge.data.cache import cache_folder
+from ffedge.data.cache_folder import cache_folder
+from ffedge.data.copy_batches import NAME, Batches, copied
 from ffedge.data.dataset import Dataset, Split, assemble
 from ffedge.data.download import fetch
-from ffedge.data.files import IDX_FILES, idx_file, open_part, parts_of
+from ffedge.data.files import IDX_FILES, arrays_of, idx_file, open_array
 from ffedge.data.known import NAMES, KnownDataset
-from ffedge.data.spool import NAME, Batches, spooled
 from ffedge.errors import DataError
 
 __all__ = ["NAMES", "Dataset", "KnownDataset", "Split", "load"]
@@ -29,19 +29,14 @@ def load(
 
     Parameters
     ----------
-    source : str, Path, iterable or callable
-        One of `NAMES`; a folder, an ``.npz``, ``.npy`` or IDX file (a known name is never a path); or an iterable of
-        minibatches ``(x, y)``, or a callable that returns one: a generator, a list, a DataLoader. x is
-        ``[n, *row_shape]``, y ``[n]`` as in files, arrays or what numpy makes arrays of; n may differ.
-    data_dir : str or Path, optional
-        Where to look first for a known name: in its subfolder of that name, then in itself.
-    progress : bool
-        Show a bar on stderr while downloading.
-    folder : str or Path, optional
-        Where the copy of minibatches is kept, as ``x_train.npy`` and ``y_train.npy``. Without it, it goes with the
+    source : one of `NAMES`; a folder, an ``.npz``, ``.npy`` or IDX file (a known name is never a path); or an iterable
+        of minibatches ``(x, y)``, or a callable that returns one: a generator, a list, a DataLoader. x is ``[n,
+        *row_shape]``, y ``[n]`` as in files, arrays or what numpy makes arrays of; n may differ.
+    data_dir : where to look first for a known name: in its subfolder of that name, then in itself.
+    progress : show a bar on stderr while downloading.
+    folder : where the copy of minibatches is kept, as ``x_train.npy`` and ``y_train.npy``. Without it, it goes with the
         process.
-    one_class : bool
-        Take rows of one class, too: for a model that knows others already.
+    one_class : take rows of one class, too: for a model that knows others already.
 
     Notes
     -----
@@ -65,17 +60,17 @@ def load(
         known = NAMES[source]
         place = _find(known, data_dir, progress)
         files = [idx_file(place, name) for name in IDX_FILES]
-        return assemble(known.name, tuple(open_part(file) for file in files if file is not None), known)
+        return assemble(known.name, tuple(open_array(file) for file in files if file is not None), known)
     path = Path(source)
     if not path.exists():
         raise DataError(_unknown(str(source)))
-    return assemble(_name(path), parts_of(path), None, one_class=one_class)
+    return assemble(_name(path), arrays_of(path), None, one_class=one_class)
 
 
 def _load_batches(batches: Batches, folder: Path | None, one_class: bool) -> Dataset:
     if not (callable(batches) or hasattr(batches, "__iter__") or hasattr(batches, "__getitem__")):
         raise ValueError(f"data must be a name, a path or minibatches (x, y), got {type(batches).__name__}")
-    with spooled(batches, folder) as parts:
+    with copied(batches, folder) as parts:
         return assemble(NAME if folder is None else _name(folder), parts, None, one_class=one_class)
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.data.cache import filling, writable_folder
+from ffedge.data.cache_folder import filling, writable_folder
 from ffedge.data.rows import FileLabels, Float32Rows, Labels, Rows, RowSource
 from ffedge.errors import DataError, one_line
 from ffedge.files import nameless_file
@@ -40,10 +40,8 @@ def as_inputs(rows: RowSource, name: str) -> RowSource:
 
     Parameters
     ----------
-    rows : RowSource
-        ``[N, *row_shape]``, any real dtype.
-    name : str
-        What errors call it.
+    rows : ``[N, *row_shape]``, any real dtype.
+    name : what errors call it.
 
     Raises
     ------
@@ -78,12 +76,9 @@ def as_labels(rows: RowSource, name: str, classes: tuple[str, ...] | None = None
 
     Parameters
     ----------
-    rows : RowSource
-        ``[N]`` or ``[N, 1]``: integers, bools, floats with whole values, or strings.
-    name : str
-        What errors call it.
-    classes : tuple of str, optional
-        The class names of strings, if already known (those of the train split); sorted.
+    rows : ``[N]`` or ``[N, 1]``: integers, bools, floats with whole values, or strings.
+    name : what errors call it.
+    classes : the class names of strings, if already known (those of the train split); sorted.
 
     Raises
     ------

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ffedge.data.cache import sha256_of
+from ffedge.data.cache_folder import sha256_of
 from ffedge.data.checks import LABEL_ROWS, LabelColumn, as_inputs, as_labels
-from ffedge.data.files import Part
 from ffedge.data.known import KnownDataset
-from ffedge.data.rows import Labels, RowSource, places
+from ffedge.data.rows import Labels, Rows, RowSource, places
 from ffedge.errors import DataError
 
 _TOGETHER = "Pass files that belong together."
@@ -29,15 +28,11 @@ class Dataset:
 
     Attributes
     ----------
-    name : str
-        The known name, or the path's last part.
-    train, test : Split
-        `test` is None where there is no test split.
-    classes : tuple of str
-        Names; label c is ``classes[c]``.
-    sha256 : str
-        Of the sha256 digests (hexadecimal, a line each) of its unpacked files: train inputs, train labels,
-        test inputs, test labels. The same whether the files are gzipped or not.
+    name : the known name, or the path's last part.
+    train, test : `test` is None where there is no test split.
+    classes : names; label c is ``classes[c]``.
+    sha256 : of the sha256 digests (hexadecimal, a line each) of its unpacked files: train inputs, train labels, test
+        inputs, test labels. The same whether the files are gzipped or not.
     """
 
     name: str
@@ -62,19 +57,15 @@ class Dataset:
         return len(self.classes)
 
 
-def assemble(name: str, parts: tuple[Part, ...], known: KnownDataset | None, *, one_class: bool = False) -> Dataset:
+def assemble(name: str, parts: tuple[Rows, ...], known: KnownDataset | None, *, one_class: bool = False) -> Dataset:
     """Check the parts against each other and make a data set of them.
 
     Parameters
     ----------
-    name : str
-        The data set's name.
-    parts : tuple of Part
-        Train inputs, train labels and, if there is a test split, test inputs, test labels.
-    known : KnownDataset, optional
-        What the parts are expected to be.
-    one_class : bool
-        Whether rows of one class will do.
+    name : the data set's name.
+    parts : train inputs, train labels and, if there is a test split, test inputs, test labels.
+    known : what the parts are expected to be.
+    one_class : whether rows of one class will do.
 
     Raises
     ------
@@ -84,34 +75,34 @@ def assemble(name: str, parts: tuple[Part, ...], known: KnownDataset | None, *, 
     pairs = list(zip(parts[::2], parts[1::2], strict=True))
     for inputs, labels in pairs:
         _check_pair(inputs, labels, parts[0])
-    digests = [sha256_of(part.rows.path) for part in parts]
+    digests = [sha256_of(part.path) for part in parts]
     if known is not None:
         _check_known(known, parts, digests)
-    column = as_labels(pairs[0][1].rows, pairs[0][1].name)
+    column = as_labels(pairs[0][1], pairs[0][1].name)
     classes = _classes(column, pairs[0][1].name, known.classes if known else column.names, one_class)
-    train = Split(as_inputs(pairs[0][0].rows, pairs[0][0].name), column.labels)
+    train = Split(as_inputs(pairs[0][0], pairs[0][0].name), column.labels)
     test = _test_split(*pairs[1], classes, column.names) if len(pairs) > 1 else None
     sha256 = hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
     return Dataset(name, train, test, classes, sha256)
 
 
-def _check_pair(inputs: Part, labels: Part, first: Part) -> None:
-    if len(inputs.rows) != len(labels.rows):
+def _check_pair(inputs: Rows, labels: Rows, first: Rows) -> None:
+    if len(inputs) != len(labels):
         raise DataError(
-            f"{labels.name}: holds {len(labels.rows)} labels, but {inputs.name} {len(inputs.rows)} inputs. {_TOGETHER}"
+            f"{labels.name}: holds {len(labels)} labels, but {inputs.name} {len(inputs)} inputs. {_TOGETHER}"
         )
-    if not inputs.rows.row_shape:
-        raise DataError(f"{inputs.name}: must be [N, …], got shape {list(inputs.rows.shape)}. Reshape it.")
-    if inputs.rows.row_shape != first.rows.row_shape:
+    if not inputs.row_shape:
+        raise DataError(f"{inputs.name}: must be [N, …], got shape {list(inputs.shape)}. Reshape it.")
+    if inputs.row_shape != first.row_shape:
         raise DataError(
-            f"{inputs.name}: has rows of shape {list(inputs.rows.row_shape)}, "
-            f"but {first.name} of {list(first.rows.row_shape)}. {_TOGETHER}"
+            f"{inputs.name}: has rows of shape {list(inputs.row_shape)}, "
+            f"but {first.name} of {list(first.row_shape)}. {_TOGETHER}"
         )
-    if (inputs.rows.dtype == np.uint8) != (first.rows.dtype == np.uint8):
-        raise DataError(f"{inputs.name}: holds {inputs.rows.dtype}, but {first.name} {first.rows.dtype}. {_TOGETHER}")
+    if (inputs.dtype == np.uint8) != (first.dtype == np.uint8):
+        raise DataError(f"{inputs.name}: holds {inputs.dtype}, but {first.name} {first.dtype}. {_TOGETHER}")
 
 
-def _check_known(known: KnownDataset, parts: tuple[Part, ...], digests: list[str]) -> None:
+def _check_known(known: KnownDataset, parts: tuple[Rows, ...], digests: list[str]) -> None:
     for part, got, expected in zip(parts, digests, known.sha256.values(), strict=True):
         if got != expected:
             raise DataError(
@@ -127,15 +118,15 @@ def _classes(column: LabelColumn, name: str, names: tuple[str, ...] | None, one_
     return names or tuple(str(number) for number in range(column.high + 1))
 
 
-def _test_split(inputs: Part, labels: Part, classes: tuple[str, ...], names: tuple[str, ...] | None) -> Split:
-    column = as_labels(labels.rows, labels.name, names)
+def _test_split(inputs: Rows, labels: Rows, classes: tuple[str, ...], names: tuple[str, ...] | None) -> Split:
+    column = as_labels(labels, labels.name, names)
     if column.high >= len(classes):
         row, label = _first_beyond(column.labels, len(classes) - 1)
         raise DataError(
             f"{labels.name}: row {row} (from 0) has label {label}, but the train labels end at "
             f"{len(classes) - 1}. {_TOGETHER}"
         )
-    return Split(as_inputs(inputs.rows, inputs.name), column.labels)
+    return Split(as_inputs(inputs, inputs.name), column.labels)
 
 
 def _first_beyond(labels: Labels, last: int) -> tuple[int, int]:

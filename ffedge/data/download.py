@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import IO
 
-from ffedge.data.cache import CHUNK_BYTES, filling, writable_folder, write_whole
+from ffedge.data.cache_folder import CHUNK_BYTES, filling, writable_folder, write_whole
 from ffedge.data.files import idx_file
 from ffedge.data.idx import gunzip, read_header
 from ffedge.files import nameless_file

@@ -1,6 +1,5 @@
 """Finds the arrays of a data set from one path: a folder, an ``.npz``, a ``.npy`` or an IDX file."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from ffedge.data.arrays import npz_members, read_npy, read_npz
@@ -17,20 +16,12 @@ IDX_FILES = (
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
-@dataclass(frozen=True)
-class Part:
-    """One array of a data set, and what errors call it."""
-
-    name: str
-    rows: Rows
-
-
-def parts_of(path: Path) -> tuple[Part, ...]:
+def arrays_of(path: Path) -> tuple[Rows, ...]:
     """Open the arrays that `path` stands for.
 
     Returns
     -------
-    tuple of Part
+    tuple of Rows
         Train inputs, train labels and, if there is a test split, test inputs, test labels.
 
     Raises
@@ -39,11 +30,11 @@ def parts_of(path: Path) -> tuple[Part, ...]:
         If nothing is found, half a pair is missing, or a folder holds two data sets.
     """
     if path.is_dir():
-        return _parts_of_folder(path)
+        return _arrays_of_folder(path)
     if path.suffix == ".npz":
-        return _parts_of_npz(path)
+        return _arrays_of_npz(path)
     if path.suffix == ".npy" or is_idx(path):
-        return tuple(open_part(file) for file in _files_beside(path))
+        return tuple(open_array(file) for file in _files_beside(path))
     raise DataError(
         f"{path}: is no data file that ffedge reads. "
         "Pass a folder, an .npz, a .npy or an IDX file (*-images-idx3-ubyte, plain or .gz)."
@@ -55,9 +46,9 @@ def is_idx(path: Path) -> bool:
     return "ubyte" in path.name or path.name.removesuffix(".gz").endswith(".idx")
 
 
-def open_part(path: Path) -> Part:
+def open_array(path: Path) -> Rows:
     """Open a ``.npy`` or IDX file."""
-    return Part(str(path), read_npy(path) if path.suffix == ".npy" else read_idx(path))
+    return read_npy(path) if path.suffix == ".npy" else read_idx(path)
 
 
 def idx_file(folder: Path, name: str) -> Path | None:
@@ -67,7 +58,7 @@ def idx_file(folder: Path, name: str) -> Path | None:
     return next((folder / file for file in spellings if (folder / file).is_file()), None)
 
 
-def _parts_of_folder(folder: Path) -> tuple[Part, ...]:
+def _arrays_of_folder(folder: Path) -> tuple[Rows, ...]:
     idx = [idx_file(folder, name) for name in IDX_FILES]
     npy = [file if (file := folder / f"{name}.npy").is_file() else None for name in ARRAYS]
     if any(idx) and any(npy):
@@ -79,7 +70,7 @@ def _parts_of_folder(folder: Path) -> tuple[Part, ...]:
         )
     wanted = IDX_FILES if any(idx) else tuple(f"{name}.npy" for name in ARRAYS)
     chosen = _complete(dict(zip(wanted, idx if any(idx) else npy, strict=True)), str(folder))
-    return tuple(open_part(file) for file in chosen)
+    return tuple(open_array(file) for file in chosen)
 
 
 def _complete(found: dict[str, Path | None], place: str) -> list[Path]:
@@ -91,11 +82,11 @@ def _complete(found: dict[str, Path | None], place: str) -> list[Path]:
     return [file for file in found.values() if file is not None]
 
 
-def _parts_of_npz(path: Path) -> tuple[Part, ...]:
+def _arrays_of_npz(path: Path) -> tuple[Rows, ...]:
     members = npz_members(path)
     for wanted in (ARRAYS, ARRAYS[:2], ("x", "y")):
         if set(wanted) <= set(members):
-            return tuple(Part(f"{path}[{member}]", read_npz(path, member)) for member in wanted)
+            return tuple(read_npz(path, member) for member in wanted)
     raise DataError(
         f"{path}: must hold x_train and y_train (x_test, y_test), or x and y, "
         f"got {', '.join(members) or 'nothing'}. Save it again with these names."

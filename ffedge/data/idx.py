@@ -14,7 +14,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from ffedge.data.cache import CHUNK_BYTES, unpack
+from ffedge.data.cache_folder import CHUNK_BYTES, unpack
 from ffedge.data.rows import MAX_AXES, Rows, open_to_read
 from ffedge.errors import DataError
 

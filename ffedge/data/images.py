@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.data.arrays import npz_members, read_npy, read_npz
+from ffedge.data.arrays import npz_members, read_npz
 from ffedge.data.checks import as_inputs
-from ffedge.data.files import Part, is_idx
-from ffedge.data.idx import read_idx
-from ffedge.data.rows import Rows, RowSource, open_to_read
+from ffedge.data.files import is_idx, open_array
+from ffedge.data.rows import ArrayRows, Rows, RowSource, open_to_read
 from ffedge.errors import DataError, FfedgeError
 
 if TYPE_CHECKING:
@@ -35,15 +34,11 @@ def read_inputs(
 
     Parameters
     ----------
-    path : str or Path
-        A picture, or a ``.npy``, ``.npz`` (its member x, x_test, or the only one) or IDX file; one sample
-        without the batch axis is accepted too.
-    row_shape : tuple of int
-        Shape of one input of the model.
-    dtype : str or np.dtype
-        The model's input dtype, ``uint8`` or ``float32``.
-    resize, invert : bool
-        For pictures, see `read_image`.
+    path : a picture, or a ``.npy``, ``.npz`` (its member x, x_test, or the only one) or IDX file; one sample without
+        the batch axis is accepted too.
+    row_shape : shape of one input of the model.
+    dtype : the model's input dtype, ``uint8`` or ``float32``.
+    resize, invert : for pictures, see `read_image`.
 
     Returns
     -------
@@ -60,13 +55,13 @@ def read_inputs(
     path, dtype = Path(path), np.dtype(dtype)
     if path.suffix not in {".npy", ".npz"} and not is_idx(path):
         return _picture(path, row_shape, dtype, resize, invert)
-    part = _open_array(path)
-    rows = _as_batch(part, row_shape)
+    array = _one_array(path)
+    rows = _as_batch(array, row_shape)
     if dtype == np.uint8 and rows.dtype != np.uint8:
-        raise DataError(f"{part.name}: holds {rows.dtype}, but the model takes uint8. Convert it as the train data.")
-    inputs = as_inputs(rows, part.name)
+        raise DataError(f"{array.name}: holds {rows.dtype}, but the model takes uint8. Convert it as the train data.")
+    inputs = as_inputs(rows, array.name)
     if inputs.dtype != dtype:
-        raise DataError(f"{part.name}: holds {rows.dtype}, but the model takes {dtype}. Convert it as the train data.")
+        raise DataError(f"{array.name}: holds {rows.dtype}, but the model takes {dtype}. Convert it as the train data.")
     return inputs
 
 
@@ -79,14 +74,10 @@ def read_image(
 
     Parameters
     ----------
-    path : str or Path
-        PNG, JPEG, BMP, GIF, PPM, TIFF or WebP, of at most 12.6 million pixels (a JPEG that is not progressive: 89).
-    shape : tuple of int
-        Height and width, in pixels.
-    resize : bool
-        Resize a picture of another size (its aspect is not kept); else refuse it.
-    invert : bool
-        Swap black and white: MNIST's digits are white on black.
+    path : PNG, JPEG, BMP, GIF, PPM, TIFF or WebP, of at most 12.6 million pixels (a JPEG that is not progressive: 89).
+    shape : height and width, in pixels.
+    resize : resize a picture of another size (its aspect is not kept); else refuse it.
+    invert : swap black and white: MNIST's digits are white on black.
 
     Returns
     -------
@@ -177,28 +168,25 @@ def _picture(path: Path, row_shape: tuple[int, ...], dtype: np.dtype[Any], resiz
             "Pass inputs in a .npy or .npz file, scaled as the train data."
         )
     grey = read_image(path, (sides[0], sides[1]), resize=resize, invert=invert)
-    return Rows.of(grey.reshape(1, *row_shape))
+    return ArrayRows(grey.reshape(1, *row_shape))
 
 
-def _open_array(path: Path) -> Part:
-    if path.suffix == ".npy":
-        return Part(str(path), read_npy(path))
+def _one_array(path: Path) -> Rows:
     if path.suffix != ".npz":
-        return Part(str(path), read_idx(path))
+        return open_array(path)
     members = npz_members(path)
     chosen = [name for name in members if name in {"x", "x_test"} or len(members) == 1]
     if len(chosen) != 1:
         raise DataError(f"{path}: must hold either x or x_test, got {', '.join(members) or 'nothing'}. Save it again.")
-    return Part(f"{path}[{chosen[0]}]", read_npz(path, chosen[0]))
+    return read_npz(path, chosen[0])
 
 
-def _as_batch(part: Part, row_shape: tuple[int, ...]) -> RowSource:
-    rows = part.rows
-    if rows.row_shape == row_shape:
-        return rows
-    if rows.shape == row_shape:
-        return Rows.of(rows.take(np.arange(len(rows)))[np.newaxis])
+def _as_batch(array: Rows, row_shape: tuple[int, ...]) -> RowSource:
+    if array.row_shape == row_shape:
+        return array
+    if array.shape == row_shape:
+        return ArrayRows(array.take(np.arange(len(array)))[np.newaxis])
     raise DataError(
-        f"{part.name}: has shape {list(rows.shape)}, but the model takes "
+        f"{array.name}: has shape {list(array.shape)}, but the model takes "
         f"[N, {', '.join(map(str, row_shape))}]. Reshape it."
     )

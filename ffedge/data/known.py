@@ -25,18 +25,12 @@ class KnownDataset:
 
     Attributes
     ----------
-    description : str
-        One line.
-    train_rows, test_rows : int
-        How many there are.
-    licence : str
-        SPDX identifier.
-    classes : tuple of str
-        Class names, in the order of the labels.
-    url : str or None
-        Where its ``.gz`` files are, with the final slash; None if it is in the package.
-    sha256 : dict
-        From each file's name without ``.gz`` to the sha256 of its unpacked bytes.
+    description : one line.
+    train_rows, test_rows : how many there are.
+    licence : SPDX identifier.
+    classes : class names, in the order of the labels.
+    url : where its ``.gz`` files are, with the final slash; None if it is in the package.
+    sha256 : from each file's name without ``.gz`` to the sha256 of its unpacked bytes.
     """
 
     name: str

@@ -87,16 +87,11 @@ class Rows(_Shaped):
 
     Parameters
     ----------
-    path : Path
-        The file. It stays open as long as this object lives, so that a file replaced meanwhile does no harm.
-    offset : int
-        Where the array begins, in bytes.
-    shape : tuple of int
-        ``[N, *row_shape]``.
-    dtype : np.dtype
-        As stored, byte order included.
-    name : str
-        What errors call the file, if not `path` (what was unpacked).
+    path : the file. It stays open as long as this object lives, so that a file replaced meanwhile does no harm.
+    offset : where the array begins, in bytes.
+    shape : ``[N, *row_shape]``.
+    dtype : as stored, byte order included.
+    name : what errors call the file, if not `path` (what was unpacked).
 
     Raises
     ------
@@ -121,11 +116,6 @@ class Rows(_Shaped):
                 f"{self.name}: is truncated: its header asks for {needed} bytes, it has {size}. "
                 "Copy or download it again."
             )
-
-    @staticmethod
-    def of(array: NDArray[Any]) -> "ArrayRows":
-        """Wrap an array that is in memory already."""
-        return ArrayRows(array)
 
     def take(self, indices: NDArray[np.integer]) -> NDArray[Any]:
         """Return the rows at `indices` [n] as ``[n, *row_shape]``, in that order, dtype as stored.
@@ -154,7 +144,7 @@ class Rows(_Shaped):
         at = self.offset + first * self._row_bytes
         while view:
             try:
-                count = _read_at(self._fd, view, at)
+                count = os.preadv(self._fd, [view], at)
             except OSError as error:
                 raise DataError(f"{self.name}: cannot be read ({error.strerror}). Check the disk.") from error
             if count == 0:
@@ -256,7 +246,7 @@ def open_to_read(path: Path) -> int:
         If the file is not there, may not be read, or is none (a folder; a pipe, which might never say anything).
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError as error:
         raise DataError(f"{path}: was not found. Check the path.") from error
     except OSError as error:
@@ -265,18 +255,3 @@ def open_to_read(path: Path) -> int:
         os.close(descriptor)
         raise DataError(f"{path}: is no regular file. Pass a file, not a folder, a device or a pipe.")
     return descriptor
-
-
-def _preadv(fd: int, view: memoryview, at: int) -> int:
-    return os.preadv(fd, [view], at)
-
-
-def _seek_and_read(fd: int, view: memoryview, at: int) -> int:
-    """Stand in where the system has no ``preadv``; not for several threads on one `Rows`."""
-    os.lseek(fd, at, os.SEEK_SET)
-    chunk = os.read(fd, len(view))
-    view[: len(chunk)] = chunk
-    return len(chunk)
-
-
-_read_at = _preadv if hasattr(os, "preadv") else _seek_and_read

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ffedge.data import Batches, Dataset, load
-from ffedge.data.cache import sha256_of
+from ffedge.data.cache_folder import sha256_of
 from ffedge.errors import FfedgeError, StoppedError, TrainingError
 from ffedge.files import atomic_file
 from ffedge.meter import PeakMeter, anonymous_bytes, rss_bytes

@@ -8,7 +8,7 @@ import pytest
 from ffedge.data.arrays import npz_members, read_npy, read_npz
 from ffedge.data.catalogue import load
 from ffedge.data.checks import as_inputs, as_labels
-from ffedge.data.rows import Rows
+from ffedge.data.rows import ArrayRows
 from ffedge.errors import DataError
 
 X = np.arange(24, dtype=np.uint8).reshape(4, 3, 2)
@@ -133,7 +133,7 @@ def test_wrong_labels_are_refused(tmp_path, labels, message):
 
 
 def test_too_many_names_are_refused():
-    rows = Rows.of(np.arange(1001).astype(str))
+    rows = ArrayRows(np.arange(1001).astype(str))
     with pytest.raises(DataError, match=r"y: has more than 1000 different labels. Are these the labels?"):
         as_labels(rows, "y")
 
@@ -143,7 +143,7 @@ def test_the_first_row_that_is_not_finite_is_named(tmp_path, value):
     array = np.zeros((300_000, 2))
     array[200_001, 1] = array[250_000, 0] = value
     with pytest.raises(DataError, match=r"x: row 200001 \(from 0\) holds a value that is not a finite float32"):
-        as_inputs(Rows.of(array), "x")
+        as_inputs(ArrayRows(array), "x")
 
 
 @pytest.mark.parametrize(

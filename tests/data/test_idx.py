@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import ffedge
-from ffedge.data import cache
+from ffedge.data import cache_folder
 from ffedge.data.idx import read_idx
 from ffedge.errors import DataError
 
@@ -55,7 +55,7 @@ def test_other_types_are_big_endian(tmp_path, code, letter, dtype):
 def test_a_gzip_file_is_unpacked_once(tmp_path, monkeypatch):
     (tmp_path / "a.gz").write_bytes(gzip.compress(FILE))
     read_idx(tmp_path / "a.gz")
-    monkeypatch.setattr(cache, "write_whole", None)
+    monkeypatch.setattr(cache_folder, "write_whole", None)
     assert len(read_idx(tmp_path / "a.gz")) == 4
 
 
@@ -75,8 +75,8 @@ def test_a_file_whose_name_another_takes_meanwhile_is_unpacked_as_it_was(tmp_pat
     old = gzip.compress(FILE, mtime=0)
     path.write_bytes(old)
     new.write_bytes(gzip.compress(FILE[:16] + IMAGES[::-1], mtime=0))
-    write = cache.write_whole
-    monkeypatch.setattr(cache, "write_whole", lambda *given: (new.replace(path), write(*given)))
+    write = cache_folder.write_whole
+    monkeypatch.setattr(cache_folder, "write_whole", lambda *given: (new.replace(path), write(*given)))
     assert all_rows(read_idx(path))[0, 0, 0] == 0
     monkeypatch.undo()
     monkeypatch.setenv("FFEDGE_CACHE", str(tmp_path / "cache"))

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.data.arrays import read_npy
-from ffedge.data.cache import TO_MEND, writable_folder
+from ffedge.data.cache_folder import TO_MEND, writable_folder
 from ffedge.data.checks import MAX_CLASSES, LabelColumn, as_inputs, as_labels, block_rows
-from ffedge.data.files import ARRAYS, Part
-from ffedge.data.rows import ArrayRows
+from ffedge.data.files import ARRAYS
+from ffedge.data.rows import ArrayRows, Rows
 from ffedge.errors import DataError
 from ffedge.files import nameless_file, quietly_closed, replacing, writing
 
@@ -29,11 +29,11 @@ BUFFER_BYTES = 2048
 
 
 @contextmanager
-def spooled(batches: Batches, folder: Path | None) -> Iterator[tuple[Part, Part]]:
-    """Copy minibatches to files and yield the inputs' and the labels' part; see `ffedge.data.load`.
+def copied(batches: Batches, folder: Path | None) -> Iterator[tuple[Rows, Rows]]:
+    """Copy minibatches to files and yield the inputs and the labels; see `ffedge.data.load`.
 
     In a folder the files get their names when the block has succeeded. Without one they have none: they go when the
-    parts' rows do, however the process ends.
+    rows do, however the process ends.
 
     Raises
     ------
@@ -55,15 +55,15 @@ def spooled(batches: Batches, folder: Path | None) -> Iterator[tuple[Part, Part]
                 files = [(stack.enter_context(quietly_closed(path.open("w+b"))), path) for path in paths]
         with guard():
             codes, _ = stack.enter_context(nameless_file(place))
-        spool = _Spool(files[0][0], codes, guard)
+        copy = _Copy(files[0][0], codes, guard)
         for number, batch in enumerate(batches() if callable(batches) else batches):
-            spool.add(f"minibatch {number} (from 0)", batch)
-        spool.finish(files[1][0])
-        inputs, labels = (Part(name, read_npy(path, name)) for name, (_, path) in zip(names, files, strict=True))
+            copy.add(f"minibatch {number} (from 0)", batch)
+        copy.finish(files[1][0])
+        inputs, labels = (read_npy(path, name) for name, (_, path) in zip(names, files, strict=True))
         yield inputs, labels
 
 
-class _Spool:
+class _Copy:
     """Writes inputs as they come, and a number for each label until all labels are known."""
 
     def __init__(self, inputs: IO[bytes], codes: IO[bytes], guard: Guard) -> None:
