@@ -55,7 +55,7 @@ def main() -> None:
         request |= {"processes": options.runs, "shown": str(folder / "digit.png")}
         found["processes"] = child("deploy_arms", request, options.threads)
     print(report(found))
-    print(write_results("deploy", settings, found, options.out, ("Pillow", "typer")).name)
+    print(write_results("deploy", settings, found, options.out, ("Pillow",)).name)
 
 
 def named(paths: Sequence[Path]) -> dict[str, Path]:

@@ -1,6 +1,8 @@
 """``python -m ffedge`` is the command line."""
 
+import sys
+
 from ffedge.cli import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Runs a module of ffedge in a process of its own: one JSON request in, one JSON answer out; or goes on as one.
+"""Runs a module of ffedge in a process of its own: one JSON request in, one JSON answer out.
 
 The other process starts anew, so what this one has imported or allocated is not in it.
 """
@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from ffedge.errors import FfedgeError
 
@@ -58,13 +58,6 @@ def ask(
     if "error" in result:
         raise (ValueError if result["kind"] == "ValueError" else FfedgeError)(result["error"])
     return result["answer"]
-
-
-def become(module: str, *words: str) -> NoReturn:
-    """Go on as ``python -m module words``: this process, with its number, but with none of its memory."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os.execve(sys.executable, [sys.executable, "-m", module, *words], variables())
 
 
 def variables() -> dict[str, str]:

@@ -69,9 +69,9 @@ TABLE = {
         "graph matplotlib onnx onnxsim reference scipy torch",
     ),
     "cli": Allowed(
-        "child errors fields files presets spec version",
-        "typer",
-        "compare data evaluation exporting learning network numpy pages recalibration rich runtime spikes training",
+        "errors fields presets spec version",
+        "",
+        "compare data evaluation exporting files learning network numpy pages recalibration runtime spikes training",
     ),
     # forms are made on a workstation: a graph is built, run on held-out rows and, for int8, given to the quantizer
     "exporting": Allowed(
@@ -79,4 +79,4 @@ TABLE = {
     ),
 }
 # loaded by a command that has begun its work, so what stands in functions may be imported
-LATE = ("cli/learn_worker.py", "cli/progress.py", "cli/bench_live.py", "cli/bench_tables.py", "cli/lines.py")
+LATE = ("cli/progress.py", "cli/bench_live.py", "cli/bench_tables.py", "cli/lines.py")

@@ -11,9 +11,8 @@ from pathlib import Path
 import arm_wheels
 import pytest
 import results
-from typer.main import get_command
 
-from ffedge.cli.app import app
+from ffedge.cli.commands import parser_of
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "raspberry-pi.md").read_text()
@@ -21,7 +20,6 @@ UNIT = DOCS / "ffedge.service"
 LINES = [
     line for block in re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL) for line in block.splitlines()
 ]
-COMMANDS = get_command(app).commands
 
 
 @pytest.mark.parametrize("line", [line for line in LINES if re.search(r"(^|[/ ])ffedge (?!&&)", line)])
@@ -30,7 +28,7 @@ def test_a_command_of_the_page_names_what_exists(line):
         name, *words = shlex.split(command, comments=True)
         if name.startswith("--"):
             continue
-        known = {flag for parameter in COMMANDS[name].params for flag in parameter.opts}
+        known = {text for action in parser_of(name).flags() for text in action.option_strings}
         assert {word for word in words if word.startswith("--")} <= known
 
 
@@ -83,7 +81,9 @@ def test_the_unit_limits_memory_and_reads_sensors():
     assert f"MemoryMax={service['MemoryMax']}" in PAGE
     assert int(service["MemoryHigh"].removesuffix("M")) < int(service["MemoryMax"].removesuffix("M"))
     command = re.search(r"ffedge predict (\S+) - (.*)'$", service["ExecStart"])
-    assert set(re.findall(r"--\S+", command[2])) <= {flag for p in COMMANDS["predict"].params for flag in p.opts}
+    assert set(re.findall(r"--\S+", command[2])) <= {
+        text for action in parser_of("predict").flags() for text in action.option_strings
+    }
     assert unit["Install"]["WantedBy"] == "multi-user.target"
 
 

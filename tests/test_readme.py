@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.main import get_command
 
 from ffedge import load
-from ffedge.cli.app import app
+from ffedge.cli.commands import parser_of
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "docs/measurements.md")
@@ -40,7 +39,7 @@ def test_the_python_runs(tmp_path, monkeypatch):
 def test_a_command_names_what_exists(line):
     for command in re.findall(r"(?:^|/)ffedge (.*)", line):
         name, *words = shlex.split(command, comments=True)
-        known = {flag for parameter in get_command(app).commands[name].params for flag in parameter.opts}
+        known = {text for action in parser_of(name).flags() for text in action.option_strings}
         assert {word for word in words if word.startswith("--")} <= known
 
 

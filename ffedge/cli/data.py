@@ -1,16 +1,30 @@
 """ffedge data."""
 
-from pathlib import Path
-from typing import Annotated
+from argparse import Namespace
 
-import typer
-
-app = typer.Typer(help="List, fetch and check data sets.", no_args_is_help=True)
+from ffedge.cli.parser import Parser, argument, one_of, shared
 
 
-@app.command("list")
-def list_known() -> None:
-    """List the data sets that ffedge knows by name."""
+def add_flags(parser: Parser) -> None:
+    """Describe the words of the command."""
+    argument(
+        parser, "action", "list: the data sets known by name; fetch: find one, or download it.", one_of("list", "fetch")
+    )
+    argument(parser, "name", "Of fetch: a known name, or a file or folder to check.", str, nargs="?")
+    shared(parser, "--data-dir")
+
+
+def run(options: Namespace) -> None:
+    """List the data sets that ffedge knows by name; or find one, check it, and say what it holds."""
+    if (options.action == "fetch") == (options.name is None):
+        raise ValueError("data takes list, or fetch and a name. Try `ffedge data --help`")
+    if options.action == "list":
+        _list()
+    else:
+        _fetch(options)
+
+
+def _list() -> None:
     from ffedge.cli.tables import print_table
     from ffedge.data import NAMES
 
@@ -21,15 +35,10 @@ def list_known() -> None:
     print_table("", ["name", "train rows", "test rows", "licence", ""], rows)
 
 
-@app.command("fetch")
-def fetch(
-    name: Annotated[str, typer.Argument(help="A known name, or a file or folder to check.")],
-    data_dir: Annotated[Path | None, typer.Option(help="Where known data sets are looked for first.")] = None,
-) -> None:
-    """Find a data set or download it, check it, and say what it holds."""
+def _fetch(options: Namespace) -> None:
     from ffedge.data import load
 
-    dataset = load(name, data_dir, progress=True)
+    dataset = load(options.name, options.data_dir, progress=True)
     test = f", {len(dataset.test.labels):,} test" if dataset.test else ""
     print(
         f"{dataset.name}: {len(dataset.train.labels):,} train{test} rows of {dataset.input_dtype} "

@@ -3,128 +3,144 @@
 import dataclasses
 import json
 import sys
+from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+from ffedge.cli.parser import NUMBER, Parser, argument, flag, shared, value, whole
 
 if TYPE_CHECKING:
     from ffedge.exporting.fastest import Row
     from ffedge.exporting.forms import Form
 
+FORM = value(str, "exact|pruned|head|int8|pruned-int8|head-int8")
+OF_SPIKES = ("timesteps", "reset", "leak")
+FORM_HELP = (
+    "exact: the same scores. pruned: the deeper layers try only the labels that lead after the first. head: one pass "
+    "without a label, read out. int8: whole-number products. (default: the model as trained)"
+)
+COVERAGE_HELP = "Share of the held-out rows whose answers shall count as known. (default: the training's)"
 
-def command(
-    run: Annotated[Path, typer.Argument(help="A run folder; for a form also the model.onnx that training wrote.")],
-    out: Annotated[Path, typer.Option(help="The model file to write.")] = Path("model.onnx"),
-    form: Annotated[
-        str | None,
-        typer.Option(
-            metavar="exact|pruned|head|int8|pruned-int8|head-int8",
-            help="A form that answers sooner. exact: the same scores. pruned: the deeper layers try only the labels "
-            "that lead after the first. head: one pass without a label, read out. int8: whole-number products. "
-            "(default: the model as trained)",
-        ),
-    ] = None,
-    fastest: Annotated[
-        bool, typer.Option("--fastest", help="Measure all forms on this machine and write the fastest.")
-    ] = False,
-    max_loss: Annotated[
-        float, typer.Option(min=0, help="Percentage points of accuracy on the held-out rows that a form may lose.")
-    ] = 0.2,
-    coverage: Annotated[
-        float | None,
-        typer.Option(help="Share of the held-out rows whose answers shall count as known. (default: the training's)"),
-    ] = None,
-    data: Annotated[str | None, typer.Option(help="What the model learnt from. (default: what it tells)")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where known data sets are looked for first.")] = None,
-    nir: Annotated[
-        Path | None, typer.Option(help="Write a spiking network into this NIR file instead. Needs the extra nir.")
-    ] = None,
-    timesteps: Annotated[int | None, typer.Option(help="NIR: timesteps of a prediction. (default: 256)")] = None,
-    reset: Annotated[
-        str | None,
-        typer.Option(metavar="subtract|zero", help="NIR: of a neuron that spiked. (default: subtract)"),
-    ] = None,
-    leak: Annotated[
-        int | None, typer.Option(help="NIR: time constant of leaky neurons, in timesteps. (default: no leak)")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-) -> None:
+
+def add_flags(parser: Parser) -> None:
+    """Describe the words of the command."""
+    argument(parser, "run", "A run folder; for a form also the model.onnx that training wrote.")
+    flag(parser, "--out", "The model file to write.", Path, default=Path("model.onnx"), metavar="FILE")
+    flag(parser, "--coverage", COVERAGE_HELP, NUMBER)
+    flag(parser, "--data", "What the model learnt from. (default: what it tells)", str)
+    shared(parser, "--data-dir")
+    flag(parser, "--force", "Replace the file.")
+    flag(parser, "--json", "Print one JSON document.")
+    forms = parser.add_argument_group("Forms that answer sooner")
+    flag(forms, "--form", FORM_HELP, FORM)
+    flag(forms, "--fastest", "Measure all forms on this machine and write the fastest.")
+    most = "Percentage points of accuracy on the held-out rows that a form may lose."
+    flag(forms, "--max-loss", most, NUMBER, default=0.2)
+    spikes = parser.add_argument_group("Spiking networks")
+    flag(spikes, "--nir", "Write a NIR file instead. Needs the extra nir.", Path, metavar="FILE")
+    flag(spikes, "--timesteps", "NIR: timesteps of a prediction. (default: 256)", whole(1))
+    flag(spikes, "--reset", "NIR: of a neuron that spiked. (default: subtract)", value(str, "subtract|zero"))
+    flag(spikes, "--leak", "NIR: time constant of leaky neurons, in timesteps. (default: no leak)", whole(1))
+
+
+def run(options: Namespace) -> None:
     """Write the model of a run's newest checkpoint, also of a run that is not at its end, as it is or in another form.
 
     Forms are made on a workstation, from the rows that the model learnt from and those that were held out. Their file
     says what was lost.
     """
-    from ffedge.training.folder import check_free, export, stored
-
-    given = {"timesteps": timesteps, "reset": reset, "leak": leak}
-    of_spikes = {name: value for name, value in given.items() if value is not None}
-    if nir is not None:
-        if form or fastest or coverage is not None:
-            raise ValueError("export takes --nir, or --form, --fastest and --coverage, not both")
-        from ffedge.cli import spikes
-
-        spikes.export(run, nir, as_json, **of_spikes, data=data, data_dir=data_dir, force=force)
+    if options.nir is not None:
+        _as_spikes(options)
         return
-    if of_spikes:
-        raise ValueError(f"--{min(of_spikes)} is for spikes. Name their file with --nir")
-    if form and fastest:
+    for name in OF_SPIKES:
+        if getattr(options, name) is not None:
+            raise ValueError(f"--{name} is for spikes. Name their file with --nir")
+    if options.form and options.fastest:
         raise ValueError("export takes --form or --fastest, not both")
-    if form is None and not fastest:
-        if not run.exists():
-            raise ValueError(f"{run}: there is no such run. Pass the folder of one, or a model.onnx with --form")
-        if not run.is_dir():
-            raise ValueError(f"export of the model file {run} needs --form or --fastest")
-        export(run, out, force=force)
-        if coverage is not None:
-            from ffedge.recalibration import recalibrate
-
-            recalibrate(out, data or stored(run)[1], coverage, data_dir=data_dir)
-        table: list[Row] = []
-        made = None
+    if options.form or options.fastest:
+        form, table = _in_a_form(options)
     else:
-        check_free(out, force=force)
-        made, table = _made(run, form, max_loss, coverage, data, data_dir)
-        _write(out, made)
+        form, table = None, []
+        _as_trained(options)
+    out: Path = options.out
     size = out.stat().st_size
-    if as_json:
-        told = {key: value for key, value in dataclasses.asdict(made).items() if key != "model"} if made else {}
+    if options.json:
+        told = {key: value for key, value in dataclasses.asdict(form).items() if key != "model"} if form else {}
         rows = {"table": [dataclasses.asdict(row) for row in table]} if table else {}
         print(json.dumps({"model": str(out), "bytes": size, **told, **rows}))
         return
     if table:
         _print(table)
-    if made:
-        print(f"form {_said(made)}")
+    if form:
+        print(f"form {_said(form)}")
     print(f"model {out} ({size / 1e6:.2f} MB)")
 
 
-def _made(
-    run: Path, form: str | None, max_loss: float, coverage: float | None, data: str | None, data_dir: Path | None
-) -> "tuple[Form, list[Row]]":
+def _as_trained(options: Namespace) -> None:
+    from ffedge.training.folder import export, stored
+
+    run: Path = options.run
+    if not run.exists():
+        raise ValueError(f"{run}: there is no such run. Pass the folder of one, or a model.onnx with --form")
+    if not run.is_dir():
+        raise ValueError(f"export of the model file {run} needs --form or --fastest")
+    export(run, options.out, force=options.force)
+    if options.coverage is not None:
+        from ffedge.recalibration import recalibrate
+
+        data = options.data or stored(run)[1]
+        recalibrate(options.out, data, options.coverage, data_dir=options.data_dir)
+
+
+def _in_a_form(options: Namespace) -> "tuple[Form, list[Row]]":
+    from ffedge.files import atomic_file
+    from ffedge.training.folder import check_free
+
+    check_free(options.out, force=options.force)
+    form, table = _made(options)
+    with atomic_file(options.out) as temporary:
+        temporary.write_bytes(form.model)
+    return form, table
+
+
+def _made(options: Namespace) -> "tuple[Form, list[Row]]":
     from ffedge.exporting.fastest import fastest
     from ffedge.exporting.forms import Forms
     from ffedge.exporting.names import FORMS
     from ffedge.exporting.source import open_rows, read_trained
 
-    if form and form not in FORMS:
-        raise ValueError(f"--form must be one of {', '.join(FORMS)}, got {form!r}")
-    trained = read_trained(run)
-    if form == "exact" and data is None and coverage is None:
-        return Forms(trained, None).make(form), []
-    rows = open_rows(trained, data, data_dir)
-    if form:
-        return Forms(trained, rows, max_loss, coverage).make(form), []
-    choice = fastest(trained, rows, max_loss, lambda name: print(f"{name} …", file=sys.stderr), coverage)
+    name = options.form
+    if name and name not in FORMS:
+        raise ValueError(f"--form must be one of {', '.join(FORMS)}, got {name!r}")
+    trained = read_trained(options.run)
+    if name == "exact" and options.data is None and options.coverage is None:
+        return Forms(trained, None).make(name), []
+    rows = open_rows(trained, options.data, options.data_dir)
+    if name:
+        return Forms(trained, rows, options.max_loss, options.coverage).make(name), []
+    choice = fastest(trained, rows, options.max_loss, _tell, options.coverage)
     return choice.form, choice.table
 
 
-def _write(out: Path, made: "Form") -> None:
-    from ffedge.files import atomic_file
+def _tell(form: str) -> None:
+    print(f"{form} …", file=sys.stderr)
 
-    with atomic_file(out) as temporary:
-        temporary.write_bytes(made.model)
+
+def _as_spikes(options: Namespace) -> None:
+    from ffedge.spikes.export import export_nir
+
+    if options.form or options.fastest or options.coverage is not None:
+        raise ValueError("export takes --nir, or --form, --fastest and --coverage, not both")
+    given = {name: getattr(options, name) for name in OF_SPIKES if getattr(options, name) is not None}
+    more = {"data": options.data, "data_dir": options.data_dir, "force": options.force}
+    network = export_nir(options.run, options.nir, **given, **more)
+    size, neurons = options.nir.stat().st_size, sum(len(layer.b) for layer in network.layers)
+    if options.json:
+        about = {"bytes": size, "neurons": neurons, "timesteps": network.timesteps, "reset": network.reset}
+        print(json.dumps({"model": str(options.nir)} | about))
+        return
+    said = f"{neurons:,} neurons, {network.timesteps} timesteps, reset {network.reset}"
+    print(f"spiking network {options.nir} ({size / 1e6:.2f} MB, {said})")
 
 
 def _said(made: "Form") -> str:

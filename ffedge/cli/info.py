@@ -1,29 +1,34 @@
 """ffedge info."""
 
 import json
+from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+from ffedge.cli.parser import Parser, argument, flag
 
 if TYPE_CHECKING:
     from ffedge.calibration import Calibration
 
 
-def command(
-    model: Annotated[Path, typer.Argument(help="A model.onnx, or a NIR file.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the metadata as one JSON document.")] = False,
-) -> None:
+def add_flags(parser: Parser) -> None:
+    """Describe the words of the command."""
+    argument(parser, "model", "A model.onnx, or a NIR file.")
+    flag(parser, "--json", "Print the metadata as one JSON document.")
+
+
+def run(options: Namespace) -> None:
     """Say everything that a model file knows of itself."""
+    model: Path = options.model
     from ffedge.cli import spikes
 
     if spikes.is_spiking(model, asked=False):
-        _of_spikes(model, as_json)
+        _of_spikes(model, as_json=options.json)
         return
     from ffedge.runtime import Predictor
 
     predictor = Predictor(model)
-    if as_json:
+    if options.json:
         print(json.dumps(predictor.metadata, indent=1))
         return
     from ffedge.cli.tables import print_table
@@ -37,12 +42,12 @@ def command(
         ["known", _known(predictor.calibration)],
         *([key, _text(value)] for key, value in predictor.metadata.items() if key not in ("spec", "input", "known")),
     ]
-    print_table("model", ["", "value"], rows, figures=False)
+    print_table("model", ["", "value"], rows)
     for part, fields in predictor.metadata["spec"].items():
-        print_table(part, ["", "value"], [[name, _text(value)] for name, value in fields.items()], figures=False)
+        print_table(part, ["", "value"], [[name, _text(value)] for name, value in fields.items()])
 
 
-def _of_spikes(path: Path, as_json: bool) -> None:
+def _of_spikes(path: Path, *, as_json: bool) -> None:
     from ffedge.cli.tables import print_table
     from ffedge.spikes import read
 
@@ -57,7 +62,7 @@ def _of_spikes(path: Path, as_json: bool) -> None:
         ["classes", ", ".join(facts.classes)],
         *([key, _text(about[key])] for key in about if key not in ("input", "layers")),
     ]
-    print_table("spiking network", ["", "value"], rows, figures=False)
+    print_table("spiking network", ["", "value"], rows)
     layers = [
         [str(i), *map(str, layer.W.shape), str(layer.units), *map(_text, (layer.threshold, layer.decay))]
         for i, layer in enumerate(network.layers)

@@ -1,73 +1,105 @@
-"""ffedge learn: reads the flags, then goes on as the process that learns (`ffedge.cli.learn_worker`)."""
+"""ffedge learn."""
 
-import json
-from pathlib import Path
-from typing import Annotated, Any
+import sys
+from argparse import Namespace
+from typing import TYPE_CHECKING
 
-import typer
-
-from ffedge.child import become
-from ffedge.cli.options import with_spec_flags
-from ffedge.fields import bytes_of
+from ffedge.cli import fail
+from ffedge.cli.parser import NUMBER, Parser, argument, flag, shared, value
+from ffedge.cli.spec_flags import add_spec_flags, changes
+from ffedge.cli.stop import Stop
+from ffedge.cli.train import MIB, SIZE
+from ffedge.errors import StoppedError
 from ffedge.spec import OPEN
 
+if TYPE_CHECKING:
+    from ffedge.learning import Learning
 
-def _command(
-    model: Annotated[Path, typer.Argument(help="A model.onnx, which is replaced; the old one stays beside it.")],
-    data: Annotated[str | None, typer.Option(help="New rows: a data set, of which the train split is taken.")] = None,
-    add_class: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A class that the model is to know, too; may be repeated.")
-    ] = None,
-    layers: Annotated[str | None, typer.Option(metavar="N,N", help="The layers that learn. (default: all)")] = None,
-    replay: Annotated[
-        str, typer.Option(metavar="SIZE", help="Room for kept examples beside the model; 0 keeps none.")
-    ] = "4MiB",
-    replay_share: Annotated[
-        float, typer.Option(metavar="X", help="Share of kept examples in each batch, against forgetting.")
-    ] = 0.5,
-    replay_from: Annotated[
-        str | None, typer.Option(metavar="DATA", help="What to take examples from where none are kept.")
-    ] = None,
-    max_drop: Annotated[
-        float,
-        typer.Option(metavar="X", help="Refuse to replace the model where held-out accuracy falls by more than this."),
-    ] = 0.01,
-    rollback: Annotated[
-        bool, typer.Option("--rollback", help="Put the model back that was replaced last; learn nothing.")
-    ] = False,
-    data_dir: Annotated[Path | None, typer.Option(help="Where known data sets are looked for first.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    changes: Any = None,
-) -> None:
+
+def add_flags(parser: Parser) -> None:
+    """Describe the words of the command."""
+    argument(parser, "model", "A model.onnx, which is replaced; the old one stays beside it.")
+    flag(parser, "--data", "New rows: a data set, of which the train split is taken.", str)
+    added = "A class that the model is to know, too; may be repeated."
+    flag(parser, "--add-class", added, str, default=[], dest="add_classes", metavar="NAME", action="append")
+    flag(
+        parser, "--layers", "The layers that learn. (default: all)", value(_numbers, "N,N", "numbers from 0, as in 1,2")
+    )
+    flag(
+        parser,
+        "--replay",
+        "Room for kept examples beside the model; 0 keeps none.",
+        SIZE,
+        default="4MiB",
+        dest="kept_bytes",
+    )
+    flag(parser, "--replay-share", "Share of kept examples in each batch, against forgetting.", NUMBER, default=0.5)
+    flag(parser, "--replay-from", "What to take examples from where none are kept.", str, metavar="DATA")
+    most = "Refuse to replace the model where held-out accuracy falls by more than this."
+    flag(parser, "--max-drop", most, NUMBER, default=0.01)
+    flag(parser, "--rollback", "Put the model back that was replaced last; learn nothing.")
+    shared(parser, "--data-dir")
+    flag(parser, "--json", "Print one JSON document.")
+    add_spec_flags(parser, OPEN, stored=True)
+
+
+def run(options: Namespace) -> int:
     """Go on training from a model file alone, on new rows, without forgetting the old ones; or undo it."""
-    if rollback:
+    if options.rollback:
         from ffedge.learning import roll_back
 
-        print(f"model {roll_back(model)} is the one before")
-        return
-    if data is None:
+        print(f"model {roll_back(options.model)} is the one before")
+        return 0
+    if options.data is None:
         raise ValueError("learn needs --data, the new rows, or --rollback")
-    request = {
-        "model": str(model),
-        "data": data,
-        "add_classes": add_class or [],
-        "layers": [_layer(part) for part in layers.split(",")] if layers else None,
-        "replay_share": replay_share,
-        "replay_from": replay_from,
-        "kept_bytes": bytes_of(replay),
-        "max_drop": max_drop,
-        "data_dir": data_dir and str(data_dir),
-        "changes": changes,
-        "json": as_json,
-    }
-    become("ffedge.cli.worker", json.dumps(request))
+    with Stop(busy=True) as stop:
+        try:
+            learnt = _learn(options, stop)
+        except StoppedError as error:
+            return fail(str(error), 128 + stop.number)
+    if options.json:
+        print(learnt.to_json())
+    elif learnt.accepted:
+        _print_learning(learnt)
+    return fail(learnt.refused, 1) if learnt.refused else 0
 
 
-def _layer(text: str) -> int:
-    if not text.strip().isdecimal():
-        raise ValueError(f"layers must be numbers from 0, as in 1,2, got {text!r}")
-    return int(text)
+def _learn(options: Namespace, stop: Stop) -> "Learning":
+    from ffedge.cli.progress import EpochLines, LiveLine
+    from ffedge.learning import learn
+
+    with LiveLine() if sys.stderr.isatty() else EpochLines() as watcher:
+        return learn(
+            options.model,
+            options.data,
+            add_classes=options.add_classes,
+            layers=options.layers,
+            replay_share=options.replay_share,
+            replay_from=options.replay_from,
+            kept_bytes=options.kept_bytes,
+            max_drop=options.max_drop,
+            data_dir=options.data_dir,
+            watcher=watcher,
+            stop=stop,
+            **changes(options),
+        )
 
 
-_command.__name__ = "command"
-command = with_spec_flags(_command, OPEN, stored=True)
+def _print_learning(learnt: "Learning") -> None:
+    """Print accuracy before and after, and what it took."""
+    for what, held in (("new rows, held out", learnt.new), ("kept examples", learnt.kept)):
+        if held.before is not None and held.after is not None:
+            change = f"{100 * held.before:6.2f} % -> {100 * held.after:6.2f} %"
+            print(f"{what:18s} {change} of {held.rows:,}")
+    print(f"learnt from {learnt.rows:,} new rows and {learnt.kept_rows:,} kept examples")
+    if learnt.classes_added:
+        print(f"new classes: {', '.join(learnt.classes_added)}")
+    peak, imports = learnt.rss_peak_bytes / MIB, learnt.import_bytes / MIB
+    print(f"{learnt.seconds:.1f} s, peak {peak:.0f} MiB ({imports:.0f} imports)")
+    print(f"model {learnt.model}; the one before is {learnt.previous} (--rollback puts it back)")
+
+
+def _numbers(text: str) -> list[int]:
+    if not all(part.strip().isdecimal() for part in text.split(",")):
+        raise ValueError(text)
+    return [int(part) for part in text.split(",")]

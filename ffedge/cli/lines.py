@@ -4,15 +4,14 @@ A line is a list of numbers, nested as the model's input or flat, or ``{"input":
 """
 
 import json
-import signal
 import sys
 from collections.abc import Iterator
-from types import FrameType
-from typing import IO, Any, NamedTuple, Self
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ffedge.cli.stop import Stop
 from ffedge.errors import DataError, one_line
 from ffedge.network import InputFacts
 
@@ -28,37 +27,10 @@ class Line(NamedTuple):
     about: dict[str, Any]
 
 
-class Stopped(BaseException):
-    """SIGTERM or Ctrl-C came while nothing was under way."""
-
-
-class Stop:
-    """Ends a loop over lines at SIGTERM and Ctrl-C: at once while it waits for one, else after the one in hand."""
-
-    def __init__(self) -> None:
-        self.asked = self.busy = False
-
-    def __enter__(self) -> Self:
-        """Take the signals."""
-        self._before = {number: signal.signal(number, self._come) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> bool:
-        """Give the signals back; being stopped is no error."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        return kind is Stopped
-
-    def _come(self, _number: int, _frame: FrameType | None) -> None:
-        self.asked = True
-        if not self.busy:
-            raise Stopped
-
-
 def read_lines(source: IO[bytes], facts: InputFacts, stop: Stop) -> Iterator[Line]:
     """Yield each line that is not blank, as soon as it is there."""
     number, most = 0, LINE_BYTES + NUMBER_BYTES * facts.size
-    while not stop.asked:
+    while not stop():
         stop.busy = False
         text = source.readline(most)
         stop.busy = True

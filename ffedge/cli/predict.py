@@ -1,11 +1,12 @@
 """ffedge predict: from files, or line by line from standard input."""
 
 import json
-from collections.abc import Callable, Iterator
+from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from ffedge.cli.words import Argument, Flag
+from ffedge.cli.parser import NUMBER, Parser, argument, flag, shared, whole
 
 if TYPE_CHECKING:
     from ffedge.runtime import Prediction, Predictor
@@ -16,47 +17,55 @@ ROWS = 256
 UNKNOWN = "unknown"
 
 
-def command(
-    model: Annotated[Path, Argument("A model.onnx, or a NIR file.")],
-    files: Annotated[
-        list[Path], Argument("PNG, JPEG, .npy, .npz or IDX files; or - for a JSON sample a line on stdin.")
-    ],
-    resize: Annotated[bool, Flag("--resize", "Bring images to the model's size.")] = False,
-    invert: Annotated[bool, Flag("--invert", "Swap black and white of images.")] = False,
-    reject: Annotated[bool, Flag("--reject", "Say unknown, and why, where an answer does not count as known.")] = False,
-    strict: Annotated[bool, Flag("--strict", "End at the first line of stdin that cannot be used.")] = False,
-    threads: Annotated[int, Flag("--threads", "0 takes all cores.", least=0)] = 0,
-    timesteps: Annotated[int | None, Flag("--timesteps", "Of a NIR file. (default: the file's)")] = None,
-    margin: Annotated[
-        float | None, Flag("--margin", "NIR: decide once a label has led by this share of its score for 8 timesteps.")
-    ] = None,
-    as_json: Annotated[bool, Flag("--json", "Print a JSON document with a list of samples.")] = False,
-) -> None:
+def add_flags(parser: Parser) -> None:
+    """Describe the words of the command."""
+    argument(parser, "model", "A model.onnx, or a NIR file.")
+    add_files(parser)
+    shared(parser, "--resize", "--invert")
+    flag(parser, "--reject", "Say unknown, and why, where an answer does not count as known.")
+    shared(parser, "--strict", "--threads")
+    flag(parser, "--timesteps", "Of a NIR file. (default: the file's)", whole(1))
+    flag(parser, "--margin", "NIR: decide once a label has led by this share of its score for 8 timesteps.", NUMBER)
+    flag(parser, "--json", "Print a JSON document with a list of samples.")
+
+
+def add_files(parser: Parser) -> None:
+    """Describe the samples' files."""
+    argument(parser, "files", "PNG, JPEG, .npy, .npz or IDX files; or - for a JSON sample a line on stdin.", nargs="+")
+
+
+def run(options: Namespace) -> None:
     """Say the label of each sample, the margin to the second best, and the scores of all.
 
     With - each line of stdin, a list of numbers or {"input": [...], "id": ...}, is answered by a JSON line at once.
     """
-    if Path("-") in files:
-        if len(files) > 1:
-            raise ValueError("- must stand alone: samples come from stdin or from files")
-        _answer_lines(lambda: _opened(model, threads, timesteps, margin, reject), reject=reject, strict=strict)
-        return
-    predictor = _opened(model, threads, timesteps, margin, reject)
-    found = _of_files(predictor, files, resize=resize, invert=invert, reject=reject)
-    if as_json:
-        print(json.dumps({"model": str(model), "samples": list(found)}))
+    if from_stdin(options.files):
+        _answer_lines(options)
     else:
-        _print(found, predictor.classes, files, reject=reject)
+        predictor = _opened(options)
+        samples = _of_files(predictor, options)
+        if options.json:
+            print(json.dumps({"model": str(options.model), "samples": list(samples)}))
+        else:
+            _print(samples, predictor.classes, options)
+    from ffedge.pages import release_libraries
+
+    release_libraries()  # the end of the process touches other code than its work
 
 
-def _opened(
-    model: Path, threads: int, timesteps: int | None, margin: float | None, reject: bool
-) -> "Predictor | SpikingPredictor":
-    if model.suffix == ".onnx" and timesteps is None and margin is None:  # what must start fast
-        return small_predictor(model, threads)
+def from_stdin(files: list[Path]) -> bool:
+    """Tell whether samples come from standard input; ValueError where they come from files too."""
+    if Path("-") in files and len(files) > 1:
+        raise ValueError("- must stand alone: samples come from stdin or from files")
+    return Path("-") in files
+
+
+def _opened(options: Namespace) -> "Predictor | SpikingPredictor":
+    if options.model.suffix == ".onnx" and options.timesteps is None and options.margin is None:
+        return small_predictor(options.model, options.threads)  # what must start fast
     from ffedge.cli.spikes import open_model
 
-    return open_model(model, threads, timesteps, margin, reject)
+    return open_model(options)
 
 
 def small_predictor(model: Path, threads: int) -> "Predictor":
@@ -72,40 +81,40 @@ def small_predictor(model: Path, threads: int) -> "Predictor":
     return predictor
 
 
-def _answer_lines(opened: "Callable[[], Predictor | SpikingPredictor]", *, reject: bool, strict: bool) -> None:
+def _answer_lines(options: Namespace) -> None:
     import sys
 
-    from ffedge.cli.lines import Stop, answer, read_lines, refused
+    from ffedge.cli.stop import Stop
 
     with Stop() as stop:
-        predictor = opened()
+        from ffedge.cli.lines import answer, read_lines, refused
+
+        predictor = _opened(options)
         for line in read_lines(sys.stdin.buffer, predictor.facts, stop):
             if line.sample is None:
-                refused(line, strict=strict)
+                refused(line, strict=options.strict)
                 continue
-            (said,) = _said(predictor, predictor.predict(line.sample), reject=reject)
+            (said,) = _said(predictor, predictor.predict(line.sample), reject=options.reject)
             del said["scores"]
             answer(line.about | said)
 
 
-def _of_files(
-    predictor: "Predictor | SpikingPredictor", files: list[Path], *, resize: bool, invert: bool, reject: bool
-) -> Iterator[dict[str, Any]]:
+def _of_files(predictor: "Predictor | SpikingPredictor", options: Namespace) -> Iterator[dict[str, Any]]:
     import numpy as np
 
     from ffedge.data import read_inputs
     from ffedge.pages import release_libraries
 
     facts, begins = predictor.facts, True
-    for path in files:
-        source = read_inputs(path, facts.shape, facts.dtype, resize=resize, invert=invert)
+    for path in options.files:
+        source = read_inputs(path, facts.shape, facts.dtype, resize=options.resize, invert=options.invert)
         for start in range(0, len(source), ROWS):
             inputs = source.take(np.arange(start, min(start + ROWS, len(source))))
             if begins:  # what importing the readers of files has left: 4 MiB that the first run would stand upon
                 release_libraries()
                 begins = False
             prediction = predictor.predict(inputs)
-            for row, sample in enumerate(_said(predictor, prediction, reject=reject), start):
+            for row, sample in enumerate(_said(predictor, prediction, reject=options.reject), start):
                 yield {"file": str(path), "row": row, **sample}
 
 
@@ -129,16 +138,16 @@ def _said(predictor: "Predictor | SpikingPredictor", found: "Prediction", *, rej
         }
 
 
-def _print(found: Iterator[dict[str, Any]], classes: tuple[str, ...], files: list[Path], *, reject: bool) -> None:
+def _print(samples: Iterator[dict[str, Any]], classes: tuple[str, ...], options: Namespace) -> None:
     """Print a line a sample, as they come: files and labels to the left, figures to the right."""
     shown = classes if len(classes) <= MOST_SCORES else ()
-    named = max(len("file"), *(len(str(path)) for path in files))
-    label = max(len(name) for name in (*classes, "label", *([UNKNOWN] if reject else [])))
+    named = max(len("file"), *(len(str(path)) for path in options.files))
+    label = max(len(name) for name in (*classes, "label", *([UNKNOWN] if options.reject else [])))
     wide = [max(9, len(name)) for name in shown]
     head = f"{'file':{named}}  {'row':>6}  {'label':{label}}  {'margin':>9}"
     print("  ".join([head, *(f"{name:>{w}}" for name, w in zip(shown, wide, strict=True))]))
-    for s in found:
+    for s in samples:
         line = f"{s['file']:{named}}  {s['row']:6}  {s['label']:{label}}  {s['margin']:9.3f}"
         scores = [f"{s['scores'][name]:{w}.3f}" for name, w in zip(shown, wide, strict=True)]
-        why = [f"({', '.join(s['why'])})"] if reject and "why" in s else []
+        why = [f"({', '.join(s['why'])})"] if options.reject and "why" in s else []
         print("  ".join([line, *scores, *why]))

@@ -1,21 +1,23 @@
 """ffedge report."""
 
-from pathlib import Path
-from typing import Annotated
+from argparse import Namespace
 
-import typer
+from ffedge.cli.parser import Parser, argument, flag
 
 
-def command(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON document.")] = False,
-) -> None:
+def add_flags(parser: Parser) -> None:
+    """Describe the words of the command."""
+    argument(parser, "run", "A run folder.")
+    flag(parser, "--json", "Print the report as one JSON document.")
+
+
+def run(options: Namespace) -> None:
     """Print the closing table of a finished run again."""
     from ffedge.cli.progress import print_layers
     from ffedge.training.records import Report
 
-    report = Report.read(run / "report.json")
-    if as_json:
+    report = Report.read(options.run / "report.json")
+    if options.json:
         print(report.to_json())
     else:
-        print_layers(report, run / "model.onnx")
+        print_layers(report, options.run / "model.onnx")

@@ -1,56 +1,103 @@
-"""ffedge train: reads the flags, then goes on as the process that trains (`ffedge.cli.worker`)."""
+"""ffedge train."""
 
 import json
+import sys
+from argparse import Namespace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING
 
-import typer
-
-from ffedge.child import become
-from ffedge.cli.options import with_spec_flags
+from ffedge.cli import fail
+from ffedge.cli.parser import Parser, flag, shared, value
+from ffedge.cli.spec_flags import add_spec_flags, changes
+from ffedge.cli.stop import Stop
+from ffedge.errors import StoppedError
 from ffedge.fields import bytes_of
 from ffedge.presets import PRESETS
 from ffedge.spec import Spec
 
+if TYPE_CHECKING:
+    from ffedge.training.plan import Plan
 
-@with_spec_flags
-def command(
-    data: Annotated[
-        str | None, typer.Option(help="mnist-mini (built in, the default), mnist, fashion-mnist, or a file or folder.")
-    ] = None,
-    preset: Annotated[str, typer.Option(metavar="|".join(PRESETS), help="What the other flags begin from.")] = "tuned",
-    out: Annotated[Path | None, typer.Option(help="Run folder. (default: runs/<variant>-<data>-<n>)")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace the run that stands in --out.")] = False,
-    plan: Annotated[
-        bool,
-        typer.Option("--plan", help="Say what training would take in memory, and the least that it can; train not."),
-    ] = False,
-    checkpoint_every: Annotated[
-        str,
-        typer.Option(metavar="N|SECONDSs|auto", help="Steps, or seconds (2s), between checkpoints; auto: 1 % of time."),
-    ] = "auto",
-    keep_examples: Annotated[
-        str, typer.Option(metavar="SIZE", help="Room for examples beside model.onnx, for `ffedge learn`; 0 keeps none.")
-    ] = "4MiB",
-    data_dir: Annotated[Path | None, typer.Option(help="Where known data sets are looked for first.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON document.")] = False,
-    changes: Any = None,
-) -> None:
+MIB = 2**20
+SIZE = value(bytes_of, "SIZE", "a size as in 4MiB")
+
+
+def add_flags(parser: Parser) -> None:
+    """Describe the words of the command."""
+    data = "mnist-mini (built in, the default), mnist, fashion-mnist, or a file or folder."
+    flag(parser, "--data", data, str)
+    flag(parser, "--preset", "What the other flags begin from.", value(str, "|".join(PRESETS)), default="tuned")
+    flag(parser, "--out", "Run folder. (default: runs/<variant>-<data>-<n>)", Path, metavar="FOLDER")
+    flag(parser, "--resume", "Go on from the checkpoint in --out.")
+    flag(parser, "--force", "Replace the run that stands in --out.")
+    flag(parser, "--plan", "Do not train; say what training would take in memory, and the least that it can.")
+    steps = "Steps, or seconds (2s), between checkpoints; auto: 1 % of time."
+    flag(parser, "--checkpoint-every", steps, value(str, "N|SECONDSs|auto"), default="auto")
+    kept = "Room for examples beside model.onnx, for `ffedge learn`; 0 keeps none."
+    flag(parser, "--keep-examples", kept, SIZE, default="4MiB", dest="kept_bytes")
+    shared(parser, "--data-dir")
+    flag(parser, "--json", "Print the report as one JSON document.")
+    add_spec_flags(parser)
+
+
+def run(options: Namespace) -> int:
     """Train a network and write model.onnx, report.json, metrics.jsonl and a checkpoint into a run folder."""
-    if resume and out is None:
+    if options.resume and options.out is None:
         raise ValueError("--resume needs --out, the folder of the run to go on with")
-    spec = None if resume and not changes else Spec.make(preset, **changes)
-    request = {
-        "spec": spec and spec.to_dict(),
-        "data": data,
-        "out": out and str(out),
-        "data_dir": data_dir and str(data_dir),
-        "resume": resume,
-        "force": force,
-        "checkpoint_every": checkpoint_every,
-        "plan": plan,
-        "kept_bytes": bytes_of(keep_examples),
-        "json": as_json,
-    }
-    become("ffedge.cli.worker", json.dumps(request))
+    changed = changes(options)
+    spec = None if options.resume and not changed else Spec.make(options.preset, **changed)
+    with Stop(busy=True) as stop:
+        try:
+            if options.plan:
+                _plan(spec or Spec.make(options.preset), options)
+            else:
+                _train(spec, options, stop)
+        except StoppedError as error:
+            return fail(str(error), 128 + stop.number)
+    return 0
+
+
+def _train(spec: Spec | None, options: Namespace, stop: Stop) -> None:
+    from ffedge.cli.progress import EpochLines, LiveLine, print_layers
+    from ffedge.training.run import train
+
+    with LiveLine() if sys.stderr.isatty() else EpochLines() as watcher:
+        done = train(
+            spec,
+            options.data,
+            options.out,
+            data_dir=options.data_dir,
+            resume=options.resume,
+            force=options.force,
+            checkpoint_every=options.checkpoint_every,
+            kept_bytes=options.kept_bytes,
+            watcher=watcher,
+            stop=stop,
+        )
+    if options.json:
+        print(done.report.to_json())
+    else:
+        print_layers(done.report, done.model)
+
+
+def _plan(spec: Spec, options: Namespace) -> None:
+    from ffedge.training.run import plan
+
+    planned = plan(spec, options.data or "mnist-mini", options.data_dir)
+    if options.json:
+        print(json.dumps(planned.to_dict(), indent=1))
+    else:
+        _print_plan(planned)
+
+
+def _print_plan(plan: "Plan") -> None:
+    """Print what takes how much, what was chosen, and the least that is possible."""
+    for name, count in plan.parts.items():
+        print(f"{name:34s}{count / MIB:8.1f} MiB")
+    budget = "" if plan.budget_bytes is None else f" of a budget of {plan.budget_bytes / MIB:.1f} MiB"
+    print(f"{'planned peak':34s}{plan.peak_bytes / MIB:8.1f} MiB{budget}")
+    print(f"{'  of it not backed by files':34s}{plan.anonymous_bytes / MIB:8.1f} MiB")
+    print(f"{'the least that is possible':34s}{plan.floor_bytes / MIB:8.1f} MiB")
+    print(f"{'on disk, beside checkpoints':34s}{plan.disk_bytes / MIB:8.1f} MiB")
+    for why in plan.reasons:
+        print(why)

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -36,26 +35,23 @@ Ffedge = Callable[..., Outcome]
 
 
 @pytest.fixture
-def ffedge(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Ffedge:
-    """Run the command line in this process, and what it goes on as in another."""
-
-    def become(module: str, *words: str) -> NoReturn:
-        raise SystemExit(
-            subprocess.run([sys.executable, "-m", module, *words], check=False, env=variables()).returncode
-        )
-
-    for command in ("train", "learn"):
-        monkeypatch.setattr(f"ffedge.cli.{command}.become", become)
+def ffedge(capfd: pytest.CaptureFixture[str]) -> Ffedge:
+    """Run the command line in this process."""
 
     def run(*words: object) -> Outcome:
-        monkeypatch.setattr("sys.argv", ["ffedge", *map(str, words)])
         capfd.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main()
+        code = main([str(word) for word in words])
         out, err = capfd.readouterr()
-        return Outcome(int(stop.value.code or 0), out, err)
+        return Outcome(code, out, err)
 
     return run
+
+
+def spawn(*words: object, text: str = "", python: tuple[str, ...] = ()) -> Outcome:
+    """Run the command line in a process of its own, with something on its standard input."""
+    command = [sys.executable, *python, "-m", "ffedge", *map(str, words)]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, env=variables())
+    return Outcome(done.returncode, done.stdout, done.stderr)
 
 
 def bars(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

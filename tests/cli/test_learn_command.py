@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from ffedge import Predictor
-from tests.cli.conftest import Ffedge, bars
+from tests.cli.conftest import Ffedge, bars, spawn
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def test_it_says_what_was_gained_and_kept_and_leaves_the_one_before(ffedge: Ffed
     assert (again.code, "There is nothing to go back to" in again.line) == (1, True)
 
 
-def test_json_holds_accuracy_seconds_and_memory(ffedge: Ffedge, model: Path, new: Path) -> None:
-    done = ffedge("learn", model, "--data", new, "--epochs", 1, "--layers", "1", "--max-drop", 1, "--json")
+def test_json_holds_accuracy_seconds_and_memory(model: Path, new: Path) -> None:
+    done = spawn("learn", model, "--data", new, "--epochs", 1, "--layers", "1", "--max-drop", 1, "--json")
     found = json.loads(done.out)
     assert found["accepted"]
     assert found["rows"] == len(np.load(new)["y"])

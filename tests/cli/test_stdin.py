@@ -15,7 +15,7 @@ import pytest
 
 from ffedge import Predictor
 from ffedge.child import variables
-from tests.cli.conftest import CLASSES, bars
+from tests.cli.conftest import CLASSES, Ffedge, Outcome, bars, spawn
 
 IMAGES = bars(40, 3)[0]
 PATIENCE_S = 60
@@ -130,36 +130,28 @@ def test_a_bad_line_is_answered_with_its_number_and_the_next_one_counts_again(ta
     assert err.splitlines()[2] == "ffedge: stdin, line 4: must be a list of 36 numbers, got int"
 
 
-def run(model: Path, text: str, *flags: str) -> subprocess.CompletedProcess[str]:
+def run(model: Path, text: str, *flags: str) -> Outcome:
     """Give a command all its input at once."""
-    return subprocess.run(
-        [sys.executable, "-m", "ffedge", "predict", str(model), "-", *flags],
-        input=text,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=variables(),
-    )
+    return spawn("predict", model, "-", *flags, text=text)
 
 
 def test_strict_ends_at_the_first_bad_line_with_one_line(model: Path) -> None:
     line = json.dumps(IMAGES[0].tolist())
     done = run(model, f"{line}\n\noops\n{line}\n", "--strict")
-    assert done.returncode == 1
-    assert len(done.stdout.splitlines()) == 1
-    assert done.stderr.startswith("ffedge: stdin, line 3: is no JSON (Expecting value at character 0). Leave out --st")
-    assert len(done.stderr.splitlines()) == 1
+    assert done.code == 1
+    assert len(done.out.splitlines()) == 1
+    assert done.line.startswith("ffedge: stdin, line 3: is no JSON (Expecting value at character 0). Leave out --st")
 
 
 def test_blank_lines_are_passed_over_and_the_last_line_needs_no_end(model: Path) -> None:
     line = json.dumps(IMAGES[0].tolist())
     done = run(model, f"\n  \n{line}\n\n{line}")
-    assert (done.returncode, len(done.stdout.splitlines())) == (0, 2)
+    assert (done.code, len(done.out.splitlines())) == (0, 2)
 
 
 def test_no_input_is_no_answer(model: Path) -> None:
     done = run(model, "")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.code, done.out, done.err) == (0, "", "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -184,18 +176,9 @@ def test_a_reader_that_has_gone_is_no_traceback(talk: Talk) -> None:
     assert talk.process.stderr.read() == b""
 
 
-def test_stdin_stands_alone(model: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "ffedge", "predict", str(model), "-", "x.npy"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=variables(),
-    )
-    assert (done.returncode, done.stderr) == (
-        2,
-        "ffedge: - must stand alone: samples come from stdin or from files\n",
-    )
+def test_stdin_stands_alone(ffedge: Ffedge, model: Path) -> None:
+    done = ffedge("predict", model, "-", "x.npy")
+    assert (done.code, done.line) == (2, "ffedge: - must stand alone: samples come from stdin or from files")
 
 
 def anonymous_kb(pid: int) -> int:
@@ -214,19 +197,12 @@ def test_memory_does_not_grow_with_the_lines(talk: Talk) -> None:
     assert anonymous_kb(talk.process.pid) - before < 512
 
 
-def test_an_answer_takes_neither_typer_nor_the_data_package(model: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "ffedge", "predict", str(model), "-"],
-        input=json.dumps(IMAGES[0].tolist()),
-        capture_output=True,
-        text=True,
-        check=True,
-        env=variables(),
-    )
-    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert json.loads(done.stdout)["class"] in range(CLASSES)
+def test_an_answer_takes_only_what_it_needs(model: Path) -> None:
+    done = spawn("predict", model, "-", text=json.dumps(IMAGES[0].tolist()), python=("-X", "importtime"))
+    loaded = {line.rpartition("|")[2].strip() for line in done.err.splitlines()}
+    assert json.loads(done.out)["class"] in range(CLASSES)
     assert {"onnxruntime", "ffedge.runtime"} <= loaded
-    assert not loaded & {"typer", "rich", "click", "ffedge.data", "numpy.random", "onnx", "torch", "tempfile"}
+    assert not loaded & {"ffedge.data", "ffedge.training", "numpy.random", "onnx", "torch", "tempfile"}
 
 
 def test_the_whole_process_stays_below_60_megabytes(talk: Talk) -> None:

@@ -88,7 +88,7 @@ def test_an_existing_run_is_not_overwritten_unless_forced(ffedge: Ffedge, data: 
         (["--batch-size", "100000"], "--batch-size must be at most the 570 rows that are trained on, got 100000"),
         (["--n-negatives", "3"], "--n-negatives must be less than the 3 classes, got 3"),
         (["--resume"], "--resume needs --out, the folder of the run to go on with"),
-        (["--bogus"], "No such option: --bogus"),
+        (["--bogus"], "unrecognized arguments: --bogus. Try `ffedge train --help`"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exits_2(

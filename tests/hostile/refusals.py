@@ -17,10 +17,7 @@ def refusal(error, call, *words, **options):
 
 def command(monkeypatch, capfd, *words):
     """Run a command; return its exit code and what it printed to stdout and stderr."""
-    monkeypatch.setattr("sys.argv", ["ffedge", *map(str, words)])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    return stop.value.code or 0, *capfd.readouterr()
+    return main([str(word) for word in words]), *capfd.readouterr()
 
 
 def saved(folder, x=IMAGES, y=LABELS):

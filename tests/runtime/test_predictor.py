@@ -272,7 +272,7 @@ def test_prediction_needs_neither_torch_nor_onnx(model, tmp_path):
 
         print(*Predictor("model.onnx").predict(np.load("raw.npy")).label)
     """
-    hidden = {"torch", "onnx", "safetensors", "typer", "rich", "PIL"}
+    hidden = {"torch", "onnx", "safetensors", "PIL"}
     printed = in_child(script, hidden=hidden, cwd=tmp_path)
     wanted = Predictor(model[0]).predict(rows_of(DATA["floats"], 5)).label
     assert [int(word) for word in printed.split()] == wanted.tolist()

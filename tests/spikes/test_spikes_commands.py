@@ -2,11 +2,9 @@
 
 import io
 import json
-import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from types import SimpleNamespace
-from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -41,14 +39,11 @@ def place(tmp_path_factory):
 
 
 def ffedge(*words):
-    """Run a command line in this process, or, where it would replace this process, in another."""
-    words = ["ffedge", *map(str, words)]
-    if words[1] == "learn":
-        return subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, check=False)
+    """Run a command line in this process."""
     out, err = io.StringIO(), io.StringIO()
-    with patch("sys.argv", words), redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stop:
-        main()
-    return SimpleNamespace(returncode=stop.value.code or 0, stdout=out.getvalue(), stderr=err.getvalue())
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main([str(word) for word in words])
+    return SimpleNamespace(returncode=code, stdout=out.getvalue(), stderr=err.getvalue())
 
 
 def line(*words, code):

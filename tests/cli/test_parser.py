@@ -1,0 +1,121 @@
+"""One way to say a flag: help with a word on every flag, errors of one line, colours, completion."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ffedge.cli.commands import COMMANDS, parser_of, with_flags
+from tests.cli.conftest import Ffedge, spawn
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_flag_has_a_word_of_help(command: str) -> None:
+    parser = parser_of(command)
+    assert not [action.dest for actions in parser.groups().values() for action in actions if not action.help.strip()]
+    text = parser.format_help()
+    assert text.startswith(f"usage: ffedge {command} [flags]")
+    assert "\x1b" not in text
+
+
+def test_help_is_asked_for_or_given_where_no_command_is_named(ffedge: Ffedge) -> None:
+    for words, code in ((["--help"], 0), ([], 2), (["predict", "--help"], 0)):
+        done = ffedge(*words)
+        assert (done.code, done.err) == (code, "")
+        assert done.out.startswith("usage: ffedge ")
+    assert all(f"\n  {name} " in ffedge("--help").out for name in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["banana"], "there is no command 'banana'. Try `ffedge --help`"),
+        (["--banana"], "unrecognized arguments: --banana. Try `ffedge --help`"),
+        (["train", "--wid", "3"], "unrecognized arguments: --wid 3. Try `ffedge train --help`"),
+        (["predict"], "the following arguments are required: MODEL, FILES. Try `ffedge predict --help`"),
+        (["predict", "m", "a", "--threads"], "--threads expected one argument. Try `ffedge predict --help`"),
+        (["predict", "m", "a", "--threads", "x"], "--threads must be a whole number from 0, got 'x'. Try"),
+        (["monitor", "m", "a", "--window", "0"], "--window must be a whole number from 1, got '0'. Try"),
+        (["--show-completion", "dos"], "--show-completion must be bash|zsh|fish, got 'dos'. Try `ffedge --help`"),
+        (["data"], "the following arguments are required: ACTION. Try `ffedge data --help`"),
+        (["data", "fetch"], "data takes list, or fetch and a name. Try `ffedge data --help`"),
+    ],
+)
+def test_wrong_words_are_one_line_and_exit_2(ffedge: Ffedge, words: list[str], line: str) -> None:
+    done = ffedge(*words)
+    assert (done.code, done.out) == (2, "")
+    assert done.line.startswith(f"ffedge: {line}")
+
+
+@pytest.mark.parametrize(
+    ("words", "files"),
+    [
+        (["m", "-"], ["-"]),
+        (["--reject", "m", "a", "b"], ["a", "b"]),
+        (["m", "a", "--threads", "1", "b"], ["a", "b"]),
+        (["m", "--margin=-0.5", "a"], ["a"]),
+        (["m", "--", "--reject"], ["--reject"]),
+    ],
+)
+def test_words_and_flags_may_stand_in_any_order(words: list[str], files: list[str]) -> None:
+    options = parser_of("predict").parse_intermixed_args(words)
+    assert (str(options.model), [str(path) for path in options.files]) == ("m", files)
+
+
+def test_a_value_may_begin_with_a_minus() -> None:
+    options = parser_of("train").parse_intermixed_args(["--alpha", "-1,.5;0,-1", "--theta", "-.5"])
+    assert (options.alpha, options.theta) == (((-1.0, 0.5), (0.0, -1.0)), -0.5)
+
+
+def test_what_the_library_says_of_parameters_is_said_of_flags() -> None:
+    said = "`label_mode` must fit, got 3. Use `label_mode='concat'`, `shift=0`, `force=True` or a new `add_classes`"
+    flags = "--label-mode must fit, got 3. Use --label-mode concat, --shift 0, --force or a new --add-class"
+    assert with_flags(said) == flags
+    assert with_flags("Train one with `ffedge train`; `other` stays") == "Train one with `ffedge train`; `other` stays"
+
+
+def test_colours_are_for_terminals_without_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert "\x1b[36m--widths\x1b[0m N,N" in parser_of("train").format_help()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in parser_of("train").format_help()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_takes_the_completion(ffedge: Ffedge, shell: str) -> None:
+    script = ffedge("--show-completion", shell).out
+    assert all(word in script for word in ("variant", "fcff", "label-mode"))
+    if path := shutil.which(shell):
+        subprocess.run([path, "-n" if shell != "fish" else "--no-execute"], input=script, text=True, check=True)
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("ffedge tr", ["train"]),
+        ("ffedge train --label-m", ["--label-mode"]),
+        ("ffedge train --variant f", ["ff", "fcff"]),
+        ("ffedge train --variant ff --res", ["--resume"]),
+    ],
+)
+def test_bash_completes_commands_flags_and_values(ffedge: Ffedge, words: str, wanted: list[str]) -> None:
+    script = ffedge("--show-completion", "bash").out
+    array = " ".join(f"'{word}'" for word in words.split(" "))
+    script += f"\nCOMP_WORDS=({array}); COMP_CWORD={words.count(' ')}; _ffedge; echo ${{COMPREPLY[@]}}"
+    done = subprocess.run(["bash"], input=script, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == wanted
+
+
+def test_one_python_trains_and_it_loads_only_what_training_needs(data: Path, tmp_path: Path) -> None:
+    words = ["train", "--data", data, "--out", tmp_path / "run", "--widths", "8", "--epochs", "1"]
+    done = spawn(*words, python=("-X", "importtime"))
+    assert done.code == 0
+    assert "test accuracy" in done.out
+    loaded = [line.rpartition("|")[2].strip() for line in done.err.splitlines() if line.startswith("import time")]
+    assert loaded.count("ffedge.training.run") == loaded.count("argparse") == loaded.count("site") == 1
+    assert not {"torch", "onnx", "ffedge.cli.predict", "ffedge.compare", "ffedge.exporting"} & set(loaded)
