@@ -5,7 +5,6 @@ the next one that writes the same file begins it anew: no left-over outlives tha
 """
 
 import contextlib
-import errno
 import fcntl
 import os
 import stat
@@ -87,15 +86,15 @@ def replaceable(path: Path) -> Path:
 
     Raises
     ------
-    OSError
+    FfedgeError
         It is no regular file, or it is mounted by itself: neither can be replaced by another file.
     """
     target = behind_links(path)
     if target.exists():
         if not target.is_file():
-            raise OSError(errno.EINVAL, "it is no regular file")
+            raise FfedgeError(f"{path}: is no regular file, and nothing can take its place. Choose another path")
         if _is_mount(target):
-            raise OSError(errno.EBUSY, "it is mounted as a single file: mount its folder")
+            raise FfedgeError(f"{path}: is mounted as a single file, and nothing can take its place. Mount its folder")
     return target
 
 

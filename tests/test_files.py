@@ -126,7 +126,7 @@ def test_a_link_beside_the_file_is_not_written_through(tmp_path):
 def test_what_is_no_file_is_not_replaced(tmp_path, kind):
     path = tmp_path / "a"
     path.mkdir() if kind == "folder" else os.mkfifo(path)
-    with pytest.raises(FfedgeError, match=rf"^{path}: cannot be written \(it is no regular file\)"):
+    with pytest.raises(FfedgeError, match=rf"^{path}: is no regular file, and nothing can take its place"):
         write(path, "new")
     assert os.listdir(tmp_path) == ["a"]
 
@@ -137,7 +137,12 @@ def test_a_file_that_is_mounted_by_itself_is_refused_before_it_is_written(tmp_pa
     name = str(path).replace(" ", "\\040")
     (tmp_path / "mountinfo").write_text(f"36 35 98:0 /host.onnx {name} rw,noatime - ext4 /dev/root rw\n")
     monkeypatch.setattr(ffedge.files, "MOUNTS", tmp_path / "mountinfo")
-    with pytest.raises(FfedgeError, match=r"mounted as a single file: mount its folder\)"), atomic_file(path):
+    with (
+        pytest.raises(
+            FfedgeError, match=r"mounted as a single file, and nothing can take its place\. Mount its folder"
+        ),
+        atomic_file(path),
+    ):
         raise AssertionError
 
 
