@@ -71,7 +71,7 @@ class _Shaped:
             raise ValueError(f"indices must be integers [n], got {wanted.dtype} {list(wanted.shape)}")
         if wanted.size and not (wanted.min() >= 0 and wanted.max() < len(self)):
             raise ValueError(f"indices must be 0 to {len(self) - 1}, got {wanted.min()} to {wanted.max()}")
-        return wanted.astype(np.int64)
+        return wanted.astype(np.int64, copy=False)
 
     def take(self, indices: NDArray[np.integer]) -> NDArray[Any]:
         """Return the rows at `indices` [n], in that order."""
@@ -79,7 +79,14 @@ class _Shaped:
 
     def blocks(self, rows_per_block: int) -> Iterator[NDArray[Any]]:
         """Yield all rows in order, each block in an array of its own."""
-        return map(self.take, places(len(self), rows_per_block))
+        if rows_per_block < 1:
+            raise ValueError(f"rows_per_block must be at least 1, got {rows_per_block}")
+        for start in range(0, len(self), rows_per_block):
+            yield self._between(start, min(start + rows_per_block, len(self)))
+
+    def _between(self, start: int, stop: int) -> NDArray[Any]:
+        """Return rows that stand together; a source that needs no list of them says how."""
+        return self.take(np.arange(start, stop))
 
 
 class Rows(_Shaped):
@@ -137,6 +144,11 @@ class Rows(_Shaped):
             self._fill(view[start * self._row_bytes : stop * self._row_bytes], first)
         return self._typed(out)
 
+    def _between(self, start: int, stop: int) -> NDArray[Any]:
+        out = np.empty((stop - start, self._row_bytes), np.uint8)
+        self._fill(out.reshape(-1).data, start)
+        return self._typed(out)
+
     def _typed(self, out: NDArray[np.uint8]) -> NDArray[Any]:
         return out.reshape(-1).view(self.dtype).reshape(len(out), *self.row_shape)
 
@@ -164,6 +176,9 @@ class ArrayRows(_Shaped):
         """Return copies of the rows at `indices`, in that order."""
         taken: NDArray[Any] = self._array[self._checked(indices)]
         return taken
+
+    def _between(self, start: int, stop: int) -> NDArray[Any]:
+        return self._array[start:stop].copy()
 
 
 class Joined(_Shaped):
@@ -226,14 +241,20 @@ class Float32Rows(_Shaped):
 
     def take(self, indices: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the rows at `indices`, in that order."""
-        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinity, which the check at load refuses
-            return self._source.take(indices).astype(np.float32)
+        return _as_float32(self._source.take(indices))
+
+    def blocks(self, rows_per_block: int) -> Iterator[NDArray[np.float32]]:
+        """Yield all rows in order."""
+        return map(_as_float32, self._source.blocks(rows_per_block))
+
+
+def _as_float32(rows: NDArray[Any]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinity, which the check at load refuses
+        return rows.astype(np.float32)
 
 
 def places(count: int, size: int) -> Iterator[NDArray[np.int64]]:
     """Yield the numbers from 0 to `count` - 1 in order, `size` at a time; the last part may be shorter."""
-    if size < 1:
-        raise ValueError(f"size must be at least 1, got {size}")
     return (np.arange(start, min(start + size, count)) for start in range(0, count, size))
 
 

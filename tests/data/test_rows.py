@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +102,7 @@ def test_indices_must_be_integers_in_one_axis(pair):
         rows.take(np.array([0.0]))
     with pytest.raises(ValueError, match=r"got int64 \[1, 1\]"):
         rows.take(np.array([[0]]))
-    with pytest.raises(ValueError, match="size must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="rows_per_block must be at least 1, got 0"):
         next(rows.blocks(0))
 
 
@@ -122,6 +123,16 @@ def test_joined_and_chosen_rows_are_those_of_their_sources(pair):
         assert source.take(some[:0]).shape == (0, 3, 2)
         with pytest.raises(ValueError, match="indices must be 0 to"):
             source.take(np.array([len(same)]))
+
+
+def test_blocks_of_narrow_rows_take_no_more_than_their_bytes(tmp_path):
+    rows = stored(tmp_path / "a", np.zeros((2**20, 1), np.uint8))
+    for source, times in ((rows, 1), (Float32Rows(rows), 5)):
+        tracemalloc.start()
+        next(source.blocks(2**20))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < (times + 0.2) * 2**20
 
 
 def test_a_file_that_shrinks_is_an_error_not_garbage(tmp_path):
