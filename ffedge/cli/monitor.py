@@ -64,18 +64,16 @@ def _of_stdin(predictor: "Predictor", stop: Stop, options: Namespace) -> Iterato
 
 
 def _of_files(predictor: "Predictor", stop: Stop, options: Namespace) -> Iterator["Prediction"]:
-    import numpy as np
-
     from ffedge.data import read_inputs
 
     facts = predictor.facts
     stop.busy = True
     for path in options.files:
         source = read_inputs(path, facts.shape, facts.dtype, resize=options.resize, invert=options.invert)
-        for start in range(0, len(source), ROWS):
+        for inputs in source.blocks(ROWS):
             if stop():
                 return
-            yield predictor.predict(source.take(np.arange(start, min(start + ROWS, len(source)))))
+            yield predictor.predict(inputs)
 
 
 def _tell(event: "Drift", *, as_json: bool) -> None:

@@ -100,21 +100,18 @@ def _answer_lines(options: Namespace) -> None:
 
 
 def _of_files(predictor: "Predictor | SpikingPredictor", options: Namespace) -> Iterator[dict[str, Any]]:
-    import numpy as np
-
     from ffedge.data import read_inputs
     from ffedge.pages import release_libraries
 
     facts, begins = predictor.facts, True
     for path in options.files:
         source = read_inputs(path, facts.shape, facts.dtype, resize=options.resize, invert=options.invert)
-        for start in range(0, len(source), ROWS):
-            inputs = source.take(np.arange(start, min(start + ROWS, len(source))))
+        for block, inputs in enumerate(source.blocks(ROWS)):
             if begins:  # what importing the readers of files has left: 4 MiB that the first run would stand upon
                 release_libraries()
                 begins = False
             prediction = predictor.predict(inputs)
-            for row, sample in enumerate(_said(predictor, prediction, reject=options.reject), start):
+            for row, sample in enumerate(_said(predictor, prediction, reject=options.reject), block * ROWS):
                 yield {"file": str(path), "row": row, **sample}
 
 
