@@ -1,5 +1,6 @@
 """The commands: their names, their parsers, and the flags that stand for the parameters of the library."""
 
+import gc
 import importlib
 import inspect
 import re
@@ -21,7 +22,9 @@ def run(words: list[str]) -> int:
     """
     name, *rest = words or [""]
     if name in COMMANDS:
-        return module_of(name).run(parser_of(name).parse_intermixed_args(rest)) or 0
+        options = parser_of(name).parse_intermixed_args(rest)
+        gc.collect()  # the parser, before the command's own imports: what trains stands on less
+        return module_of(name).run(options) or 0
     if name and not name.startswith("-"):
         raise ValueError(f"there is no command {name!r}. Try `ffedge --help`")
     parser = _parser_of_all()

@@ -44,6 +44,9 @@ class Parser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         """Return the help: how it is used, what it does, and a word on every flag."""
+        import shutil
+
+        _Help.columns = shutil.get_terminal_size().columns
         words = [_shown(action) for action in self._actions if not action.option_strings]
         self.usage = " ".join([self.prog, "[flags]", *words]) if self.prog != "ffedge" else "ffedge COMMAND [flags]"
         text = re.sub(r"(?m)^(\w[\w ]*:)", lambda found: coloured(found[1], "1", sys.stdout), super().format_help())
@@ -51,10 +54,12 @@ class Parser(argparse.ArgumentParser):
 
 
 class _Help(argparse.HelpFormatter):
-    """Help whose texts begin at one column, further to the right than usual."""
+    """Help whose texts begin further to the right than usual; argparse makes one for each flag that is added."""
+
+    columns = 80  # without a width, each would import what asks the terminal for it
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=32)
+        super().__init__(prog, max_help_position=32, width=self.columns - 2)
 
 
 def flag(to: Any, name: str, text: str, read: Read | None = None, *, default: Any = None, **more: Any) -> None:

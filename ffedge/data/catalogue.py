@@ -1,6 +1,5 @@
 """Data sets by name or path: the embedded sample, known sets found or downloaded, the user's own files."""
 
-import difflib
 import os
 from pathlib import Path
 
@@ -79,6 +78,8 @@ def _name(path: Path) -> str:
 
 
 def _unknown(text: str) -> str:
+    import difflib  # 0.15 MiB that a run does not need
+
     near = difflib.get_close_matches(text, NAMES, n=1)
     hint = f"Did you mean {near[0]}?" if near else "Pass one of these names, or a path that exists."
     return f"{text}: is neither a known data set ({', '.join(NAMES)}) nor a path that exists. {hint}"
