@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -51,24 +52,14 @@ def evaluate_spikes(
     if dataset.n_classes > predictor.facts.n_classes:
         known = predictor.facts.n_classes
         raise DataError(f"{dataset.name}: has {dataset.n_classes} classes, but the network knows {known}")
-    rows = len(split.labels)
-    hits, early, taken = np.zeros(len(timesteps), np.int64), 0, 0
-    layer_hits = np.zeros(predictor.layers, np.int64)
+    rows, hits, layer_hits, early = len(split.labels), list[Any](), list[Any](), list[Any]()
     for part in places(rows, ROWS):
         raw, true = samples_of(split.inputs.take(part), predictor.facts), split.labels[part]
         each = predictor.goodness_after(raw, timesteps)
-        hits += [int((predictor.scores(goodness).argmax(axis=1) == true).sum()) for goodness in each]
-        layer_hits += (each[-1].argmax(axis=2) == true[:, None]).sum(axis=0)
+        hits.append([(predictor.scores(goodness).argmax(axis=1) == true).sum() for goodness in each])
+        layer_hits.append((each[-1].argmax(axis=2) == true[:, None]).sum(axis=0))
         if predictor.margin is not None:
-            early += int((predictor.predict(raw).label == true).sum())
-            taken += int(predictor.taken.sum())
-    with_margin = predictor.margin is not None
-    return SpikingEvaluation(
-        rows=rows,
-        timesteps=list(timesteps),
-        accuracy=[float(hit) / rows for hit in hits],
-        layer_accuracy=[float(hit) / rows for hit in layer_hits],
-        margin=predictor.margin,
-        early_accuracy=early / rows if with_margin else None,
-        early_timesteps=taken / rows if with_margin else None,
-    )
+            early.append([(predictor.predict(raw).label == true).sum(), predictor.taken.sum()])
+    accuracy, alone, decided = (np.sum(counts, axis=0) / rows for counts in (hits, layer_hits, early or [[0, 0]]))
+    at_once = (float(decided[0]), float(decided[1])) if early else (None, None)
+    return SpikingEvaluation(rows, list(timesteps), accuracy.tolist(), alone.tolist(), predictor.margin, *at_once)

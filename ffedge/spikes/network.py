@@ -102,8 +102,6 @@ class SpikingNetwork:
             if layer.W.shape[1] != width:
                 raise ValueError(f"layer {i} must have {width} inputs, got {layer.W.shape[1]}")
             width = len(layer.b)
-        if not all(isinstance(text, str) for text in (self.data, self.version)):
-            raise ValueError(f"data and version must be names, got {self.data!r} and {self.version!r}")
 
     @property
     def inputs(self) -> int:

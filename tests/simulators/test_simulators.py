@@ -21,7 +21,7 @@ for package in ("nir", "torch", "snntorch", "sinabs", "norse"):
 sys.path.insert(0, str(Path(__file__).parent))
 import outside  # noqa: E402
 
-IMAGES, BLOCK, TIMESTEPS = 500, 50, 64
+IMAGES, BLOCK, TIMESTEPS = 300, 50, 64
 CASES = [("snntorch", "subtract"), ("sinabs", "subtract"), ("snntorch", "zero"), ("sinabs", "zero"), ("norse", "zero")]
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the simulators' own
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of the simulators' own
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """Train on the embedded digits."""
-    spec = Spec.make("spiking", widths=(200, 100), epochs=8)
+    spec = Spec.make("spiking", widths=(128, 64), epochs=6)
     return train(spec, "mnist-mini", tmp_path_factory.mktemp("run") / "digits").path
 
 
