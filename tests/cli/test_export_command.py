@@ -41,7 +41,11 @@ def test_eval_and_predict_take_a_form_as_any_model(ffedge: Ffedge, pruned: Path,
     assert [s["label"] for s in samples] == [str(label) for label in given.label[:3]]
 
 
-def test_the_fastest_form_is_written_and_the_table_printed(ffedge: Ffedge, run_folder: Path, tmp_path: Path) -> None:
+def test_the_fastest_form_is_written_and_the_table_printed(
+    ffedge: Ffedge, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ffedge.exporting.fastest.ROUNDS", 3)
+    monkeypatch.setattr("ffedge.exporting.fastest.BLOCK_S", 0.005)
     out = tmp_path / "fast.onnx"
     done = ffedge("export", run_folder, "--out", out, "--fastest", "--max-loss", "10", "--json")
     told = json.loads(done.out)
