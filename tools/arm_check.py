@@ -45,7 +45,8 @@ EVALUATED, LONGEST_S = 200, 3000
 SITE = "root/usr/lib/python3/dist-packages"
 TRAIN = ("--widths", "200,100", "--seed", 0, "--threads", 1, "--json")
 DEBIAN = ("python3", "libstdc++6", "libgomp1")
-QEMU, CPU = "qemu-user-static:amd64", "cortex-a72"  # that of a Raspberry Pi 4
+QEMU = ("qemu-user-static:amd64", "qemu-user:amd64")  # Debian 13 has the static one in the second
+CPU = "cortex-a72"  # that of a Raspberry Pi 4
 Comparison = Callable[["Check"], None]
 APT = """
 Dir::State "{0}/state"; Dir::State::status "{0}/status"; Dir::Cache "{0}/cache";
@@ -62,10 +63,6 @@ PYTHON = """#!/bin/sh
 here=${0%/*}
 exec env PYTHONHOME="$here/root/usr" "$here/qemu" -L "$here/root" -0 "$0" "$here/root/usr/bin/python3" "$@"
 """
-FACTS = (
-    "import json, platform, numpy, onnxruntime; print(json.dumps({'architecture': platform.machine(), "
-    "'python': platform.python_version(), 'numpy': numpy.__version__, 'onnxruntime': onnxruntime.__version__}))"
-)
 
 
 @dataclass
@@ -116,7 +113,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Side:
-    """One side: its name, its Python, and the whole environment of what runs there."""
+    """This machine's Python or the emulated one, and the whole environment of what runs there."""
 
     name: str
     python: Path
@@ -127,7 +124,7 @@ class Side:
         return _run(["timeout", LONGEST_S, self.python, *words], f"{self.name} failed", env=dict(self.environment))
 
     def ffedge(self, *words: object) -> str:
-        """Run a command of ffedge; return what it prints."""
+        """Run a command of ffedge."""
         return self.run("-m", "ffedge", *words)
 
     def samples(self, model: Path, rows: Path) -> list[Any]:
@@ -135,14 +132,10 @@ class Side:
         return list(json.loads(self.ffedge("predict", model, rows, "--threads", 1, "--json"))["samples"])
 
 
-def userspace(cache: Path, pins: Sequence[str]) -> Path:
-    """Return a folder with ``python``, ``qemu`` and ``root``: that in the cache, or a new one.
-
-    Parameters
-    ----------
-    pins : the packages of Python's, as pip reads them.
-    """
-    recipe = hashlib.sha256("\n".join([APT, PROCESSOR, PYTHON, QEMU, *DEBIAN, *pins]).encode())
+def userspace(cache: Path, packages: Sequence[str]) -> Path:
+    """Return a folder with ``python``, ``qemu`` and ``root``, in which these packages are: from the cache, or new."""
+    pins = [f"{name}=={importlib.metadata.version(name)}" for name in packages]
+    recipe = hashlib.sha256("\n".join([APT, PROCESSOR, PYTHON, *QEMU, *DEBIAN, *pins]).encode())
     place = cache.resolve() / f"aarch64-{recipe.hexdigest()[:16]}"
     if place.exists():
         return place
@@ -161,11 +154,12 @@ def userspace(cache: Path, pins: Sequence[str]) -> Path:
         get = ["apt-get", "-q", "-c", apt / "conf"]
         _run([*get, "update"], "Debian's packages cannot be had")
         _run([*get, "install", "-y", "--no-install-recommends", "-d", *DEBIAN], "Debian's packages cannot be had")
-        _run([*get, "download", QEMU], "Debian's packages cannot be had", cwd=apt)
-        for package in (apt / "cache/archives").glob("*.deb"):
-            _run(["dpkg-deb", "-x", package, root], "a package of Debian's is damaged")
-        _run(["dpkg-deb", "-x", *apt.glob("*.deb"), apt / "qemu"], "a package of Debian's is damaged")
-        (apt / "qemu/usr/bin/qemu-aarch64-static").rename(new / "qemu")
+        _run([*get, "download", *QEMU], "Debian's packages cannot be had", cwd=apt)
+        for package in (*(apt / "cache/archives").glob("*.deb"), *apt.glob("*.deb")):
+            where = apt / "qemu" if package.parent == apt else root
+            _run(["dpkg-deb", "-x", package, where], "a package of Debian's is damaged")
+        binaries = [apt / "qemu/usr/bin" / name for name in ("qemu-aarch64-static", "qemu-aarch64")]
+        next(file for file in binaries if file.exists()).resolve().rename(new / "qemu")
         if not (root / "lib").exists():  # Debian 13 leaves this link to a package that is not needed
             (root / "lib").symlink_to("usr/lib")
         (root / "proc").mkdir()
@@ -211,8 +205,8 @@ def train(here: Side, there: Side, work: Path, rows: Path, check: Check) -> None
     runs = [work / "epoch here", work / "epoch there"]
     for side, run in zip((here, there), runs, strict=True):
         side.ffedge("train", *TRAIN, "--epochs", 1, "--out", run)
-    ours, theirs = ([*map(json.loads, (run / "metrics.jsonl").read_text().splitlines())] for run in runs)
-    losses = ([[line[name] for name in ("layer", "epoch", "loss")] for line in lines] for lines in (ours, theirs))
+    lines = [[*map(json.loads, (run / "metrics.jsonl").read_text().splitlines())] for run in runs]
+    losses = ([[line[name] for name in ("layer", "epoch", "loss")] for line in each] for each in lines)
     check.numbers("losses", *losses, TRAINED)
     check.predictions(*(here.samples(run / "model.onnx", rows) for run in runs), TRAINED)
 
@@ -281,11 +275,12 @@ def main(words: list[str] | None = None) -> int:
 def _check(options: argparse.Namespace) -> int:
     if platform.machine() != "x86_64":
         raise FfedgeError(f"compares with x86-64, and this machine is {platform.machine()}. Run the tests here instead")
-    began, place = time.monotonic(), userspace(options.cache, pins())
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    began, place = time.monotonic(), userspace(options.cache, [re.split("[^\\w.-]", each)[0] for each in wanted])
     with tempfile.TemporaryDirectory() as folder:
         here, there = sides(place, Path(folder))
-        facts = json.loads(there.run("-c", FACTS)) | {"cpu": CPU}
-        facts["qemu"] = _run([place / "qemu", "--version"], "QEMU failed").split()[2]
+        python = there.run("-c", "import platform; print(platform.machine(), platform.python_version())").strip()
+        facts = {"python": python, "qemu": _run([place / "qemu", "--version"], "QEMU failed").split()[2], "cpu": CPU}
         print(facts)
         todo = list(comparisons(here, there, options.models, options.rows, Path(folder)))
         with ThreadPoolExecutor(options.jobs) as pool:
@@ -299,13 +294,6 @@ def _check(options: argparse.Namespace) -> int:
     faults = [f"{check.model}, {check.check}: {fault}" for check in done for fault in check.faults]
     print("".join(f"arm_check: {fault}\n" for fault in faults), end="", file=sys.stderr)
     return int(bool(faults))
-
-
-def pins() -> list[str]:
-    """Return what ``pip install ffedge`` installs beside ffedge, in the versions that run here."""
-    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    names = [re.match(r"[\w.-]+", each)[0] for each in wanted]  # type: ignore[index]
-    return [f"{name}=={importlib.metadata.version(name)}" for name in names]
 
 
 def sides(place: Path, work: Path) -> tuple[Side, Side]:
