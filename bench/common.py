@@ -90,10 +90,9 @@ def scaling_of(dataset: Any) -> tuple[Any, Any]:
     """Return what ffedge left to itself takes off a data set's inputs and multiplies them by, float32 [1] or [I]."""
     import numpy as np
 
-    from ffedge.spec import NetworkSpec
     from ffedge.training.facts import measure
 
-    facts = measure(dataset, NetworkSpec())
+    facts = measure(dataset)
     return np.array(facts.offset, np.float32), np.array(facts.scale, np.float32)
 
 

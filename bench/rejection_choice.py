@@ -123,7 +123,7 @@ def judged(model: Path, data_dir: Path | None, seed: int) -> dict[str, Any]:
     """Return each rule's AUROC by kind of strange image, and the error of the rows that it accepts."""
     predictor = ffedge.Predictor(model, threads=1)
     dataset = ffedge.load(predictor.metadata["data"]["name"], data_dir)
-    rows, _ = split_rows(len(dataset.train.labels), predictor.spec)
+    rows, _ = split_rows(len(dataset.train.labels), predictor.recipe)
     images, labels = dataset.train.inputs.take(rows), dataset.train.labels[rows]
     kinds = strange(images, labels, np.random.default_rng(seed))
     held = statistics_of(predictor, images)
@@ -139,7 +139,12 @@ def judged(model: Path, data_dir: Path | None, seed: int) -> dict[str, Any]:
             "least": min(areas.values()),
             "risk_at_coverage": float(wrong[np.argsort(-known, kind="stable")[: round(COVERAGE * len(known))]].mean()),
         }
-    return {"data": dataset.name, "variant": predictor.spec.rule.variant, "error": float(wrong.mean()), "rules": found}
+    return {
+        "data": dataset.name,
+        "variant": predictor.recipe.rule.variant,
+        "error": float(wrong.mean()),
+        "rules": found,
+    }
 
 
 def main() -> None:

@@ -61,7 +61,7 @@ def evaluate(predictor: Predictor, dataset: Dataset, *, on_train: bool = False) 
         The data set has other classes or another input shape than the model.
     """
     split = dataset.train if on_train or dataset.test is None else dataset.test
-    count, layers = predictor.facts.n_classes, len(predictor.spec.network.widths) if predictor.has_layers else 0
+    count, layers = predictor.facts.n_classes, len(predictor.recipe.network.widths) if predictor.has_layers else 0
     if dataset.n_classes > count:
         raise DataError(f"{dataset.name}: has {dataset.n_classes} classes, but the model knows {count}")
     confusion, hits = np.zeros((count, count), np.int64), np.zeros(layers, np.int64)

@@ -1,8 +1,9 @@
-"""What the fields of a spec are held to: choices, numbers, sizes in bytes."""
+"""What the fields of a spec are, and are held to: help, who fills them in; choices, numbers, sizes in bytes."""
 
 import re
 import sys
-from typing import Literal, NewType, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, NewType, get_args, get_origin, get_type_hints
 
 Bytes = NewType("Bytes", int)
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -49,3 +50,37 @@ def is_list(value: object) -> bool:
 def is_whole(value: object) -> bool:
     """Tell whether a value is a whole number, and no bool."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True)
+class Option:
+    """What the command line, the data and a model file may do with a field of a spec.
+
+    Attributes
+    ----------
+    help : what it is, on one line.
+    auto : who fills it in where it was left open: the ``data`` or the memory ``plan``; None: it is never open.
+    learns : whether `learn` may change what a model file says of it.
+    machine : whether it belongs to the machine that trains, and so not to a model that goes on learning elsewhere.
+    later : whether it came after the first model files, which lack it and mean its default.
+    """
+
+    help: str
+    auto: Literal["data", "plan"] | None = None
+    learns: bool = False
+    machine: bool = False
+    later: bool = False
+
+    def is_open(self, value: object) -> bool:
+        """Tell whether a value leaves the field to the data or to the plan."""
+        return self.auto is not None and (value in ("auto", "max") or (self.auto == "plan" and value == 0))
+
+
+def option(default: Any, text: str, **rest: Any) -> Any:
+    """Return a dataclass field with its `Option`."""
+    return field(default=default, metadata={"option": Option(text, **rest)})
+
+
+def options(part: type) -> dict[str, Option]:
+    """Return the options of a dataclass by field."""
+    return {f.name: f.metadata["option"] for f in fields(part)}

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from ffedge.calibration import Calibration, no_bias
 from ffedge.errors import FfedgeError
-from ffedge.network import InputFacts, layer_shapes, score_weights, stored
+from ffedge.network import InputFacts, layer_shapes, stored
 from ffedge.pages import BLOCK_BYTES, release
-from ffedge.spec import MODEL_FORMAT, Spec
+from ffedge.recipe import Recipe
+from ffedge.spec import MODEL_FORMAT
 from ffedge.wire import BYTES, field, head, read_varint, text, whole
 
 Array = NDArray[Any]
@@ -72,7 +73,7 @@ def write_model(
 
 
 def model_content(
-    spec: Spec,
+    recipe: Recipe,
     facts: InputFacts,
     layers: list[dict[str, Array]],
     more: dict[str, Any],
@@ -87,13 +88,13 @@ def model_content(
     more : further metadata: version, data.
     calibration : of what counts as known; None lets every answer count.
     """
-    shapes = layer_shapes(spec, facts)
-    weights = {f"layers.{s.index}.{name}": layers[s.index][name] for s in shapes for name in stored(spec, s)}
+    shapes = layer_shapes(recipe, facts)
+    weights = {f"layers.{s.index}.{name}": layers[s.index][name] for s in shapes for name in stored(recipe, s)}
     gammas = [float(layer["gamma"]) for layer in layers if "gamma" in layer]
-    weights["prediction_weights"] = np.array(score_weights(spec, layers), np.float32)[:, None]
+    weights["prediction_weights"] = np.array(recipe.score_weights(layers), np.float32)[:, None]
     weights["known.bias"] = calibration.bias() if calibration else no_bias()
     known = calibration.to_dict() if calibration else None
-    metadata = {"format": MODEL_FORMAT, "spec": spec.to_dict(), "input": facts.to_dict(), **more}
+    metadata = {"format": MODEL_FORMAT, "spec": recipe.to_dict(), "input": facts.to_dict(), **more}
     metadata |= {"gamma": gammas, "known": known}
     return weights, {f"ffedge.{key}": json.dumps(value) for key, value in metadata.items()}
 

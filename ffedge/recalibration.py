@@ -84,7 +84,7 @@ def unseen_scores(predictor: Predictor, dataset: Dataset) -> tuple[Floats, Float
     split, about = dataset.train, predictor.metadata.get("data")
     rows = np.arange(len(split.labels))
     if isinstance(about, dict) and about.get("sha256") == dataset.sha256:
-        rows = split_rows(len(rows), predictor.spec)[0]
+        rows = split_rows(len(rows), predictor.recipe)[0]
     if not len(rows):
         raise DataError(f"{dataset.name}: the model has learnt from all of its rows. Pass other data")
     parts = [best_and_margin(answers.scores) for _, answers in predicted(predictor, split, rows)]

@@ -23,7 +23,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ffedge.network import LayerShape, trained
-from ffedge.spec import MOMENTS, Spec
+from ffedge.recipe import Recipe
+from ffedge.spec import MOMENTS
 
 Dims = tuple[int | str, ...]
 SCALARS = ("rate", "decaying.rate", "epsilon", "keep", "gamma.rate", "gamma.epsilon", "share")
@@ -36,7 +37,7 @@ START, DEPTH, SCORES, NORM = "classes.start", "classes.depth", "classes.scores",
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Composition:
     """How a kernel is made of stages.
 
     Attributes
@@ -53,41 +54,41 @@ class Recipe:
     sums: tuple[str, ...] = ()
 
 
-def recipe(spec: Spec, kind: str, shape: LayerShape, flag: bool) -> Recipe:
-    """Return the recipe of the kernel that a key names (see `ffedge.runtime.kernels.KernelKey`)."""
-    beside = tuple(name for name in trained(spec, shape) if name != "W")
+def composition(recipe: Recipe, kind: str, shape: LayerShape, flag: bool) -> Composition:
+    """Return how the kernel is made that a key names (see `ffedge.runtime.kernels.KernelKey`)."""
+    beside = tuple(name for name in trained(recipe, shape) if name != "W")
     gradients = {f"grad.{name}": f"sum.{name}" for name in (*beside, "W")}
     rows = ("rows",) if flag else ()
     tries, out = ("forward", *rows, "goodness", "learn"), (*rows, "dz", "g", "loss")
-    update, step = tuple(_fresh(spec, beside)), tuple(_fresh(spec, ("W",)))
+    update, step = tuple(_fresh(recipe, beside)), tuple(_fresh(recipe, ("W",)))
     dropout = ("dropout",) if flag else ()
-    recipes = {
-        "product": Recipe(
+    compositions = {
+        "product": Composition(
             frozenset(("scale", "product", *dropout)), ("x", "z", "value"), {} if flag else {"dropped": "scaled"}
         ),
-        "forward": Recipe(frozenset(("forward", "rows")), ("rows", "g"), {"g.flat": "g"}),
-        "goodness": Recipe(frozenset(("forward",)), ("g",), {"g.flat": "g"}),
-        "learn": Recipe(frozenset((*tries, "update")), (*out, *update), {}),
-        "accumulate": Recipe(frozenset(tries), (*out, *(f"new.sum.{name}" for name in beside)), {}, beside),
-        "apply": Recipe(frozenset(("update",)), update, gradients),
-        "tile": Recipe(frozenset(("gradient", "step")), step, {}),
-        "tile-accumulate": Recipe(frozenset(("gradient",)), ("new.sum.W",), {}, ("W",)),
-        "tile-apply": Recipe(frozenset(("step",)), step, gradients),
+        "forward": Composition(frozenset(("forward", "rows")), ("rows", "g"), {"g.flat": "g"}),
+        "goodness": Composition(frozenset(("forward",)), ("g",), {"g.flat": "g"}),
+        "learn": Composition(frozenset((*tries, "update")), (*out, *update), {}),
+        "accumulate": Composition(frozenset(tries), (*out, *(f"new.sum.{name}" for name in beside)), {}, beside),
+        "apply": Composition(frozenset(("update",)), update, gradients),
+        "tile": Composition(frozenset(("gradient", "step")), step, {}),
+        "tile-accumulate": Composition(frozenset(("gradient",)), ("new.sum.W",), {}, ("W",)),
+        "tile-apply": Composition(frozenset(("step",)), step, gradients),
     }
-    return recipes[kind]
+    return compositions[kind]
 
 
-def _fresh(spec: Spec, names: tuple[str, ...]) -> Iterator[str]:
+def _fresh(recipe: Recipe, names: tuple[str, ...]) -> Iterator[str]:
     for name in names:
-        yield from (f"new.{part}" for part in (name, *moments(spec, name)))
+        yield from (f"new.{part}" for part in (name, *moments(recipe, name)))
 
 
-def moments(spec: Spec, name: str) -> tuple[str, ...]:
+def moments(recipe: Recipe, name: str) -> tuple[str, ...]:
     """Return the names of a parameter's moments."""
-    return tuple(f"{name}.{moment}" for moment in MOMENTS[spec.optimizer_of(name)])
+    return tuple(f"{name}.{moment}" for moment in MOMENTS[recipe.optimizer_of(name)])
 
 
-def ports(spec: Spec, size: int, kind: str, shape: LayerShape) -> dict[str, Dims]:
+def ports(recipe: Recipe, size: int, kind: str, shape: LayerShape) -> dict[str, Dims]:
     """Return the shape of every value that a kernel may read or give out, by its name within the kernel.
 
     Parameters
@@ -95,7 +96,7 @@ def ports(spec: Spec, size: int, kind: str, shape: LayerShape) -> dict[str, Dims
     size : I.
     """
     T, H, D, first = kind in TILED, shape.units, shape.inputs, shape.first
-    tried: Dims = ("N", 1 + spec.train.wrong_labels)
+    tried: Dims = ("N", 1 + recipe.train.n_negatives)
     source: Dims = ("N", D) if first else ("R", D)
     result: dict[str, Dims] = {
         "raw": ("N", size),
@@ -112,9 +113,9 @@ def ports(spec: Spec, size: int, kind: str, shape: LayerShape) -> dict[str, Dims
         "loss": (),
         **dict.fromkeys(SCALARS, ()),
     }
-    for name, dims in (trained(spec, shape) | shape.parameters()).items():
+    for name, dims in (trained(recipe, shape) | shape.parameters()).items():
         own: Dims = ("T", H) if T and name == "W" else dims
-        for part in (name, *moments(spec, name), f"sum.{name}"):
+        for part in (name, *moments(recipe, name), f"sum.{name}"):
             result[part] = result[f"new.{part}"] = own
     return result
 
@@ -138,25 +139,25 @@ def wire(local: str, kind: str, layer: int) -> str:
     return shared.get(local) or f"layers.{layer}.{local}"
 
 
-def state(spec: Spec, shapes: tuple[LayerShape, ...]) -> dict[str, tuple[int, ...]]:
+def state(recipe: Recipe, shapes: tuple[LayerShape, ...]) -> dict[str, tuple[int, ...]]:
     """Return what the learning step keeps beside the predictor's weights: gammas and moments, with their shapes."""
     result: dict[str, tuple[int, ...]] = {}
     for shape in shapes:
-        if spec.rule.variant != "ff":
+        if recipe.rule.variant != "ff":
             result[f"layers.{shape.index}.gamma"] = ()
-        for name, dims in trained(spec, shape).items():
-            result |= {f"layers.{shape.index}.{moment}": dims for moment in moments(spec, name)}
+        for name, dims in trained(recipe, shape).items():
+            result |= {f"layers.{shape.index}.{moment}": dims for moment in moments(recipe, name)}
     return result
 
 
-def bindings(spec: Spec, shapes: tuple[LayerShape, ...]) -> dict[str, str]:
+def bindings(recipe: Recipe, shapes: tuple[LayerShape, ...]) -> dict[str, str]:
     """Return which output of the step takes the place of each value that learns, the predictor's weights included."""
     result = {"step": "scalars.0/new.step"}
     for shape in shapes:
-        for name in trained(spec, shape):
+        for name in trained(recipe, shape):
             stage = "step" if name == "W" else "update"
-            for part in (name, *moments(spec, name)):
+            for part in (name, *moments(recipe, name)):
                 result[f"layers.{shape.index}.{part}"] = f"{stage}.{shape.index}/new.{part}"
-    if spec.rule.variant == "acff" and spec.rule.prediction_weights == "collaborative":
+    if recipe.rule.variant == "acff" and recipe.rule.prediction_weights == "collaborative":
         result["prediction_weights"] = "prediction.0/new.prediction_weights"
     return result

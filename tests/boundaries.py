@@ -22,8 +22,9 @@ TABLE = {
     "child": Allowed("errors"),
     "fields": Allowed(),
     "presets": Allowed(),
-    "rule": Allowed("fields"),
-    "spec": Allowed("fields presets rule"),
+    "spec": Allowed("fields presets"),
+    "recipe": Allowed("spec"),
+    "resolve": Allowed("network recipe spec"),
     "seeds": Allowed("", "numpy"),
     "labels": Allowed("seeds", "numpy"),  # wrong labels are a function of the sample's place
     "meter": Allowed(),
@@ -31,40 +32,43 @@ TABLE = {
     "tensors": Allowed("pages", "numpy"),
     "wire": Allowed(),
     "liveness": Allowed(),
-    "stages": Allowed("network spec"),  # what a model file calls the parts of its learning step
-    "model_file": Allowed("calibration errors network pages spec wire", "numpy"),
+    "stages": Allowed("network recipe spec"),  # what a model file calls the parts of its learning step
+    "model_file": Allowed("calibration errors network pages recipe spec wire", "numpy"),
     "calibration": Allowed("fields", "numpy"),
-    "network": Allowed("errors fields rule seeds spec", "numpy"),
-    "data": Allowed("errors files seeds spec", "numpy", "PIL"),
-    "graph": Allowed("child errors liveness network rule spec stages", "numpy onnx"),
+    "network": Allowed("errors fields recipe seeds", "numpy"),
+    "data": Allowed("errors files recipe seeds spec", "numpy", "PIL"),
+    "graph": Allowed("child errors liveness network recipe spec stages", "numpy onnx"),
     # stages, wire, liveness: kernels cut out of a file, written anew, and their memory
     "runtime": Allowed(
-        "calibration errors json_text labels liveness network pages spec stages wire", "numpy onnxruntime"
+        "calibration errors json_text labels liveness network pages recipe resolve spec stages wire",
+        "numpy onnxruntime",
     ),
     "evaluation": Allowed("data errors runtime", "numpy"),
     "recalibration": Allowed(
         "calibration data errors evaluation files model_file pages runtime training wire", "numpy"
     ),
     "spikes": Allowed(  # training: a run's newest checkpoint, from which it is converted
-        "calibration data errors fields files json_text network runtime spec training version", "numpy", "h5py nir"
+        "calibration data errors fields files json_text network recipe runtime spec training version",
+        "numpy",
+        "h5py nir",
     ),
     "training": Allowed(
-        "calibration child data errors files json_text labels meter model_file network pages runtime seeds spec "
-        "tensors version",
+        "calibration child data errors files json_text labels meter model_file network pages recipe "
+        "resolve runtime seeds spec tensors version",
         "numpy",
         "onnxruntime reference",
     ),
     "learning": Allowed(  # goes on training on the device: no onnx, no graph process
-        "calibration data errors files labels meter model_file network pages runtime seeds spec stages training "
-        "version wire",
+        "calibration data errors fields files labels meter model_file network pages recipe resolve "
+        "runtime seeds spec stages training version wire",
         "numpy",
     ),
-    "reference": Allowed("errors network rule spec", "numpy torch"),
+    "reference": Allowed("errors network recipe spec", "numpy torch"),
     # runtime: backprop in onnxruntime runs in sessions like ffedge's; graph, onnx: its graph; exporting: its forms are
     # arms, and its clock times them
     "compare": Allowed(
-        "child data errors evaluation exporting files meter network pages presets rule runtime seeds spec spikes "
-        "training",
+        "child data errors evaluation exporting files meter network pages presets recipe resolve runtime "
+        "seeds spec spikes training",
         "numpy onnxruntime",
         "graph matplotlib onnx onnxsim reference scipy torch",
     ),
@@ -75,7 +79,7 @@ TABLE = {
     ),
     # forms are made on a workstation: a graph is built, run on held-out rows and, for int8, given to the quantizer
     "exporting": Allowed(
-        "calibration data errors evaluation graph network runtime seeds spec training", "numpy onnx onnxruntime"
+        "calibration data errors evaluation graph network recipe runtime seeds spec training", "numpy onnx onnxruntime"
     ),
 }
 # loaded by a command that has begun its work, so what stands in functions may be imported

@@ -30,15 +30,15 @@ def log_softmax(u):
 class Oracle:
     """A network and its learning; `layers` are ffedge's parameters: W, b, V where a layer sees the label, gamma."""
 
-    def __init__(self, spec, facts, layers):
-        self.network, self.rule, self.spec, self.facts = spec.network, spec.rule, spec.train, facts
+    def __init__(self, recipe, facts, layers):
+        self.network, self.rule, self.spec, self.facts = recipe.network, recipe.rule, recipe.train, facts
         self.classes, self.L = len(facts.classes), len(layers)
         self.layers = [{"W": self._whole(i, p), "b": np.array(p["b"], float)} for i, p in enumerate(layers)]
         self.gamma = [float(p.get("gamma", 0.0)) for p in layers]
         self.power = [float(p.get("power", 1.0)) for p in layers]
         self.moments = {}
 
-        self.bound = np.inf if spec.network.bound == "none" else spec.network.bound
+        self.bound = np.inf if recipe.network.bound is None else recipe.network.bound
 
     def _sees_label(self, layer):
         return layer == 0 or self.network.label_layers == "all"
@@ -126,7 +126,7 @@ class Oracle:
     def loss_and_slope(self, G):
         """Return the loss of each sample [N] and dLoss/dG [N, M]."""
         rule, K = self.rule, G.shape[1] - 1
-        s = rule.slope if rule.slope is not None else {"symmetric": 4.0}.get(rule.loss, 1.0)
+        s = rule.slope
         true, wrong = G[:, :1], G[:, 1:]
         if rule.loss == "logistic":
             loss = 0.5 * (softplus(-s * true)[:, 0] + softplus(s * wrong).mean(1))
@@ -157,7 +157,7 @@ class Oracle:
                 change = self._change((i, name), gradient[name], self.spec.optimizer, self.spec.momentum, step)
                 self.layers[i][name] = self.layers[i][name] * kept - rates[i] * change
             y = passed[i][1]
-            if self.rule.sparsity != "none":
+            if self.rule.sparsity is not None:
                 self.layers[i]["b"] -= HOMEOSTASIS * ((y > 0).mean(0) - self.rule.sparsity)
             self.power[i] += FOLLOWING * ((y**2).mean() - self.power[i])
             if self.rule.variant == "acff":

@@ -15,14 +15,14 @@ from ffedge.wire import read_varint, varint
 
 
 def parts(**changes):
-    spec, facts = prepared(small_spec(**changes), clusters())
-    return spec, facts, random_layers(spec, facts)
+    recipe, facts = prepared(small_spec(**changes), clusters())
+    return recipe, facts, random_layers(recipe, facts)
 
 
 @pytest.mark.parametrize("changes", [{}, {"label_layers": "all"}, {"variant": "ff", "widths": (7,)}], ids=str)
 def test_onnx_finds_every_weight_and_the_checker_is_content(changes):
-    spec, facts, layers = parts(**changes)
-    model = onnx.load_from_string(model_bytes(spec, facts, layers, version="é"))
+    recipe, facts, layers = parts(**changes)
+    model = onnx.load_from_string(model_bytes(recipe, facts, layers, version="é"))
     onnx.checker.check_model(model, full_check=True)
     found = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
     for i, layer in enumerate(layers):
@@ -33,8 +33,8 @@ def test_onnx_finds_every_weight_and_the_checker_is_content(changes):
 
 def test_what_onnx_writes_again_is_as_long():
     """So no length is wrong, and nothing stands there that onnx does not know."""
-    spec, facts, layers = parts()
-    written = model_bytes(spec, facts, layers)
+    recipe, facts, layers = parts()
+    written = model_bytes(recipe, facts, layers)
     assert len(onnx.load_from_string(written).SerializeToString()) == len(written)
 
 
@@ -48,25 +48,25 @@ def test_lengths_are_protobufs(number):
 
 def test_weights_that_stand_in_files_are_written_a_block_at_a_time(tmp_path):
     """48 MiB of weights; 6 MiB are left for what else the interpreter does."""
-    spec, facts = prepared(small_spec(widths=(1024, 4096, 2048)), clusters())
-    layers = random_layers(spec, facts)
+    recipe, facts = prepared(small_spec(widths=(1024, 4096, 2048)), clusters())
+    layers = random_layers(recipe, facts)
     for layer in layers:
         for name in ("W",):
             kept = on_disk(layer[name].shape, tmp_path)
             kept[:] = layer[name]
             layer[name] = kept
             model_file.release(kept)
-    given, before = template(spec, facts), rss_bytes()
-    write_model(tmp_path / "model.onnx", given, *model_content(spec, facts, layers, {}))
+    given, before = template(recipe, facts), rss_bytes()
+    write_model(tmp_path / "model.onnx", given, *model_content(recipe, facts, layers, {}))
     assert rss_bytes() - before < 6 * 2**20
     assert (tmp_path / "model.onnx").stat().st_size > 48 * 2**20
 
 
 def test_a_model_beyond_what_onnx_files_hold_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(model_file, "MOST_BYTES", 1000)
-    spec, facts, layers = parts()
+    recipe, facts, layers = parts()
     with pytest.raises(FfedgeError, match=r"model.onnx: would take .* GB, but an ONNX file ends at 2 GiB"):
-        write_model(tmp_path / "model.onnx", template(spec, facts), *model_content(spec, facts, layers, {}))
+        write_model(tmp_path / "model.onnx", template(recipe, facts), *model_content(recipe, facts, layers, {}))
     assert not list(tmp_path.iterdir())
 
 

@@ -11,8 +11,8 @@ LOSSES = ("logistic", "symmetric", "contrastive")
 
 def tiny(**changes):
     base = {"widths": (5, 4, 3), "n_negatives": 2, "loss": "logistic", "theta": 0.3, "smoothing": 0.1, "batch_size": 4}
-    spec, facts = prepared(small_spec(**(base | changes)), clusters(rows=12, inputs=6, classes=3))
-    return Oracle(spec, facts, random_layers(spec, facts))
+    recipe, facts = prepared(small_spec(**(base | changes)), clusters(rows=12, inputs=6, classes=3))
+    return Oracle(recipe, facts, random_layers(recipe, facts))
 
 
 def batch(rows=4, classes=3):
@@ -82,9 +82,9 @@ def test_an_overlay_replaces_the_first_inputs_and_concat_stands_beside_them():
 def test_parameters_come_apart_as_they_were_put_in():
     for changes in ({}, {"label_mode": "concat"}, {"label_layers": "all"}):
         base = {"widths": (5, 4, 3), "batch_size": 4} | changes
-        spec, facts = prepared(small_spec(**base), clusters(rows=12, inputs=6, classes=3))
-        layers = random_layers(spec, facts)
-        oracle = Oracle(spec, facts, layers)
+        recipe, facts = prepared(small_spec(**base), clusters(rows=12, inputs=6, classes=3))
+        layers = random_layers(recipe, facts)
+        oracle = Oracle(recipe, facts, layers)
         for i, layer in enumerate(layers):
             apart = oracle.parameters(i)
             assert set(apart) == set(layer) - {"gamma"}

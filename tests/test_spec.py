@@ -7,10 +7,12 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from toys import some_facts
 
 from ffedge.presets import PRESETS
-from ffedge.rule import RuleSpec
-from ffedge.spec import NetworkSpec, Spec, TrainSpec
+from ffedge.recipe import Recipe
+from ffedge.resolve import resolve
+from ffedge.spec import NetworkSpec, RuleSpec, Spec, TrainSpec
 
 REFUSED = [
     ("widths", ()),
@@ -120,7 +122,7 @@ def test_field_names_are_unique_so_that_a_flag_has_one_home():
 def test_a_field_reaches_its_own_part():
     spec = Spec.make(widths=(7, 8, 9), variant="ff", epochs=3)
     assert (spec.network.widths, spec.rule.variant, spec.train.epochs) == ((7, 8, 9), "ff", 3)
-    assert dataclasses.replace(spec.train, epochs="auto") == Spec.make(widths=(7, 8, 9)).train
+    assert spec.with_train(epochs="auto").train == Spec.make(widths=(7, 8, 9)).train
 
 
 def test_a_spec_cannot_be_changed():
@@ -132,7 +134,7 @@ def test_the_paper_preset_is_the_paper():
     """Its section on training: theta 2, Adam 0.03, 1000 epochs a layer, full batch, eq. 4's loss, gamma's rate 0.01."""
     spec = Spec.make("paper")
     rule, train = spec.rule, spec.train
-    assert (rule.loss, rule.theta, rule.loss_slope, rule.smoothing) == ("logistic", 2.0, 1.0, 0.0)
+    assert (rule.loss, rule.theta, rule.slope, rule.smoothing) == ("logistic", 2.0, None, 0.0)
     assert (rule.gamma_optimizer, rule.gamma_rate, rule.theta_placement) == ("sgd", 0.01, "per_layer")
     assert (rule.scope, rule.alpha, rule.prediction_weights) == ("all", "ones", "plain")
     assert (train.optimizer, train.rate, train.epochs, train.batch_size) == ("adam", (0.03,), 1000, "full")
@@ -151,39 +153,16 @@ def test_a_change_outweighs_the_preset():
     assert Spec.make("paper", rate=(0.5,), cooldown="half").train.rate == (0.5,)
 
 
-def test_the_last_rate_serves_all_further_layers():
-    train = TrainSpec(rate=(0.3, 0.2))
-    assert [train.layer_rate(i) for i in range(4)] == [0.3, 0.2, 0.2, 0.2]
+def test_every_field_has_a_word_for_the_command_line_and_no_full_stop():
+    assert all(option.help and not option.help.endswith(".") for option in Spec.options().values())
 
 
-def test_the_slope_is_one_but_for_the_symmetric_loss():
-    assert [RuleSpec(loss=loss).loss_slope for loss in ("logistic", "contrastive", "symmetric")] == [1.0, 1.0, 4.0]
-    assert RuleSpec(loss="symmetric", slope=2.0).loss_slope == 2.0
-
-
-MATRIX = ((9.0, 2.0, 3.0), (4.0, 9.0, 6.0), (7.0, 8.0, 9.0))
-
-
-@pytest.mark.parametrize(
-    ("changes", "weights"),
-    [
-        ({}, [[0, 1, 1], [1, 0, 1], [1, 1, 0]]),
-        ({"alpha": "mean"}, [[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]),
-        ({"scope": "previous"}, [[0, 0, 0], [1, 0, 0], [1, 1, 0]]),
-        ({"scope": "next"}, [[0, 1, 1], [0, 0, 1], [0, 0, 0]]),
-        ({"alpha": MATRIX}, [[0, 2, 3], [4, 0, 6], [7, 8, 0]]),
-        ({"alpha": MATRIX, "scope": "next"}, [[0, 2, 3], [0, 0, 6], [0, 0, 0]]),
-        ({"variant": "ff"}, [[0, 0, 0], [0, 0, 0], [0, 0, 0]]),
-        ({"variant": "ff", "alpha": MATRIX}, [[0, 0, 0], [0, 0, 0], [0, 0, 0]]),
-    ],
-    ids=str,
-)
-def test_alpha_says_who_listens_to_whom(changes, weights):
-    assert [list(row) for row in RuleSpec(**changes).weights(3)] == weights
-
-
-def test_one_layer_listens_to_nobody():
-    assert RuleSpec(alpha="mean").weights(1) == ((0.0,),)
+def test_what_is_left_open_is_told_apart_by_who_fills_it_in():
+    spec = Spec.make(label_scale="max", smoothing=0.0, threads=0, chunk_size=7, epochs=3)
+    assert set(spec.left_open("data")) == {
+        *("label_mode", "label_scale", "scaling", "slope", "batch_size", "n_negatives", "input_dropout")
+    }
+    assert spec.left_open("plan") == ["tile_bytes", "moments", "threads"]
 
 
 positive = st.floats(1e-6, 1e3)
@@ -197,6 +176,7 @@ specs = st.builds(
     label_scale=positive | st.just("max"),
     variant=st.sampled_from(["ff", "fcff", "acff"]),
     slope=st.none() | positive,
+    alpha=st.sampled_from(["ones", "mean"]),
     theta=st.floats(-10, 10),
     batch_size=st.integers(1, 10**6) | st.sampled_from(["full", "auto"]),
     seed=st.integers(0, 2**63),
@@ -208,9 +188,12 @@ def test_a_spec_survives_json(spec):
     assert Spec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
 
 
-def test_a_matrix_survives_json():
-    spec = Spec.make(widths=(4, 4, 4), alpha=MATRIX)
-    assert Spec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+@given(specs)
+def test_a_recipe_survives_json_and_is_a_spec_that_asks_for_itself(spec):
+    facts = some_facts(shape=(70_000,), classes=4)
+    recipe = resolve(spec, facts, 2 * 10**6)
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+    assert resolve(recipe.as_spec(), facts, 2 * 10**6) == recipe
 
 
 @pytest.mark.parametrize("part", ["network", "rule", "train"])

@@ -30,10 +30,10 @@ THIRD_PARTY = {
 def folder(tmp_path_factory):
     """Write what a unit needs to be used alone: a model, some inputs, the graphs of training."""
     path = tmp_path_factory.mktemp("alone")
-    spec, facts = prepared(small_spec(epochs=1), clusters())
-    build = builder(spec, facts)
-    graphs = {repr(key): base64.b64encode(build(key)).decode() for key in needed_kernels(spec, facts)}
-    plain = {"spec": spec.to_dict(), "input": facts.to_dict(), "graphs": graphs}
+    recipe, facts = prepared(small_spec(epochs=1), clusters())
+    build = builder(recipe, facts)
+    graphs = {repr(key): base64.b64encode(build(key)).decode() for key in needed_kernels(recipe, facts)}
+    plain = {"spec": recipe.to_dict(), "input": facts.to_dict(), "graphs": graphs}
     (path / "training.json").write_text(json.dumps(plain))
     (path / "model.onnx").write_bytes(make_model(small_spec(), clusters())[0])
     np.save(path / "raw.npy", clusters().train.inputs.take(np.arange(16)))
@@ -54,7 +54,6 @@ USES = {
     "json_text": 'from ffedge.json_text import parse; print(parse("[1]"))',
     "fields": "from ffedge.fields import bytes_of; print(bytes_of('64MiB'))",
     "presets": "from ffedge.presets import PRESETS; print(len(PRESETS))",
-    "rule": "from ffedge.rule import RuleSpec; print(RuleSpec().weights(3))",
     "spec": "from ffedge.spec import Spec; print(Spec.from_dict(Spec.make('paper').to_dict()))",
     "seeds": "from ffedge.seeds import Draw, generator; print(generator(0, Draw.ORDER, 1).random())",
     "labels": """
@@ -86,11 +85,16 @@ USES = {
         print(learn("mine.onnx", rows, epochs=2, max_drop=1.0).rows)
         assert not {"torch", "onnx", "ffedge.graph"} & set(sys.modules)
     """,
-    "network": """
-        from ffedge.network import InputFacts, layer_shapes, resolve
+    "recipe": "from ffedge.recipe import alpha_matrix; print(alpha_matrix('ones', 'all', 'acff', 3))",
+    "resolve": """
+        from ffedge.network import InputFacts
+        from ffedge.resolve import resolve
         from ffedge.spec import Spec
-        facts = InputFacts((16,), "uint8", ("a", "b", "c"))
-        print(layer_shapes(resolve(Spec.make(), facts, 100), facts)[0].initial(0)["W"].sum())
+        print(resolve(Spec.make(), InputFacts((16,), "uint8", ("a", "b", "c")), 100).to_dict())
+    """,
+    "network": """
+        from ffedge.network import LayerShape
+        print(LayerShape(0, 16, 8, 3, True).initial(0)["W"].sum())
     """,
     "data": """
         import numpy as np
@@ -101,23 +105,23 @@ USES = {
         import json
         from ffedge.graph import template, training_graph
         from ffedge.network import InputFacts, layer_shapes
-        from ffedge.spec import Spec
+        from ffedge.recipe import Recipe
         stored = json.load(open("training.json"))
-        spec, facts = Spec.from_dict(stored["spec"]), InputFacts.from_dict(stored["input"])
-        shapes = layer_shapes(spec, facts)
-        print(len(training_graph(spec, facts, "learn", shapes[0], True)))
-        print(len(template(spec, facts)))
+        recipe, facts = Recipe.from_dict(stored["spec"]), InputFacts.from_dict(stored["input"])
+        shapes = layer_shapes(recipe, facts)
+        print(len(training_graph(recipe, facts, "learn", shapes[0], True)))
+        print(len(template(recipe, facts)))
     """,
     "model_file": """
         import json
         from pathlib import Path
         from ffedge.model_file import model_content, write_model
         from ffedge.network import InputFacts, initial_state
-        from ffedge.spec import Spec
+        from ffedge.recipe import Recipe
         stored = json.load(open("training.json"))
-        spec, facts = Spec.from_dict(stored["spec"]), InputFacts.from_dict(stored["input"])
+        recipe, facts = Recipe.from_dict(stored["spec"]), InputFacts.from_dict(stored["input"])
         template = bytes([7 << 3 | 2, 0])  # a model with an empty graph
-        write_model(Path("written.onnx"), template, *model_content(spec, facts, initial_state(spec, facts), {}))
+        write_model(Path("written.onnx"), template, *model_content(recipe, facts, initial_state(recipe, facts), {}))
         print(Path("written.onnx").stat().st_size)
     """,
     "runtime": """
@@ -127,13 +131,13 @@ USES = {
         from ffedge.runtime import Predictor
         from ffedge.network import initial_state
         from ffedge.runtime.stepper import OnnxEngine
-        from ffedge.spec import Spec
+        from ffedge.recipe import Recipe
 
         raw, stored = np.load("raw.npy"), json.load(open("training.json"))
         print(Predictor("model.onnx").predict(raw).label)
-        spec, facts = Spec.from_dict(stored["spec"]), InputFacts.from_dict(stored["input"])
+        recipe, facts = Recipe.from_dict(stored["spec"]), InputFacts.from_dict(stored["input"])
         build = lambda key: base64.b64decode(stored["graphs"][repr(key)])
-        engine = OnnxEngine(spec, facts, build, initial_state(spec, facts))
+        engine = OnnxEngine(recipe, facts, build, initial_state(recipe, facts))
         engine.begin([0], chunked=False)
         labels = np.tile(np.arange(3), (16, 1))
         print(engine.learn(0, engine.product(raw, None), labels, np.zeros((16, 3), np.float32),
@@ -149,13 +153,13 @@ USES = {
         import json
         import numpy as np
         from ffedge.network import InputFacts, initial_state
-        from ffedge.spec import Spec
+        from ffedge.recipe import Recipe
         from ffedge.spikes import SpikingPredictor
         from ffedge.spikes.convert import convert
         stored, raw = json.load(open("training.json")), np.load("raw.npy")
         stored["spec"]["network"]["norm"] = "fixed"
-        spec, facts = Spec.from_dict(stored["spec"]), InputFacts.from_dict(stored["input"])
-        network = convert(spec, facts, initial_state(spec, facts), raw, timesteps=8)
+        recipe, facts = Recipe.from_dict(stored["spec"]), InputFacts.from_dict(stored["input"])
+        network = convert(recipe, facts, initial_state(recipe, facts), raw, timesteps=8)
         print(SpikingPredictor(network).predict(raw).label)
     """,
     "training": """
@@ -177,9 +181,10 @@ USES = {
     "reference": """
         from ffedge.network import InputFacts
         from ffedge.reference.engine import TorchEngine
+        from ffedge.resolve import resolve
         from ffedge.spec import Spec
         facts = InputFacts((16,), "float32", ("a", "b", "c"))
-        print(TorchEngine(Spec.make(widths=(4,)), facts, []).in_place)
+        print(TorchEngine(resolve(Spec.make(widths=(4,)), facts, 100), facts, []).in_place)
     """,
     "exporting": """
         from pathlib import Path
@@ -201,6 +206,7 @@ ALSO = {  # packages of the units that a unit stands on
     "spikes": {"onnxruntime"},
     "learning": {"onnxruntime"},
     "stages": {"numpy"},
+    "resolve": {"numpy"},
 }
 
 

@@ -21,7 +21,8 @@ from ffedge.graph.__main__ import answer
 from ffedge.labels import hard_labels, wrong_labels
 from ffedge.meter import PeakMeter
 from ffedge.model_file import learning_state, model_content, write_model
-from ffedge.network import initial_state, resolve
+from ffedge.network import InputFacts, initial_state
+from ffedge.resolve import resolve
 from ffedge.runtime.stepper import OnnxEngine
 from ffedge.seeds import Draw, generator, key
 from ffedge.spec import Spec
@@ -51,6 +52,11 @@ def clusters(rows=160, inputs=16, classes=4, noise=0.7, seed=0, uint8=False, bor
     return Dataset("clusters", splits[0], splits[1] if test_rows else None, names, f"sha-{rows}-{seed}")
 
 
+def some_facts(shape=(16,), classes=4, dtype="float32", **more):
+    """Return facts of an input."""
+    return InputFacts(shape, dtype, tuple(f"c{i}" for i in range(classes)), **more)
+
+
 def small_spec(**changes):
     """Return a spec without noise, for a few steps on `clusters`; no preset has a say in it."""
     values = {
@@ -75,70 +81,65 @@ def small_spec(**changes):
     return Spec(**parts)
 
 
-def builder(spec, facts):
+def builder(recipe, facts):
     """Return the training graphs' builder, in this process."""
-    return lambda key: training_graph(spec, facts, key.kind, key.shape, key.flag)
+    return lambda key: training_graph(recipe, facts, key.kind, key.shape, key.flag)
 
 
-def make_engine(spec, facts, state=None):
-    """Return the engine that a spec names."""
-    state = initial_state(spec, facts) if state is None else state
-    if spec.train.engine == "torch":
+def make_engine(recipe, facts, state=None):
+    """Return the engine that a recipe names."""
+    state = initial_state(recipe, facts) if state is None else state
+    if recipe.train.engine == "torch":
         from ffedge.reference.engine import TorchEngine
 
-        return TorchEngine(spec, facts, state)
-    return OnnxEngine(spec, facts, builder(spec, facts), state)
+        return TorchEngine(recipe, facts, state)
+    return OnnxEngine(recipe, facts, builder(recipe, facts), state)
 
 
 def prepared(spec, dataset):
-    """Return the resolved spec and the facts of a data set."""
-    facts = measure(dataset, spec.network)
+    """Return the recipe that a spec is on a data set, and the facts."""
+    facts = measure(dataset, spec.network.scaling)
     return resolve(spec, facts, len(dataset.train.labels)), facts
 
 
-def make_loop(spec, dataset, engine=None, journal=None, watcher=None, facts=None):
-    """Return a loop over a data set, for a resolved spec."""
-    facts = facts or measure(dataset, spec.network)
-    engine = engine or make_engine(spec, facts)
-    return Loop(spec, dataset, facts, engine, journal or Journal(), watcher or Watcher(), PeakMeter())
+def make_loop(recipe, dataset, engine=None, journal=None, watcher=None, facts=None):
+    """Return a loop over a data set."""
+    facts = facts or measure(dataset, recipe.network.scaling)
+    engine = engine or make_engine(recipe, facts)
+    return Loop(recipe, dataset, facts, engine, journal or Journal(), watcher or Watcher(), PeakMeter())
 
 
 def trained(spec, dataset, **changes):
     """Train a spec with an engine to the end; return the parameters of each layer and the journal."""
-    spec, facts = prepared(with_train(spec, **changes), dataset)
+    recipe, facts = prepared(spec.with_train(**changes), dataset)
     journal = Journal()
-    loop = make_loop(spec, dataset, journal=journal, facts=facts)
+    loop = make_loop(recipe, dataset, journal=journal, facts=facts)
     loop.train(Place(), lambda: False)
     return loop.engine.state(), journal
 
 
-def with_train(spec, **changes):
-    """Change fields of a spec's training."""
-    return dataclasses.replace(spec, train=dataclasses.replace(spec.train, **changes))
-
-
-def random_layers(spec, facts, seed=0):
+def random_layers(recipe, facts, seed=0):
     """Draw parameters whose every entry matters."""
     rng = np.random.default_rng(seed)
     return [
         {name: np.asarray(value + 0.2 * rng.normal(size=value.shape), np.float32) for name, value in layer.items()}
-        for layer in initial_state(spec, facts)
+        for layer in initial_state(recipe, facts)
     ]
 
 
 def make_model(spec, dataset, seed=0, calibration=None, **about):
     """Return the bytes of a model file with drawn weights, its spec, facts and layers."""
-    spec, facts = prepared(spec, dataset)
-    layers = random_layers(spec, facts, seed)
-    return model_bytes(spec, facts, layers, calibration, **about), spec, facts, layers
+    recipe, facts = prepared(spec, dataset)
+    layers = random_layers(recipe, facts, seed)
+    return model_bytes(recipe, facts, layers, calibration, **about), recipe, facts, layers
 
 
-def model_bytes(spec, facts, layers, calibration=None, **about):
+def model_bytes(recipe, facts, layers, calibration=None, **about):
     """Return the bytes of a model file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        content = model_content(spec, facts, layers, about, calibration)
-        write_model(path, template(spec, facts), *content, learning_state(layers))
+        content = model_content(recipe, facts, layers, about, calibration)
+        write_model(path, template(recipe, facts), *content, learning_state(layers))
         return path.read_bytes()
 
 
@@ -177,9 +178,9 @@ def draws(spec, dataset, facts):
     return batches
 
 
-def ask_here(spec, facts, **request):
+def ask_here(recipe, facts, **request):
     """Answer as the child process would that builds graphs, in this process."""
-    whole = {"spec": spec.to_dict(), "input": facts.to_dict(), **request}
+    whole = {"spec": recipe.to_dict(), "input": facts.to_dict(), **request}
     return json.loads(json.dumps(answer(json.loads(json.dumps(whole)))))
 
 

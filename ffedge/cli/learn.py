@@ -10,7 +10,7 @@ from ffedge.cli.spec_flags import add_spec_flags, changes
 from ffedge.cli.stop import Stop
 from ffedge.cli.train import MIB, SIZE
 from ffedge.errors import StoppedError
-from ffedge.spec import OPEN
+from ffedge.spec import Spec
 
 if TYPE_CHECKING:
     from ffedge.learning import Learning
@@ -40,7 +40,8 @@ def add_flags(parser: Parser) -> None:
     flag(parser, "--rollback", "Put the model back that was replaced last; learn nothing.")
     shared(parser, "--data-dir")
     flag(parser, "--json", "Print one JSON document.")
-    add_spec_flags(parser, OPEN, stored=True)
+    learns = {name for name, option in Spec.options().items() if option.learns}
+    add_spec_flags(parser, learns, stored=True)
 
 
 def run(options: Namespace) -> int:

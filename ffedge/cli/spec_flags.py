@@ -29,14 +29,13 @@ def add_spec_flags(parser: Parser, only: Container[str] | None = None, *, stored
         group = parser.add_argument_group(title) if fields else parser
         for field in fields:
             default = "as stored" if stored else _shown(PRESETS["tuned"].get(field.name, field.default))
-            described = getattr(field.metadata.get("option"), "help", "")
-            text = f"{described} (default: {default})"
+            text = f"{field.metadata['option'].help} (default: {default})"
             flag(group, f"--{field.name.replace('_', '-')}", text, reader(field.type))
 
 
 def changes(options: argparse.Namespace) -> dict[str, Any]:
     """Return the fields of a spec whose flags were used."""
-    given = {name: getattr(options, name, None) for name in Spec.field_names()}
+    given = {name: getattr(options, name, None) for name in Spec.options()}
     return {name: value for name, value in given.items() if value is not None}
 
 

@@ -5,8 +5,7 @@ from importlib.util import find_spec
 from typing import Literal, get_args
 
 from ffedge.errors import FfedgeError
-from ffedge.rule import Variant
-from ffedge.spec import Optimizer
+from ffedge.spec import Optimizer, Variant
 
 Trainer = Literal["onnx", "torch", "backprop", "backprop-ort"]
 Form = Literal["plain", "checkpoint", "hook", "accumulate"]

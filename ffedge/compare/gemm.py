@@ -7,13 +7,13 @@ import time
 
 import numpy as np
 
+from ffedge.recipe import Recipe
 from ffedge.runtime.session import Kernel, Value
-from ffedge.spec import Spec
 
 ROUNDS = 8
 
 
-def gemm_flop(spec: Spec, layer: int, inputs: int, classes: int) -> float:
+def gemm_flop(recipe: Recipe, layer: int, inputs: int, classes: int) -> float:
     """Return the floating-point operations that a sample's training in a layer needs in matrix products.
 
     Layers that have learnt are kept (`TrainSpec.cache`) and cost nothing. A layer that is listened to and comes later
@@ -21,12 +21,12 @@ def gemm_flop(spec: Spec, layer: int, inputs: int, classes: int) -> float:
 
     Parameters
     ----------
-    spec : with greedy training.
+    recipe : with greedy training.
     inputs, classes : of a sample; with an overlay the first layer sees so many inputs less.
     """
-    widths, tried = spec.network.widths, 1 + (1 if spec.train.n_negatives == "auto" else spec.train.wrong_labels)
-    overlay = spec.network.label_mode != "concat"
-    above = [k for k, weight in enumerate(spec.rule.weights(len(widths))[layer]) if weight and k > layer]
+    widths, tried = recipe.network.widths, 1 + recipe.train.n_negatives
+    overlay = recipe.network.label_mode != "concat"
+    above = [k for k, weight in enumerate(recipe.rule.alpha[layer]) if weight and k > layer]
 
     def product(at: int) -> float:
         if at == 0:  # all labels share it

@@ -92,7 +92,7 @@ def _torch_network(model: str, predictor: Predictor, threads: int) -> Any:
 
     torch.set_num_threads(threads)
     stored = {t.name: numpy_helper.to_array(t) for t in onnx.load(model).graph.initializer}
-    return TorchNetwork(stored, predictor.spec.network, predictor.facts)
+    return TorchNetwork(stored, predictor.recipe.network, predictor.facts)
 
 
 def backprop_mlp(predictor: Predictor) -> bytes:
@@ -100,7 +100,7 @@ def backprop_mlp(predictor: Predictor) -> bytes:
     from ffedge.compare.backprop_graph import parameters
     from ffedge.graph.build import GraphBuilder
 
-    facts, network = predictor.facts, predictor.spec.network
+    facts, network = predictor.facts, predictor.recipe.network
     sizes, rng = (facts.size, *network.widths, facts.n_classes), np.random.default_rng(0)
     g = GraphBuilder("mlp")
     rows = g.op("Reshape", g.input("input", ("N", *facts.shape), facts.dtype), g.ints(-1, facts.size))

@@ -91,8 +91,8 @@ def compare(choice: Choice, say: Callable[[str], None] = lambda _: None) -> tupl
     run = choice.out / "run"
     say("training")
     _train(choice, run, directory)
-    spec, facts, layers, _ = trained_network(run)
-    held_out, learnt = split_rows(len(dataset.train.labels), spec)
+    recipe, facts, layers, _ = trained_network(run)
+    held_out, learnt = split_rows(len(dataset.train.labels), recipe)
     choosing = held_out[:CHOOSING] if len(held_out) else learnt[np.arange(min(CHOOSING, len(learnt)))]
     if not len(held_out):
         notes.append("no rows were held out: margins were chosen on rows that were learnt from")
@@ -101,7 +101,7 @@ def compare(choice: Choice, say: Callable[[str], None] = lambda _: None) -> tupl
     networks = [_exported(choice, run, reset, directory) for reset in ("subtract", "zero")]
     for raw, true in blocks(split, rows):
         scaled = networks[0].scaled(raw)  # by the facts of the input, which both have
-        tally.add(workload_of_model(spec, facts, layers, raw, scaled), predictor.predict(raw).label, true)
+        tally.add(workload_of_model(recipe, facts, layers, raw, scaled), predictor.predict(raw).label, true)
     points.append(tally.point("model.onnx", "numbers"))
     for network in networks:
         say(f"spikes, reset {network.reset}")

@@ -18,7 +18,6 @@ from ffedge.compare.measurer import all_versions
 from ffedge.compare.paper_trials import Choice, Trial
 from ffedge.data import Dataset, Split
 from ffedge.evaluation import predicted
-from ffedge.network import score_weights
 from ffedge.presets import PRESETS
 from ffedge.runtime import Predictor
 from ffedge.training.loop import spread_evenly
@@ -69,16 +68,16 @@ class Found:
 def found(trial: Trial, run: Run, dataset: Dataset, cpu_s: list[float | None]) -> Found:
     """Sum up a finished run, and measure its model on the test split and on `TRAIN_ROWS` of the training rows."""
     report, predictor = run.report, Predictor(run.model, threads=1)
-    layers = range(len(predictor.spec.network.widths))
+    layers = range(len(predictor.recipe.network.widths))
     gammas = [report.layers[layer].gamma for layer in layers]
-    rule = dataclasses.replace(predictor.spec.rule, prediction_weights="collaborative")
-    collaborative = dataclasses.replace(predictor.spec, rule=rule)
-    weights = np.array(score_weights(collaborative, [{"gamma": gamma or 0.0} for gamma in gammas]))
+    rule = dataclasses.replace(predictor.recipe.rule, prediction_weights="collaborative")
+    collaborative = dataclasses.replace(predictor.recipe, rule=rule)
+    weights = np.array(collaborative.score_weights([{"gamma": gamma or 0.0} for gamma in gammas]))
     assert dataset.test is not None
     shown = spread_evenly(len(dataset.train.labels), TRAIN_ROWS)
     on_train = _accuracies(predictor, dataset.train, shown, weights)
     on_test = _accuracies(predictor, dataset.test, np.arange(len(dataset.test.labels)), weights)
-    greedy = predictor.spec.train.schedule == "greedy"
+    greedy = predictor.recipe.train.schedule == "greedy"
     inputs, classes = predictor.facts.size, predictor.facts.n_classes
     return Found(
         trial=dataclasses.asdict(trial),
@@ -93,7 +92,7 @@ def found(trial: Trial, run: Run, dataset: Dataset, cpu_s: list[float | None]) -
         trace=_traces(run.path / "metrics.jsonl", len(layers)),
         seconds=[report.layers[layer].seconds for layer in layers],
         cpu_s=cpu_s,
-        gemm_flop=[trial.rows * gemm_flop(predictor.spec, layer, inputs, classes) for layer in layers]
+        gemm_flop=[trial.rows * gemm_flop(predictor.recipe, layer, inputs, classes) for layer in layers]
         if greedy
         else None,
         train_rows=len(shown),

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ffedge.compare.gemm import gemm_flop
+from ffedge.network import InputFacts
+from ffedge.resolve import resolve
 from ffedge.spec import Spec
 
 DATA = ("mnist", "fashion-mnist")
@@ -70,8 +72,9 @@ class Trial:
     @property
     def rough_s(self) -> float:
         """Roughly the seconds that it takes, to be scaled by what was measured."""
-        spec = self.spec()
-        flop = sum(gemm_flop(spec, layer, 784, 10) for layer in range(len(spec.network.widths)))
+        facts = InputFacts((28, 28), "uint8", tuple(map(str, range(10))))
+        recipe = resolve(self.spec(), facts, self.rows)
+        flop = sum(gemm_flop(recipe, layer, facts.size, facts.n_classes) for layer in range(len(recipe.network.widths)))
         return START_S + 2 * flop * self.rows * self.epochs / FLOP_A_SECOND
 
 

@@ -17,7 +17,9 @@ from ffedge.compare.arms import Arm, Work
 from ffedge.data import Dataset
 from ffedge.data.stream import Stream
 from ffedge.meter import PeakMeter
-from ffedge.network import InputFacts, layer_shapes, resolve, score_weights
+from ffedge.network import InputFacts, layer_shapes
+from ffedge.recipe import Recipe
+from ffedge.resolve import resolve
 from ffedge.spec import MOMENTS, Spec
 from ffedge.training.checkpoint import Place
 from ffedge.training.facts import measure as measure_facts
@@ -99,9 +101,9 @@ def train(
     """
     trainer = _backprop if arm.is_backprop else _ffedge
     spec = _spec(arm, work, options)
-    facts = measure_facts(dataset, spec.network)
-    spec = resolve(spec, facts, len(dataset.train.labels))
-    return trainer(arm, spec, facts, dataset, meter, watch or Watch())
+    facts = measure_facts(dataset, spec.network.scaling)
+    recipe = resolve(spec, facts, len(dataset.train.labels))
+    return trainer(arm, recipe, facts, dataset, meter, watch or Watch())
 
 
 def _spec(arm: Arm, work: Work, options: dict[str, Any]) -> Spec:
@@ -127,41 +129,43 @@ def _spec(arm: Arm, work: Work, options: dict[str, Any]) -> Spec:
     )
 
 
-def _ffedge(arm: Arm, spec: Spec, facts: InputFacts, dataset: Dataset, meter: PeakMeter, watch: Watch) -> Trained:
+def _ffedge(arm: Arm, recipe: Recipe, facts: InputFacts, dataset: Dataset, meter: PeakMeter, watch: Watch) -> Trained:
     with tempfile.TemporaryDirectory() as folder:
-        return _in_folder(Path(folder), arm, spec, facts, dataset, meter, watch)
+        return _in_folder(Path(folder), arm, recipe, facts, dataset, meter, watch)
 
 
 def _in_folder(
-    folder: Path, arm: Arm, spec: Spec, facts: InputFacts, dataset: Dataset, meter: PeakMeter, watch: Watch
+    folder: Path, arm: Arm, recipe: Recipe, facts: InputFacts, dataset: Dataset, meter: PeakMeter, watch: Watch
 ) -> Trained:
     """Train as `ffedge train` does: a layer that has learnt is a file in a folder."""
     from ffedge.training.loop import Loop
     from ffedge.training.run import make_engine
 
-    engine = make_engine(spec, facts, [{} for _ in spec.network.widths])
+    engine = make_engine(recipe, facts, [{} for _ in recipe.network.widths])
     saved = _first_step_of(engine) if arm.trainer == "torch" else None
-    relay = _Relay(Learner(spec, engine, facts.n_classes), watch)
-    loop = Loop(spec, dataset, facts, engine, LayerFiles(folder), relay, meter)
+    relay = _Relay(Learner(recipe, engine, facts.n_classes), watch)
+    loop = Loop(recipe, dataset, facts, engine, LayerFiles(folder), relay, meter)
     watch.begin(dataset, loop.held_out, len(dataset.train.labels) - len(loop.held_out))
     unknown = {}
     with contextlib.suppress(Diverged):
         loop.train(Place(), lambda: False)
     records = loop.layer_records()
-    if len(records) < len(spec.network.widths):
+    if len(records) < len(recipe.network.widths):
         unknown["accuracy"] = "a loss was not a number; the accuracy is that of the layers before"
-    sizes = [sum(4 * int(np.prod(dims)) for dims in shape.parameters().values()) for shape in layer_shapes(spec, facts)]
+    sizes = [
+        sum(4 * int(np.prod(dims)) for dims in shape.parameters().values()) for shape in layer_shapes(recipe, facts)
+    ]
     if arm.trainer == "torch":
         unknown["buffers"] = NO_BUFFERS
     return Trained(
         [
-            LayerMeasure(r.index, spec.network.widths[r.index], r.seconds, r.rss_start_bytes, r.rss_peak_bytes)
+            LayerMeasure(r.index, recipe.network.widths[r.index], r.seconds, r.rss_start_bytes, r.rss_peak_bytes)
             for r in records
         ],
         {
             "weights": sum(sizes),
             "gradients": max(sizes),  # one layer's, inside its step
-            "moments": max(sizes) * len(MOMENTS[spec.train.optimizer]),
+            "moments": max(sizes) * len(MOMENTS[recipe.train.optimizer]),
             "saved_for_backward": saved.peak_bytes if saved else 0,
             "buffers": engine.buffer_bytes if arm.trainer == "onnx" else None,
         },
@@ -203,23 +207,23 @@ class _Relay(Watcher):
         self._watch.epoch()
 
     def _predict(self, raw: Array, layers: int) -> NDArray[np.int64]:
-        spec, engine = self._learner.spec, self._learner.engine
-        weights = np.array(score_weights(spec, engine.state())[:layers], np.float32)
+        recipe, engine = self._learner.recipe, self._learner.engine
+        weights = np.array(recipe.score_weights(engine.state())[:layers], np.float32)
         goodness = self._learner.class_goodness(engine.product(raw, None), layers)
         return np.asarray(weighted_sum(goodness, weights).argmax(axis=1), np.int64)
 
 
-def _backprop(arm: Arm, spec: Spec, facts: InputFacts, dataset: Dataset, meter: PeakMeter, watch: Watch) -> Trained:
-    held, rows = split_rows(len(dataset.train.labels), spec)
-    stream = Stream(dataset.train.inputs, dataset.train.labels, rows, spec.train, facts.size)
+def _backprop(arm: Arm, recipe: Recipe, facts: InputFacts, dataset: Dataset, meter: PeakMeter, watch: Watch) -> Trained:
+    held, rows = split_rows(len(dataset.train.labels), recipe)
+    stream = Stream(dataset.train.inputs, dataset.train.labels, rows, recipe.train, facts.size)
     make = _in_torch if arm.trainer == "backprop" else _in_onnxruntime
-    net, finish = make(arm, spec, facts)
+    net, finish = make(arm, recipe, facts)
     start = meter.start()
     watch.begin(dataset, held, len(rows))
-    for epoch in range(spec.train.passes):
+    for epoch in range(recipe.train.epochs):
         for step in range(stream.batches):
             for chunk in stream.chunks(0, epoch, step):
-                done = (epoch * stream.batches + step) / (spec.train.passes * stream.batches)
+                done = (epoch * stream.batches + step) / (recipe.train.epochs * stream.batches)
                 net.learn(chunk.raw, chunk.labels, 1.0 - done)  # the rate falls as ffedge's does
             watch.batch(stream.samples(step), ends_epoch=step + 1 == stream.batches, predict=net.predict)
         watch.epoch()
@@ -229,14 +233,14 @@ def _backprop(arm: Arm, spec: Spec, facts: InputFacts, dataset: Dataset, meter: 
     return trained
 
 
-def _in_torch(arm: Arm, spec: Spec, facts: InputFacts) -> tuple[Net, Callable[[int, int], Trained]]:
+def _in_torch(arm: Arm, recipe: Recipe, facts: InputFacts) -> tuple[Net, Callable[[int, int], Trained]]:
     import torch
 
     from ffedge.reference.backprop import Backprop
 
-    torch.set_num_threads(spec.train.threads)
-    widths, rate = spec.network.widths, BACKPROP_RATES[arm.optimizer]
-    net = Backprop(widths, facts, optimizer=arm.optimizer, rate=rate, form=arm.form, seed=spec.train.seed)
+    torch.set_num_threads(recipe.train.threads)
+    widths, rate = recipe.network.widths, BACKPROP_RATES[arm.optimizer]
+    net = Backprop(widths, facts, optimizer=arm.optimizer, rate=rate, form=arm.form, seed=recipe.train.seed)
 
     def finish(start: int, peak: int) -> Trained:
         units = (*widths, facts.n_classes)
@@ -253,18 +257,18 @@ def _in_torch(arm: Arm, spec: Spec, facts: InputFacts) -> tuple[Net, Callable[[i
     return net, finish
 
 
-def _in_onnxruntime(arm: Arm, spec: Spec, facts: InputFacts) -> tuple[Net, Callable[[int, int], Trained]]:
+def _in_onnxruntime(arm: Arm, recipe: Recipe, facts: InputFacts) -> tuple[Net, Callable[[int, int], Trained]]:
     from ffedge.compare.backprop_onnx import BackpropOnnx
 
-    widths = spec.network.widths
+    widths = recipe.network.widths
     net = BackpropOnnx(
         widths,
         facts,
         optimizer=arm.optimizer,
         rate=BACKPROP_RATES[arm.optimizer],
-        batch_size=int(spec.train.batch_size),
-        seed=spec.train.seed,
-        threads=spec.train.threads,
+        batch_size=recipe.train.batch_size,
+        seed=recipe.train.seed,
+        threads=recipe.train.threads,
         in_place=arm.in_place,
     )
 

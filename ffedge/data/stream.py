@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.data.rows import Labels, RowSource
+from ffedge.recipe import Train
 from ffedge.seeds import Draw, Permutation, generator
-from ffedge.spec import TrainSpec
 
 Array = NDArray[Any]
 
@@ -75,7 +75,7 @@ class Stream:
     source: RowSource
     labels: Labels
     rows: OtherRows
-    train: TrainSpec
+    train: Train
     first_inputs: int
     kept: int = 0
     share: float = 0.0
@@ -83,8 +83,7 @@ class Stream:
     @property
     def batch_size(self) -> int:
         """Samples of a full batch."""
-        size = self.train.batch_size
-        return size if isinstance(size, int) else len(self.rows)
+        return self.train.batch_size
 
     @property
     def batches(self) -> int:
@@ -117,16 +116,16 @@ class Stream:
         shift = generator(where[0], Draw.SHIFT, *where[1:])
         order = self._order(stage, epoch)
         first, last = step * self.batch_size, step * self.batch_size + self.samples(step)
-        for start in range(first, last, self.train.chunk_rows):
-            places = np.arange(start, min(start + self.train.chunk_rows, last))
+        for start in range(first, last, self.train.chunk_size):
+            places = np.arange(start, min(start + self.train.chunk_size, last))
             positions = order(places)
             rows = self.rows[positions]
             images = self.source.take(rows)
             if self.train.shift:
                 images = shifted(images, self.train.shift, shift, self.train.shift_share)
             mask = None
-            if self.train.dropped:
-                mask = kept_inputs(len(rows), self.first_inputs, self.train.dropped, dropout)
+            if self.train.input_dropout:
+                mask = kept_inputs(len(rows), self.first_inputs, self.train.input_dropout, dropout)
             raw = np.ascontiguousarray(images.reshape(len(rows), -1))
             yield Chunk(raw, self.labels[rows].astype(np.int64), positions, mask)
 

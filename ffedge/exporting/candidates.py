@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from ffedge.evaluation import predicted
 from ffedge.exporting.source import Rows, Trained
-from ffedge.network import score_weights
 
 MOST_LOST = 0.0005  # of the held-out rows: 0.05 points
 
@@ -19,7 +18,7 @@ def fewest_candidates(trained: Trained, rows: Rows) -> int:
     From 2 on, so that the margin is that between two labels that were tried.
     """
     classes, hits = trained.facts.n_classes, np.zeros(trained.facts.n_classes + 1, np.int64)
-    weights = np.array(score_weights(trained.spec, trained.state), np.float32)
+    weights = np.array(trained.recipe.score_weights(trained.state), np.float32)
     for true, answers in predicted(trained.predictor, rows.split, rows.held_out, layers=True):
         hits[1:] += hits_by_candidates(answers.goodness * weights[:, None], true)
     return next(k for k in range(2, classes + 1) if hits[classes] - hits[k] <= MOST_LOST * len(rows.held_out))

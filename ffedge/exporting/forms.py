@@ -111,18 +111,20 @@ class Forms:
 
     @functools.cached_property
     def _folded(self) -> Folded:
-        return fold(self._trained.spec, self._trained.facts, self._trained.state)
+        return fold(self._trained.recipe, self._trained.facts, self._trained.state)
 
     @functools.cached_property
     def _even(self) -> Folded:
-        return fold(self._trained.spec, self._trained.facts, self._trained.state, even=True)
+        return fold(self._trained.recipe, self._trained.facts, self._trained.state, even=True)
 
     def _graph(self, base: str, folded: Folded) -> onnx.ModelProto:
-        spec, facts = self._trained.spec, self._trained.facts
+        recipe, facts = self._trained.recipe, self._trained.facts
         if base == "pruned":
             check_prunable(folded)
-            return pruned_graph(spec, facts, folded, self.candidates)
-        return head_graph(spec, facts, folded, self._readout) if base == "head" else exact_graph(spec, facts, folded)
+            return pruned_graph(recipe, facts, folded, self.candidates)
+        return (
+            head_graph(recipe, facts, folded, self._readout) if base == "head" else exact_graph(recipe, facts, folded)
+        )
 
     def _quantised(self, graph: onnx.ModelProto, *, per_channel: bool) -> onnx.ModelProto:
         return quantised(graph, self._calibration(), per_channel=per_channel)
@@ -145,7 +147,7 @@ class Forms:
             found, scores = self._held_out(Predictor(_with_metadata(graph, kept), threads=1))
             lost = self.model_accuracy - found
             about |= {"held_out_rows": len(self._given.held_out), "accuracy": found, "accuracy_lost": lost}
-            coverage = self._coverage or self._trained.spec.train.coverage
+            coverage = self._coverage or self._trained.recipe.train.coverage
             known = calibrate(*best_and_margin(scores), coverage)
         return Form(name, _answering(graph, kept | {"form": about}, known), found, lost, candidates)
 

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from ffedge.exporting.source import Rows, Trained
 from ffedge.graph.folded import Folded
 from ffedge.graph.forms import Head, activities_graph
+from ffedge.recipe import Network
 from ffedge.runtime.session import make_session
 from ffedge.seeds import Draw, Permutation
-from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, NetworkSpec
+from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON
 
 Array = NDArray[Any]
 EPOCHS = 4  # or more, of a small data set
@@ -27,15 +28,15 @@ RATE = 1e-3
 
 def train_head(trained: Trained, rows: Rows, folded: Folded) -> Head:
     """Train a readout on the rows that the layers learnt from."""
-    graph = activities_graph(trained.spec, trained.facts, folded)
+    graph = activities_graph(trained.recipe, trained.facts, folded)
     session = make_session(graph.SerializeToString(), threads=1)
-    factor = inputs_factor(trained.spec.network, folded)
+    factor = inputs_factor(trained.recipe.network, folded)
     learner = Softmax(len(factor), trained.facts.n_classes)
     count, batch = len(rows.learnt), min(BATCH, len(rows.learnt))
     steps = max(EPOCHS * (count // batch), STEPS_LEAST)
     for step in range(steps):
         epoch, place = divmod(step, count // batch)
-        order = Permutation(count, trained.spec.train.seed, Draw.READOUT, epoch)
+        order = Permutation(count, trained.recipe.train.seed, Draw.READOUT, epoch)
         part = rows.learnt[order.at(np.arange(place * batch, (place + 1) * batch))]
         raw = np.ascontiguousarray(rows.split.inputs.take(part))
         (activities,) = session.run(["activities"], {"input": raw})
@@ -43,7 +44,7 @@ def train_head(trained: Trained, rows: Rows, folded: Folded) -> Head:
     return Head(learner.U * factor[:, None], learner.c)
 
 
-def inputs_factor(network: NetworkSpec, folded: Folded) -> Array:
+def inputs_factor(network: Network, folded: Folded) -> Array:
     """Return what brings each activity [A] to a mean square of about 1: Adam's steps have one size."""
     sizes = [(layer.b.size, layer.missing) for layer in folded.layers]
     each = [np.full(units, units**0.5 if network.norm == "unit" else missing) for units, missing in sizes]

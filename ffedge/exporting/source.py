@@ -15,8 +15,8 @@ from ffedge.data.dataset import Split
 from ffedge.data.stream import OtherRows
 from ffedge.errors import FfedgeError, ModelError
 from ffedge.network import InputFacts, check_state, layer_shapes, stored
+from ffedge.recipe import Recipe
 from ffedge.runtime import Predictor
-from ffedge.spec import Spec
 from ffedge.training.folder import export
 from ffedge.training.folder import stored as begun_with
 from ffedge.training.loop import split_rows
@@ -44,9 +44,9 @@ class Trained:
     source: str | None
 
     @property
-    def spec(self) -> Spec:
+    def recipe(self) -> Recipe:
         """What the network is and how it learnt."""
-        return self.predictor.spec
+        return self.predictor.recipe
 
     @property
     def facts(self) -> InputFacts:
@@ -107,18 +107,18 @@ def _checked(place: Path, model: bytes) -> Predictor:
 def _state(place: Path, model: bytes, predictor: Predictor) -> list[dict[str, Array]]:
     """Return a checked model's weights; ModelError where they are not those that its metadata tell of."""
     kept = {tensor.name: tensor for tensor in onnx.load_from_string(model).graph.initializer}
-    spec, facts, gammas = predictor.spec, predictor.facts, predictor.metadata.get("gamma")
+    recipe, facts, gammas = predictor.recipe, predictor.facts, predictor.metadata.get("gamma")
     try:
         state = [
-            {name: numpy_helper.to_array(kept[f"layers.{shape.index}.{name}"]) for name in stored(spec, shape)}
-            for shape in layer_shapes(spec, facts)
+            {name: numpy_helper.to_array(kept[f"layers.{shape.index}.{name}"]) for name in stored(recipe, shape)}
+            for shape in layer_shapes(recipe, facts)
         ]
-        if spec.rule.variant != "ff":
+        if recipe.rule.variant != "ff":
             for layer, gamma in zip(state, gammas or [], strict=True):
                 layer["gamma"] = np.array(gamma, np.float32)
-        if spec.network.norm == "fixed":
+        if recipe.network.norm == "fixed":
             state[-1]["power"] = np.array(1.0, np.float32)  # nobody reads what the last layer passes on
-        check_state(spec, facts, state)
+        check_state(recipe, facts, state)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{place}: lacks its network's weights ({error}). Export the model anew") from error
     return state
@@ -149,7 +149,7 @@ def open_rows(trained: Trained, data: str | None, data_dir: Path | None) -> Rows
             f"{trained.name}: learnt from other data than {dataset.name} (their sha256 differs), so that its held-out "
             "rows are not known. Pass --data with what it was trained on"
         )
-    held_out, learnt = split_rows(len(dataset.train.labels), trained.spec)
+    held_out, learnt = split_rows(len(dataset.train.labels), trained.recipe)
     if not len(held_out):
         raise FfedgeError(f"{trained.name}: no rows were held out to choose by. Train with --holdout 0.05")
     return Rows(dataset.train, held_out, learnt)

@@ -28,21 +28,22 @@ from onnx import TensorProto, helper
 from ffedge.graph.build import GraphBuilder
 from ffedge.graph.step import learning_graph, product_graph, tile_graph
 from ffedge.network import InputFacts, LayerShape, layer_shapes
-from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, Spec
+from ffedge.recipe import Recipe
+from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON
 from ffedge.stages import FIRST, bindings, state, wire
 
 
-def training_info(spec: Spec, facts: InputFacts, predictor: onnx.GraphProto) -> onnx.TrainingInfoProto:
-    """Build the learning step of a resolved spec, to stand beside its predictor.
+def training_info(recipe: Recipe, facts: InputFacts, predictor: onnx.GraphProto) -> onnx.TrainingInfoProto:
+    """Build the learning step of a recipe, to stand beside its predictor.
 
     The gammas, state of layers that collaborate, are values without a source, as the predictor's weights are.
     """
-    shapes = layer_shapes(spec, facts)
-    steps = _Steps(spec, facts, shapes, predictor)
-    update, zero = bindings(spec, shapes), [name for name in state(spec, shapes) if not name.endswith(".gamma")]
+    shapes = layer_shapes(recipe, facts)
+    steps = _Steps(recipe, facts, shapes, predictor)
+    update, zero = bindings(recipe, shapes), [name for name in state(recipe, shapes) if not name.endswith(".gamma")]
     info = onnx.TrainingInfoProto()
     info.algorithm.CopyFrom(steps.graph(update))
-    info.initialization.CopyFrom(_initialization({name: state(spec, shapes)[name] for name in zero}))
+    info.initialization.CopyFrom(_initialization({name: state(recipe, shapes)[name] for name in zero}))
     for key, value in update.items():
         info.update_binding.add(key=key, value=value)
     for name in ["step", *zero]:
@@ -54,17 +55,17 @@ class _Steps:
     """Joins the graphs of all layers into one."""
 
     def __init__(
-        self, spec: Spec, facts: InputFacts, shapes: tuple[LayerShape, ...], predictor: onnx.GraphProto
+        self, recipe: Recipe, facts: InputFacts, shapes: tuple[LayerShape, ...], predictor: onnx.GraphProto
     ) -> None:
-        self._spec, self._shapes, self._facts = spec, shapes, facts
+        self._recipe, self._shapes, self._facts = recipe, shapes, facts
         self._g = GraphBuilder("learning-step")
         self._known = {tensor.name: tensor for tensor in predictor.initializer}
-        dropout, last = spec.train.dropped > 0, len(shapes) - 1
+        dropout, last = recipe.train.input_dropout > 0, len(shapes) - 1
         self._models = [
             [
-                *([product_graph(spec, facts, shape, dropout=dropout)] if shape.first else []),
-                learning_graph(spec, shape, emit_rows=shape.index < last),
-                tile_graph(spec, shape),
+                *([product_graph(recipe, facts, shape, dropout=dropout)] if shape.first else []),
+                learning_graph(recipe, shape, emit_rows=shape.index < last),
+                tile_graph(recipe, shape),
             ]
             for shape in shapes
         ]
@@ -75,14 +76,14 @@ class _Steps:
         for shape in self._shapes:
             self._scalars(shape.index)
             self._stages(shape.index, {*FIRST, "forward", "rows", "goodness"})
-        if self._spec.rule.variant != "ff":
+        if self._recipe.rule.variant != "ff":
             self._others()
         for shape in self._shapes:
             self._stages(shape.index, {"learn", "update", "gradient", "step"})
         if "prediction_weights" in update:
             self._prediction_weights()
         losses = [f"learn.{shape.index}/loss" for shape in self._shapes]
-        shapes = {**state(self._spec, self._shapes), "step": (), "prediction_weights": (len(self._shapes), 1)}
+        shapes = {**state(self._recipe, self._shapes), "step": (), "prediction_weights": (len(self._shapes), 1)}
         for shape in self._shapes:
             shapes |= {f"layers.{shape.index}.{name}": dims for name, dims in shape.parameters().items()}
         for name in losses:
@@ -93,13 +94,13 @@ class _Steps:
 
     def _inputs(self) -> None:
         """Add what all layers read: raw rows, labels, the count of steps."""
-        g, spec = self._g, self._spec
-        first, M = self._shapes[0], 1 + spec.train.wrong_labels
+        g, recipe = self._g, self._recipe
+        first, M = self._shapes[0], 1 + recipe.train.n_negatives
         g.stage = "input.0"
         self._op("Reshape", "input", self._ints(-1, self._facts.size), out="input.0/raw")
         g.input("labels", ("N", M), "int64")
         self._op("Reshape", "labels", self._ints(-1), out="input.0/labels")
-        if spec.train.dropped > 0:
+        if recipe.train.input_dropout > 0:
             g.input("mask", ("N", first.inputs), "uint8")
         g.const(0, np.int64, "step")
         g.stage = "scalars.0"
@@ -108,7 +109,9 @@ class _Steps:
         samples = self._op("Gather", self._op("Shape", "labels"), self._const(0, np.int64))
         share = self._op("Reciprocal", self._op("Cast", samples, to=TensorProto.FLOAT))
         self._share = share
-        self._correction = {momentum: self._corrections(momentum) for momentum in {spec.train.momentum, ADAM_DECAYS[0]}}
+        self._correction = {
+            momentum: self._corrections(momentum) for momentum in {recipe.train.momentum, ADAM_DECAYS[0]}
+        }
 
     def _corrections(self, momentum: float) -> tuple[str, str]:
         """Return Adam's bias correction of the rate, and of epsilon, in float64."""
@@ -120,17 +123,17 @@ class _Steps:
 
     def _scalars(self, layer: int) -> None:
         """Add the scalars of a layer's step (`ffedge.graph.optimizer`), as the trainer computes them in float64."""
-        spec, g = self._spec, self._g
+        recipe, g = self._recipe, self._g
         g.stage = f"scalars.{layer}"
-        rate = g.const(spec.train.layer_rate(layer), name=g.input(f"rate.{layer}", ()))
+        rate = g.const(recipe.train.layer_rate(layer), name=g.input(f"rate.{layer}", ()))
         wanted = {n for m in self._models[layer] for n in (v.name for v in m.graph.input)}
         double = self._op("Cast", rate, to=TensorProto.DOUBLE)
-        decayed = self._op("Mul", double, self._const(spec.train.weight_decay, np.float64))
+        decayed = self._op("Mul", double, self._const(recipe.train.weight_decay, np.float64))
         values = {"rate": double, "keep": self._op("Sub", self._const(1.0, np.float64), decayed)}
-        values["gamma.rate"] = self._const(spec.rule.gamma_rate, np.float64)
+        values["gamma.rate"] = self._const(recipe.rule.gamma_rate, np.float64)
         for prefix, kind, momentum in (
-            ("", spec.train.optimizer, spec.train.momentum),
-            ("gamma.", spec.rule.gamma_optimizer, ADAM_DECAYS[0]),
+            ("", recipe.train.optimizer, recipe.train.momentum),
+            ("gamma.", recipe.rule.gamma_optimizer, ADAM_DECAYS[0]),
         ):
             if kind == "adam":
                 factor, second = self._correction[momentum]
@@ -149,9 +152,9 @@ class _Steps:
         last = self._ints(2)
         each = [self._op("Unsqueeze", f"goodness.{k}/g", last) for k in range(layers)]
         g = self._op("Concat", *each, axis=2)
-        if self._spec.rule.theta_placement == "per_layer":
-            g = self._op("Sub", g, self._const(self._spec.rule.theta))
-        alpha = np.array(self._spec.rule.weights(layers))
+        if self._recipe.rule.theta_placement == "per_layer":
+            g = self._op("Sub", g, self._const(self._recipe.rule.theta))
+        alpha = np.array(self._recipe.rule.alpha)
         heard = self._op("MatMul", g, self._const(alpha.T, name="learning/alpha"))  # [N, M, L]
         for layer in range(layers):
             self._g.stage = f"other.{layer}"
@@ -161,7 +164,7 @@ class _Steps:
         """Add ``1 + sum_{m != l} gamma_m alpha_ml`` of the new gammas."""
         self._g.stage = "prediction.0"
         layers = len(self._shapes)
-        alpha = np.array(self._spec.rule.weights(layers)).T.copy()
+        alpha = np.array(self._recipe.rule.alpha).T.copy()
         axis = self._ints(0)
         each = [self._op("Unsqueeze", f"update.{m}/new.gamma", axis) for m in range(layers)]
         gammas = self._op("Concat", *each, axis=0)
@@ -209,7 +212,7 @@ class _Steps:
 
     def _finished(self) -> onnx.GraphProto:
         g = self._g
-        for name, dims in state(self._spec, self._shapes).items():
+        for name, dims in state(self._recipe, self._shapes).items():
             if not name.endswith(".gamma"):
                 g.input(name, tuple(f"{name}.{axis}" for axis in range(len(dims))))
                 g.const(np.zeros([1] * len(dims)), name=name)

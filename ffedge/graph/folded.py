@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.network import InputFacts, adds_input, layer_shapes, score_weights
-from ffedge.spec import NORM_EPSILON, NetworkSpec, Spec
+from ffedge.network import InputFacts, adds_input, layer_shapes
+from ffedge.recipe import Network, Recipe
+from ffedge.spec import NORM_EPSILON
 
 Array = NDArray[Any]
 LARGEST_OFFSET = (
@@ -55,7 +56,7 @@ class Folded:
 
     Attributes
     ----------
-    raw : whether the first layer takes raw inputs [N, I]; else scaled ones [N, D], normed if the spec asks for it.
+    raw : whether the first layer takes raw inputs [N, I]; else scaled ones [N, D], normed if the recipe asks for it.
     centred : whether the offsets are taken off before, as they are large; with `raw` only.
     """
 
@@ -64,7 +65,7 @@ class Folded:
     centred: bool
 
 
-def fold(spec: Spec, facts: InputFacts, state: Sequence[Mapping[str, Array]], *, even: bool = False) -> Folded:
+def fold(recipe: Recipe, facts: InputFacts, state: Sequence[Mapping[str, Array]], *, even: bool = False) -> Folded:
     """Fold a network's parameters.
 
     Parameters
@@ -73,13 +74,13 @@ def fold(spec: Spec, facts: InputFacts, state: Sequence[Mapping[str, Array]], *,
     even : keep the inputs of a layer, and the rows of its W, within one range, as few bits must hold them: scales that
         differ from input to input are not folded.
     """
-    network = spec.network
-    shares = score_weights(spec, state)
+    network = recipe.network
+    shares = recipe.score_weights(state)
     alike = facts.dtype == "uint8" and len(facts.scale) == 1
     raw, before, layers = network.input_norm == "none" and (alike or not even), 1.0, []
     offset, scale = (np.broadcast_to(np.array(v, np.float64), facts.size) for v in (facts.offset, facts.scale))
     centred = raw and bool(np.abs(offset * scale).max() > LARGEST_OFFSET)
-    for shape, share in zip(layer_shapes(spec, facts), shares, strict=True):
+    for shape, share in zip(layer_shapes(recipe, facts), shares, strict=True):
         W, b, V = (np.asarray(state[shape.index].get(name, 0.0), np.float64) for name in "WbV")
         if shape.first and raw:
             rows = np.zeros((facts.size, shape.units))
@@ -88,24 +89,24 @@ def fold(spec: Spec, facts: InputFacts, state: Sequence[Mapping[str, Array]], *,
             b = b if centred else b - offset @ W
         factor = _factor(network, shape.units, share)
         # where the input is normed, the label's value differs from sample to sample: the graph multiplies by it
-        label_scale = float(network.label_scale) if network.input_norm == "none" or not shape.first else 1.0
+        label_scale = network.label_scale if network.input_norm == "none" or not shape.first else 1.0
         epsilon, missing = _norm(network, shape.units, factor, float(state[shape.index].get("power", 1.0)))
         values = (before * factor * W, factor * b, factor * label_scale * V if shape.sees_label else None)
         W32, b32, V32 = (None if value is None else value.astype(np.float32) for value in values)
         assert W32 is not None
         assert b32 is not None
-        sign, bound = (share > 0) - (share < 0), None if network.bound == "none" else factor * network.bound
+        sign, bound = (share > 0) - (share < 0), None if network.bound is None else factor * network.bound
         layers.append(FoldedLayer(W32, b32, V32, sign, bound, epsilon, missing, adds_input(network, shape)))
         before = missing
     return Folded(tuple(layers), raw, centred)
 
 
-def _factor(network: NetworkSpec, units: int, share: float) -> float:
+def _factor(network: Network, units: int, share: float) -> float:
     """Return what a layer's activity is multiplied by, so that its sum of squares is its share of the score."""
     return math.sqrt((abs(share) or 1.0) / (units if network.goodness == "mean" else 1))
 
 
-def _norm(network: NetworkSpec, units: int, factor: float, power: float) -> tuple[float, float]:
+def _norm(network: Network, units: int, factor: float, power: float) -> tuple[float, float]:
     """Return the norm's epsilon for an activity so multiplied, and what the normed activity then lacks."""
     if network.norm == "layer":
         return NORM_EPSILON * factor**2, 1.0

@@ -17,7 +17,8 @@ from ffedge.graph.build import GraphBuilder
 from ffedge.graph.folded import Folded, FoldedLayer
 from ffedge.graph.layer import normalised_input, scaled_input
 from ffedge.network import InputFacts
-from ffedge.spec import NORM_EPSILON, Spec
+from ffedge.recipe import Recipe
+from ffedge.spec import NORM_EPSILON
 
 Array = NDArray[Any]
 
@@ -30,12 +31,12 @@ class Head:
     c: Array
 
 
-def exact_graph(spec: Spec, facts: InputFacts, folded: Folded) -> onnx.ModelProto:
+def exact_graph(recipe: Recipe, facts: InputFacts, folded: Folded) -> onnx.ModelProto:
     """Build ``input`` [N, ...] -> ``scores`` [N, C], ``label`` [N], ``margin`` [N]: those of the model as trained."""
-    return _Form(spec, facts, folded).exact()
+    return _Form(recipe, facts, folded).exact()
 
 
-def pruned_graph(spec: Spec, facts: InputFacts, folded: Folded, candidates: int) -> onnx.ModelProto:
+def pruned_graph(recipe: Recipe, facts: InputFacts, folded: Folded, candidates: int) -> onnx.ModelProto:
     """Build the same, but try only some labels in the deeper layers.
 
     The score of a label that is not tried is the first layer's share alone. A tried label's is no less than any of
@@ -53,7 +54,7 @@ def pruned_graph(spec: Spec, facts: InputFacts, folded: Folded, candidates: int)
     if not 2 <= candidates <= facts.n_classes:
         raise ValueError(f"candidates must be 2 to {facts.n_classes}, got {candidates}")
     check_prunable(folded)
-    return _Form(spec, facts, folded).pruned(candidates)
+    return _Form(recipe, facts, folded).pruned(candidates)
 
 
 def check_prunable(folded: Folded) -> None:
@@ -64,21 +65,21 @@ def check_prunable(folded: Folded) -> None:
         raise ValueError("the form pruned needs prediction weights that are positive. Use --form exact")
 
 
-def head_graph(spec: Spec, facts: InputFacts, folded: Folded, head: Head) -> onnx.ModelProto:
+def head_graph(recipe: Recipe, facts: InputFacts, folded: Folded, head: Head) -> onnx.ModelProto:
     """Build the same from a readout: ``scores`` are its logits."""
-    return _Form(spec, facts, folded).head(head)
+    return _Form(recipe, facts, folded).head(head)
 
 
-def activities_graph(spec: Spec, facts: InputFacts, folded: Folded) -> onnx.ModelProto:
+def activities_graph(recipe: Recipe, facts: InputFacts, folded: Folded) -> onnx.ModelProto:
     """Build ``input`` [N, ...] -> ``activities`` [N, sum of H]: what a readout is trained on."""
-    return _Form(spec, facts, folded).activities()
+    return _Form(recipe, facts, folded).activities()
 
 
 class _Form:
     """The parts that the forms share."""
 
-    def __init__(self, spec: Spec, facts: InputFacts, folded: Folded) -> None:
-        self._network, self._facts, self._folded = spec.network, facts, folded
+    def __init__(self, recipe: Recipe, facts: InputFacts, folded: Folded) -> None:
+        self._network, self._facts, self._folded = recipe.network, facts, folded
         self._g = GraphBuilder("ffedge")
 
     def exact(self) -> onnx.ModelProto:

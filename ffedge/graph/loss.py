@@ -5,40 +5,40 @@ inside G (eq. 5).
 """
 
 from ffedge.graph.build import GraphBuilder
-from ffedge.rule import RuleSpec
+from ffedge.recipe import Rule
 
 
-def loss_and_slope(g: GraphBuilder, G: str, labels_tried: int, rule: RuleSpec) -> tuple[str, str]:
+def loss_and_slope(g: GraphBuilder, G: str, labels_tried: int, rule: Rule) -> tuple[str, str]:
     """Return the loss [N, 1] of each sample and its derivative by G [N, M]."""
     build = {"logistic": _logistic, "symmetric": _symmetric, "contrastive": _contrastive}[rule.loss]
     return build(g, G, labels_tried, rule)
 
 
-def _logistic(g: GraphBuilder, G: str, M: int, rule: RuleSpec) -> tuple[str, str]:
+def _logistic(g: GraphBuilder, G: str, M: int, rule: Rule) -> tuple[str, str]:
     """NetworkFF eq. 4 and 8: ``(softplus(-G_pos) + mean_k softplus(G_neg_k)) / 2``."""
     sign = [-1.0] + [1.0] * (M - 1)
     share = [0.5] + [0.5 / (M - 1)] * (M - 1)
-    u = g.op("Mul", G, g.const([rule.loss_slope * s for s in sign]))
+    u = g.op("Mul", G, g.const([rule.slope * s for s in sign]))
     loss = g.sum(g.op("Mul", g.op("Softplus", u), g.const(share)), 1, keep=True)
-    factor = g.const([rule.loss_slope * s * w for s, w in zip(sign, share, strict=True)])
+    factor = g.const([rule.slope * s * w for s, w in zip(sign, share, strict=True)])
     return loss, g.op("Mul", g.op("Sigmoid", u), factor)
 
 
-def _symmetric(g: GraphBuilder, G: str, M: int, rule: RuleSpec) -> tuple[str, str]:
+def _symmetric(g: GraphBuilder, G: str, M: int, rule: Rule) -> tuple[str, str]:
     """SymBa (arXiv:2303.08418) eq. 4: ``mean_k softplus(-slope * (G_pos - G_neg_k))``."""
     true = g.op("Slice", G, g.ints(0), g.ints(1), g.ints(1))
     wrong = g.op("Slice", G, g.ints(1), g.ints(M), g.ints(1))
-    u = g.op("Mul", g.op("Sub", wrong, true), g.const(rule.loss_slope))
+    u = g.op("Mul", g.op("Sub", wrong, true), g.const(rule.slope))
     loss = g.mean(g.op("Softplus", u), 1, keep=True)
-    slope = g.op("Mul", g.op("Sigmoid", u), g.const(rule.loss_slope / (M - 1)))
+    slope = g.op("Mul", g.op("Sigmoid", u), g.const(rule.slope / (M - 1)))
     return loss, g.op("Concat", g.op("Neg", g.sum(slope, 1, keep=True)), slope, axis=1)
 
 
-def _contrastive(g: GraphBuilder, G: str, M: int, rule: RuleSpec) -> tuple[str, str]:
+def _contrastive(g: GraphBuilder, G: str, M: int, rule: Rule) -> tuple[str, str]:
     """Cross-entropy of softmax(slope * G) over the tried labels against the smoothed true label."""
-    u = g.op("Mul", G, g.const(rule.loss_slope))
-    smooth = rule.label_smoothing
+    u = g.op("Mul", G, g.const(rule.slope))
+    smooth = rule.smoothing
     target = g.const([1.0 - smooth + smooth / M] + [smooth / M] * (M - 1))
     loss = g.op("Neg", g.sum(g.op("Mul", g.op("LogSoftmax", u, axis=1), target), 1, keep=True))
     distance = g.op("Sub", g.op("Softmax", u, axis=1), target)
-    return loss, g.op("Mul", distance, g.const(rule.loss_slope))
+    return loss, g.op("Mul", distance, g.const(rule.slope))

@@ -17,11 +17,11 @@ from ffedge.graph.layer import (
     scaled_input,
 )
 from ffedge.network import InputFacts, layer_shapes, stored
-from ffedge.spec import Spec
+from ffedge.recipe import Recipe
 from ffedge.stages import SCORES
 
 
-def predictor_graph(spec: Spec, facts: InputFacts) -> onnx.ModelProto:
+def predictor_graph(recipe: Recipe, facts: InputFacts) -> onnx.ModelProto:
     """Build ``input`` [N, ...] -> ``scores`` [N, C], ``label`` [N], ``margin`` [N], ``known`` [N] (bool),
     ``goodness`` [N, L, C].
 
@@ -30,24 +30,24 @@ def predictor_graph(spec: Spec, facts: InputFacts) -> onnx.ModelProto:
     """
     g = GraphBuilder("ffedge")
     raw = g.op("Reshape", g.input("input", ("N", *facts.shape), facts.dtype), g.ints(-1, facts.size))
-    x, value = scaled_input(g, raw, spec.network, facts), None
-    if spec.network.input_norm != "none":
-        x, value = normalised_input(g, x, spec.network, facts)
+    x, value = scaled_input(g, raw, recipe.network, facts), None
+    if recipe.network.input_norm != "none":
+        x, value = normalised_input(g, x, recipe.network, facts)
     each = []
-    shapes = layer_shapes(spec, facts)
+    shapes = layer_shapes(recipe, facts)
     for shape in shapes:
-        names = {p: f"layers.{shape.index}.{p}" for p in stored(spec, shape)}
+        names = {p: f"layers.{shape.index}.{p}" for p in stored(recipe, shape)}
         if shape.first:
             z = g.op("Gemm", x, names["W"], names["b"])
-            y = first_activity(g, z, names["V"], None, value, spec.network)
+            y = first_activity(g, z, names["V"], None, value, recipe.network)
             y = g.op("Reshape", y, g.ints(-1, shape.units))
         else:
-            y = deep_activity(g, x, names["W"], names["b"], names.get("V"), None, spec.network)
-        good = goodness(g, y, 1, spec.network)
+            y = deep_activity(g, x, names["W"], names["b"], names.get("V"), None, recipe.network)
+        good = goodness(g, y, 1, recipe.network)
         each.append(g.op("Reshape", good, g.const((-1, 1, shape.classes), np.int64, SCORES)))
         if shape.index < len(shapes) - 1:
             squares = names.get("power", good)
-            x = passed_on(g, x, y, squares, 1, shape, spec.network, f"rows.{shape.index}")
+            x = passed_on(g, x, y, squares, 1, shape, recipe.network, f"rows.{shape.index}")
     _outputs(g, facts, each)
     return g.model(check=False)  # the checker would miss the weights
 

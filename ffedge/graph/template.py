@@ -14,13 +14,13 @@ model.onnx again.
 from ffedge.graph.algorithm import training_info
 from ffedge.graph.predictor import predictor_graph
 from ffedge.network import InputFacts
-from ffedge.spec import Spec
+from ffedge.recipe import Recipe
 
 
-def template(spec: Spec, facts: InputFacts) -> bytes:
-    """Return a model.onnx of a resolved spec, without weights and metadata."""
-    model = predictor_graph(spec, facts)
+def template(recipe: Recipe, facts: InputFacts) -> bytes:
+    """Return a model.onnx of a recipe, without weights and metadata."""
+    model = predictor_graph(recipe, facts)
     model.doc_string = "Forward-Forward network: the label is the argmax of the summed goodness. Made by ffedge."
-    if spec.network.norm != "fixed" and spec.rule.sparsity == "none":  # whose measures the step's stages do not hold
-        model.training_info.append(training_info(spec, facts, model.graph))
+    if recipe.network.norm != "fixed" and recipe.rule.sparsity is None:  # whose measures the step's stages do not hold
+        model.training_info.append(training_info(recipe, facts, model.graph))
     return bytes(model.SerializeToString())

@@ -18,12 +18,11 @@ from ffedge.files import atomic_file
 from ffedge.labels import wrong_labels
 from ffedge.learning.rewrite import rewrite
 from ffedge.learning.session import learning_spec, set_up, trials
-from ffedge.network import score_weights
+from ffedge.resolve import TUNED_CHUNK, resolve
 from ffedge.runtime.model import OpenModel
 from ffedge.runtime.predictor import Prediction, samples_of
 from ffedge.runtime.stepper import OnnxEngine
 from ffedge.seeds import Draw, generator, key
-from ffedge.spec import OPEN
 from ffedge.training.chooser import Chooser
 from ffedge.training.kept import KEPT_BYTES, MOST_KEPT, kept_file, read_kept, write_kept
 from ffedge.training.step import Learner as Batches
@@ -69,27 +68,25 @@ class Learner:
     ) -> None:
         if not 0 <= replay_share < 1:
             raise ValueError(f"replay_share must be in [0, 1), got {replay_share}")
-        if unknown := sorted(set(changes) - set(OPEN) - {"rate"}):
-            raise ValueError(f"{unknown[0]} is part of the model's learning step and cannot change. Train anew")
         self._model = model_file = OpenModel(Path(model))
         self.facts = model_file.facts
-        stored = model_file.spec.train.rate
+        stored = model_file.recipe.train.rate
         given = [RATE_SHARE * r for r in stored] if rate is None else [rate] if isinstance(rate, int | float) else rate
         fixed = {"rate": tuple(given), "cooldown": "none", "schedule": "interleaved", "holdout": 0.0, "shift": 0}
-        size = changes.pop("batch_size", model_file.spec.train.batch_size)
-        size = size if isinstance(size, int) else ROWS
+        size = changes.pop("batch_size", model_file.recipe.train.batch_size)
+        size = size if isinstance(size, int) and size <= TUNED_CHUNK else ROWS
         spec = learning_spec(model_file, {**changes, **fixed, "batch_size": size}, 10 * size)
-        self.spec = set_up(model_file, spec, size)
-        self._active = list(range(len(spec.network.widths))) if layers is None else sorted(set(layers))
-        if not self._active or not 0 <= self._active[0] <= self._active[-1] < len(spec.network.widths):
-            raise ValueError(f"layers must be numbers from 0 to {len(spec.network.widths) - 1}, got {layers}")
+        self.recipe = recipe = set_up(model_file, resolve(spec, self.facts, 10 * size), size)
+        self._active = list(range(len(recipe.network.widths))) if layers is None else sorted(set(layers))
+        if not self._active or not 0 <= self._active[0] <= self._active[-1] < len(recipe.network.widths):
+            raise ValueError(f"layers must be numbers from 0 to {len(recipe.network.widths) - 1}, got {layers}")
         parameters = [{name: np.array(array) for name, array in layer.items()} for layer in model_file.layers]
         with model_file.used():
-            self._engine = OnnxEngine(self.spec, self.facts, model_file.build, parameters, None, trials(model_file))
+            self._engine = OnnxEngine(self.recipe, self.facts, model_file.build, parameters, None, trials(model_file))
             self._engine.begin(self._active, chunked=False)
-        self._batches = Batches(self.spec, self._engine, self.facts.n_classes)
+        self._batches = Batches(self.recipe, self._engine, self.facts.n_classes)
         self._keep(kept_bytes, replay_share)
-        self._wrong_key = key(2, self.spec.train.seed, Draw.NEGATIVES, 0, 0)
+        self._wrong_key = key(2, self.recipe.train.seed, Draw.NEGATIVES, 0, 0)
         self.steps = self.rows = 0
 
     @property
@@ -136,10 +133,10 @@ class Learner:
             The rows do not fit the model.
         """
         raw = samples_of(np.asarray(x), self.facts)
-        raw, layers = raw.reshape(len(raw), self.facts.size), len(self.spec.network.widths)
-        weights = np.array(score_weights(self.spec, self._engine.state()), np.float32)
+        raw, layers = raw.reshape(len(raw), self.facts.size), len(self.recipe.network.widths)
+        weights = np.array(self.recipe.score_weights(self._engine.state()), np.float32)
         scores, goodness = (np.empty((len(raw), *dims, len(self.classes)), np.float32) for dims in ((), (layers,)))
-        size = self.spec.train.chunk_rows
+        size = self.recipe.train.chunk_size
         for start in range(0, len(raw), size):
             part = slice(start, start + size)
             with self._model.used():
@@ -175,7 +172,7 @@ class Learner:
         if rows is None or not len(self._check):
             return None
         scores = self.predict(rows.take(np.arange(len(self._check)))).scores
-        return calibrate(*best_and_margin(scores), self.spec.train.coverage)
+        return calibrate(*best_and_margin(scores), self.recipe.train.coverage)
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -186,7 +183,7 @@ class Learner:
 
     def _keep(self, most_bytes: int, share: float) -> None:
         """Make room for kept examples, and read those that stand beside the model."""
-        facts, seed = self.facts, self.spec.train.seed
+        facts, seed = self.facts, self.recipe.train.seed
         capacity = min(MOST_KEPT, most_bytes // (facts.size * np.dtype(facts.dtype).itemsize + 8))
         old, self._check = read_kept(kept_file(self._model.path), facts)
         rng = generator(seed, Draw.KEPT, 0)
@@ -195,13 +192,12 @@ class Learner:
         if old.rows is not None:
             self._kept[: len(first)] = old.rows.take(first).reshape(len(first), -1)
         self._chooser, self._rng, self._share = Chooser(capacity, old.labels[first], old.seen, rng), rng, share
-        size = self.spec.train.batch_size
-        assert isinstance(size, int)
+        size = self.recipe.train.batch_size
         self._step_rows = max(1, size - round(size * share)) if capacity and share else size
 
     def _step(self, raw: Array, labels: NDArray[np.int64]) -> float:
         """Take a step from some rows and from kept examples, then keep some of the rows."""
-        train, count = self.spec.train, len(raw)
+        train, count = self.recipe.train, len(raw)
         again = round(count * self._share / (1.0 - self._share)) if self._chooser.count else 0
         if again:
             drawn = self._rng.integers(0, self._chooser.count, again)
@@ -210,9 +206,9 @@ class Learner:
         else:
             every, true = np.ascontiguousarray(raw), labels
         mask = None
-        if train.dropped:
+        if train.input_dropout:
             rng = generator(train.seed, Draw.DROPOUT, self.steps)
-            mask = kept_inputs(len(every), self._engine.shapes[0].inputs, train.dropped, rng)
+            mask = kept_inputs(len(every), self._engine.shapes[0].inputs, train.input_dropout, rng)
         places = self.rows + np.arange(len(every))
         chunk = Chunk(every, true, places, mask)
         rates = {i: train.layer_rate(i) for i in self._active}
@@ -229,7 +225,7 @@ class Learner:
         return sum(sums.loss for sums in self._batches.sums.values()) / len(self._active) / len(every)
 
     def _wrong(self, chunk: Chunk) -> NDArray[np.int64]:
-        count = self.spec.train.wrong_labels
+        count = self.recipe.train.n_negatives
         return wrong_labels(chunk.labels, chunk.positions, count, self.facts.n_classes, self._wrong_key)
 
     def _numbers(self, y: ArrayLike, count: int) -> NDArray[np.int64]:

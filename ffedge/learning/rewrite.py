@@ -58,7 +58,7 @@ def rewrite(
     known : what counts as known among the answers that the parameters give; None lets every answer count.
     """
     about = {key: value for key, value in model.metadata.items() if key not in OWN} | more
-    weights, metadata = model_content(model.spec, facts, layers, about, known)
+    weights, metadata = model_content(model.recipe, facts, layers, about, known)
     gammas = learning_state(layers)
     template = _template(model, {*weights, *gammas}, facts)
     write_model(path, template, weights, metadata, gammas)
@@ -76,7 +76,7 @@ def with_classes(model: OpenModel, names: list[str], path: Path) -> None:
     if known := [name for name in names if name in facts.classes]:
         raise ValueError(f"--add-class must name a new class, but the model knows {known[0]!r}")
     classes = (*facts.classes, *names)
-    overlay = model.spec.network.label_mode == "overlay"
+    overlay = model.recipe.network.label_mode == "overlay"
     if len(classes) > MAX_CLASSES or (overlay and len(classes) >= facts.size) or facts.size > MAX_SIZE:
         most = min(MAX_CLASSES, facts.size - 1) if overlay else MAX_CLASSES
         raise ValueError(
@@ -85,12 +85,12 @@ def with_classes(model: OpenModel, names: list[str], path: Path) -> None:
         )
     grown = replace(facts, classes=classes)
     layers = []
-    for old, shape in zip(model.layers, layer_shapes(model.spec, grown), strict=True):
+    for old, shape in zip(model.layers, layer_shapes(model.recipe, grown), strict=True):
         layer = dict(old)
         if shape.first and overlay:  # the inputs under the new label are gone
             layer["W"] = old["W"][len(names) :]
         if shape.sees_label:
-            rng = generator(model.spec.train.seed, Draw.WEIGHTS, shape.index, facts.n_classes)
+            rng = generator(model.recipe.train.seed, Draw.WEIGHTS, shape.index, facts.n_classes)
             layer["V"] = np.concatenate([old["V"], _new_rows(old["V"], len(names), rng)])
         layers.append(layer)
     rewrite(model, path, layers, grown, {})
@@ -116,7 +116,7 @@ def _template(model: OpenModel, gone: set[str], facts: InputFacts) -> bytes:
         elif number == MODEL_GRAPH:
             dims: dict[str, Dims] = {
                 "scores": ("N", facts.n_classes),
-                "goodness": ("N", len(model.spec.network.widths), facts.n_classes),
+                "goodness": ("N", len(model.recipe.network.widths), facts.n_classes),
             }
             result += field(MODEL_GRAPH, _graph(model, value, gone, constants, dims))
         elif number == MODEL_TRAINING:
@@ -163,7 +163,7 @@ def _constants(model: OpenModel, facts: InputFacts) -> dict[str, Array]:
         DEPTH: np.array(facts.n_classes, np.int64),
         START: np.array([facts.n_classes], np.int64),
     }
-    if model.spec.network.label_mode == "overlay":
+    if model.recipe.network.label_mode == "overlay":
         for name, values in (("input.offset", facts.offset), ("input.scale", facts.scale)):
             if len(values) > 1:
                 result[name] = np.array(values[facts.n_classes :], np.float32)
@@ -174,11 +174,11 @@ def _constants(model: OpenModel, facts: InputFacts) -> dict[str, Array]:
 
 def _sizes(model: OpenModel, facts: InputFacts) -> dict[str, Dims]:
     """Return the sizes of a learning step's ports that change with the count of classes."""
-    shapes = layer_shapes(model.spec, facts)
-    known: dict[str, Dims] = dict(state(model.spec, shapes))
+    shapes = layer_shapes(model.recipe, facts)
+    known: dict[str, Dims] = dict(state(model.recipe, shapes))
     for shape in shapes:
         known |= {f"layers.{shape.index}.{name}": dims for name, dims in shape.parameters().items()}
-    result = {value: known[key] for key, value in bindings(model.spec, shapes).items() if key in known}
+    result = {value: known[key] for key, value in bindings(model.recipe, shapes).items() if key in known}
     return result | {"mask": ("N", shapes[0].inputs)}
 
 

@@ -23,8 +23,8 @@ from ffedge.learning.session import fitted, learning_spec, make_engine
 from ffedge.meter import PeakMeter, rss_bytes
 from ffedge.network import InputFacts
 from ffedge.pages import release_libraries, return_large_blocks
+from ffedge.recipe import Recipe
 from ffedge.runtime.model import OpenModel
-from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place, State
 from ffedge.training.kept import CHECK_SHARE, KEPT_BYTES, Kept, Offer, keep, kept_file, nothing_kept, read_kept
 from ffedge.training.loop import Diverged, Interrupted, Loop, split_rows
@@ -149,7 +149,7 @@ def learn(
                 _keep(path, work, stored, kept_bytes)
         return Learning(
             model=str(path),
-            spec=work.spec.to_dict(),
+            spec=work.recipe.to_dict(),
             rows=work.own,
             kept_rows=len(work.rows.train.labels) - work.own,
             classes_added=list(add_classes),
@@ -192,7 +192,7 @@ class _Work:
     """
 
     model: OpenModel
-    spec: Spec
+    recipe: Recipe
     rows: Dataset
     own: int
     share: float
@@ -200,12 +200,12 @@ class _Work:
 
     def loop(self, folder: Path, watcher: Watcher | None, meter: PeakMeter, layers: Sequence[int] | None) -> Loop:
         """Return the loop that trains, its layers' files in a folder."""
-        learning = _layers(layers, self.spec)
+        learning = _layers(layers, self.recipe)
         kept = (len(self.rows.train.labels) - self.own, self.share)
-        engine = make_engine(self.model, self.spec, folder)
+        engine = make_engine(self.model, self.recipe, folder)
         journal, watcher = LayerFiles(folder), watcher or Watcher()
         return Loop(
-            self.spec,
+            self.recipe,
             self.rows,
             self.model.facts,
             engine,
@@ -220,8 +220,8 @@ class _Work:
     def loop_of(self, model: OpenModel, folder: Path) -> Loop:
         """Return a loop that measures another model."""
         model.step.chunk_rows = self.model.step.chunk_rows
-        engine = make_engine(model, self.spec, folder)
-        return Loop(self.spec, self.rows, model.facts, engine, Journal(), Watcher(), PeakMeter())
+        engine = make_engine(model, self.recipe, folder)
+        return Loop(self.recipe, self.rows, model.facts, engine, Journal(), Watcher(), PeakMeter())
 
     def accuracies(self, loop: Loop) -> tuple[float | None, ...]:
         """Return a model's accuracy on the held-out rows of either kind."""
@@ -239,14 +239,14 @@ def _prepare(
     kept, check = stored[0] if share else nothing_kept(model.facts), stored[1]
     rows = joined(dataset, dataset.train, model.facts, kept)
     own = len(rows.train.labels) - len(kept)
-    spec, _ = fitted(model, learning_spec(model, changes, own), own)
-    held, _ = split_rows(len(rows.train.labels), spec, len(kept))
+    recipe, _ = fitted(model, learning_spec(model, changes, own), own)
+    held, _ = split_rows(len(rows.train.labels), recipe, len(kept))
     split = rows.train if check.rows is None else Split(check.rows, check.labels)
-    return _Work(model, spec, rows, own, share, ((rows.train, held), (split, np.arange(len(check)))))
+    return _Work(model, recipe, rows, own, share, ((rows.train, held), (split, np.arange(len(check)))))
 
 
-def _layers(layers: Sequence[int] | None, spec: Spec) -> list[int] | None:
-    count = len(spec.network.widths)
+def _layers(layers: Sequence[int] | None, recipe: Recipe) -> list[int] | None:
+    count = len(recipe.network.widths)
     if layers is not None and (not layers or not all(0 <= layer < count for layer in layers)):
         raise ValueError(f"layers must be numbers from 0 to {count - 1}, got {','.join(map(str, layers)) or 'none'}")
     return None if layers is None else sorted(set(layers))
@@ -308,4 +308,4 @@ def _keep(path: Path, work: _Work, stored: tuple[Kept, Kept], most_bytes: int) -
     offers = Offer(split.inputs, split.labels, OtherRows(work.own, held)), Offer(split.inputs, split.labels, held)
     if kept_file(path).is_file():
         set_aside(kept_file(path))
-    keep(kept_file(path), work.model.facts, stored, offers, most_bytes, work.spec.train.seed)
+    keep(kept_file(path), work.model.facts, stored, offers, most_bytes, work.recipe.train.seed)

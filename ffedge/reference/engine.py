@@ -16,8 +16,9 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from ffedge.errors import FfedgeError
 from ffedge.network import InputFacts, Learned, adds_input, layer_shapes
+from ffedge.recipe import Recipe
 from ffedge.reference import rules
-from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, FOLLOWING, HOMEOSTASIS, MOMENTS, NORM_EPSILON, Spec
+from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, FOLLOWING, HOMEOSTASIS, MOMENTS, NORM_EPSILON
 
 Array = NDArray[Any]
 TORCH_NAMES = {"momentum": {"m": "momentum_buffer"}, "adam": {"m": "exp_avg", "v": "exp_avg_sq"}, "sgd": {}}
@@ -42,12 +43,12 @@ class TorchEngine:
 
     in_place = True
 
-    def __init__(self, spec: Spec, facts: InputFacts, state: list[dict[str, Array]]) -> None:
-        self.spec, self.facts = spec, facts
-        self.shapes = layer_shapes(spec, facts)
-        self.device = _device(spec.train.device)
-        if spec.train.threads and self.device.type == "cpu":
-            torch.set_num_threads(spec.train.threads)
+    def __init__(self, recipe: Recipe, facts: InputFacts, state: list[dict[str, Array]]) -> None:
+        self.recipe, self.facts = recipe, facts
+        self.shapes = layer_shapes(recipe, facts)
+        self.device = _device(recipe.train.device)
+        if recipe.train.threads and self.device.type == "cpu":
+            torch.set_num_threads(recipe.train.threads)
         self._parameters: list[dict[str, Tensor]] = [{} for _ in state]
         self._kept: list[dict[str, Array]] = [{} for _ in state]
         for layer, arrays in enumerate(state):
@@ -74,7 +75,7 @@ class TorchEngine:
 
     def begin(self, layers: list[int], *, chunked: bool) -> None:
         """Make the optimisers of the layers that learn next, with the moments that were saved."""
-        train, rule = self.spec.train, self.spec.rule
+        train, rule = self.recipe.train, self.recipe.rule
         for i in layers:
             own = [p for name, p in self._parameters[i].items() if name not in ("gamma", "power")]
             decays = [p for name, p in self._parameters[i].items() if name in ("W", "V")]
@@ -99,13 +100,13 @@ class TorchEngine:
 
     def product(self, raw: Array, mask: Array | None) -> Source:
         """Scale raw inputs [N, I] and drop those whose mask [N, D] is 0."""
-        network, start = self.spec.network, self.facts.size - self.shapes[0].inputs
+        network, start = self.recipe.network, self.facts.size - self.shapes[0].inputs
         x = self._tensor(raw[:, start:])
         offset, scale = (v if len(v) == 1 else v[start:] for v in (self.facts.offset, self.facts.scale))
         x = (x - torch.tensor(offset, device=self.device)) * torch.tensor(scale, device=self.device)
         if mask is not None:
-            x = x * self._tensor(mask) / (1.0 - self.spec.train.dropped)
-        value = torch.full((len(x), 1), float(network.label_scale), device=self.device)
+            x = x * self._tensor(mask) / (1.0 - self.recipe.train.input_dropout)
+        value = torch.full((len(x), 1), network.label_scale, device=self.device)
         if network.input_norm != "none":
             squares = x.square().sum(1, keepdim=True) + value.square()
             inputs = x.shape[1] + self.facts.n_classes  # the label's inputs beside the others
@@ -126,7 +127,7 @@ class TorchEngine:
     def forward(self, layer: int, source: Source, labels: Array | None) -> tuple[Source, Array]:
         """Run a layer for labels [N, M] (None: all C); return the next layer's source and goodness [N, M]."""
         y, tried = self._activity(layer, source, labels)
-        g = rules.goodness(y, self.spec.network).view(source.samples, tried)
+        g = rules.goodness(y, self.recipe.network).view(source.samples, tried)
         following = Source(source.samples, self._passed_on(layer, source, y), source.value)
         return following, g.cpu().numpy()
 
@@ -139,9 +140,9 @@ class TorchEngine:
     ) -> Learned:
         """Take one learning step, or add to the gradients where a batch comes in chunks (batch > N)."""
         y, tried = self._activity(layer, source, labels)
-        g = rules.goodness(y, self.spec.network).view(source.samples, tried)
-        G = rules.collaborative(g, self._tensor(other), self._parameters[layer].get("gamma"), self.spec.rule)
-        loss = rules.loss(G, self.spec.rule).sum() / batch
+        g = rules.goodness(y, self.recipe.network).view(source.samples, tried)
+        G = rules.collaborative(g, self._tensor(other), self._parameters[layer].get("gamma"), self.recipe.rule)
+        loss = rules.loss(G, self.recipe.rule).sum() / batch
         loss.backward()  # type: ignore[no-untyped-call]
         rows = self._passed_on(layer, source, y.detach()) if emit else None
         self._measure(layer, y.detach(), batch * tried)
@@ -154,11 +155,11 @@ class TorchEngine:
         """Step with the gradients, and clear them."""
         for which, optimizer in enumerate(self._optimizers[layer]):
             for group in optimizer.param_groups:
-                group["lr"] = self.spec.rule.gamma_rate if which else rate
+                group["lr"] = self.recipe.rule.gamma_rate if which else rate
             if isinstance(optimizer, SGD) and not which:  # torch's SGD knows no decoupled decay
                 with torch.no_grad():
                     for parameter in optimizer.param_groups[0]["params"]:
-                        parameter.mul_(1.0 - rate * self.spec.train.weight_decay)
+                        parameter.mul_(1.0 - rate * self.recipe.train.weight_decay)
             for parameter in optimizer.state:
                 if isinstance(optimizer, Adam):
                     optimizer.state[parameter]["step"] = torch.tensor(float(step))
@@ -166,8 +167,8 @@ class TorchEngine:
             optimizer.zero_grad()
         measured, own = self._measured.pop(layer), self._parameters[layer]
         with torch.no_grad():
-            if self.spec.rule.sparsity != "none":
-                own["b"] -= HOMEOSTASIS * (measured["active"] - self.spec.rule.sparsity)
+            if self.recipe.rule.sparsity is not None:
+                own["b"] -= HOMEOSTASIS * (measured["active"] - self.recipe.rule.sparsity)
             if "power" in own:
                 own["power"] += FOLLOWING * (measured["power"] - own["power"])
 
@@ -185,13 +186,13 @@ class TorchEngine:
         rows = source.rows.repeat_interleave(tried, 0) if shape.first else source.rows
         z = rows @ parameters["W"] + parameters["b"]
         if shape.sees_label:
-            value = source.value.repeat_interleave(tried, 0) if shape.first else float(self.spec.network.label_scale)
+            value = source.value.repeat_interleave(tried, 0) if shape.first else self.recipe.network.label_scale
             chosen = F.one_hot(torch.from_numpy(labels.reshape(-1)).to(self.device), shape.classes)
             z = z + (chosen * value) @ parameters["V"]  # a product, as an index's gradient does not repeat bit for bit
-        return rules.activity(z, self.spec.network), tried
+        return rules.activity(z, self.recipe.network), tried
 
     def _normalised(self, layer: int, y: Tensor) -> Tensor:
-        return rules.normalised(y, self.spec.network, self._parameters[layer].get("power"))
+        return rules.normalised(y, self.recipe.network, self._parameters[layer].get("power"))
 
     def _measure(self, layer: int, y: Tensor, rows: int) -> None:
         """Add some rows' share of what is measured of a batch: the mean square, and how often each unit is active."""
@@ -201,13 +202,13 @@ class TorchEngine:
 
     def _passed_on(self, layer: int, source: Source, y: Tensor) -> Tensor:
         """Return what the next layer reads [R, H]."""
-        network, normed = self.spec.network, self._normalised(layer, y)
+        network, normed = self.recipe.network, self._normalised(layer, y)
         if not adds_input(network, self.shapes[layer]):
             return normed
         return rules.normalised(normed + source.rows, network, None)
 
     def _trained(self, layer: int, optimizers: list[Optimizer]) -> list[tuple[str, Tensor, Optimizer, str]]:
-        kinds = [self.spec.train.optimizer, self.spec.rule.gamma_optimizer]
+        kinds = [self.recipe.train.optimizer, self.recipe.rule.gamma_optimizer]
         return [
             (name, parameter, optimizers[name == "gamma"], kinds[name == "gamma"])
             for name, parameter in self._parameters[layer].items()

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ffedge.network import InputFacts
-from ffedge.spec import NORM_EPSILON, NetworkSpec
+from ffedge.recipe import Network
+from ffedge.spec import NORM_EPSILON
 
 Array = NDArray[Any]
 
@@ -29,12 +30,12 @@ class TorchNetwork:
         The model's options are not those of this loop: RMS norm, mean goodness, no norm of the input.
     """
 
-    def __init__(self, stored: Mapping[str, Array], network: NetworkSpec, facts: InputFacts) -> None:
+    def __init__(self, stored: Mapping[str, Array], network: Network, facts: InputFacts) -> None:
         found = (network.norm, network.input_norm, network.goodness, network.bound)
-        if found != ("rms", "none", "mean", "none"):
+        if found != ("rms", "none", "mean", None):
             raise ValueError(f"model must use an RMS norm, no input norm, mean goodness and no bound, got {found}")
         tensors = {name: torch.tensor(array) for name, array in stored.items() if name.startswith("layers.")}
-        self.classes, self.label_scale = facts.n_classes, float(network.label_scale)
+        self.classes, self.label_scale = facts.n_classes, network.label_scale
         self._concat, self._adds = network.label_mode == "concat", network.skip == "add"
         self._offset, self._scale = torch.tensor(facts.offset), torch.tensor(facts.scale)
         self.layers: list[tuple[Tensor, Tensor]] = []

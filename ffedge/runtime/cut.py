@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 
 from ffedge.liveness import Line, lines_of, peaks
 from ffedge.network import InputFacts, LayerShape, layer_shapes
+from ffedge.recipe import Recipe
+from ffedge.resolve import TUNED_TILE_BYTES
 from ffedge.runtime.kernels import KernelKey, kernel_key
 from ffedge.runtime.proto import FLOAT, INT64, ModelParts, Node, Span, Tensor
 from ffedge.runtime.verify import MAX_ROWS, OPSET, Cost
 from ffedge.runtime.verify_learning import KernelWalk, affordable
-from ffedge.spec import TUNED_TILE_BYTES, Spec
-from ffedge.stages import Dims, Recipe, bindings, ports, recipe, wire
+from ffedge.stages import Composition, Dims, bindings, composition, ports, wire
 from ffedge.wire import field as message
 from ffedge.wire import real, text, whole
 
@@ -54,14 +55,14 @@ class LearningStep:
         The file has no learning step, or one that ffedge does not know; here or when a kernel is asked for.
     """
 
-    def __init__(self, parts: ModelParts, spec: Spec, facts: InputFacts, content: Callable[[Span], bytes]) -> None:
+    def __init__(self, parts: ModelParts, recipe: Recipe, facts: InputFacts, content: Callable[[Span], bytes]) -> None:
         if parts.learning is None:
             raise ValueError("it has no learning step")
         self._parts, self._learning, self._content = parts, parts.learning, content
-        self._spec, self._facts, self.shapes = spec, facts, layer_shapes(spec, facts)
+        self._recipe, self._facts, self.shapes = recipe, facts, layer_shapes(recipe, facts)
         if parts.opset != OPSET:
             raise ValueError(f"its operator set must be {OPSET}, got {parts.opset}")
-        if parts.bindings != bindings(spec, self.shapes):
+        if parts.bindings != bindings(recipe, self.shapes):
             raise ValueError("its learning step does not update what ffedge's does")
         self._stages: dict[str, list[tuple[int, Node]]] = {}
         for place, node in enumerate(self._learning.nodes):
@@ -101,12 +102,12 @@ class LearningStep:
 
     def _tried(self, key: KernelKey) -> int:
         if key.kind in ("learn", "accumulate"):
-            return 1 + self._spec.train.wrong_labels
+            return 1 + self._recipe.train.n_negatives
         return key.shape.classes if key.flag else 1
 
     def _runs(self, key: KernelKey, samples: int) -> list[dict[str, int]]:
         """Return the sizes of the largest runs of a kernel: of learning, and of evaluation, which tries all classes."""
-        tried, classes = 1 + self._spec.train.wrong_labels, self._facts.n_classes
+        tried, classes = 1 + self._recipe.train.n_negatives, self._facts.n_classes
         runs = [(samples, tried)]
         if key.forward:
             runs.append((max(1, MAX_ROWS // classes), classes))
@@ -123,8 +124,8 @@ class LearningStep:
     def _cut(self, key: KernelKey) -> Kernel:
         """Collect the nodes of a kernel's stages, with their values renamed as they are called in the kernel."""
         layer = self._layer(key)
-        how = recipe(self._spec, key.kind, layer, key.flag)
-        dims = ports(self._spec, self._facts.size, key.kind, layer)
+        how = composition(self._recipe, key.kind, layer, key.flag)
+        dims = ports(self._recipe, self._facts.size, key.kind, layer)
         wires = {wire(local, key.kind, layer.index): local for local in dims}
         chosen = sorted(
             (node for stage in how.stages for node in self._stages.get(f"{stage}.{layer.index}", [])),
@@ -193,7 +194,7 @@ class LearningStep:
 class _Names:
     """What the values of a layer's stages are called within a kernel."""
 
-    def __init__(self, layer: int, how: Recipe, wires: dict[str, str]) -> None:
+    def __init__(self, layer: int, how: Composition, wires: dict[str, str]) -> None:
         self._layer, self._how, self._wires = layer, how, wires
         self.known: set[str] = set()
 

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from ffedge.errors import ModelError
 from ffedge.network import InputFacts, check_state, layer_shapes
+from ffedge.recipe import Recipe
 from ffedge.runtime.cut import LearningStep
 from ffedge.runtime.kernels import KernelKey
 from ffedge.runtime.predictor import metadata_of
 from ffedge.runtime.proto import FLOAT, Tensor, read_parts
 from ffedge.runtime.verify import rows_at_once
-from ffedge.spec import Spec
 
 Array = NDArray[Any]
 
@@ -53,12 +53,12 @@ class OpenModel:
                 "(a network of the preset spiking goes on from its run folder alone)"
             )
         try:
-            self.spec = Spec.from_dict(self.metadata["spec"])
+            self.recipe = Recipe.from_dict(self.metadata["spec"])
             self.facts = InputFacts.from_dict(self.metadata["input"])
-            rows_at_once(self.parts, self.facts, len(self.spec.network.widths))
+            rows_at_once(self.parts, self.facts, len(self.recipe.network.widths))
             self.layers = self._parameters()
-            check_state(self.spec, self.facts, self.layers)
-            self.step = LearningStep(self.parts, self.spec, self.facts, lambda span: self.data[span[0] : span[1]])
+            check_state(self.recipe, self.facts, self.layers)
+            self.step = LearningStep(self.parts, self.recipe, self.facts, lambda span: self.data[span[0] : span[1]])
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{path}: cannot learn ({error}). Export the model anew") from error
 
@@ -88,10 +88,10 @@ class OpenModel:
     def _parameters(self) -> list[dict[str, Array]]:
         assert self.parts.learning is not None
         result = []
-        for shape in layer_shapes(self.spec, self.facts):
+        for shape in layer_shapes(self.recipe, self.facts):
             names = {name: f"layers.{shape.index}.{name}" for name in shape.parameters()}
             layer = {name: self._array(name, self.parts.tensors.get(full)) for name, full in names.items()}
-            if self.spec.rule.variant != "ff":
+            if self.recipe.rule.variant != "ff":
                 gamma = self.parts.learning.tensors.get(f"layers.{shape.index}.gamma")
                 layer["gamma"] = self._array("gamma", gamma).copy()
             result.append(layer)

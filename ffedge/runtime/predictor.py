@@ -14,10 +14,11 @@ from ffedge.calibration import Calibration
 from ffedge.errors import DataError, ModelError
 from ffedge.json_text import parse
 from ffedge.network import InputFacts
+from ffedge.recipe import Recipe
 from ffedge.runtime.proto import ModelParts, read_parts
 from ffedge.runtime.session import make_session
 from ffedge.runtime.verify import rows_at_once
-from ffedge.spec import MODEL_FORMAT, Spec
+from ffedge.spec import MODEL_FORMAT
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,14 @@ class Predictor:
         self._name = name
         self.metadata = metadata_of(parts.metadata, name)
         try:
-            self.spec = Spec.from_dict(self.metadata["spec"])
+            self.recipe = Recipe.from_dict(self.metadata["spec"])
             self.facts = InputFacts.from_dict(self.metadata["input"])
             known = self.metadata.get("known")
             self.calibration = None if known is None else Calibration.from_dict(known)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{name}: its metadata cannot be used ({error}). Export the model anew") from error
         try:
-            self._rows = rows_at_once(parts, self.facts, len(self.spec.network.widths))
+            self._rows = rows_at_once(parts, self.facts, len(self.recipe.network.widths))
         except ValueError as error:
             raise ModelError(f"{name}: its graph cannot be used ({error}). Export the model anew") from error
         try:
@@ -129,7 +130,7 @@ class Predictor:
             "margin": (np.float32, (n,)),
             "scores": (np.float32, (n, classes)),
             "known": (np.bool_, (n,)),
-            "goodness": (np.float32, (n, len(self.spec.network.widths), classes)),
+            "goodness": (np.float32, (n, len(self.recipe.network.widths), classes)),
         }
         try:
             present = [name for name in names if name not in self._lacks]

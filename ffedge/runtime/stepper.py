@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from ffedge.errors import FfedgeError
 from ffedge.network import InputFacts, LayerShape, Learned, gathered, layer_shapes, trained
 from ffedge.pages import copy, on_disk, release
+from ffedge.recipe import Recipe
 from ffedge.runtime.kernels import Build, KernelKey, Kernels, trial_keys, updates_in_place
 from ffedge.runtime.session import Kernel, Value, Workspace
-from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, ITEM_BYTES, MOMENTS, Spec
+from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, ITEM_BYTES, MOMENTS
 
 Array = NDArray[Any]
 
@@ -49,7 +50,7 @@ class OnnxEngine:
 
     Parameters
     ----------
-    spec : resolved.
+    recipe : resolved.
     build : makes a graph's bytes for a key.
     state : the parameters of each layer (``W``, ``b``, ``V``, ``gamma``, ``power``, moments ``W.m``, …), used as they
         are; an empty one is placed later.
@@ -59,16 +60,16 @@ class OnnxEngine:
 
     def __init__(
         self,
-        spec: Spec,
+        recipe: Recipe,
         facts: InputFacts,
         build: Build,
         state: list[dict[str, Array]],
         folder: Path | None = None,
         trials: tuple[KernelKey, ...] | None = None,
     ) -> None:
-        self.spec, self._folder = spec, folder
-        self.shapes = layer_shapes(spec, facts)
-        self._kernels = Kernels(build, spec.train.threads)
+        self.recipe, self._folder = recipe, folder
+        self.shapes = layer_shapes(recipe, facts)
+        self._kernels = Kernels(build, recipe.train.threads)
         self.in_place = updates_in_place(build, trials or trial_keys(self.shapes[-1]))
         self._state = [{name: Value(array) for name, array in layer.items()} for layer in state]
         self._tiles: dict[int, list[Tile]] = {}
@@ -97,11 +98,11 @@ class OnnxEngine:
                     room = self._room(name, value.array.shape)
                     copy(value.array, room)
                     state[name] = Value(room)
-            for name, shape in trained(self.spec, self.shapes[i]).items():
-                for part in (f"{name}.{m}" for m in MOMENTS[self.spec.optimizer_of(name)]):
+            for name, shape in trained(self.recipe, self.shapes[i]).items():
+                for part in (f"{name}.{m}" for m in MOMENTS[self.recipe.optimizer_of(name)]):
                     if part not in state:
                         state[part] = Value(self._room(part, shape))
-            for name, shape in gathered(self.spec, self.shapes[i]).items() if chunked else ():
+            for name, shape in gathered(self.recipe, self.shapes[i]).items() if chunked else ():
                 if f"sum.{name}" not in state:
                     state[f"sum.{name}"] = Value(self._room(f"sum.{name}", shape))
             self._tiles[i] = self._cut(i)
@@ -115,7 +116,7 @@ class OnnxEngine:
 
     def _room(self, name: str, shape: tuple[int, ...]) -> Array:
         """Return zeros: on disk for what stands beside W where the plan says so, else in memory."""
-        if self._folder is not None and self.spec.train.moments == "file" and name in ("W.m", "W.v", "sum.W"):
+        if self._folder is not None and self.recipe.train.moments == "file" and name in ("W.m", "W.v", "sum.W"):
             try:
                 return on_disk(shape, self._folder)
             except OSError as error:
@@ -128,7 +129,7 @@ class OnnxEngine:
         """Cut W into tiles of `tile_bytes` at most, of nearly the same number of rows."""
         shape = self.shapes[layer]
         parts = {n: self._state[layer][n].array for n in ("W", "W.m", "W.v", "sum.W") if n in self._state[layer]}
-        count = -(-ITEM_BYTES * shape.inputs * shape.units // int(self.spec.train.tile_bytes))
+        count = -(-ITEM_BYTES * shape.inputs * shape.units // int(self.recipe.train.tile_bytes))
         rows = -(-shape.inputs // min(count, shape.inputs))
         return [
             Tile(start, stop, {name: Value(array[start:stop]) for name, array in parts.items()})
@@ -140,7 +141,7 @@ class OnnxEngine:
         """Scale raw inputs [N, I], drop those whose uint8 mask [N, D] is 0, and multiply with the first layer's W."""
         shape, n = self.shapes[0], len(raw)
         outputs = {"x": self._work.get("x", (n, shape.inputs)), "z": self._work.get("z", (n, shape.units))}
-        if self.spec.network.input_norm != "none":
+        if self.recipe.network.input_norm != "none":
             outputs["value"] = self._work.get("value", (n, 1, 1))
         inputs = {"raw": Value(raw)} if mask is None else {"raw": Value(raw), "mask": Value(mask)}
         self._run(self._kernels.get("product", shape, mask is not None), inputs, outputs, layer=0)
@@ -228,7 +229,7 @@ class OnnxEngine:
         return {"labels": Value(np.ascontiguousarray(labels if shape.first else labels.reshape(-1)))}
 
     def _set_scalars(self, step: int, rate: float, batch: int) -> None:
-        train, rule = self.spec.train, self.spec.rule
+        train, rule = self.recipe.train, self.recipe.rule
         values = {"share": 1.0 / batch, "keep": 1.0 - rate * train.weight_decay, "rate": rate}
         values["gamma.rate"] = rule.gamma_rate
         for prefix, kind, first in (

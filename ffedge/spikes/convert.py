@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.errors import FfedgeError
-from ffedge.network import InputFacts, layer_shapes, score_weights
-from ffedge.spec import NORM_EPSILON, Spec
+from ffedge.network import InputFacts, layer_shapes
+from ffedge.recipe import Recipe
+from ffedge.spec import NORM_EPSILON
 from ffedge.spikes.network import PASSING, Floats, LabelPlace, Reset, SpikingLayer, SpikingNetwork
 from ffedge.spikes.simulate import goodness_after, samples_at_once
 from ffedge.version import __version__
@@ -28,9 +29,9 @@ FACTORS: dict[Reset, tuple[float, ...]] = {"subtract": (0.5, 0.7, 1.0, 1.4, 2.0)
 Layers = list[dict[str, NDArray[Any]]]
 
 
-def check_convertible(spec: Spec, name: str, data: str) -> None:
+def check_convertible(recipe: Recipe, name: str, data: str) -> None:
     """Raise FfedgeError, with the command that trains another on `data`, for a network that spikes cannot carry."""
-    network = spec.network
+    network = recipe.network
     if len(network.widths) > 1 and network.norm != "fixed":
         what = f"--norm {network.norm}, which divides each row by a number of its own"
     elif network.input_norm != "none":
@@ -38,13 +39,13 @@ def check_convertible(spec: Spec, name: str, data: str) -> None:
     else:
         return
     words = (
-        f"--preset spiking --data {data} --variant {spec.rule.variant} --widths {','.join(map(str, network.widths))}"
+        f"--preset spiking --data {data} --variant {recipe.rule.variant} --widths {','.join(map(str, network.widths))}"
     )
     raise FfedgeError(f"{name}: was trained with {what}; spikes cannot. Train with: ffedge train {words}")
 
 
 def convert(
-    spec: Spec,
+    recipe: Recipe,
     facts: InputFacts,
     layers: Layers,
     raw: NDArray[Any],
@@ -64,11 +65,13 @@ def convert(
     leak_steps : time constant of leaky neurons in timesteps; None makes integrate-and-fire neurons.
     data : name of the data set, for the file.
     """
-    activities = forward(spec, facts, layers, raw)
-    wanted = np.stack([_goodness(spec, y).reshape(len(raw), -1) for y in activities], axis=1)
+    activities = forward(recipe, facts, layers, raw)
+    wanted = np.stack([_goodness(recipe, y).reshape(len(raw), -1) for y in activities], axis=1)
     thetas = [float(np.quantile(y[y > 0], FULL_RATE)) if (y > 0).any() else 1.0 for y in activities]
     tried = [
-        fitted(_network(spec, facts, layers, [f * t for t in thetas], timesteps, reset, leak_steps, data), raw, wanted)
+        fitted(
+            _network(recipe, facts, layers, [f * t for t in thetas], timesteps, reset, leak_steps, data), raw, wanted
+        )
         for f in FACTORS[reset]
     ]
     return min(tried, key=lambda found: found[1])[0]
@@ -95,12 +98,12 @@ def fitted(network: SpikingNetwork, raw: NDArray[Any], wanted: Floats) -> tuple[
     return dataclasses.replace(network, layers=layers), float(left / whole) if whole else math.inf
 
 
-def forward(spec: Spec, facts: InputFacts, layers: Layers, raw: NDArray[Any]) -> list[Floats]:
+def forward(recipe: Recipe, facts: InputFacts, layers: Layers, raw: NDArray[Any]) -> list[Floats]:
     """Return the activity [R, H] of each layer of the trained network, for every label of some rows."""
     thetas = [1.0] * len(layers)
-    network, result = _network(spec, facts, layers, thetas, 1, "subtract", None, ""), list[Floats]()
+    network, result = _network(recipe, facts, layers, thetas, 1, "subtract", None, ""), list[Floats]()
     x = network.scaled(raw)
-    bound = math.inf if spec.network.bound == "none" else spec.network.bound
+    bound = math.inf if recipe.network.bound is None else recipe.network.bound
     classes = facts.n_classes
     rows = np.concatenate([np.repeat(x, classes, axis=0), np.tile(np.eye(classes, dtype=np.float32), (len(x), 1))], 1)
     for layer in network.layers:
@@ -110,13 +113,13 @@ def forward(spec: Spec, facts: InputFacts, layers: Layers, raw: NDArray[Any]) ->
     return result
 
 
-def _goodness(spec: Spec, y: Floats) -> Floats:
+def _goodness(recipe: Recipe, y: Floats) -> Floats:
     squares: Floats = np.einsum("rh,rh->r", y, y)
-    return squares / y.shape[1] if spec.network.goodness == "mean" else squares
+    return squares / y.shape[1] if recipe.network.goodness == "mean" else squares
 
 
 def _network(
-    spec: Spec,
+    recipe: Recipe,
     facts: InputFacts,
     layers: Layers,
     thetas: list[float],
@@ -126,22 +129,22 @@ def _network(
     data: str,
 ) -> SpikingNetwork:
     """Return the spiking network of given thetas, its goodness not fitted."""
-    shares = score_weights(spec, layers)
+    shares = recipe.score_weights(layers)
     classes, last, made = facts.n_classes, len(layers) - 1, list[SpikingLayer]()
     before = 1.0  # activity, as the next layer sees it, that a rate of 1 stands for
-    for shape, layer, theta, share in zip(layer_shapes(spec, facts), layers, thetas, shares, strict=True):
-        passing = classes if spec.network.label_layers == "all" and shape.index < last else 0
+    for shape, layer, theta, share in zip(layer_shapes(recipe, facts), layers, thetas, shares, strict=True):
+        passing = classes if recipe.network.label_layers == "all" and shape.index < last else 0
         labelled = classes if shape.sees_label else 0
         W = np.zeros((shape.units + passing, shape.inputs + labelled), np.float32)
         W[: shape.units, : shape.inputs] = layer["W"].T * (before / theta)
         if labelled:
-            W[: shape.units, shape.inputs :] = layer["V"].T * (float(spec.network.label_scale) / theta)
+            W[: shape.units, shape.inputs :] = layer["V"].T * (recipe.network.label_scale / theta)
         W[shape.units :, shape.inputs :] = PASSING * np.eye(passing, labelled)
         b = np.concatenate([layer["b"] / theta, np.zeros(passing)]).astype(np.float32)
-        scale = theta**2 * (shape.units if spec.network.goodness == "sum" else 1)
+        scale = theta**2 * (shape.units if recipe.network.goodness == "sum" else 1)
         decay = 1.0 if leak_steps is None else 1.0 - 1.0 / leak_steps
         made.append(SpikingLayer(W, b, 1.0, decay, shape.units, scale, share))
         if shape.index < last:
             before = theta / (math.sqrt(float(layer["power"])) + NORM_EPSILON)
-    mode: LabelPlace = "overlay" if spec.network.label_mode == "overlay" else "concat"
+    mode: LabelPlace = "overlay" if recipe.network.label_mode == "overlay" else "concat"
     return SpikingNetwork(tuple(made), facts, mode, timesteps, reset, data, __version__)

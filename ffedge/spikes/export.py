@@ -49,15 +49,15 @@ def export_nir(
         raise ValueError(f"leak must be 2 to {MAX_TIMESTEPS} timesteps, got {leak!r}")
     if out.exists() and not force:
         raise FfedgeError(f"{out}: exists already. Choose another --nir, or use --force")
-    spec, facts, layers, source = trained_network(run)
-    check_convertible(spec, str(run), data or source)
+    recipe, facts, layers, source = trained_network(run)
+    check_convertible(recipe, str(run), data or source)
     dataset = load(data or source, data_dir)
     rows = np.linspace(0, len(dataset.train.labels) - 1, min(ROWS, len(dataset.train.labels))).astype(np.int64)
     try:
         raw = samples_of(dataset.train.inputs.take(rows), facts)
     except DataError as error:
         raise DataError(f"{dataset.name}: is other data than {run} learnt from ({error})") from error
-    network = convert(spec, facts, layers, raw, timesteps=timesteps, reset=reset, leak_steps=leak, data=dataset.name)
+    network = convert(recipe, facts, layers, raw, timesteps=timesteps, reset=reset, leak_steps=leak, data=dataset.name)
     with atomic_file(out) as temporary:
         write(network, temporary)
     return network

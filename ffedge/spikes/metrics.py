@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.network import InputFacts
-from ffedge.spec import Spec
+from ffedge.recipe import Recipe
 from ffedge.spikes.convert import Layers, forward
 from ffedge.spikes.network import Floats, SpikingNetwork
 
@@ -105,7 +105,7 @@ def workload_of_spikes(network: SpikingNetwork, raw: Array, counts: list[Floats]
     )
 
 
-def workload_of_model(spec: Spec, facts: InputFacts, layers: Layers, raw: Array, x: Floats) -> Workload:
+def workload_of_model(recipe: Recipe, facts: InputFacts, layers: Layers, raw: Array, x: Floats) -> Workload:
     """Return what model.onnx does for some samples [N, …]: the same network, its activities numbers.
 
     Parameters
@@ -113,7 +113,7 @@ def workload_of_model(spec: Spec, facts: InputFacts, layers: Layers, raw: Array,
     x : [N, D] the scaled inputs.
     """
     operations, classes = Operations(), facts.n_classes
-    activities = forward(spec, facts, layers, raw)
+    activities = forward(recipe, facts, layers, raw)
     for inputs, layer in zip([x, *activities[:-1]], layers, strict=True):
         operations.add(inputs, layer["W"].T)
         if "V" in layer:

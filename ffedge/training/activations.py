@@ -21,7 +21,7 @@ from ffedge.data.stream import Chunk, Stream
 from ffedge.errors import FfedgeError
 from ffedge.files import reserved_file
 from ffedge.labels import tried_labels
-from ffedge.spec import Spec
+from ffedge.recipe import Recipe
 from ffedge.training.engine import Engine
 from ffedge.training.step import Wrong, evaluation_rows
 
@@ -63,10 +63,10 @@ class Activations:
         The disk has no room, here or in `advance`.
     """
 
-    def __init__(self, spec: Spec, engine: Engine, stream: Stream, classes: int, folder: Path) -> None:
-        self._spec, self._engine, self._stream, self._classes, self._folder = spec, engine, stream, classes, folder
+    def __init__(self, recipe: Recipe, engine: Engine, stream: Stream, classes: int, folder: Path) -> None:
+        self._recipe, self._engine, self._stream, self._classes, self._folder = recipe, engine, stream, classes, folder
         self._rows: _Rows | None = None
-        self._goodness = _Rows((len(stream.rows), len(spec.network.widths), classes), np.float32, folder)
+        self._goodness = _Rows((len(stream.rows), len(recipe.network.widths), classes), np.float32, folder)
         self.layers = 0  # how many finished layers it stands for
 
     def read(self, positions: NDArray[np.int64], labels: NDArray[np.int64]) -> tuple[Any, dict[int, Array]]:
@@ -89,10 +89,10 @@ class Activations:
     def advance(self, layers: int, wrong: Wrong | None) -> None:
         """Run every training row through the layers that have finished since, once, for every label."""
         del wrong
-        count, units = len(self._stream.rows), self._spec.network.widths[layers - 1]
+        count, units = len(self._stream.rows), self._recipe.network.widths[layers - 1]
         fresh = _Rows((count * self._classes, units), ROUNDED, self._folder)
         known = self.layers if self.layers == layers - 1 else 0  # after a stop, from the raw rows again
-        size = evaluation_rows(self._spec.train, self._classes, self._spec.train.chunk_rows) // self._classes
+        size = evaluation_rows(self._recipe.train, self._classes, self._recipe.train.chunk_size) // self._classes
         for start in range(0, count, size):
             positions = np.arange(start, min(start + size, count))
             fresh.put(start * self._classes, self._run(positions, known, layers))
@@ -132,11 +132,11 @@ class FixedActivations:
         The disk has no room, here or in `advance`.
     """
 
-    def __init__(self, spec: Spec, engine: Engine, stream: Stream, folder: Path) -> None:
-        self._spec, self._engine, self._stream, self._folder = spec, engine, stream, folder
-        self._tried = 1 + spec.train.wrong_labels
+    def __init__(self, recipe: Recipe, engine: Engine, stream: Stream, folder: Path) -> None:
+        self._recipe, self._engine, self._stream, self._folder = recipe, engine, stream, folder
+        self._tried = 1 + recipe.train.n_negatives
         self._rows: _Rows | None = None
-        self._goodness = _Rows((len(stream.rows), len(spec.network.widths), self._tried), np.float32, folder)
+        self._goodness = _Rows((len(stream.rows), len(recipe.network.widths), self._tried), np.float32, folder)
         self.layers = 0
 
     def read(self, positions: NDArray[np.int64], labels: NDArray[np.int64]) -> tuple[Any, dict[int, Array]]:
@@ -154,16 +154,16 @@ class FixedActivations:
 
     def first_goodness(self, positions: NDArray[np.int64]) -> Array:
         """Raise ValueError: fixed labels are not drawn from goodness."""
-        raise ValueError(f"negatives must be hard to need every label's goodness, got {self._spec.train.negatives!r}")
+        raise ValueError(f"negatives must be hard to need every label's goodness, got {self._recipe.train.negatives!r}")
 
     def advance(self, layers: int, wrong: Wrong | None) -> None:
         """Run every training row through all finished layers, for the labels of the stage that begins."""
         assert wrong is not None
-        count, units = len(self._stream.rows), self._spec.network.widths[layers - 1]
+        count, units = len(self._stream.rows), self._recipe.network.widths[layers - 1]
         self._rows = None  # its room is free before the next one's is taken
         fresh = _Rows((count * self._tried, units), np.float32, self._folder)
-        for start in range(0, count, self._spec.train.chunk_rows):
-            positions = np.arange(start, min(start + self._spec.train.chunk_rows, count))
+        for start in range(0, count, self._recipe.train.chunk_size):
+            positions = np.arange(start, min(start + self._recipe.train.chunk_size, count))
             rows, goodness = self._stream.rows[positions], self._goodness.take(positions)
             raw = np.ascontiguousarray(self._stream.source.take(rows).reshape(len(rows), -1))
             chunk = Chunk(raw, self._stream.labels[rows].astype(np.int64), positions, None)
@@ -176,18 +176,18 @@ class FixedActivations:
 
 
 def make_cache(
-    spec: Spec, engine: Engine, stream: Stream, classes: int, folder: Path
+    recipe: Recipe, engine: Engine, stream: Stream, classes: int, folder: Path
 ) -> Activations | FixedActivations:
     """Return the cache that fits how the wrong labels are drawn."""
-    if spec.train.negatives == "fixed":
-        return FixedActivations(spec, engine, stream, folder)
-    return Activations(spec, engine, stream, classes, folder)
+    if recipe.train.negatives == "fixed":
+        return FixedActivations(recipe, engine, stream, folder)
+    return Activations(recipe, engine, stream, classes, folder)
 
 
-def cache_bytes(spec: Spec, rows: int, classes: int) -> int:
+def cache_bytes(recipe: Recipe, rows: int, classes: int) -> int:
     """Return the most that the cache takes on disk: layers' rows, two neighbours' at a time, and the goodness."""
-    widths = spec.network.widths
-    if spec.train.negatives == "fixed":
-        return rows * (1 + spec.train.wrong_labels) * 4 * (max(widths[:-1], default=0) + len(widths))
+    widths = recipe.network.widths
+    if recipe.train.negatives == "fixed":
+        return rows * (1 + recipe.train.n_negatives) * 4 * (max(widths[:-1], default=0) + len(widths))
     pairs = [sum(widths[max(0, i - 1) : i + 1]) for i in range(len(widths) - 1)]
     return rows * classes * (2 * max(pairs, default=0) + 4 * len(widths))

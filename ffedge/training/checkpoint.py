@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ffedge.errors import ModelError
 from ffedge.files import atomic_file, writing
 from ffedge.json_text import parse
+from ffedge.recipe import MOST_ROWS, Recipe
 from ffedge.tensors import TensorFile, write_tensors
 
 Layer = dict[str, NDArray[Any]]
@@ -122,8 +123,13 @@ class Checkpoints:
         found = f"only torn files ({'; '.join(torn)})" if torn else "no checkpoint"
         raise ModelError(f"{self.folder}: holds {found}. Train anew, without --resume")
 
-    def load(self, about: dict[str, Any]) -> Generation:
+    def load(self, about: dict[str, Any], rows: int = MOST_ROWS) -> Generation:
         """Read the newest whole generation, and go on from it.
+
+        Parameters
+        ----------
+        about : the recipe (``spec``) and the data that it must be of.
+        rows : that are trained on.
 
         Raises
         ------
@@ -133,6 +139,7 @@ class Checkpoints:
         found = self.newest()
         for key in ("spec", "data"):
             stored, given = found.about.get(key), json.loads(json.dumps(about[key]))
+            stored = _as_today(stored, rows) if key == "spec" else stored
             if stored != given:
                 raise ModelError(
                     f"{found.path}: was made with another {key}{_difference(stored, given)}. "
@@ -175,6 +182,14 @@ def _count(text: str) -> int:
     if not isinstance(count, int) or not 1 <= count <= 1024:
         raise ValueError(f"layers must be a number, got {text[:20]}")
     return count
+
+
+def _as_today(stored: Any, rows: int) -> Any:
+    """Return the recipe of a checkpoint as this ffedge writes it; what is none stays what it is."""
+    try:
+        return Recipe.from_dict(stored, rows).to_dict()
+    except ValueError:
+        return stored
 
 
 def _difference(stored: Any, given: Any) -> str:

@@ -6,14 +6,13 @@ from ffedge.data import Dataset
 from ffedge.errors import DataError
 from ffedge.labels import FREE_BORDER_SHARE, is_free
 from ffedge.network import InputFacts
-from ffedge.spec import NetworkSpec
 
 BLOCK_BYTES = 2**20
 STROKES_SHARE = 0.2  # of the way from the darkest to the brightest: handwritten digits have 0.13, clothes 0.29
 
 
-def measure(dataset: Dataset, network: NetworkSpec) -> InputFacts:
-    """Return the facts of a data set's training rows, with the scaling that the spec asks for.
+def measure(dataset: Dataset, scaling: str = "auto") -> InputFacts:
+    """Return the facts of a data set's training rows, scaled as `ffedge.spec.NetworkSpec` says.
 
     Raises
     ------
@@ -31,7 +30,7 @@ def measure(dataset: Dataset, network: NetworkSpec) -> InputFacts:
         low, high = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
         free += int(is_free(rows[:, : dataset.n_classes]).sum())
     count = len(source)
-    offset, scale = _scaling(network.scaling, dataset, total / count, squares / count, low, high)
+    offset, scale = _scaling(scaling, dataset, total / count, squares / count, low, high)
     if not np.isfinite(scale).all():
         raise DataError(f"{dataset.name}: inputs are all the same or too large. Check the file, or use --scaling none")
     largest = float(np.max((np.maximum(low, high) - offset) * scale))

@@ -13,6 +13,7 @@ from ffedge.errors import FfedgeError, ModelError
 from ffedge.files import atomic_file, locked, sync
 from ffedge.model_file import learning_state, model_content, write_model
 from ffedge.network import InputFacts, check_state, initial_layer, layer_shapes
+from ffedge.recipe import Recipe
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Checkpoints, Generation, Place, State
 from ffedge.training.graphs import model_template
@@ -32,15 +33,16 @@ class RunFolder(LayerFiles):
     def __init__(
         self,
         path: Path,
-        spec: Spec,
+        recipe: Recipe,
         facts: InputFacts,
         dataset: Dataset,
         source: str,
         chosen: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(path / "checkpoint")
-        self.path, self._spec, self._facts = path, spec, facts
-        self.identity: dict[str, Any] = {"spec": spec.to_dict(), "data": dataset.sha256}
+        self.path, self._recipe, self._facts = path, recipe, facts
+        self._rows = len(dataset.train.labels) - recipe.train.held_out(len(dataset.train.labels))
+        self.identity: dict[str, Any] = {"spec": recipe.to_dict(), "data": dataset.sha256}
         self._about = self.identity | {"input": facts.to_dict(), "name": dataset.name, "source": source}
         self._about["chosen"] = chosen or {}
 
@@ -96,13 +98,13 @@ class RunFolder(LayerFiles):
 
     def nothing(self) -> State:
         """Return the state of a run that has not begun."""
-        return [{} for _ in self._spec.network.widths]
+        return [{} for _ in self._recipe.network.widths]
 
     def restore(self) -> Generation:
         """Read the checkpoint, and the records of the epochs before it; later ones are dropped from metrics.jsonl."""
-        found = self.checkpoints.load(self.identity)
+        found = self.checkpoints.load(self.identity, self._rows)
         with _checkpoint_used(found.path):
-            check_state(self._spec, self._facts, found.state)
+            check_state(self._recipe, self._facts, found.state)
             self._about["chosen"] = dict(found.about.get("chosen", {}))  # there is none in older ones
         place = found.place
         for folder in (self.path, self.checkpoints.folder):
@@ -112,7 +114,7 @@ class RunFolder(LayerFiles):
         try:
             text = path.read_text() if path.exists() else ""
             lines = text[: text.rfind("\n") + 1].splitlines()  # a kill may have torn the last one
-            self.records = [record for line in lines if _before(record := EpochRecord.read(line), place, self._spec)]
+            self.records = [record for line in lines if _before(record := EpochRecord.read(line), place, self._recipe)]
         except (ValueError, TypeError) as error:
             raise ModelError(f"{path}: is damaged ({error}). Train anew, without --resume") from error
         with atomic_file(path) as temporary:
@@ -156,8 +158,8 @@ def export(run: Path, out: Path, *, force: bool = False) -> None:
     check_free(out, force=force)
     found = Checkpoints(run / "checkpoint").newest()
     with _checkpoint_used(found.path):
-        spec, facts = Spec.from_dict(found.about["spec"]), InputFacts.from_dict(found.about["input"])
-    _write(found, model_template(spec, facts), out)
+        recipe, facts = Recipe.from_dict(found.about["spec"]), InputFacts.from_dict(found.about["input"])
+    _write(found, model_template(recipe, facts), out)
 
 
 def check_free(out: Path, *, force: bool) -> None:
@@ -166,8 +168,8 @@ def check_free(out: Path, *, force: bool) -> None:
         raise FfedgeError(f"{out}: exists already. Choose another --out, or use --force")
 
 
-def trained_network(run: Path) -> tuple[Spec, InputFacts, State, str]:
-    """Return the spec, input facts and layers of a run's newest checkpoint, and the data source that it names.
+def trained_network(run: Path) -> tuple[Recipe, InputFacts, State, str]:
+    """Return the recipe, input facts and layers of a run's newest checkpoint, and the data source that it names.
 
     Raises
     ------
@@ -176,30 +178,30 @@ def trained_network(run: Path) -> tuple[Spec, InputFacts, State, str]:
     """
     found = Checkpoints(run / "checkpoint").newest()
     with _checkpoint_used(found.path):
-        spec, facts = Spec.from_dict(found.about["spec"]), InputFacts.from_dict(found.about["input"])
-        check_state(spec, facts, found.state)
-        shapes = layer_shapes(spec, facts)
-        layers = [state or initial_layer(spec, shape) for state, shape in zip(found.state, shapes, strict=True)]
-        return spec, facts, layers, str(found.about["source"])
+        recipe, facts = Recipe.from_dict(found.about["spec"]), InputFacts.from_dict(found.about["input"])
+        check_state(recipe, facts, found.state)
+        shapes = layer_shapes(recipe, facts)
+        layers = [state or initial_layer(recipe, shape) for state, shape in zip(found.state, shapes, strict=True)]
+        return recipe, facts, layers, str(found.about["source"])
 
 
 def _write(found: Generation, template: bytes, out: Path) -> None:
     """Write the model of a checkpoint; layers that have not begun to learn are drawn."""
     about = found.about
     with _checkpoint_used(found.path):
-        spec, facts = Spec.from_dict(about["spec"]), InputFacts.from_dict(about["input"])
-        check_state(spec, facts, found.state)
+        recipe, facts = Recipe.from_dict(about["spec"]), InputFacts.from_dict(about["input"])
+        check_state(recipe, facts, found.state)
         more = {"version": __version__, "data": {"name": about["name"], "sha256": about["data"]}}
         known = Calibration.from_dict(about["known"]) if "known" in about else None
-    shapes = layer_shapes(spec, facts)
-    layers = [state or initial_layer(spec, shape) for state, shape in zip(found.state, shapes, strict=True)]
+    shapes = layer_shapes(recipe, facts)
+    layers = [state or initial_layer(recipe, shape) for state, shape in zip(found.state, shapes, strict=True)]
     with atomic_file(out) as temporary:
-        content = model_content(spec, facts, layers, more, known)
+        content = model_content(recipe, facts, layers, more, known)
         write_model(temporary, template, *content, learning_state(layers))
 
 
 def stored(path: Path) -> tuple[Spec, str]:
-    """Return the spec and the data source that a run's newest checkpoint was made with.
+    """Return what a run's newest checkpoint was made with, as a spec that leaves nothing open, and its data source.
 
     Raises
     ------
@@ -220,8 +222,8 @@ def _checkpoint_used(path: Path) -> Iterator[None]:
         raise ModelError(f"{path}: cannot be used ({error}). Train anew, without --resume") from error
 
 
-def _before(record: EpochRecord, place: Place, spec: Spec) -> bool:
-    stage = record.layer if spec.train.schedule == "greedy" else 0
+def _before(record: EpochRecord, place: Place, recipe: Recipe) -> bool:
+    stage = record.layer if recipe.train.schedule == "greedy" else 0
     return (stage, record.epoch) < (place.stage, place.epoch)
 
 

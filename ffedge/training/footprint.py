@@ -4,10 +4,12 @@ Shape letters: N samples of a chunk, M labels tried for each, R rows, D inputs o
 """
 
 import dataclasses
+import os
 
 from ffedge.network import InputFacts, LayerShape, layer_shapes, trained
+from ffedge.recipe import Recipe, Train
 from ffedge.runtime.kernels import KernelKey
-from ffedge.spec import ITEM_BYTES, MOMENTS, Spec, TrainSpec
+from ffedge.spec import ITEM_BYTES, MOMENTS
 from ffedge.training.activations import cache_bytes
 from ffedge.training.graphs import needed_kernels
 from ffedge.training.step import evaluation_rows
@@ -22,7 +24,7 @@ Lines = dict[KernelKey, list[list[int]]]
 
 
 def footprint(
-    spec: Spec, facts: InputFacts, live: Lines, held_bytes: int, choice: TrainSpec, batch: int
+    recipe: Recipe, facts: InputFacts, live: Lines, held_bytes: int, choice: Train, batch: int
 ) -> dict[str, int]:
     """Return the bytes of each part of the peak.
 
@@ -33,24 +35,29 @@ def footprint(
     choice : how to train, with nothing left open.
     batch : samples of a batch.
     """
-    shapes = layer_shapes(spec, facts)
-    n, chunked = min(choice.chunk_rows, batch), choice.chunk_rows < batch
-    state = max(sum(_state(spec, shapes[i], choice, chunked) for i in stage) for stage in _stages(spec))
+    shapes = layer_shapes(recipe, facts)
+    n, chunked = min(choice.chunk_size, batch), choice.chunk_size < batch
+    state = max(sum(_state(recipe, shapes[i], choice, chunked) for i in stage) for stage in _stages(recipe))
     return {
         "interpreter, imports and labels": held_bytes,
         "library code": LIBRARY_BYTES,
-        "graphs and threads": _sessions(spec, facts, choice) * SESSION_BYTES
-        + choice.thread_count * THREAD_BYTES
+        "graphs and threads": _sessions(recipe, facts, choice) * SESSION_BYTES
+        + thread_count(choice) * THREAD_BYTES
         + WORK_BYTES,
         "weights, moments and sums": state,
-        "a finished layer": _finished(spec, shapes),
-        "a chunk's rows": _rows(spec, facts, shapes, n, choice),
-        "a step's temporaries": int(CUTS * _temporaries(spec, shapes, live, n, choice)),
+        "a finished layer": _finished(recipe, shapes),
+        "a chunk's rows": _rows(recipe, facts, shapes, n, choice),
+        "a step's temporaries": int(CUTS * _temporaries(recipe, shapes, live, n, choice)),
     }
 
 
-def _sessions(spec: Spec, facts: InputFacts, choice: TrainSpec) -> int:
-    return len(needed_kernels(dataclasses.replace(spec, train=choice), facts))
+def thread_count(train: Train) -> int:
+    """Return the threads of the onnx engine."""
+    return train.threads or os.cpu_count() or 1
+
+
+def _sessions(recipe: Recipe, facts: InputFacts, choice: Train) -> int:
+    return len(needed_kernels(dataclasses.replace(recipe, train=choice), facts))
 
 
 def total(parts: dict[str, int]) -> int:
@@ -58,70 +65,68 @@ def total(parts: dict[str, int]) -> int:
     return sum(parts.values())
 
 
-def _stages(spec: Spec) -> list[list[int]]:
-    layers = list(range(len(spec.network.widths)))
-    return [[i] for i in layers] if spec.train.schedule == "greedy" else [layers]
+def _stages(recipe: Recipe) -> list[list[int]]:
+    layers = list(range(len(recipe.network.widths)))
+    return [[i] for i in layers] if recipe.train.schedule == "greedy" else [layers]
 
 
-def _state(spec: Spec, shape: LayerShape, choice: TrainSpec, chunked: bool) -> int:
+def _state(recipe: Recipe, shape: LayerShape, choice: Train, chunked: bool) -> int:
     """Return the bytes of what a layer has in memory while it learns."""
     total = 0
-    for name, dims in trained(spec, shape).items():
-        beside = len(MOMENTS[spec.optimizer_of(name)]) + chunked
+    for name, dims in trained(recipe, shape).items():
+        beside = len(MOMENTS[recipe.optimizer_of(name)]) + chunked
         on_disk = choice.moments == "file" and name == "W"
         total += _bytes(*dims) * (1 if on_disk else 1 + beside)
     if choice.moments == "file":  # one tile of what stands in a file is in memory too
-        total += (len(MOMENTS[choice.optimizer]) + chunked) * min(
-            int(choice.tile_bytes), _bytes(*shape.parameters()["W"])
-        )
+        total += (len(MOMENTS[choice.optimizer]) + chunked) * min(choice.tile_bytes, _bytes(*shape.parameters()["W"]))
     return total
 
 
-def _finished(spec: Spec, shapes: tuple[LayerShape, ...]) -> int:
+def _finished(recipe: Recipe, shapes: tuple[LayerShape, ...]) -> int:
     """Return the bytes of the largest layer that is read from its file beside those that learn."""
-    resting = [] if spec.train.schedule == "interleaved" else shapes
+    resting = [] if recipe.train.schedule == "interleaved" else shapes
     return max((sum(_bytes(*dims) for dims in shape.parameters().values()) for shape in resting), default=0)
 
 
-def _rows(spec: Spec, facts: InputFacts, shapes: tuple[LayerShape, ...], n: int, choice: TrainSpec) -> int:
+def _rows(recipe: Recipe, facts: InputFacts, shapes: tuple[LayerShape, ...], n: int, choice: Train) -> int:
     """Return the bytes of the buffers between graphs, and of what numpy makes of a chunk."""
-    rows = max(n * (1 + spec.train.wrong_labels), evaluation_rows(spec.train, facts.n_classes, n))
+    rows = max(n * (1 + recipe.train.n_negatives), evaluation_rows(recipe.train, facts.n_classes, n))
     widest = [max((s.units for s in shapes[start::2]), default=0) for start in (0, 1)]
-    tile = max(min(int(choice.tile_bytes) // (ITEM_BYTES * s.units) + 1, s.inputs) for s in shapes)
+    tile = max(min(choice.tile_bytes // (ITEM_BYTES * s.units) + 1, s.inputs) for s in shapes)
     first = shapes[0]
     item = 1 if facts.dtype == "uint8" else ITEM_BYTES
     buffers = _bytes(n, first.inputs) + _bytes(n, first.units) + sum(_bytes(rows, w) for w in widest)
-    buffers += max(_bytes(n, first.units), _bytes(n * (1 + spec.train.wrong_labels), max(s.units for s in shapes)))
+    buffers += max(_bytes(n, first.units), _bytes(n * (1 + recipe.train.n_negatives), max(s.units for s in shapes)))
     buffers += _bytes(max(n, rows), tile)
-    numpys = 2 * n * facts.size * item + (3 * n * first.inputs if choice.dropped else 0)
+    numpys = 2 * n * facts.size * item + (3 * n * first.inputs if choice.input_dropout else 0)
     numpys += 6 * _bytes(n, len(shapes), facts.n_classes)
     if choice.cache != "none":  # a chunk's rows as they come from the disk, and as the engine takes them
         numpys += 2 * _bytes(rows, max(s.units for s in shapes))
     return buffers + numpys
 
 
-def _temporaries(spec: Spec, shapes: tuple[LayerShape, ...], live: Lines, n: int, choice: TrainSpec) -> int:
+def _temporaries(recipe: Recipe, shapes: tuple[LayerShape, ...], live: Lines, n: int, choice: Train) -> int:
     """Return the most bytes that any graph holds while it runs."""
-    rows = evaluation_rows(spec.train, shapes[0].classes, n)
+    rows = evaluation_rows(recipe.train, shapes[0].classes, n)
     widest: dict[int, int] = {}  # rows of a tile, by units
     for shape in shapes:
-        tile = min(int(choice.tile_bytes) // _bytes(shape.units) + 1, shape.inputs)
+        tile = min(choice.tile_bytes // _bytes(shape.units) + 1, shape.inputs)
         widest[shape.units] = max(widest.get(shape.units, 1), tile)
     most = 0
     for key, lines in live.items():
         count = n
         if key.forward:
-            count = max(1, rows // key.shape.classes) if key.flag else max(rows, n * (1 + spec.train.wrong_labels))
+            count = max(1, rows // key.shape.classes) if key.flag else max(rows, n * (1 + recipe.train.n_negatives))
         elif key.kind.startswith("tile"):
             count = widest.get(key.shape.units, 1)
         most = max(most, *(start + slope * count for start, slope in lines), 0)
     return most
 
 
-def disk_bytes(spec: Spec, facts: InputFacts, choice: TrainSpec, rows: int) -> int:
+def disk_bytes(recipe: Recipe, facts: InputFacts, choice: Train, rows: int) -> int:
     """Return the room on disk, beside checkpoints, of moments in a file and of the activities of some rows."""
-    kept = cache_bytes(spec, rows, facts.n_classes) if choice.cache != "none" else 0
-    widest = max(_bytes(shape.inputs, shape.units) for shape in layer_shapes(spec, facts))
+    kept = cache_bytes(recipe, rows, facts.n_classes) if choice.cache != "none" else 0
+    widest = max(_bytes(shape.inputs, shape.units) for shape in layer_shapes(recipe, facts))
     return kept + (widest * len(MOMENTS[choice.optimizer]) if choice.moments == "file" else 0)
 
 

@@ -6,12 +6,13 @@ from typing import Any
 
 from ffedge.child import ask
 from ffedge.network import InputFacts, layer_shapes
+from ffedge.recipe import Recipe
 from ffedge.runtime.kernels import KernelKey, kernel_key, trial_keys
 from ffedge.spec import Spec
 
 
-def _ask(spec: Spec, facts: InputFacts, **request: Any) -> Any:
-    return ask("ffedge.graph", {"spec": spec.to_dict(), "input": facts.to_dict(), **request})
+def _ask(recipe: Recipe, facts: InputFacts, **request: Any) -> Any:
+    return ask("ffedge.graph", {"spec": recipe.to_dict(), "input": facts.to_dict(), **request})
 
 
 @dataclass
@@ -25,7 +26,7 @@ class Graphs:
     template : the model file without its weights.
     """
 
-    spec: Spec
+    recipe: Recipe
     facts: InputFacts
     live: dict[KernelKey, list[list[int]]] = field(default_factory=dict)
     template: bytes = b""
@@ -33,9 +34,9 @@ class Graphs:
 
     def fetch(self, *more: KernelKey) -> None:
         """Ask for all graphs that training needs, and for some more."""
-        keys = sorted({*needed_kernels(self.spec, self.facts), *more} - set(self._known), key=repr)
+        keys = sorted({*needed_kernels(self.recipe, self.facts), *more} - set(self._known), key=repr)
         asked = [(key.kind, astuple(key.shape), key.flag) for key in keys]
-        answer = _ask(self.spec, self.facts, keys=asked)
+        answer = _ask(self.recipe, self.facts, keys=asked)
         self.template = base64.b64decode(answer["template"])
         for key, graph in zip(keys, answer["graphs"], strict=True):
             self._known[key], self.live[key] = base64.b64decode(graph["graph"]), graph["live"]
@@ -47,18 +48,17 @@ class Graphs:
         return self._known[key]
 
 
-def needed_kernels(spec: Spec, facts: InputFacts) -> set[KernelKey]:
+def needed_kernels(recipe: Recipe, facts: InputFacts) -> set[KernelKey]:
     """Return the graphs that training and its evaluation will ask for."""
-    shapes = layer_shapes(spec, facts)
+    shapes = layer_shapes(recipe, facts)
     first, last = shapes[0], len(shapes) - 1
     keys = {*trial_keys(shapes[-1]), kernel_key("goodness", first, True)}
     keys |= {kernel_key("forward", first, True)} if last else set()
-    keys |= {kernel_key("product", first, dropout) for dropout in {False, spec.train.dropped > 0}}
-    size, chunk = spec.train.batch_size, spec.train.chunk_size
-    chunked = not isinstance(size, int) or not isinstance(chunk, int) or size > chunk
+    keys |= {kernel_key("product", first, dropout) for dropout in {False, recipe.train.input_dropout > 0}}
+    chunked = recipe.train.batch_size > recipe.train.chunk_size
     learning = ("learn", "accumulate") if chunked else ("learn",)
     for i, shape in enumerate(shapes):
-        emit = spec.train.schedule == "interleaved" and i < last
+        emit = recipe.train.schedule == "interleaved" and i < last
         keys |= {kernel_key("forward", shape), kernel_key("tile", shape)}
         keys |= {kernel_key(kind, shape, emit) for kind in learning}
         if chunked:
@@ -66,6 +66,12 @@ def needed_kernels(spec: Spec, facts: InputFacts) -> set[KernelKey]:
     return keys
 
 
-def model_template(spec: Spec, facts: InputFacts) -> bytes:
+def kernels_to_plan(spec: Spec, recipe: Recipe, facts: InputFacts) -> set[KernelKey]:
+    """Return the graphs that training may ask for, whichever chunk a memory plan chooses."""
+    free = recipe.train.memory_budget is not None and "chunk_size" in spec.left_open("plan")
+    return needed_kernels(recipe.with_train(chunk_size=1) if free else recipe, facts)
+
+
+def model_template(recipe: Recipe, facts: InputFacts) -> bytes:
     """Return the model file without its weights."""
-    return base64.b64decode(_ask(spec, facts, keys=[])["template"])
+    return base64.b64decode(_ask(recipe, facts, keys=[])["template"])

@@ -17,10 +17,11 @@ from ffedge.data import Dataset, Split
 from ffedge.data.stream import OtherRows, Stream
 from ffedge.labels import wrong_labels
 from ffedge.meter import PeakMeter, rss_bytes
-from ffedge.network import InputFacts, initial_layer, layer_shapes, score_weights
+from ffedge.network import InputFacts, initial_layer, layer_shapes
 from ffedge.pages import release_libraries
+from ffedge.recipe import Recipe
 from ffedge.seeds import Draw, Permutation, generator, key
-from ffedge.spec import MOMENTS, Spec
+from ffedge.spec import MOMENTS
 from ffedge.training.activations import make_cache
 from ffedge.training.checkpoint import Place, State
 from ffedge.training.engine import Engine
@@ -54,7 +55,7 @@ class Loop:
 
     def __init__(
         self,
-        spec: Spec,
+        recipe: Recipe,
         dataset: Dataset,
         facts: InputFacts,
         engine: Engine,
@@ -67,19 +68,19 @@ class Loop:
         layers: Sequence[int] | None = None,
         kept: tuple[int, float] = (0, 0.0),
     ) -> None:
-        self.spec, self.dataset, self.engine = spec, dataset, engine
+        self.recipe, self.dataset, self.engine = recipe, dataset, engine
         self._journal, self._watcher, self._meter = journal, watcher, meter
-        layers = range(len(spec.network.widths)) if layers is None else layers
-        self.stages = [[i] for i in layers] if spec.train.schedule == "greedy" else [list(layers)]
-        self.held_out, self.rows = split_rows(len(dataset.train.labels), spec, kept[0])
-        self._shapes = layer_shapes(spec, facts)
+        layers = range(len(recipe.network.widths)) if layers is None else layers
+        self.stages = [[i] for i in layers] if recipe.train.schedule == "greedy" else [list(layers)]
+        self.held_out, self.rows = split_rows(len(dataset.train.labels), recipe, kept[0])
+        self._shapes = layer_shapes(recipe, facts)
         source, inputs = dataset.train, self._shapes[0].inputs
-        self._stream = Stream(source.inputs, source.labels, self.rows, spec.train, inputs, *kept)
-        self._learner = Learner(spec, engine, facts.n_classes)
+        self._stream = Stream(source.inputs, source.labels, self.rows, recipe.train, inputs, *kept)
+        self._learner = Learner(recipe, engine, facts.n_classes)
         self._cache = None
-        if spec.train.cache == "activations":
+        if recipe.train.cache == "activations":
             place = folder or Path(tempfile.gettempdir())
-            self._cache = self._learner.cache = make_cache(spec, engine, self._stream, facts.n_classes, place)
+            self._cache = self._learner.cache = make_cache(recipe, engine, self._stream, facts.n_classes, place)
         self._study = study or Study()
         self._rhythm = rhythm or Rhythm()
         self._seconds = 0.0
@@ -97,11 +98,11 @@ class Loop:
             self._make_ready(stage)
             release_libraries()  # else code that ran once, and then no more, adds up over the stages
             start = self._meter.start()
-            for epoch in range(here.epoch, self.spec.train.passes):
+            for epoch in range(here.epoch, self.recipe.train.epochs):
                 now = here if here.epoch == epoch else Place(stage, epoch)
                 self._epoch(now, stop)
                 self._record(stage, epoch, start)
-                if self._rhythm.due(epoch_ends=True) or epoch + 1 == self.spec.train.passes:
+                if self._rhythm.due(epoch_ends=True) or epoch + 1 == self.recipe.train.epochs:
                     self._checkpoint(Place(stage, epoch + 1), self.stages[stage])
             self.engine.finish(self.stages[stage])
             for layer in self.stages[stage]:
@@ -115,7 +116,7 @@ class Loop:
         scored = [each[:, -1] for split, rows in parts for _, _, each in self._scored(split, rows, len(self._shapes))]
         if not scored:
             return None
-        return calibrate(*best_and_margin(np.concatenate(scored)), self.spec.train.coverage)
+        return calibrate(*best_and_margin(np.concatenate(scored)), self.recipe.train.coverage)
 
     def _make_ready(self, stage: int) -> None:
         """Draw the layers that this stage needs and nobody has drawn, and let those learn that are its own."""
@@ -123,18 +124,18 @@ class Loop:
         ahead = [k for i in active for k, weight in enumerate(self._learner.alpha[i]) if weight]
         for layer in range(max([*active, *ahead]) + 1):
             if not self.engine.state()[layer]:
-                drawn = initial_layer(self.spec, self._shapes[layer])
+                drawn = initial_layer(self.recipe, self._shapes[layer])
                 kept = drawn if layer in active else self._journal.keep(layer, drawn, finished=False)
                 self.engine.place(layer, kept)
         if self._cache and stage:
             self._cache.advance(stage, self._wrong(stage, 0))
-        self.engine.begin(active, chunked=self._stream.batch_size > self.spec.train.chunk_rows)
+        self.engine.begin(active, chunked=self._stream.batch_size > self.recipe.train.chunk_size)
 
     def fall_back(self, state: State) -> None:
         """Take every layer from a checkpoint's state; those that had not begun are drawn."""
         for layer, arrays in enumerate(state):
             self.engine.finish([layer])
-            self.engine.place(layer, arrays or initial_layer(self.spec, self._shapes[layer]))
+            self.engine.place(layer, arrays or initial_layer(self.recipe, self._shapes[layer]))
 
     def _checkpoint(self, place: Place, learning: list[int]) -> None:
         began, state = time.perf_counter(), self.engine.state()
@@ -143,7 +144,7 @@ class Loop:
 
     def layer_records(self) -> list[LayerRecord]:
         """Sum up each layer's epochs."""
-        result, moments = [], len(MOMENTS[self.spec.train.optimizer])
+        result, moments = [], len(MOMENTS[self.recipe.train.optimizer])
         for layer, state in enumerate(self.engine.state()):
             epochs = [r for r in self._journal.records if r.layer == layer]
             if epochs:
@@ -176,7 +177,7 @@ class Loop:
             samples = self._stream.samples(step)
             rates = {i: self._rate(i, stage, epoch, step) for i in active}
             done = epoch * self._stream.batches + step
-            rng = generator(self.spec.train.seed, Draw.NEGATIVES, stage, epoch, step)
+            rng = generator(self.recipe.train.seed, Draw.NEGATIVES, stage, epoch, step)
             chunks = self._stream.chunks(stage, epoch, step)
             turn = Turn(active, wrong, rng, done, rates, self._elsewhere(stage, epoch, step))
             bad = self._learner.batch(chunks, samples, turn)
@@ -202,7 +203,7 @@ class Loop:
                 raise self._diverged(i, epoch)
 
     def _diverged(self, layer: int, epoch: int) -> Diverged:
-        rate = f"at rate {self.spec.train.layer_rate(layer):g}"
+        rate = f"at rate {self.recipe.train.layer_rate(layer):g}"
         return Diverged(f"layer {layer}, epoch {epoch}: the loss is not a number {rate}. Use a smaller --rate")
 
     def _place(self, stage: int, epoch: int, step: int) -> Place:
@@ -211,21 +212,21 @@ class Loop:
 
     def _wrong(self, stage: int, epoch: int) -> Wrong | None:
         """Return what draws a chunk's wrong labels, where the network does not choose them."""
-        train = self.spec.train
+        train = self.recipe.train
         if train.negatives.startswith("hard"):
             return None
         where = (stage,) if train.negatives == "fixed" else (stage, epoch)
         drawn = key(2, train.seed, Draw.NEGATIVES, *where)
         return lambda chunk: wrong_labels(
-            chunk.labels, chunk.positions, train.wrong_labels, self.dataset.n_classes, drawn
+            chunk.labels, chunk.positions, train.n_negatives, self.dataset.n_classes, drawn
         )
 
     def _elsewhere(self, *where: int) -> np.random.Generator | None:
-        return generator(self.spec.train.seed, Draw.OTHER, *where) if self._study.shuffled else None
+        return generator(self.recipe.train.seed, Draw.OTHER, *where) if self._study.shuffled else None
 
     def _rate(self, layer: int, stage: int, epoch: int, step: int) -> float:
-        train = self.spec.train
-        left = 1.0 - (epoch * self._stream.batches + step) / (train.passes * self._stream.batches)
+        train = self.recipe.train
+        left = 1.0 - (epoch * self._stream.batches + step) / (train.epochs * self._stream.batches)
         factor = {"none": 1.0, "linear": left, "half": min(1.0, 2.0 * left)}[train.cooldown]
         return train.layer_rate(layer) * factor
 
@@ -238,7 +239,7 @@ class Loop:
                 len(self.stages),
                 self.stages[stage],
                 epoch,
-                self.spec.train.passes,
+                self.recipe.train.epochs,
                 step + 1,
                 self._stream.batches,
                 samples,
@@ -281,7 +282,7 @@ class Loop:
 
     def _measured_in(self, epoch: int) -> NDArray[np.int64]:
         """Return the rows that give an epoch's accuracy."""
-        if len(self.held_out) or not self._study.measures(epoch, self.spec.train.passes):
+        if len(self.held_out) or not self._study.measures(epoch, self.recipe.train.epochs):
             return self.held_out
         return self._stream.rows[spread_evenly(len(self._stream.rows), self._study.measured_rows)]
 
@@ -307,9 +308,9 @@ class Loop:
         self, split: Split, rows: NDArray[np.int64], layers: int
     ) -> Iterator[tuple[NDArray[np.int64], Floats, Floats]]:
         """Yield some rows at a time, with the goodness [N, L, C] of the first layers and, after it, their sum's too."""
-        weights = np.array(score_weights(self.spec, self.engine.state())[:layers], np.float32)
+        weights = np.array(self.recipe.score_weights(self.engine.state())[:layers], np.float32)
         most = max(1, EVALUATION_VALUES // (layers * self.dataset.n_classes))
-        size = min(EVALUATION_ROWS, self.spec.train.chunk_rows, most)
+        size = min(EVALUATION_ROWS, self.recipe.train.chunk_size, most)
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
             raw = np.ascontiguousarray(split.inputs.take(part).reshape(len(part), -1))
@@ -322,8 +323,8 @@ def spread_evenly(rows: int, count: int) -> NDArray[np.int64]:
     return np.linspace(0, rows - 1, min(rows, count)).astype(np.int64)
 
 
-def split_rows(count: int, spec: Spec, kept: int = 0) -> tuple[NDArray[np.int64], OtherRows]:
+def split_rows(count: int, recipe: Recipe, kept: int = 0) -> tuple[NDArray[np.int64], OtherRows]:
     """Return the held-out rows, in ascending order, and the others, to train on; the last `kept` are all trained on."""
-    order = Permutation(count - kept, spec.train.seed, Draw.HOLDOUT)
-    held = np.sort(order.at(np.arange(spec.train.held_out(count - kept))))
+    order = Permutation(count - kept, recipe.train.seed, Draw.HOLDOUT)
+    held = np.sort(order.at(np.arange(recipe.train.held_out(count - kept))))
     return held, OtherRows(count, held)

@@ -12,7 +12,7 @@ from typing import Any, Self, get_args, get_origin, get_type_hints
 from ffedge.errors import ModelError
 from ffedge.files import writing
 from ffedge.json_text import parse
-from ffedge.spec import Spec
+from ffedge.recipe import Recipe
 
 REPORT_FORMAT = 2
 
@@ -141,7 +141,7 @@ def _check_report(report: Report) -> None:
         _check_types(record)
     if report.format != REPORT_FORMAT:
         raise ValueError(f"it has report format {report.format}, this ffedge reads {REPORT_FORMAT}")
-    widths = Spec.from_dict(report.spec).network.widths
+    widths = Recipe.from_dict(report.spec).network.widths
     if wrong := [layer.index for layer in report.layers if not 0 <= layer.index < len(widths)]:
         raise ValueError(f"it has a layer {wrong[0]}, but the network {len(widths)}")
     if not isinstance(report.data.get("name"), str):

@@ -1,6 +1,5 @@
 """A whole training run: a spec and a data set in; a run folder with model.onnx, report.json and metrics.jsonl out."""
 
-import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,15 +13,17 @@ from ffedge.data.cache_folder import sha256_of
 from ffedge.errors import FfedgeError, StoppedError, TrainingError
 from ffedge.files import atomic_file
 from ffedge.meter import PeakMeter, anonymous_bytes, rss_bytes
-from ffedge.network import InputFacts, chosen, resolve
+from ffedge.network import InputFacts
 from ffedge.pages import release_libraries, return_large_blocks
+from ffedge.recipe import Recipe
+from ffedge.resolve import chosen, resolve
 from ffedge.runtime.stepper import OnnxEngine
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place, State
 from ffedge.training.engine import Engine
 from ffedge.training.facts import measure
 from ffedge.training.folder import RunFolder, next_folder, stored
-from ffedge.training.graphs import Graphs, model_template
+from ffedge.training.graphs import Graphs, kernels_to_plan, model_template
 from ffedge.training.kept import KEPT_BYTES, Offer, keep, kept_file, nothing_kept
 from ffedge.training.loop import Diverged, Interrupted, Loop, spread_evenly
 from ffedge.training.plan import Plan, make_plan
@@ -32,7 +33,6 @@ from ffedge.training.study import Study
 from ffedge.training.watch import Watcher
 
 TRAIN_ACCURACY_ROWS = 10_000
-PLANNED = ("chunk_size", "tile_bytes", "moments", "threads")
 
 
 @dataclass(frozen=True)
@@ -97,27 +97,27 @@ def train(
         spec = began_with if spec is None else _as_planned(spec, began_with)
         data = source if data is None else data
     data = "mnist-mini" if data is None else data
-    asked = spec or Spec.make()
-    dataset, facts, spec, graphs, plan = _prepare(asked, data, data_dir)
-    choice = chosen(asked, spec)
-    out = out or next_folder(Path("runs"), spec.rule.variant, dataset.name)
+    spec = spec or Spec.make()
+    dataset, facts, recipe, graphs, plan = _prepare(spec, data, data_dir)
+    choice = chosen(spec, recipe)
+    out = out or next_folder(Path("runs"), recipe.rule.variant, dataset.name)
     source = str(data) if isinstance(data, str | Path) else dataset.name
-    folder = RunFolder(out, spec, facts, dataset, source, choice)
+    folder = RunFolder(out, recipe, facts, dataset, source, choice)
     with folder.alone():
         state, place = _begin(folder, watcher, resume=resume, force=force)
         if choice:
             watcher.note(_said(choice, dataset, facts))
-        engine = make_engine(spec, facts, state, graphs, out)
-        loop = Loop(spec, dataset, facts, engine, folder, watcher, meter, rhythm, out, study)
+        engine = make_engine(recipe, facts, state, graphs, out)
+        loop = Loop(recipe, dataset, facts, engine, folder, watcher, meter, rhythm, out, study)
         del state
         stopped = _train_until_stopped(loop, place, stop, folder)
-        model = folder.write_model(graphs.template if graphs else model_template(spec, facts))
+        model = folder.write_model(graphs.template if graphs else model_template(recipe, facts))
         if kept_bytes:
             rows, labels, nothing = dataset.train.inputs, dataset.train.labels, nothing_kept(facts)
             offers = Offer(rows, labels, loop.rows), Offer(rows, labels, loop.held_out)
-            keep(kept_file(model), facts, (nothing, nothing), offers, kept_bytes, spec.train.seed)
+            keep(kept_file(model), facts, (nothing, nothing), offers, kept_bytes, recipe.train.seed)
         report = Report(
-            spec=spec.to_dict(),
+            spec=recipe.to_dict(),
             data={"name": dataset.name, "sha256": dataset.sha256},
             input=facts.to_dict(),
             layers=loop.layer_records(),
@@ -169,19 +169,20 @@ def plan(spec: Spec, data: str | Path | Dataset | Batches = "mnist-mini", data_d
 
 def _prepare(
     spec: Spec, data: str | Path | Dataset | Batches, data_dir: Path | None
-) -> tuple[Dataset, InputFacts, Spec, Graphs | None, Plan | None]:
+) -> tuple[Dataset, InputFacts, Recipe, Graphs | None, Plan | None]:
     """Open the data, fill in the spec by them, and plan the memory of the onnx engine."""
     dataset = data if isinstance(data, Dataset) else load(data, data_dir)
-    facts, rows = measure(dataset, spec.network), len(dataset.train.labels)
-    spec = resolve(spec, facts, rows)
-    if spec.train.engine == "torch":
-        if spec.train.memory_budget != "none":
+    facts, rows = measure(dataset, spec.network.scaling), len(dataset.train.labels)
+    recipe = resolve(spec, facts, rows)
+    if recipe.train.engine == "torch":
+        if recipe.train.memory_budget is not None:
             raise ValueError("memory_budget needs the onnx engine; torch keeps no budget. Use --engine onnx")
-        return dataset, facts, spec, None, None
-    graphs = Graphs(spec, facts)
-    graphs.fetch()
-    spec, planned = make_plan(spec, facts, graphs.live, anonymous_bytes(), rows - spec.train.held_out(rows))
-    return dataset, facts, spec, graphs, planned
+        return dataset, facts, recipe, None, None
+    graphs = Graphs(recipe, facts)
+    graphs.fetch(*kernels_to_plan(spec, recipe, facts))
+    left = rows - recipe.train.held_out(rows)
+    recipe, planned = make_plan(spec, recipe, facts, graphs.live, anonymous_bytes(), left)
+    return dataset, facts, recipe, graphs, planned
 
 
 def _said(choice: dict[str, Any], dataset: Dataset, facts: InputFacts) -> str:
@@ -193,8 +194,7 @@ def _said(choice: dict[str, Any], dataset: Dataset, facts: InputFacts) -> str:
 
 def _as_planned(spec: Spec, began_with: Spec) -> Spec:
     """Return the spec with what a plan had chosen when the run began, where it is left open now."""
-    open_now = {n: getattr(began_with.train, n) for n in PLANNED if getattr(spec.train, n) in ("auto", 0)}
-    return dataclasses.replace(spec, train=dataclasses.replace(spec.train, **open_now))
+    return spec.with_train(**{name: getattr(began_with.train, name) for name in spec.left_open("plan")})
 
 
 def _accuracies(loop: Loop, dataset: Dataset) -> dict[str, Any]:
@@ -226,16 +226,16 @@ def _train_until_stopped(loop: Loop, place: Place, stop: Callable[[], bool], fol
 
 
 def make_engine(
-    spec: Spec, facts: InputFacts, state: State, graphs: Graphs | None = None, folder: Path | None = None
+    recipe: Recipe, facts: InputFacts, state: State, graphs: Graphs | None = None, folder: Path | None = None
 ) -> Engine:
-    """Return the engine that a spec asks for, holding the state; `folder` is for moments that are kept on disk."""
-    if spec.train.engine == "torch":
+    """Return the engine that a recipe names, holding the state; `folder` is for moments that are kept on disk."""
+    if recipe.train.engine == "torch":
         try:
             from ffedge.reference.engine import TorchEngine
         except ModuleNotFoundError as error:
             raise FfedgeError(
                 "training with --engine torch needs torch, which is not installed. Run: pip install 'ffedge[torch]'"
             ) from error
-        return TorchEngine(spec, facts, state)
+        return TorchEngine(recipe, facts, state)
 
-    return OnnxEngine(spec, facts, graphs or Graphs(spec, facts), state, folder)
+    return OnnxEngine(recipe, facts, graphs or Graphs(recipe, facts), state, folder)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ffedge.data.stream import Chunk
 from ffedge.labels import Labels, hard_labels, tried_labels
-from ffedge.spec import Spec, TrainSpec
+from ffedge.recipe import Recipe, Train
 from ffedge.training.engine import Engine
 
 Floats = NDArray[np.float32]
@@ -30,9 +30,9 @@ def weighted_sum(goodness: Floats, weights: Floats) -> Floats:
     return total
 
 
-def evaluation_rows(train: TrainSpec, classes: int, chunk: int) -> int:
+def evaluation_rows(train: Train, classes: int, chunk: int) -> int:
     """Return how many rows go through the layers at once where all classes are tried for some samples."""
-    rows = max(classes, min(MAX_ROWS, chunk * (1 + train.wrong_labels)))
+    rows = max(classes, min(MAX_ROWS, chunk * (1 + train.n_negatives)))
     return rows - rows % classes
 
 
@@ -92,17 +92,17 @@ class Cache(Protocol):
 
 @dataclass
 class Learner:
-    """Runs batches on an engine by the rule of a spec."""
+    """Runs batches on an engine by the rule of a recipe."""
 
-    spec: Spec
+    recipe: Recipe
     engine: Engine
     n_classes: int
     sums: dict[int, LayerSums] = field(default_factory=dict)
     cache: "Cache | None" = None
 
     def __post_init__(self) -> None:
-        """Take alpha from the spec."""
-        self.alpha = self.spec.rule.weights(len(self.spec.network.widths))
+        """Take alpha from the recipe."""
+        self.alpha = self.recipe.rule.alpha
 
     def batch(self, chunks: Iterable[Chunk], samples: int, turn: Turn) -> int | None:
         """Learn from one batch of `samples` samples; return the first layer whose loss is not a number, or None."""
@@ -110,14 +110,14 @@ class Learner:
             for layer, loss in self._chunk(chunk, samples, turn).items():
                 if not math.isfinite(loss):
                     return layer
-        if samples > self.spec.train.chunk_rows:
+        if samples > self.recipe.train.chunk_size:
             for layer in turn.active:
                 self.engine.apply(layer, step=turn.step, rate=turn.rates[layer])
         return None
 
     def class_goodness(self, source: Any, layers: int) -> Floats:
         """Return the goodness [N, layers, C] of every class in the first layers, in bounded memory."""
-        most = evaluation_rows(self.spec.train, self.n_classes, self.spec.train.chunk_rows) // self.n_classes
+        most = evaluation_rows(self.recipe.train, self.n_classes, self.recipe.train.chunk_size) // self.n_classes
         result = np.empty((source.samples, layers, self.n_classes), np.float32)
         for start in range(0, source.samples, most):
             part = source.part(start, start + most)
@@ -162,9 +162,9 @@ class Learner:
         if self.cache and self.cache.layers:
             goodness = self.cache.first_goodness(chunk.positions)
         else:
-            layers = 1 if self.spec.train.negatives == "hard" else max(turn.active) + 1
+            layers = 1 if self.recipe.train.negatives == "hard" else max(turn.active) + 1
             goodness = self.class_goodness(first, layers).sum(axis=1)
-        return hard_labels(goodness, chunk.labels, self.spec.train.wrong_labels, turn.rng)
+        return hard_labels(goodness, chunk.labels, self.recipe.train.n_negatives, turn.rng)
 
     def _goodness_ahead(self, source: Any, begun: int, labels: Labels, active: list[int]) -> dict[int, Floats]:
         """Run all layers from `begun` on once before any of them changes, where one listens to layers after it."""
@@ -176,7 +176,7 @@ class Learner:
 
     def _other(self, layer: int, known: dict[int, Floats], shape: tuple[int, ...]) -> Floats:
         """Return the sum of eq. 5 over the other layers, plain numbers: no gradient passes through them."""
-        theta = self.spec.rule.theta if self.spec.rule.theta_placement == "per_layer" else 0.0
+        theta = self.recipe.rule.theta if self.recipe.rule.theta_placement == "per_layer" else 0.0
         other = np.zeros(shape, np.float32)
         for k, weight in enumerate(self.alpha[layer]):
             if weight:

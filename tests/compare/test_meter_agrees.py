@@ -46,8 +46,8 @@ def test_an_allocation_is_found_in_the_layer_where_it_was_made():
                 np.ones(50 * MIB // 8).sum()
 
     data = clusters()
-    spec, facts = prepared(small_spec(epochs=1), data)
-    loop = make_loop(spec, data, journal=Journal(), watcher=Planter(), facts=facts)
+    recipe, facts = prepared(small_spec(epochs=1), data)
+    loop = make_loop(recipe, data, journal=Journal(), watcher=Planter(), facts=facts)
     loop.train(Place(), lambda: False)
     grown = [(r.rss_peak_bytes - r.rss_start_bytes) / MIB for r in loop.layer_records()]
     assert 45 < grown[1] < 60

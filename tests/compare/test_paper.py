@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from toys import ask_here, clusters
+from toys import ask_here, clusters, some_facts
 
 from ffedge.compare import paper, paper_found, paper_points, paper_trials
 from ffedge.compare.gemm import gemm_flop, gemm_flop_per_s
@@ -15,6 +15,7 @@ from ffedge.compare.paper_trials import ARMS, CONTROL, Choice, Trial
 from ffedge.compare.runs import Request, run
 from ffedge.data.rows import ArrayRows
 from ffedge.errors import FfedgeError
+from ffedge.resolve import resolve
 from ffedge.spec import Spec
 from ffedge.training import run as training
 
@@ -46,10 +47,10 @@ def test_a_trial_trains_what_the_paper_says():
         "mean",
     )
     assert (network.label_scale, network.input_norm) == (1.0, "unit")
-    assert (rule.variant, rule.loss, rule.loss_slope, rule.theta, rule.theta_placement) == (
+    assert (rule.variant, rule.loss, rule.slope, rule.theta, rule.theta_placement) == (
         "acff",
         "logistic",
-        1.0,
+        None,
         2.0,
         "per_layer",
     )
@@ -233,12 +234,13 @@ def test_the_document_has_a_line_a_trial(tmp_path):
 
 def test_the_products_of_a_sample_are_those_counted_by_hand():
     """784 inputs, 10 of them the label's; two labels a sample; forward and weights' gradient."""
+    facts = some_facts(shape=(28, 28), classes=10)
     one, two = 2 * 774 * 500, 2 * 2 * 500 * 400
-    alone = Spec.make("paper", variant="ff", widths=(500, 400))
+    alone = resolve(Spec.make("paper", variant="ff", widths=(500, 400), label_mode="overlay"), facts, 1000)
     assert [gemm_flop(alone, layer, 784, 10) for layer in (0, 1)] == [2 * one, 2 * two]
-    listening = Spec.make("paper", variant="fcff", widths=(500, 400))
+    listening = resolve(Spec.make("paper", variant="fcff", widths=(500, 400), label_mode="overlay"), facts, 1000)
     assert [gemm_flop(listening, layer, 784, 10) for layer in (0, 1)] == [2 * one + two, 2 * two]
-    deep = Spec.make("paper", variant="fcff", widths=(500, 400, 300))
+    deep = resolve(Spec.make("paper", variant="fcff", widths=(500, 400, 300), label_mode="overlay"), facts, 1000)
     assert gemm_flop(deep, 1, 784, 10) == 3 * two + 2 * 2 * 400 * 300
 
 

@@ -9,16 +9,20 @@ from hypothesis import strategies as st
 
 from ffedge.data.rows import ArrayRows
 from ffedge.data.stream import OtherRows, Stream, kept_inputs, shifted
-from ffedge.spec import Spec, TrainSpec
+from ffedge.network import InputFacts
+from ffedge.resolve import resolve
+from ffedge.spec import Spec
 from ffedge.training.loop import split_rows
 
 IMAGES = np.random.default_rng(0).integers(1, 255, (40, 6, 5), dtype=np.uint8)
 LABELS = np.random.default_rng(1).integers(0, 4, 40)
+FACTS = InputFacts((30,), "uint8", ("a", "b", "c", "d"))
+RECIPE = resolve(Spec.make("paper", batch_size=8, chunk_size=1000, input_dropout=0.2), FACTS, 40)
 
 
 def stream(rows=None, inputs=30, **train):
     rows = np.arange(40) if rows is None else rows
-    return Stream(ArrayRows(IMAGES), LABELS, rows, TrainSpec(**({"batch_size": 8, "chunk_size": 1000} | train)), inputs)
+    return Stream(ArrayRows(IMAGES), LABELS, rows, RECIPE.with_train(**train).train, inputs)
 
 
 def together(chunks):
@@ -53,7 +57,7 @@ def test_each_epoch_and_stage_has_its_own_order_and_a_seed_repeats_it():
 
 
 def test_a_full_batch_comes_in_the_order_of_the_file():
-    np.testing.assert_array_equal(positions(stream(batch_size="full", chunk_size=7), 0, 3), [np.arange(40)])
+    np.testing.assert_array_equal(positions(stream(batch_size=40, chunk_size=7), 0, 3), [np.arange(40)])
 
 
 def test_a_chunk_holds_the_rows_of_its_positions():
@@ -139,7 +143,7 @@ def test_a_shift_moves_its_share_of_the_images(share):
 
 @given(st.integers(2, 300), st.floats(0, 0.99), st.integers(0, 5))
 def test_held_out_rows_are_never_in_the_stream(count, holdout, seed):
-    held, others = split_rows(count, Spec.make(holdout=holdout, seed=seed))
+    held, others = split_rows(count, RECIPE.with_train(holdout=holdout, seed=seed))
     rows = others[np.arange(len(others))]
     assert len(held) == int(count * holdout)
     assert sorted([*held, *rows]) == list(range(count))
@@ -158,12 +162,12 @@ def test_the_other_rows_are_those_that_are_left(without, positions):
 
 
 def test_no_more_than_2000_rows_are_held_out():
-    held, rows = split_rows(60_000, Spec.make(holdout=0.5))
+    held, rows = split_rows(60_000, RECIPE.with_train(holdout=0.5))
     assert (len(held), len(rows)) == (2000, 58_000)
     assert held.mean() == pytest.approx(30_000, rel=0.05)
 
 
 def test_the_split_of_a_thousand_million_rows_takes_no_room():
-    held, rows = split_rows(10**9, Spec.make(holdout=0.05))
+    held, rows = split_rows(10**9, RECIPE.with_train(holdout=0.05))
     assert (len(held), len(rows)) == (2000, 10**9 - 2000)
     assert rows[np.array([0, 10**9 - 2001])].tolist() == [0, 10**9 - 1]

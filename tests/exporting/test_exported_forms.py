@@ -37,7 +37,7 @@ def test_a_form_is_a_model_that_tells_what_it_lost(made, trained, rows, name):
     assert (told["name"], told["held_out_rows"]) == (name, 120)
     assert told["weights"].startswith("int8" if "int8" in name else "float32")
     assert told.get("candidates") == form.candidates == (2 if "pruned" in name else None)
-    assert (predictor.spec, predictor.facts) == (trained.spec, trained.facts)
+    assert (predictor.recipe, predictor.facts) == (trained.recipe, trained.facts)
     assert predictor.metadata["data"] == trained.predictor.metadata["data"]
     assert not predictor.has_layers
 
@@ -54,7 +54,7 @@ def test_the_exact_form_gives_the_models_scores(made, trained, rows):
 def test_what_a_form_knows_is_calibrated_on_its_own_scores(made, trained, rows, name):
     predictor = Predictor(made[name].model, threads=1)
     found = predictor.predict(rows.split.inputs.take(rows.held_out))
-    assert predictor.calibration == calibrate(*best_and_margin(found.scores), trained.spec.train.coverage)
+    assert predictor.calibration == calibrate(*best_and_margin(found.scores), trained.recipe.train.coverage)
     assert found.known.mean() == pytest.approx(predictor.calibration.known, abs=0.02)
     assert 0.94 < found.known.mean() < 1.0
 

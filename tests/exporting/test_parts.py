@@ -68,7 +68,7 @@ def test_the_fewest_labels_are_tried_that_cost_at_most_a_twentieth_of_a_point(tr
     rng = np.random.default_rng(0)
     true = rng.integers(0, 5, len(ranks))
     one = type("Trained", (), {})()
-    one.predictor, one.spec, one.state = Planted(ranks, true), trained.spec, trained.state
+    one.predictor, one.recipe, one.state = Planted(ranks, true), trained.recipe, trained.state
     one.facts = type("Facts", (), {"n_classes": 5})
     inputs = type("Inputs", (), {"take": staticmethod(lambda part: part)})
     split = type("Split", (), {"inputs": inputs, "labels": true})
@@ -130,15 +130,15 @@ class Counted:
 def test_a_readout_learns_a_batch_at_a_time_and_never_from_held_out_rows(trained, rows):
     inputs = Counted(rows.split.inputs)
     counted = Rows(type(rows.split)(inputs, rows.split.labels), rows.held_out, rows.learnt)
-    folded = fold(trained.spec, trained.facts, trained.state)
+    folded = fold(trained.recipe, trained.facts, trained.state)
     head = train_head(trained, counted, folded)
     assert inputs.most == BATCH
     assert inputs.seen
     assert not inputs.seen & set(rows.held_out.tolist())
-    session = make_session(head_graph(trained.spec, trained.facts, folded, head).SerializeToString(), 1)
+    session = make_session(head_graph(trained.recipe, trained.facts, folded, head).SerializeToString(), 1)
     (label,) = session.run(["label"], {"input": rows.split.inputs.take(rows.held_out)})
     assert (label == rows.split.labels[rows.held_out]).mean() > 0.9
-    (a,) = make_session(activities_graph(trained.spec, trained.facts, folded).SerializeToString(), 1).run(
+    (a,) = make_session(activities_graph(trained.recipe, trained.facts, folded).SerializeToString(), 1).run(
         ["activities"], {"input": rows.split.inputs.take(rows.spread(400))}
     )
     true = rows.split.labels[rows.spread(400)]
@@ -155,7 +155,7 @@ def test_a_readout_learns_a_batch_at_a_time_and_never_from_held_out_rows(trained
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_whole_number_products_give_nearly_the_same_whatever_stands_beside_a_sample(trained, rows, per_channel, caplog):
     raw = rows.split.inputs.take(rows.held_out)
-    exact = exact_graph(trained.spec, trained.facts, fold(trained.spec, trained.facts, trained.state, even=True))
+    exact = exact_graph(trained.recipe, trained.facts, fold(trained.recipe, trained.facts, trained.state, even=True))
     with caplog.at_level(logging.WARNING):
         small = quantised(exact, [rows.split.inputs.take(rows.spread(200))], per_channel=per_channel)
     assert not caplog.records
@@ -176,13 +176,13 @@ def test_whole_number_products_give_nearly_the_same_whatever_stands_beside_a_sam
 @pytest.mark.parametrize("label_layers", ["first", "all"])
 def test_onnxruntime_runs_the_products_in_whole_numbers(tmp_path, kind, label_layers):
     data = clusters(inputs=20, uint8=True, border=True)
-    spec, facts = prepared(small_spec(label_layers=label_layers, widths=(32, 16)), data)
-    folded = fold(spec, facts, random_layers(spec, facts), even=True)
+    recipe, facts = prepared(small_spec(label_layers=label_layers, widths=(32, 16)), data)
+    folded = fold(recipe, facts, random_layers(recipe, facts), even=True)
     readout = Head(np.ones((48, 4), np.float32), np.ones(4, np.float32))
     model = {
-        "exact": lambda: exact_graph(spec, facts, folded),
-        "pruned": lambda: pruned_graph(spec, facts, folded, 2),
-        "head": lambda: head_graph(spec, facts, folded, readout),
+        "exact": lambda: exact_graph(recipe, facts, folded),
+        "pruned": lambda: pruned_graph(recipe, facts, folded, 2),
+        "head": lambda: head_graph(recipe, facts, folded, readout),
     }[kind]()
     small = quantised(model, [data.train.inputs.take(np.arange(50))], per_channel=False)
     options = ort.SessionOptions()
@@ -198,15 +198,15 @@ def test_onnxruntime_runs_the_products_in_whole_numbers(tmp_path, kind, label_la
 @pytest.mark.parametrize("norm", ["unit", "rms", "layer", "fixed"])
 def test_a_readouts_inputs_have_one_size_whatever_is_folded(norm, goodness):
     data = clusters()
-    spec, facts = prepared(small_spec(norm=norm, goodness=goodness), data)
-    layers, raw = random_layers(spec, facts), data.train.inputs.take(np.arange(100))
+    recipe, facts = prepared(small_spec(norm=norm, goodness=goodness), data)
+    layers, raw = random_layers(recipe, facts), data.train.inputs.take(np.arange(100))
     for layer in layers:
         layer["power"] = np.float32(4.0)
-    folded = fold(spec, facts, layers)
-    (a,) = make_session(activities_graph(spec, facts, folded).SerializeToString(), 1).run(
+    folded = fold(recipe, facts, layers)
+    (a,) = make_session(activities_graph(recipe, facts, folded).SerializeToString(), 1).run(
         ["activities"], {"input": raw}
     )
-    inputs = a * inputs_factor(spec.network, folded)
+    inputs = a * inputs_factor(recipe.network, folded)
     first = inputs[:, :12]
     if norm == "fixed":  # a mean square of 4 is brought to 1
         y = np.maximum(scaled(raw, facts) @ layers[0]["W"] + layers[0]["b"], 0)

@@ -28,7 +28,7 @@ def test_a_run_and_its_model_file_are_the_same(run_folder, trained, data):
 
 
 def test_held_out_rows_are_those_that_training_held_out(trained, rows, data):
-    loop = make_loop(trained.spec, load(data))
+    loop = make_loop(trained.recipe, load(data))
     assert len(rows.held_out) == 120
     np.testing.assert_array_equal(rows.held_out, loop.held_out)
     learnt = rows.learnt[np.arange(len(rows.learnt))]
@@ -78,7 +78,7 @@ def test_a_file_without_its_networks_weights_is_refused(run_folder, tmp_path):
 def test_gammas_are_those_of_the_metadata(run_folder, trained):
     (stored,) = (p.value for p in onnx.load(run_folder / "model.onnx").metadata_props if p.key == "ffedge.gamma")
     np.testing.assert_allclose([float(layer["gamma"]) for layer in trained.state], json.loads(stored), rtol=1e-6)
-    assert dataclasses.asdict(trained.spec.rule)["variant"] == "acff"
+    assert dataclasses.asdict(trained.recipe.rule)["variant"] == "acff"
 
 
 @pytest.mark.parametrize("preset", ["tuned", "spiking", "paper"])

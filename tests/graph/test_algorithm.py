@@ -43,31 +43,31 @@ def joined(model):
 
 
 def made(name, data="floats"):
-    """Return a model file's bytes and message, its spec, facts and layers."""
+    """Return a model file's bytes and message, its recipe, facts and layers."""
     bits, *rest = make_model(small_spec(**SPECS[name]), DATA[data])
     return bits, onnx.load_from_string(bits), *rest
 
 
-def batches(spec, facts, dataset):
+def batches(recipe, facts, dataset):
     """Draw what a step is fed: samples, true labels, wrong ones, and a mask."""
     rng = np.random.default_rng(0)
-    first = layer_shapes(spec, facts)[0].inputs
+    first = layer_shapes(recipe, facts)[0].inputs
     for step in range(STEPS):
         rows = np.arange(SAMPLES) + SAMPLES * step
         true = dataset.train.labels[rows].astype(np.int64)
-        wrong = (true[:, None] + 1 + np.arange(spec.train.n_negatives)) % facts.n_classes
-        mask = rng.integers(0, 2, (SAMPLES, first)).astype(np.uint8) if spec.train.input_dropout else None
+        wrong = (true[:, None] + 1 + np.arange(recipe.train.n_negatives)) % facts.n_classes
+        mask = rng.integers(0, 2, (SAMPLES, first)).astype(np.uint8) if recipe.train.input_dropout else None
         yield dataset.train.inputs.take(rows), true, wrong, mask
 
 
-def after_steps(model, spec, facts, dataset):
+def after_steps(model, recipe, facts, dataset):
     """Run steps of the algorithm alone; return all values that learn, and each step's losses."""
     whole = joined(model)
     update = {pair.key: pair.value for pair in model.training_info[0].update_binding}
     evaluator, values, losses = ReferenceEvaluator(whole), {}, []
     known = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in whole.graph.initializer}
-    layers = range(len(spec.network.widths))
-    for raw, true, wrong, mask in batches(spec, facts, dataset):
+    layers = range(len(recipe.network.widths))
+    for raw, true, wrong, mask in batches(recipe, facts, dataset):
         fed = {"input": raw, "labels": np.concatenate([true[:, None], wrong], axis=1)}
         fed |= {} if mask is None else {"mask": mask}
         names = [*update.values(), *(f"learn.{i}/loss" for i in layers)]
@@ -80,11 +80,11 @@ def after_steps(model, spec, facts, dataset):
 @pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("data", DATA)
 def test_anyone_who_runs_it_takes_the_steps_of_the_oracle(name, data):
-    _, model, spec, facts, layers = made(name, data)
-    values, losses = after_steps(model, spec, facts, DATA[data])
-    oracle = Oracle(spec, facts, layers)
-    rates = {i: spec.train.rate[min(i, len(spec.train.rate) - 1)] for i in range(len(layers))}
-    for step, (raw, true, wrong, mask) in enumerate(batches(spec, facts, DATA[data])):
+    _, model, recipe, facts, layers = made(name, data)
+    values, losses = after_steps(model, recipe, facts, DATA[data])
+    oracle = Oracle(recipe, facts, layers)
+    rates = {i: recipe.train.rate[min(i, len(recipe.train.rate) - 1)] for i in range(len(layers))}
+    for step, (raw, true, wrong, mask) in enumerate(batches(recipe, facts, DATA[data])):
         kept = None if mask is None else mask.astype(float)
         wanted = oracle.learn(list(rates), raw.reshape(len(raw), -1), true, wrong, kept, step, rates)
         for i, loss in wanted.items():
@@ -94,11 +94,11 @@ def test_anyone_who_runs_it_takes_the_steps_of_the_oracle(name, data):
             found = values[f"layers.{i}.{parameter}"]
             assert np.linalg.norm(found - wanted) < 2e-4 * np.linalg.norm(wanted), (i, parameter)
             assert not np.array_equal(found, layers[i][parameter])
-        if spec.rule.variant != "ff":
+        if recipe.rule.variant != "ff":
             assert float(values[f"layers.{i}.gamma"]) == pytest.approx(oracle.gamma[i], abs=1e-5)
     assert int(values["step"]) == STEPS
     weights = [1.0] * len(layers)
-    if spec.rule.prediction_weights == "collaborative":
+    if recipe.rule.prediction_weights == "collaborative":
         every = range(len(layers))
         weights = [1.0 + sum(oracle.gamma[m] * oracle.alpha(m, i) for m in every if m != i) for i in every]
     np.testing.assert_allclose(values["prediction_weights"][:, 0], weights, rtol=1e-5)
@@ -127,10 +127,10 @@ def test_the_file_and_the_joined_graph_are_valid_onnx(name):
 
 @pytest.mark.parametrize("name", SPECS)
 def test_what_learns_is_bound_and_is_stored_in_the_file(name):
-    _, model, spec, facts, _ = made(name)
+    _, model, recipe, facts, _ = made(name)
     info = model.training_info[0]
     update = {pair.key: pair.value for pair in info.update_binding}
-    assert update == bindings(spec, layer_shapes(spec, facts))
+    assert update == bindings(recipe, layer_shapes(recipe, facts))
     stored = {tensor.name for tensor in (*model.graph.initializer, *info.algorithm.initializer)}
     assert set(update) <= stored
     assert set(update.values()) <= {output.name for output in info.algorithm.output}
@@ -162,10 +162,10 @@ def test_a_runtime_that_only_predicts_gives_the_same_bits(name):
 
 
 def test_a_rate_may_be_fed_and_every_node_tells_its_stage():
-    _, model, spec, facts, layers = made("ff, sgd")
+    _, model, recipe, facts, layers = made("ff, sgd")
     algorithm = model.training_info[0].algorithm
     assert all(node.name.startswith(f"{node.output[0].partition('/')[0]}/") for node in algorithm.node)
-    raw, true, wrong, _ = next(batches(spec, facts, DATA["floats"]))
+    raw, true, wrong, _ = next(batches(recipe, facts, DATA["floats"]))
     fed = {"input": raw, "labels": np.concatenate([true[:, None], wrong], axis=1)}
     evaluator = ReferenceEvaluator(joined(model))
     still, twice = (

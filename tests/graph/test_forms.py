@@ -51,10 +51,10 @@ class Neutral(Oracle):
 
 
 def made(changes, data, *, even=False):
-    """Return a spec, facts, folded weights, an oracle's arguments, and some raw rows."""
-    spec, facts = prepared(small_spec(**changes), DATA[data])
-    layers = random_layers(spec, facts)
-    return spec, facts, fold(spec, facts, layers, even=even), layers, rows_of(DATA[data], 30)
+    """Return a recipe, facts, folded weights, an oracle's arguments, and some raw rows."""
+    recipe, facts = prepared(small_spec(**changes), DATA[data])
+    layers = random_layers(recipe, facts)
+    return recipe, facts, fold(recipe, facts, layers, even=even), layers, rows_of(DATA[data], 30)
 
 
 def run(model, raw, names=NAMES):
@@ -74,17 +74,17 @@ def check_answers(scores, label, margin):
 @pytest.mark.parametrize("changes", FOLDED, ids=str)
 @pytest.mark.parametrize("data", DATA)
 def test_the_exact_form_has_the_oracles_scores(changes, data, even):
-    spec, facts, folded, layers, raw = made(changes, data, even=even)
-    scores, label, margin = run(exact_graph(spec, facts, folded), raw)
-    np.testing.assert_allclose(scores, Oracle(spec, facts, layers).scores(raw), rtol=1e-4)
+    recipe, facts, folded, layers, raw = made(changes, data, even=even)
+    scores, label, margin = run(exact_graph(recipe, facts, folded), raw)
+    np.testing.assert_allclose(scores, Oracle(recipe, facts, layers).scores(raw), rtol=1e-4)
     check_answers(scores, label, margin)
 
 
 @pytest.mark.parametrize("data", DATA)
 def test_the_exact_form_differs_from_the_model_by_rounding(data):
-    spec, facts, folded, layers, raw = made({"label_layers": "all"}, data)
-    model = make_session(model_bytes(spec, facts, layers), 1)
-    scores, _, _ = run(exact_graph(spec, facts, folded), raw)
+    recipe, facts, folded, layers, raw = made({"label_layers": "all"}, data)
+    model = make_session(model_bytes(recipe, facts, layers), 1)
+    scores, _, _ = run(exact_graph(recipe, facts, folded), raw)
     np.testing.assert_allclose(scores, model.run(["scores"], {"input": raw})[0], rtol=1e-5)
 
 
@@ -93,31 +93,31 @@ def test_the_exact_form_differs_from_the_model_by_rounding(data):
 def test_a_layer_may_take_off_from_the_score_or_have_no_part_in_it(gamma, scope):
     changes = {"variant": "fcff", "prediction_weights": "collaborative", "widths": (9, 8, 7)}
     changes |= {"gamma": gamma, "scope": scope}
-    spec, facts, _, layers, raw = made(changes, "floats")
+    recipe, facts, _, layers, raw = made(changes, "floats")
     layers = [layer | {"gamma": np.float32(gamma)} for layer in layers]
-    oracle = Oracle(spec, facts, layers)
-    folded = fold(spec, facts, layers)
+    oracle = Oracle(recipe, facts, layers)
+    folded = fold(recipe, facts, layers)
     assert {layer.sign for layer in folded.layers} == ({-1, 0, 1} if gamma == -1.0 else {-1, 1})
-    scores, label, margin = run(exact_graph(spec, facts, folded), raw)
+    scores, label, margin = run(exact_graph(recipe, facts, folded), raw)
     np.testing.assert_allclose(scores, oracle.scores(raw), rtol=1e-3, atol=1e-3)
     check_answers(scores, label, margin)
     with pytest.raises(ValueError, match="the form pruned needs prediction weights that are positive"):
-        pruned_graph(spec, facts, folded, 2)
+        pruned_graph(recipe, facts, folded, 2)
 
 
 @pytest.mark.parametrize("candidates", [2, 3, 4])
 @pytest.mark.parametrize("changes", [c for c in FOLDED if "widths" not in c], ids=str)
 @pytest.mark.parametrize("data", DATA)
 def test_a_pruned_form_tries_the_labels_that_lead_after_the_first_layer(changes, data, candidates):
-    spec, facts, folded, layers, raw = made(changes, data)
-    oracle = Oracle(spec, facts, layers)
+    recipe, facts, folded, layers, raw = made(changes, data)
+    oracle = Oracle(recipe, facts, layers)
     weights = np.linalg.lstsq(
         oracle.goodness(raw).transpose(0, 2, 1).reshape(-1, oracle.L), oracle.scores(raw).reshape(-1), rcond=None
     )[0]
     first, whole = weights[0] * oracle.goodness(raw)[:, 0], oracle.scores(raw)
     tried = np.argsort(np.argsort(-first, axis=1), axis=1) < candidates
     wanted = np.where(tried, whole, first)
-    scores, label, margin = run(pruned_graph(spec, facts, folded, candidates), raw)
+    scores, label, margin = run(pruned_graph(recipe, facts, folded, candidates), raw)
     np.testing.assert_allclose(scores, wanted, rtol=1e-4)
     assert (np.where(tried, scores, np.inf).min(axis=1) >= np.where(tried, -np.inf, scores).max(axis=1)).all()
     assert tried[np.arange(len(raw)), label].all()
@@ -125,8 +125,8 @@ def test_a_pruned_form_tries_the_labels_that_lead_after_the_first_layer(changes,
 
 
 def test_a_pruned_form_pushes_no_more_rows_through_the_deeper_layers():
-    spec, facts, folded, _, raw = made({}, "floats")
-    model = pruned_graph(spec, facts, folded, 2)
+    recipe, facts, folded, _, raw = made({}, "floats")
+    model = pruned_graph(recipe, facts, folded, 2)
     products = [node.output[0] for node in model.graph.node if node.op_type == "MatMul" and "margin" not in node.output]
     for name in products:
         model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
@@ -136,35 +136,35 @@ def test_a_pruned_form_pushes_no_more_rows_through_the_deeper_layers():
 
 @pytest.mark.parametrize(("candidates", "why"), [(1, "must be 2 to 4, got 1"), (5, "must be 2 to 4, got 5")])
 def test_candidates_beyond_the_classes_are_refused(candidates, why):
-    spec, facts, folded, _, _ = made({}, "floats")
+    recipe, facts, folded, _, _ = made({}, "floats")
     with pytest.raises(ValueError, match=why):
-        pruned_graph(spec, facts, folded, candidates)
+        pruned_graph(recipe, facts, folded, candidates)
 
 
 def test_one_layer_has_no_pruned_form():
-    spec, facts, folded, _, _ = made({"widths": (9,)}, "floats")
+    recipe, facts, folded, _, _ = made({"widths": (9,)}, "floats")
     with pytest.raises(ValueError, match="the form pruned needs two layers or more"):
-        pruned_graph(spec, facts, folded, 2)
+        pruned_graph(recipe, facts, folded, 2)
 
 
 @pytest.mark.parametrize("even", [False, True])
 @pytest.mark.parametrize("changes", FOLDED, ids=str)
 @pytest.mark.parametrize("data", DATA)
 def test_a_head_reads_the_activities_of_a_sample_without_a_label(changes, data, even):
-    spec, facts, folded, layers, raw = made(changes, data, even=even)
-    wanted = Neutral(spec, facts, layers).activities(raw)
-    (activities,) = run(activities_graph(spec, facts, folded), raw, ["activities"])
+    recipe, facts, folded, layers, raw = made(changes, data, even=even)
+    wanted = Neutral(recipe, facts, layers).activities(raw)
+    (activities,) = run(activities_graph(recipe, facts, folded), raw, ["activities"])
     np.testing.assert_allclose(activities, wanted, rtol=1e-3, atol=1e-5)
     rng = np.random.default_rng(1)
     head = Head(*(rng.normal(size=shape).astype(np.float32) for shape in ((wanted.shape[1], 4), (4,))))
-    scores, label, margin = run(head_graph(spec, facts, folded, head), raw)
+    scores, label, margin = run(head_graph(recipe, facts, folded, head), raw)
     np.testing.assert_allclose(scores, wanted @ head.U + head.c, rtol=1e-3, atol=1e-3)
     check_answers(scores, label, margin)
 
 
 def test_known_is_what_the_calibration_bounds():
-    spec, facts, folded, _, raw = made({"label_layers": "all"}, "floats")
-    plain = exact_graph(spec, facts, folded)
+    recipe, facts, folded, _, raw = made({"label_layers": "all"}, "floats")
+    plain = exact_graph(recipe, facts, folded)
     scores, _, margin = run(plain, raw)
     best = scores.max(axis=1)
     bounds = np.quantile(best, 0.2), np.quantile(best, 0.9), np.quantile(margin, 0.3)
@@ -181,12 +181,12 @@ def test_large_offsets_are_taken_off_before_the_product():
     rng, labels = np.random.default_rng(0), np.arange(160) % 4
     values = (3e5 + rng.normal(size=(160, 16)) + labels[:, None]).astype(np.float32)
     data = Dataset("far", Split(ArrayRows(values), labels), None, tuple("abcd"), "sha")
-    spec, facts = prepared(small_spec(), data)
-    layers = random_layers(spec, facts)
-    folded = fold(spec, facts, layers)
+    recipe, facts = prepared(small_spec(), data)
+    layers = random_layers(recipe, facts)
+    folded = fold(recipe, facts, layers)
     assert folded.centred
-    scores, _, _ = run(exact_graph(spec, facts, folded), values)
-    np.testing.assert_allclose(scores, Oracle(spec, facts, layers).scores(values), rtol=1e-4)
+    scores, _, _ = run(exact_graph(recipe, facts, folded), values)
+    np.testing.assert_allclose(scores, Oracle(recipe, facts, layers).scores(values), rtol=1e-4)
 
 
 def test_few_bits_get_inputs_of_one_range():
@@ -200,7 +200,7 @@ def test_few_bits_get_inputs_of_one_range():
 
 
 def test_a_form_runs_by_the_reference_evaluator_too():
-    spec, facts, folded, _, raw = made({"label_layers": "all"}, "bytes")
-    for model in (exact_graph(spec, facts, folded), pruned_graph(spec, facts, folded, 3)):
+    recipe, facts, folded, _, raw = made({"label_layers": "all"}, "bytes")
+    for model in (exact_graph(recipe, facts, folded), pruned_graph(recipe, facts, folded, 3)):
         for ours, theirs in zip(run(model, raw), ReferenceEvaluator(model).run(NAMES, {"input": raw}), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)

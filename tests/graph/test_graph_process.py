@@ -20,12 +20,12 @@ from ffedge.training.checkpoint import Place
 
 
 def test_the_child_builds_the_same_graphs_and_is_asked_once(monkeypatch):
-    spec, facts = prepared(small_spec(), clusters())
+    recipe, facts = prepared(small_spec(), clusters())
     asked = []
     monkeypatch.setattr(graphs, "ask", lambda *args: asked.append(args) or ask(*args))
-    build = graphs.Graphs(spec, facts)
-    for key in graphs.needed_kernels(spec, facts):
-        assert build(key) == training_graph(spec, facts, key.kind, key.shape, key.flag)
+    build = graphs.Graphs(recipe, facts)
+    for key in graphs.needed_kernels(recipe, facts):
+        assert build(key) == training_graph(recipe, facts, key.kind, key.shape, key.flag)
     assert len(asked) == 1
 
 
@@ -40,7 +40,7 @@ def test_the_child_builds_the_same_graphs_and_is_asked_once(monkeypatch):
 def test_training_asks_for_no_graph_that_was_not_foreseen(
     schedule, batch_size, negatives, label_layers, input_dropout, variant
 ):
-    spec, facts = prepared(
+    recipe, facts = prepared(
         small_spec(
             schedule=schedule,
             batch_size=batch_size,
@@ -58,19 +58,19 @@ def test_training_asks_for_no_graph_that_was_not_foreseen(
 
     def build(key):
         asked.add(key)
-        return training_graph(spec, facts, key.kind, key.shape, key.flag)
+        return training_graph(recipe, facts, key.kind, key.shape, key.flag)
 
-    make_loop(spec, clusters(), OnnxEngine(spec, facts, build, initial_state(spec, facts)), facts=facts).train(
+    make_loop(recipe, clusters(), OnnxEngine(recipe, facts, build, initial_state(recipe, facts)), facts=facts).train(
         Place(), lambda: False
     )
-    assert asked <= graphs.needed_kernels(spec, facts)
+    assert asked <= graphs.needed_kernels(recipe, facts)
 
 
 def test_a_request_stands_on_stdin_and_the_answer_on_stdout():
-    spec, facts = prepared(small_spec(), clusters())
-    key = next(iter(graphs.needed_kernels(spec, facts)))
+    recipe, facts = prepared(small_spec(), clusters())
+    key = next(iter(graphs.needed_kernels(recipe, facts)))
     request = {
-        "spec": spec.to_dict(),
+        "spec": recipe.to_dict(),
         "input": facts.to_dict(),
         "keys": [(key.kind, dataclasses.astuple(key.shape), key.flag)],
     }
@@ -80,10 +80,10 @@ def test_a_request_stands_on_stdin_and_the_answer_on_stdout():
     given = json.loads(done.stdout)
     assert given == json.loads(json.dumps({"answer": answer(json.loads(json.dumps(request)))}))
     graph = base64.b64decode(given["answer"]["graphs"][0]["graph"])
-    assert graph == training_graph(spec, facts, key.kind, key.shape, key.flag)
+    assert graph == training_graph(recipe, facts, key.kind, key.shape, key.flag)
 
 
 def test_layers_of_equal_shape_share_their_graphs():
-    spec, facts = prepared(small_spec(widths=(9, 9, 9, 9)), clusters())
-    learning = [key for key in graphs.needed_kernels(spec, facts) if key.kind == "learn"]
+    recipe, facts = prepared(small_spec(widths=(9, 9, 9, 9)), clusters())
+    learning = [key for key in graphs.needed_kernels(recipe, facts) if key.kind == "learn"]
     assert len(learning) == 3  # the first layer's, the other three's, and the trial's

@@ -53,12 +53,12 @@ def setting(name, data="floats"):
 
 
 def graphs(name, kind, flag, data="floats"):
-    """Yield the spec and the graph of each layer that this kind is for."""
-    spec, facts = setting(name, data)
-    shapes = layer_shapes(spec, facts)
+    """Yield the recipe and the graph of each layer that this kind is for."""
+    recipe, facts = setting(name, data)
+    shapes = layer_shapes(recipe, facts)
     for shape in shapes[: 1 if kind == "product" else 2]:
         if not (kind in ("forward", "goodness") and flag and not shape.first):
-            yield spec, onnx.load_from_string(training_graph(spec, facts, kind, shape, flag))
+            yield recipe, onnx.load_from_string(training_graph(recipe, facts, kind, shape, flag))
 
 
 def feeds(model, classes=4):
@@ -122,10 +122,10 @@ def test_bytes_go_in_as_they_are(name):
 
 @pytest.mark.parametrize(("optimizer", "moments"), [("adam", "mv"), ("momentum", "m"), ("sgd", "")])
 def test_a_step_takes_and_gives_the_state_of_its_optimizer(optimizer, moments):
-    spec, facts = prepared(small_spec(optimizer=optimizer, gamma_optimizer="sgd"), DATA["floats"])
-    shape = layer_shapes(spec, facts)[0]
+    recipe, facts = prepared(small_spec(optimizer=optimizer, gamma_optimizer="sgd"), DATA["floats"])
+    shape = layer_shapes(recipe, facts)[0]
     for kind, names, others in (("learn", ("b", "V"), {"g", "loss", "dz"}), ("tile", ("W",), set())):
-        model = onnx.load_from_string(training_graph(spec, facts, kind, shape, False))
+        model = onnx.load_from_string(training_graph(recipe, facts, kind, shape, False))
         state = {part for p in names for part in (p, *(f"{p}.{m}" for m in moments))}
         state |= {"gamma"} if kind == "learn" else set()
         assert {output.name for output in model.graph.output} == {f"new.{name}" for name in state} | others
@@ -140,6 +140,6 @@ def test_a_variant_that_does_not_learn_gamma_does_not_touch_it():
 
 
 def test_the_same_key_gives_the_same_bytes():
-    spec, facts = setting("plain")
-    shape = layer_shapes(spec, facts)[0]
-    assert training_graph(spec, facts, "learn", shape, True) == training_graph(spec, facts, "learn", shape, True)
+    recipe, facts = setting("plain")
+    shape = layer_shapes(recipe, facts)[0]
+    assert training_graph(recipe, facts, "learn", shape, True) == training_graph(recipe, facts, "learn", shape, True)

@@ -61,9 +61,9 @@ def test_of_two_lines_the_greater_one_counts():
     ids=str,
 )
 def test_lines_from_two_sizes_hold_for_others(changes):
-    spec, facts = prepared(small_spec(**changes), clusters())
-    for key in needed_kernels(spec, facts):
-        model = onnx.load_from_string(training_graph(spec, facts, key.kind, key.shape, key.flag))
+    recipe, facts = prepared(small_spec(**changes), clusters())
+    for key in needed_kernels(recipe, facts):
+        model = onnx.load_from_string(training_graph(recipe, facts, key.kind, key.shape, key.flag))
         for samples in (1, 2, 5, 64):
             counted = max(live._peaks(model, live._sizes(model, samples, 3)))
             said = most_bytes(live_lines(model, 3), samples)

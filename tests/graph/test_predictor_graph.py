@@ -11,7 +11,8 @@ from oracle import Oracle
 from toys import make_model, small_spec
 
 from ffedge.network import InputFacts
-from ffedge.spec import MODEL_FORMAT, Spec
+from ffedge.recipe import Recipe
+from ffedge.spec import MODEL_FORMAT
 
 CASES = [
     ({}, "floats"),
@@ -46,11 +47,11 @@ def test_a_model_is_valid_and_uses_standard_operators_alone(changes, data):
 
 @pytest.mark.parametrize(("changes", "data"), CASES, ids=str)
 def test_the_reference_evaluator_finds_the_oracles_scores(changes, data):
-    written, spec, facts, layers = make_model(small_spec(**changes), DATA[data])
+    written, recipe, facts, layers = make_model(small_spec(**changes), DATA[data])
     raw = DATA[data].train.inputs.take(np.arange(7))
     names = ["scores", "label", "margin", "goodness"]
     scores, label, margin, goodness = ReferenceEvaluator(onnx.load_from_string(written)).run(names, {"input": raw})
-    oracle = Oracle(spec, facts, layers)
+    oracle = Oracle(recipe, facts, layers)
     wanted = oracle.scores(raw)
     np.testing.assert_allclose(goodness, oracle.goodness(raw), rtol=1e-4)
     np.testing.assert_allclose(scores, wanted, rtol=1e-4)
@@ -60,12 +61,12 @@ def test_the_reference_evaluator_finds_the_oracles_scores(changes, data):
 
 
 def test_everything_that_changes_the_numbers_stands_in_the_metadata():
-    written, spec, facts, layers = make_model(
+    written, recipe, facts, layers = make_model(
         small_spec(), DATA["floats"], version="1.2", data={"name": "x", "sha256": "y"}
     )
     stored = {p.key: json.loads(p.value) for p in onnx.load_from_string(written).metadata_props}
     assert stored["ffedge.format"] == MODEL_FORMAT
-    assert Spec.from_dict(stored["ffedge.spec"]) == spec
+    assert Recipe.from_dict(stored["ffedge.spec"]) == recipe
     assert InputFacts.from_dict(stored["ffedge.input"]) == facts
     assert stored["ffedge.gamma"] == [float(layer["gamma"]) for layer in layers]
     assert (stored["ffedge.version"], stored["ffedge.data"]) == ("1.2", {"name": "x", "sha256": "y"})

@@ -17,8 +17,8 @@ from ffedge.training.records import EpochRecord
 
 
 def checkpointed(tmp_path, model, state=None, place=None, **about):
-    _, spec, facts, layers = model
-    about = {"spec": spec.to_dict(), "data": "x", "input": facts.to_dict(), "name": "toy", "source": "toy"} | about
+    _, recipe, facts, layers = model
+    about = {"spec": recipe.to_dict(), "data": "x", "input": facts.to_dict(), "name": "toy", "source": "toy"} | about
     return Checkpoints(tmp_path / "checkpoint").save(state or layers, place or Place(), about)
 
 
@@ -47,10 +47,10 @@ def test_a_checkpoint_of_other_weights_is_refused(model, tmp_path, change, why):
 
 
 def test_the_state_of_any_run_passes(model):
-    _, spec, facts, layers = model
-    check_state(spec, facts, layers)
-    check_state(spec, facts, [{}, {}, {}])
-    check_state(spec, facts, [layers[0] | {"W.m": layers[0]["W"], "gamma.v": layers[0]["gamma"]}, layers[1], {}])
+    _, recipe, facts, layers = model
+    check_state(recipe, facts, layers)
+    check_state(recipe, facts, [{}, {}, {}])
+    check_state(recipe, facts, [layers[0] | {"W.m": layers[0]["W"], "gamma.v": layers[0]["gamma"]}, layers[1], {}])
 
 
 @pytest.mark.parametrize("name", ["layers.1000000000.W", "layers.-9.W", "layers.7.W"])

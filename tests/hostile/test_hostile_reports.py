@@ -10,10 +10,10 @@ from ffedge.training.records import REPORT_FORMAT, LayerRecord, Report
 
 
 def report_of(model, **changes):
-    spec, facts = model[1].to_dict(), model[2].to_dict()
+    recipe, facts = model[1].to_dict(), model[2].to_dict()
     layer = LayerRecord(0, 1, 1.0, 1, 1, 1, 0.5, None, None, None)
     data = {"name": "toy", "sha256": "x"}
-    made = Report(spec, data, facts, [layer], None, 0.5, 10, 1.0, 1, 1, "x", 1, True)
+    made = Report(recipe, data, facts, [layer], None, 0.5, 10, 1.0, 1, 1, "x", 1, True)
     return json.loads(made.to_json()) | changes
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 import pytest
 from oracle import Oracle
-from toys import ask_here, builder, clusters, make_model, small_spec, with_train
+from toys import ask_here, builder, clusters, make_model, small_spec
 
-from ffedge import Predictor, Spec
+from ffedge import Predictor
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.rows import ArrayRows
 from ffedge.errors import DataError, FfedgeError, ModelError, StoppedError, TrainingError
@@ -19,7 +19,8 @@ from ffedge.learning.files import roll_back
 from ffedge.learning.rewrite import OWN, rewrite, with_classes
 from ffedge.learning.run import learn
 from ffedge.meter import PeakMeter
-from ffedge.network import resolve
+from ffedge.recipe import Recipe
+from ffedge.resolve import resolve
 from ffedge.runtime.model import OpenModel
 from ffedge.runtime.stepper import OnnxEngine
 from ffedge.training.checkpoint import Place
@@ -56,10 +57,10 @@ def weights(path):
 def gone_on(model, dataset, **changes):
     """Train on with the trainer's own graphs, from a model's parameters; return every layer's."""
     found = OpenModel(model)
-    spec = resolve(with_train(found.spec, **changes), found.facts, len(dataset.train.labels))
+    recipe = resolve(found.recipe.as_spec().with_train(**changes), found.facts, len(dataset.train.labels))
     state = [{name: np.array(value) for name, value in layer.items()} for layer in found.layers]
-    engine = OnnxEngine(spec, found.facts, builder(spec, found.facts), state)
-    Loop(spec, dataset, found.facts, engine, Journal(), Watcher(), PeakMeter()).train(Place(), lambda: False)
+    engine = OnnxEngine(recipe, found.facts, builder(recipe, found.facts), state)
+    Loop(recipe, dataset, found.facts, engine, Journal(), Watcher(), PeakMeter()).train(Place(), lambda: False)
     return engine.state()
 
 
@@ -85,7 +86,7 @@ def test_the_file_that_has_learnt_predicts_as_its_weights_say_and_learns_again(t
         learn(path, NEW, epochs=1, **ANY)
         onnx.checker.check_model(onnx.load(path), full_check=True)
         found, rows = OpenModel(path), NEW.train.inputs.take(np.arange(50))
-        oracle = Oracle(found.spec, found.facts, found.layers)
+        oracle = Oracle(found.recipe, found.facts, found.layers)
         np.testing.assert_allclose(Predictor(path).predict(rows).scores, oracle.scores(rows), rtol=1e-4, atol=1e-4)
     assert [(entry["name"], entry["rows"]) for entry in found.metadata["learnt"]] == [("clusters", 200)] * 2
 
@@ -141,7 +142,7 @@ def test_accuracy_before_and_after_is_that_of_the_held_out_rows(tmp_path):
     assert found.new.rows == 60
     from ffedge.training.loop import split_rows
 
-    held, _ = split_rows(200, Spec.from_dict(found.spec))
+    held, _ = split_rows(200, Recipe.from_dict(found.spec))
     rows, true = NEW.train.inputs.take(held), NEW.train.labels[held]
     assert found.new.before == pytest.approx((was.predict(rows).label == true).mean())
     assert found.new.after == pytest.approx((Predictor(path).predict(rows).label == true).mean())
@@ -217,7 +218,7 @@ def test_a_model_with_another_class_is_the_one_that_would_be_built_with_it(tmp_p
     from toys import model_bytes
 
     about = {key: value for key, value in grown.metadata.items() if key not in OWN}
-    wanted = onnx.load_from_string(model_bytes(grown.spec, grown.facts, grown.layers, **about))
+    wanted = onnx.load_from_string(model_bytes(grown.recipe, grown.facts, grown.layers, **about))
     mine = onnx.load(tmp_path / "grown.onnx")
     for message in (wanted, mine):  # the order of weights is of no account
         for graph in (message.graph, message.training_info[0].algorithm):

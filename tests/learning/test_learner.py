@@ -29,11 +29,11 @@ def written(tmp_path, **changes):
 def test_each_minibatch_is_one_step_of_every_layer_as_the_oracle_takes_it(tmp_path, changes):
     path = written(tmp_path, **changes)
     found = OpenModel(path)
-    oracle, learner = Oracle(found.spec, found.facts, found.layers), Learner(path, rate=0.01, kept_bytes=0, threads=1)
+    oracle, learner = Oracle(found.recipe, found.facts, found.layers), Learner(path, rate=0.01, kept_bytes=0, threads=1)
     start, drawn = 0, key(2, 0, Draw.NEGATIVES, 0, 0)
     for step, count in enumerate((16, 1, 7, 12)):
         x, y = ROWS[start : start + count], LABELS[start : start + count]
-        wrong = wrong_labels(y, start + np.arange(count), found.spec.train.wrong_labels, 4, drawn)
+        wrong = wrong_labels(y, start + np.arange(count), found.recipe.train.n_negatives, 4, drawn)
         wanted = oracle.learn([0, 1, 2], x, y, wrong, None, step, dict.fromkeys(range(3), 0.01))
         assert learner.observe(x, y) == pytest.approx(np.mean(list(wanted.values())), rel=1e-4)
         start += count

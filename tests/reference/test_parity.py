@@ -10,7 +10,7 @@ from itertools import product
 import numpy as np
 import pytest
 from oracle import Oracle
-from toys import clusters, draws, make_engine, make_loop, prepared, small_spec, with_train
+from toys import clusters, draws, make_engine, make_loop, prepared, small_spec
 
 from ffedge.network import initial_state
 from ffedge.spec import Spec
@@ -125,9 +125,9 @@ OPTIONS = {
 
 
 @cache
-def oracle_after(spec, facts, data):
-    oracle = Oracle(spec, facts, initial_state(spec, facts))
-    return oracle, oracle.train(draws(spec, DATA[data], facts))
+def oracle_after(recipe, facts, data):
+    oracle = Oracle(recipe, facts, initial_state(recipe, facts))
+    return oracle, oracle.train(draws(recipe, DATA[data], facts))
 
 
 def distance(found, wanted):
@@ -136,17 +136,17 @@ def distance(found, wanted):
 
 def check_parity(spec, data, engine):
     """Train by the oracle and by an engine; compare parameters, gammas and the losses of every epoch."""
-    spec, facts = prepared(spec, DATA[data])
-    oracle, losses = oracle_after(spec, facts, data)
-    chosen, journal = with_train(spec, engine=engine), Journal()
+    recipe, facts = prepared(spec, DATA[data])
+    oracle, losses = oracle_after(recipe, facts, data)
+    chosen, journal = recipe.with_train(engine=engine), Journal()
     loop = make_loop(chosen, DATA[data], make_engine(chosen, facts), journal, facts=facts)
     loop.train(Place(), lambda: False)
-    for layer, (found, before) in enumerate(zip(loop.engine.state(), initial_state(spec, facts), strict=True)):
+    for layer, (found, before) in enumerate(zip(loop.engine.state(), initial_state(recipe, facts), strict=True)):
         assert set(found) == set(before)
         for name, wanted in oracle.parameters(layer).items():
             assert distance(found[name], wanted) < TOLERANCE, (layer, name)
             assert distance(before[name], wanted) > 100 * TOLERANCE, (layer, name, "hardly learnt")
-        if spec.network.norm == "fixed":
+        if recipe.network.norm == "fixed":
             assert float(found["power"]) == pytest.approx(oracle.power[layer], rel=TOLERANCE)
             assert abs(float(found["power"]) - 1.0) > 100 * TOLERANCE
         assert float(found.get("gamma", 0.0)) == pytest.approx(oracle.gamma[layer], rel=TOLERANCE)
@@ -203,10 +203,10 @@ def test_the_papers_own_preset_is_learnt_alike(engine):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_batch_in_chunks_is_the_batch(engine):
     """Chunks change the order of sums alone: the weights agree far better than with another batch size."""
-    spec, facts = prepared(small_spec(batch_size="full", epochs=20, input_dropout=0.2), DATA["clouds"])
+    recipe, facts = prepared(small_spec(batch_size="full", epochs=20, input_dropout=0.2), DATA["clouds"])
     states = []
     for chunk_size in (2048, 33):
-        chosen = with_train(spec, engine=engine, chunk_size=chunk_size)
+        chosen = recipe.with_train(engine=engine, chunk_size=chunk_size)
         loop = make_loop(chosen, DATA["clouds"], facts=facts)
         loop.train(Place(), lambda: False)
         states.append(loop.engine.state())

@@ -19,11 +19,11 @@ CASES = [
 def test_passes_and_stacked_rows_give_the_oracles_labels(changes):
     from ffedge.reference.passes import TorchNetwork
 
-    spec, facts = prepared(small_spec(**changes), DATA)
-    layers = random_layers(spec, facts)
+    recipe, facts = prepared(small_spec(**changes), DATA)
+    layers = random_layers(recipe, facts)
     raw = DATA.train.inputs.take(np.arange(len(DATA.train.labels)))
     stored = {f"layers.{i}.{name}": array for i, layer in enumerate(layers) for name, array in layer.items()}
-    network = TorchNetwork(stored, spec.network, facts)
-    wanted = Oracle(spec, facts, layers).scores(raw).argmax(axis=1)
+    network = TorchNetwork(stored, recipe.network, facts)
+    wanted = Oracle(recipe, facts, layers).scores(raw).argmax(axis=1)
     for predict in (network.predict, network.predict_stacked):
         np.testing.assert_array_equal(predict(network.scaled(raw)).numpy(), wanted)

@@ -11,9 +11,9 @@ pytestmark = pytest.mark.torch
 
 @pytest.mark.parametrize("device", ["cuda:99", "quantum", "meta:x"])
 def test_a_device_that_is_not_there_is_one_line(device):
-    spec, facts = prepared(small_spec(engine="torch", device=device), clusters())
+    recipe, facts = prepared(small_spec(engine="torch", device=device), clusters())
     with pytest.raises(FfedgeError, match=f"^--device {device}: torch cannot use it here. Use --device cpu$"):
-        make_engine(spec, facts)
+        make_engine(recipe, facts)
 
 
 @pytest.mark.parametrize(
@@ -26,8 +26,10 @@ def test_a_device_that_is_not_there_is_one_line(device):
 )
 def test_its_state_has_the_names_of_the_onnx_engines(optimizer, gamma_optimizer, moments):
     """So that a checkpoint of either is read by the same code."""
-    spec, facts = prepared(small_spec(engine="torch", optimizer=optimizer, gamma_optimizer=gamma_optimizer), clusters())
-    engine = make_engine(spec, facts)
+    recipe, facts = prepared(
+        small_spec(engine="torch", optimizer=optimizer, gamma_optimizer=gamma_optimizer), clusters()
+    )
+    engine = make_engine(recipe, facts)
     plain = {"W", "b", "V", "gamma"}
     engine.begin([0], chunked=False)
     assert set(engine.state()[0]) == plain | moments
@@ -37,9 +39,9 @@ def test_its_state_has_the_names_of_the_onnx_engines(optimizer, gamma_optimizer,
 
 
 def test_its_parameters_are_those_it_was_given():
-    spec, facts = prepared(small_spec(engine="torch"), clusters())
-    layers = random_layers(spec, facts)
-    for found, given in zip(make_engine(spec, facts, layers).state(), layers, strict=True):
+    recipe, facts = prepared(small_spec(engine="torch"), clusters())
+    layers = random_layers(recipe, facts)
+    for found, given in zip(make_engine(recipe, facts, layers).state(), layers, strict=True):
         for name, value in given.items():
             assert found[name].dtype == np.float32
             np.testing.assert_array_equal(found[name], value)

@@ -27,13 +27,13 @@ LEARNING = {name: own for name, own in SPECS.items() if own.get("norm") != "fixe
 CHANGES = [{**changes, "chunk_size": 8, "schedule": "interleaved"} for changes in LEARNING.values()]
 
 
-def step_of(model, spec, facts):
-    return LearningStep(read_parts(model), spec, facts, lambda span: model[slice(*span)])
+def step_of(model, recipe, facts):
+    return LearningStep(read_parts(model), recipe, facts, lambda span: model[slice(*span)])
 
 
-def keys_of(spec, facts):
-    trials = set(trial_keys(layer_shapes(spec, facts)[-1]))
-    return sorted(needed_kernels(spec, facts) - trials, key=repr)
+def keys_of(recipe, facts):
+    trials = set(trial_keys(layer_shapes(recipe, facts)[-1]))
+    return sorted(needed_kernels(recipe, facts) - trials, key=repr)
 
 
 def ports(values):
@@ -45,10 +45,10 @@ def ports(values):
 
 @pytest.mark.parametrize("changes", CHANGES, ids=list(LEARNING))
 def test_a_kernel_that_is_cut_out_gives_the_bits_of_the_trainers(changes):
-    model, spec, facts, _ = make_model(small_spec(**changes), DATA)
-    step, build = step_of(model, spec, facts), builder(spec, facts)
-    step.fit(keys_of(spec, facts), 8)
-    for key in keys_of(spec, facts):
+    model, recipe, facts, _ = make_model(small_spec(**changes), DATA)
+    step, build = step_of(model, recipe, facts), builder(recipe, facts)
+    step.fit(keys_of(recipe, facts), 8)
+    for key in keys_of(recipe, facts):
         cut, own = (onnx.load_from_string(graph) for graph in (step(key), build(key)))
         onnx.checker.check_model(cut, full_check=True)
         given_, wanted = ports(cut.graph.output), ports(own.graph.output)
@@ -70,9 +70,9 @@ def test_a_kernel_that_is_cut_out_gives_the_bits_of_the_trainers(changes):
 
 @pytest.mark.parametrize("changes", CHANGES[:4], ids=list(LEARNING)[:4])
 def test_memory_is_counted_as_for_the_trainers_graphs(changes):
-    model, spec, facts, _ = make_model(small_spec(**changes), DATA)
-    step, build = step_of(model, spec, facts), builder(spec, facts)
-    for key in keys_of(spec, facts):
+    model, recipe, facts, _ = make_model(small_spec(**changes), DATA)
+    step, build = step_of(model, recipe, facts), builder(recipe, facts)
+    for key in keys_of(recipe, facts):
         tried = 3 if key.kind in ("learn", "accumulate") else 4 if key.flag else 1
         if not key.forward:  # see the test above for what differs
             assert step.live(key) == live_lines(onnx.load_from_string(build(key)), tried), key
@@ -87,14 +87,14 @@ def opened(tmp_path, model):
 def learnt(tmp_path, model):
     """Open a model and take one step of every kind, as `ffedge learn` would."""
     found = opened(tmp_path, model)
-    spec, facts = found.spec, found.facts
+    recipe, facts = found.recipe, found.facts
     with found.used():
-        found.step.fit(keys_of(spec, facts), 16)
+        found.step.fit(keys_of(recipe, facts), 16)
     layers = [{name: np.array(value) for name, value in layer.items()} for layer in found.layers]
     shape = found.step.shapes[0]
     with found.used():
         engine = OnnxEngine(
-            spec, facts, found.build, layers, None, (kernel_key("learn", shape), kernel_key("tile", shape))
+            recipe, facts, found.build, layers, None, (kernel_key("learn", shape), kernel_key("tile", shape))
         )
         engine.begin([0, 1, 2], chunked=False)
         labels, other = np.tile(np.arange(3), (16, 1)), np.zeros((16, 3), np.float32)
@@ -246,13 +246,13 @@ def test_only_what_was_read_of_a_node_is_written(tmp_path):
 
 def test_a_wide_model_in_a_small_file_learns_in_smaller_chunks():
     data = clusters(inputs=5, classes=3)
-    model, spec, facts, _ = make_model(small_spec(widths=(20_000,), label_mode="concat"), data)
-    step = step_of(model, spec, facts)
-    chunk = step.fit(keys_of(spec, facts), 2048)
+    model, recipe, facts, _ = make_model(small_spec(widths=(20_000,), label_mode="concat"), data)
+    step = step_of(model, recipe, facts)
+    chunk = step.fit(keys_of(recipe, facts), 2048)
     assert 1 < chunk < 2048
     step.chunk_rows = 2048
     with pytest.raises(ValueError, match="a step of 2048 samples takes too much"):
-        step(kernel_key("learn", layer_shapes(spec, facts)[0]))
+        step(kernel_key("learn", layer_shapes(recipe, facts)[0]))
 
 
 def test_a_model_without_a_learning_step_predicts_and_says_what_to_do_to_learn(tmp_path):

@@ -12,8 +12,8 @@ from ffedge.training.checkpoint import Place
 
 
 def shape_of_last(**changes):
-    spec, facts = prepared(small_spec(**changes), clusters())
-    return builder(spec, facts), trial_keys(layer_shapes(spec, facts)[-1])
+    recipe, facts = prepared(small_spec(**changes), clusters())
+    return builder(recipe, facts), trial_keys(layer_shapes(recipe, facts)[-1])
 
 
 def step_whose_loss_reads(name):
@@ -62,9 +62,9 @@ def test_a_kernel_that_writes_before_it_reads_fails_the_check(monkeypatch):
 
 
 def test_an_engine_takes_two_buffers_where_the_check_fails(monkeypatch):
-    spec, facts = prepared(small_spec(), clusters())
+    recipe, facts = prepared(small_spec(), clusters())
     monkeypatch.setattr("ffedge.runtime.stepper.updates_in_place", lambda *_: False)
-    engine = make_engine(spec, facts)
+    engine = make_engine(recipe, facts)
     assert not engine.in_place
 
 
@@ -73,7 +73,7 @@ def test_an_engine_takes_two_buffers_where_the_check_fails(monkeypatch):
 @pytest.mark.parametrize("batch_size", [16, "full"])
 @pytest.mark.parametrize("label_layers", ["first", "all"])
 def test_one_buffer_and_two_give_the_same_bits(schedule, optimizer, batch_size, label_layers):
-    spec, facts = prepared(
+    recipe, facts = prepared(
         small_spec(
             schedule=schedule,
             optimizer=optimizer,
@@ -88,12 +88,12 @@ def test_one_buffer_and_two_give_the_same_bits(schedule, optimizer, batch_size, 
     )
     states = []
     for in_place in (True, False):
-        engine = make_engine(spec, facts)
+        engine = make_engine(recipe, facts)
         if not engine.in_place:
             pytest.skip("this onnxruntime does not update in place, and the engine knows")
         engine.in_place = in_place
         seen = []
-        loop = make_loop(spec, clusters(), engine, facts=facts)
+        loop = make_loop(recipe, clusters(), engine, facts=facts)
         loop.train(
             Place(),
             lambda engine=engine, seen=seen: seen.append(
@@ -109,10 +109,10 @@ def test_one_buffer_and_two_give_the_same_bits(schedule, optimizer, batch_size, 
 
 
 def test_layers_of_equal_shape_share_a_kernel_and_all_tiles_of_a_width_do():
-    spec, facts = prepared(small_spec(widths=(9, 9, 9)), clusters())
+    recipe, facts = prepared(small_spec(widths=(9, 9, 9)), clusters())
     built = []
-    loaded = Kernels(lambda key: built.append(key) or builder(spec, facts)(key), 1)
-    shapes = layer_shapes(spec, facts)
+    loaded = Kernels(lambda key: built.append(key) or builder(recipe, facts)(key), 1)
+    shapes = layer_shapes(recipe, facts)
     assert loaded.get("learn", shapes[1]) is loaded.get("learn", shapes[2], False)
     assert loaded.get("learn", shapes[1]) is not loaded.get("forward", shapes[1])
     assert len(built) == 2

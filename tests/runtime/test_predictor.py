@@ -30,10 +30,10 @@ def predictor(model):
 @pytest.mark.parametrize("changes", NETWORKS, ids=str)
 @pytest.mark.parametrize("data", DATA)
 def test_predictions_are_the_oracles_and_the_reference_evaluators(changes, data):
-    written, spec, facts, layers = make_model(small_spec(**changes), DATA[data])
+    written, recipe, facts, layers = make_model(small_spec(**changes), DATA[data])
     raw = rows_of(DATA[data], 40)
     found = Predictor(written, threads=1).predict(raw, layers=True)
-    oracle = Oracle(spec, facts, layers)
+    oracle = Oracle(recipe, facts, layers)
     wanted = oracle.scores(raw)
     np.testing.assert_allclose(found.scores, wanted, rtol=1e-4)
     np.testing.assert_allclose(found.goodness, oracle.goodness(raw), rtol=1e-4)
@@ -78,10 +78,10 @@ def test_no_more_than_640_rows_go_through_at_once(monkeypatch, classes, most):
 
 def test_many_classes_go_through_one_sample_at_a_time():
     data = clusters(rows=1000, inputs=20, classes=700)
-    written, spec, facts, layers = make_model(small_spec(label_mode="concat", widths=(9, 8)), data)
+    written, recipe, facts, layers = make_model(small_spec(label_mode="concat", widths=(9, 8)), data)
     raw = rows_of(data, 3)
     np.testing.assert_allclose(
-        Predictor(written).predict(raw).scores, Oracle(spec, facts, layers).scores(raw), rtol=1e-4
+        Predictor(written).predict(raw).scores, Oracle(recipe, facts, layers).scores(raw), rtol=1e-4
     )
 
 
@@ -103,7 +103,7 @@ def test_a_path_and_bytes_give_the_same_predictor(model, predictor, tmp_path):
     for given in (path, str(path)):
         np.testing.assert_array_equal(Predictor(given).predict(raw).scores, predictor.predict(raw).scores)
     assert Predictor(path).classes == ("class 0", "class 1", "class 2", "class 3")
-    assert Predictor(path).spec == model[1]
+    assert Predictor(path).recipe == model[1]
     assert Predictor(path).facts == model[2]
 
 

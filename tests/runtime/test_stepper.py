@@ -15,10 +15,10 @@ RAW = DATA.train.inputs.take(np.arange(20))
 
 
 def engine_and_oracle(dataset=DATA, **changes):
-    spec, facts = prepared(small_spec(**changes), dataset)
-    layers = random_layers(spec, facts)
-    oracle = Oracle(spec, facts, layers)
-    return make_engine(spec, facts, layers), oracle, layers
+    recipe, facts = prepared(small_spec(**changes), dataset)
+    layers = random_layers(recipe, facts)
+    oracle = Oracle(recipe, facts, layers)
+    return make_engine(recipe, facts, layers), oracle, layers
 
 
 @pytest.mark.parametrize(
@@ -87,10 +87,10 @@ def test_moments_are_there_while_a_layer_learns_and_only_then(optimizer, gamma_o
 
 
 def test_moments_that_were_saved_are_kept():
-    spec, facts = prepared(small_spec(), DATA)
-    state = initial_state(spec, facts)
+    recipe, facts = prepared(small_spec(), DATA)
+    state = initial_state(recipe, facts)
     state[0]["W.m"] = np.full_like(state[0]["W"], 3.0)
-    engine = make_engine(spec, facts, state)
+    engine = make_engine(recipe, facts, state)
     engine.begin([0], chunked=False)
     assert (engine.state()[0]["W.m"] == 3.0).all()
 
@@ -125,8 +125,8 @@ def test_buffers_grow_with_the_batch_and_not_with_the_steps():
 
 @pytest.mark.parametrize(("variant", "has_gamma"), [("ff", False), ("fcff", True), ("acff", True)])
 def test_layers_that_collaborate_begin_with_the_specs_gamma(variant, has_gamma):
-    spec, facts = prepared(small_spec(variant=variant, gamma=0.7), DATA)
-    for layer in initial_state(spec, facts):
+    recipe, facts = prepared(small_spec(variant=variant, gamma=0.7), DATA)
+    for layer in initial_state(recipe, facts):
         assert ("gamma" in layer) == has_gamma
         if has_gamma:
             assert float(layer["gamma"]) == np.float32(0.7)

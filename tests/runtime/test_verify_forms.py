@@ -21,13 +21,13 @@ from tests.runtime.test_verify import MODEL, inferred, toy
 
 
 def form(kind, data, *, int8, per_channel=False):
-    spec, facts = prepared(small_spec(label_layers="all"), DATA[data])
-    layers, rng = random_layers(spec, facts), np.random.default_rng(0)
-    folded = fold(spec, facts, layers, even=int8)
+    recipe, facts = prepared(small_spec(label_layers="all"), DATA[data])
+    layers, rng = random_layers(recipe, facts), np.random.default_rng(0)
+    folded = fold(recipe, facts, layers, even=int8)
     if kind == "head":
-        model = head_graph(spec, facts, folded, Head(rng.random((30, 4), np.float32), rng.random(4, np.float32)))
+        model = head_graph(recipe, facts, folded, Head(rng.random((30, 4), np.float32), rng.random(4, np.float32)))
     else:
-        model = exact_graph(spec, facts, folded) if kind == "exact" else pruned_graph(spec, facts, folded, 3)
+        model = exact_graph(recipe, facts, folded) if kind == "exact" else pruned_graph(recipe, facts, folded, 3)
     if int8:
         model = quantised(model, [rows_of(DATA[data], 50)], per_channel=per_channel)
     return model, facts

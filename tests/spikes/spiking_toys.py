@@ -16,13 +16,13 @@ def rows_of(data, count):
 
 @cache
 def toy(timesteps=40, reset="subtract", leak_steps=None, **changes):
-    """Return the spiking network of drawn weights, and the spec, facts, layers and data that it comes from."""
+    """Return the spiking network of drawn weights, and the recipe, facts, layers and data that it comes from."""
     data = clusters(inputs=20, uint8=True, border=True) if changes.pop("bytes", False) else clusters()
-    spec, facts = prepared(small_spec(**(FORM | changes)), data)
-    layers = random_layers(spec, facts)
+    recipe, facts = prepared(small_spec(**(FORM | changes)), data)
+    layers = random_layers(recipe, facts)
     raw = rows_of(data, 24)
-    network = convert(spec, facts, layers, raw, timesteps=timesteps, reset=reset, leak_steps=leak_steps, data="mnist")
-    return network, spec, facts, layers, data
+    network = convert(recipe, facts, layers, raw, timesteps=timesteps, reset=reset, leak_steps=leak_steps, data="mnist")
+    return network, recipe, facts, layers, data
 
 
 def counted(network, sample, label, timesteps):

@@ -24,20 +24,20 @@ CASES = [
 
 @pytest.mark.parametrize("changes", CASES, ids=str)
 def test_the_trained_network_is_run_as_the_oracle_runs_it(changes):
-    _, spec, facts, layers, data = toy(**changes)
+    _, recipe, facts, layers, data = toy(**changes)
     raw = rows_of(data, 10)
-    oracle = Oracle(spec, facts, layers)
+    oracle = Oracle(recipe, facts, layers)
     labels = np.tile(np.arange(len(facts.classes)), (10, 1))
     wanted = oracle.forward(raw.reshape(10, -1), labels)
-    for (_, y, _), found in zip(wanted, forward(spec, facts, layers, raw), strict=True):
+    for (_, y, _), found in zip(wanted, forward(recipe, facts, layers, raw), strict=True):
         np.testing.assert_allclose(found, y, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("changes", CASES, ids=str)
 def test_in_many_timesteps_scores_come_near_the_oracles(changes):
-    network, spec, facts, layers, data = toy(timesteps=2048, **changes)
+    network, recipe, facts, layers, data = toy(timesteps=2048, **changes)
     raw = rows_of(data, 40)
-    wanted = Oracle(spec, facts, layers).scores(raw.reshape(40, -1))
+    wanted = Oracle(recipe, facts, layers).scores(raw.reshape(40, -1))
     found = SpikingPredictor(network).predict(raw)
     assert np.abs(found.scores - wanted).max() < 0.1 * np.abs(wanted).max()
     assert np.corrcoef(found.scores.ravel(), wanted.ravel())[0, 1] > 0.995
@@ -46,9 +46,9 @@ def test_in_many_timesteps_scores_come_near_the_oracles(changes):
 
 @pytest.mark.parametrize("changes", [{"reset": "zero"}, {"leak_steps": 200}], ids=str)
 def test_other_neurons_are_recalibrated(changes):
-    network, spec, facts, layers, data = toy(timesteps=2048, **changes)
+    network, recipe, facts, layers, data = toy(timesteps=2048, **changes)
     raw = rows_of(data, 60)[24:]
-    wanted = Oracle(spec, facts, layers).scores(raw.reshape(len(raw), -1))
+    wanted = Oracle(recipe, facts, layers).scores(raw.reshape(len(raw), -1))
     found = SpikingPredictor(network).predict(raw).scores
     assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] > 0.97
     assert 0.8 < found.mean() / wanted.mean() < 1.25

@@ -57,11 +57,11 @@ def test_spike_counts_give_what_each_timestep_gives():
 
 
 def test_a_models_operations_are_those_of_its_layers():
-    network, spec, facts, layers, data = toy(label_layers="all")
+    network, recipe, facts, layers, data = toy(label_layers="all")
     raw = rows_of(data, 5)
     x, label = network.scaled(raw), np.tile(np.eye(4), (5, 1))
-    found = workload_of_model(spec, facts, layers, raw, x)
-    y = forward(spec, facts, layers, raw)
+    found = workload_of_model(recipe, facts, layers, raw, x)
+    y = forward(recipe, facts, layers, raw)
     macs = sum(pairs(inputs, layer["W"].T) for inputs, layer in zip([x, *y[:2]], layers, strict=True))
     assert found.effective_macs == pytest.approx(macs / 5)
     assert found.effective_acs == pytest.approx(sum(pairs(label, layer["V"].T) for layer in layers) / 5)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from toys import ask_here, clusters, make_engine, make_loop, prepared, small_spec, with_train
+from toys import ask_here, clusters, make_engine, make_loop, prepared, small_spec
 
 from ffedge.errors import FfedgeError, StoppedError
 from ffedge.runtime import Predictor
@@ -22,14 +22,14 @@ def graphs_built_here(monkeypatch):
 
 
 def cached(spec=SPEC, **changes):
-    return with_train(spec, cache="activations", **changes)
+    return spec.with_train(cache="activations", **changes)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("negatives", ["hard", "fresh", "fixed"])
 def test_learning_is_the_same_but_for_rounding(tmp_path, engine, negatives):
     changes = {"engine": engine, "negatives": negatives, "epochs": 1}
-    one = train(with_train(SPEC, **changes), DATA, tmp_path / "one").report
+    one = train(SPEC.with_train(**changes), DATA, tmp_path / "one").report
     two = train(cached(**changes), DATA, tmp_path / "two").report
     for a, b in zip(one.layers, two.layers, strict=True):
         assert b.loss == pytest.approx(a.loss, rel=0.02)
@@ -54,9 +54,9 @@ class Counting:
 
 @pytest.mark.parametrize("cache", ["none", "activations"])
 def test_a_layers_rows_run_through_it_once_and_not_for_each_batch(tmp_path, cache):
-    spec, facts = prepared(with_train(SPEC, cache=cache, epochs=20, holdout=0.0), DATA)
-    engine = Counting(make_engine(spec, facts))
-    make_loop(spec, DATA, engine, facts=facts).train(Place(), lambda: False)
+    recipe, facts = prepared(SPEC.with_train(cache=cache, epochs=20, holdout=0.0), DATA)
+    engine = Counting(make_engine(recipe, facts))
+    make_loop(recipe, DATA, engine, facts=facts).train(Place(), lambda: False)
     checked = 4 * 20 * 16  # rows on which each epoch of the four layers looks whether the network is sound
     through_second = engine.passes[1] - 3 * 20 * 16
     assert through_second == (200 if cache == "activations" else 2 * 20 * 200)
@@ -112,14 +112,14 @@ def test_a_disk_too_small_is_one_line(tmp_path):
         with pytest.raises(
             FfedgeError, match=r"GB of activities cannot be kept \(File too large\)\. Free space, or use"
         ):
-            train(cached(with_train(SPEC, epochs=1)), clusters(rows=4000), tmp_path / "run")
+            train(cached(SPEC.with_train(epochs=1)), clusters(rows=4000), tmp_path / "run")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_goodness_and_rows_are_those_of_a_forward_pass():
-    spec, facts = prepared(cached(epochs=1, holdout=0.0), DATA)
-    loop = make_loop(spec, DATA, facts=facts)
+    recipe, facts = prepared(cached(epochs=1, holdout=0.0), DATA)
+    loop = make_loop(recipe, DATA, facts=facts)
     loop.train(Place(), lambda: False)
     cache, engine = loop._cache, loop.engine
     cache.advance(3, None)
@@ -141,8 +141,8 @@ def test_with_fixed_negatives_nothing_is_rounded(tmp_path, engine, variant, scop
     spec = small_spec(
         widths=(24, 16, 12), variant=variant, scope=scope, epochs=3, holdout=0.1, negatives="fixed", n_negatives=1
     )
-    spec = with_train(spec, engine=engine, rate=(0.02,))
-    one, two = (train(with_train(spec, cache=c), DATA, tmp_path / c) for c in ("none", "activations"))
+    spec = spec.with_train(engine=engine, rate=(0.02,))
+    one, two = (train(spec.with_train(cache=c), DATA, tmp_path / c) for c in ("none", "activations"))
     for a, b in zip(one.report.layers, two.report.layers, strict=True):
         assert b.loss == pytest.approx(a.loss, rel=1e-5)
         assert a.gamma is None or b.gamma == pytest.approx(a.gamma, rel=1e-5)
@@ -154,11 +154,11 @@ def test_with_fixed_negatives_nothing_is_rounded(tmp_path, engine, variant, scop
 def test_fixed_negatives_keep_the_labels_that_are_tried_alone(tmp_path):
     spec = small_spec(widths=(24, 16, 12), negatives="fixed", n_negatives=1, cache="activations", epochs=1)
     assert plan(spec, DATA).disk_bytes == cache_bytes(spec, 200, 4) == 200 * 2 * 4 * (24 + 3)
-    spec, facts = prepared(spec, DATA)
-    engine = Counting(make_engine(spec, facts))
-    make_loop(spec, DATA, engine, facts=facts).train(Place(), lambda: False)
+    recipe, facts = prepared(spec, DATA)
+    engine = Counting(make_engine(recipe, facts))
+    make_loop(recipe, DATA, engine, facts=facts).train(Place(), lambda: False)
     assert engine.passes[1] >= 200
-    loop = make_loop(spec, DATA, make_engine(spec, facts), facts=facts)
+    loop = make_loop(recipe, DATA, make_engine(recipe, facts), facts=facts)
     loop.train(Place(), lambda: False)
     with pytest.raises(ValueError, match="negatives must be hard"):
         loop._cache.first_goodness(np.arange(3))

@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from toys import clusters, small_spec, with_train
+from toys import clusters, prepared, small_spec
 
 import ffedge
 from ffedge.training.folder import export
@@ -20,13 +20,13 @@ def run(tmp_path_factory):
 
 
 def held_out(spec):
-    return split_rows(len(DATA.train.labels), spec)[0]
+    return split_rows(len(DATA.train.labels), prepared(spec, DATA)[0])[0]
 
 
 @pytest.mark.parametrize("schedule", ["greedy", "interleaved"])
 @pytest.mark.parametrize("coverage", [0.8, 1.0])
 def test_the_share_of_held_out_rows_that_was_asked_for_is_known(tmp_path, schedule, coverage):
-    spec = with_train(SPEC, schedule=schedule, coverage=coverage)
+    spec = SPEC.with_train(schedule=schedule, coverage=coverage)
     predictor = ffedge.Predictor(ffedge.train(spec, DATA, tmp_path / "run").model)
     found = predictor.calibration
     assert (found.rows, found.coverage) == (200, coverage)
@@ -49,7 +49,7 @@ def test_noise_is_known_less_often_than_data(run):
 
 
 def test_without_held_out_rows_every_answer_counts(tmp_path):
-    run = ffedge.train(with_train(SPEC, holdout=0.0), DATA, tmp_path / "run")
+    run = ffedge.train(SPEC.with_train(holdout=0.0), DATA, tmp_path / "run")
     predictor = ffedge.Predictor(run.model)
     assert predictor.metadata["known"] is None
     assert predictor.predict(np.full((3, 16), 1e6, np.float32)).known.all()

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.rows import ArrayRows
 from ffedge.errors import DataError
-from ffedge.spec import NetworkSpec
 from ffedge.training import facts as facts_module
 from ffedge.training.facts import measure
 
@@ -28,14 +27,14 @@ def scaled(facts, rows):
 
 @pytest.mark.parametrize("rows", [ROWS, BYTES])
 def test_standard_scaling_gives_all_inputs_together_mean_0_and_deviation_1(rows):
-    found = scaled(measure(dataset(rows), NetworkSpec(scaling="standard")), rows)
+    found = scaled(measure(dataset(rows), "standard"), rows)
     assert found.mean() == pytest.approx(0.0, abs=1e-5)
     assert found.std() == pytest.approx(1.0, rel=1e-5)
 
 
 @pytest.mark.parametrize("rows", [ROWS, BYTES])
 def test_centred_scaling_gives_each_input_mean_0_and_all_together_deviation_1(rows):
-    found = scaled(measure(dataset(rows), NetworkSpec(scaling="centred")), rows)
+    found = scaled(measure(dataset(rows), "centred"), rows)
     np.testing.assert_allclose(found.mean(axis=0), 0.0, atol=1e-5)
     assert found.std() == pytest.approx(1.0, rel=1e-5)
     widened = np.ptp(found, axis=0) / np.ptp(rows.reshape(50, -1).astype(float), axis=0)
@@ -44,14 +43,14 @@ def test_centred_scaling_gives_each_input_mean_0_and_all_together_deviation_1(ro
 
 @pytest.mark.parametrize("rows", [ROWS, BYTES])
 def test_feature_scaling_gives_each_input_mean_0_and_deviation_1(rows):
-    found = scaled(measure(dataset(rows), NetworkSpec(scaling="feature")), rows)
+    found = scaled(measure(dataset(rows), "feature"), rows)
     np.testing.assert_allclose(found.mean(axis=0), 0.0, atol=1e-5)
     np.testing.assert_allclose(found.std(axis=0), 1.0, rtol=1e-5)
 
 
 @pytest.mark.parametrize("rows", [ROWS, -ROWS, BYTES])
 def test_range_scaling_divides_by_the_largest_magnitude(rows):
-    found = scaled(measure(dataset(rows), NetworkSpec(scaling="range")), rows)
+    found = scaled(measure(dataset(rows), "range"), rows)
     np.testing.assert_allclose(found, rows.reshape(50, -1) / np.abs(rows.astype(float)).max(), rtol=1e-6)
 
 
@@ -69,34 +68,34 @@ STROKES = np.where(BYTES < 200, 0, BYTES)
     ],
 )
 def test_auto_scaling_tells_floats_and_full_pictures_from_strokes(rows, like):
-    auto, chosen = (measure(dataset(rows), NetworkSpec(scaling=scaling)) for scaling in ("auto", like))
+    auto, chosen = (measure(dataset(rows), scaling) for scaling in ("auto", like))
     assert auto == chosen
 
 
 def test_no_scaling_leaves_inputs_as_they_are():
-    facts = measure(dataset(ROWS), NetworkSpec(scaling="none"))
+    facts = measure(dataset(ROWS), "none")
     assert (facts.offset, facts.scale) == ((0.0,), (1.0,))
 
 
 @pytest.mark.parametrize("scaling", ["standard", "centred", "feature", "range", "none"])
 @pytest.mark.parametrize("rows", [ROWS, BYTES])
 def test_the_largest_scaled_input_is_known(scaling, rows):
-    facts = measure(dataset(rows), NetworkSpec(scaling=scaling))
+    facts = measure(dataset(rows), scaling)
     assert facts.largest == pytest.approx(scaled(facts, rows).max(), rel=1e-5)
 
 
 @given(st.integers(1, 3000))
 def test_the_size_of_a_block_changes_nothing(size):
     with pytest.MonkeyPatch.context() as patch:
-        whole = measure(dataset(BYTES), NetworkSpec())
+        whole = measure(dataset(BYTES))
         patch.setattr(facts_module, "BLOCK_BYTES", size)
-        assert measure(dataset(BYTES), NetworkSpec()) == whole
+        assert measure(dataset(BYTES)) == whole
 
 
 def test_an_input_that_never_changes_becomes_zero():
     rows = ROWS.copy()
     rows[:, 2] = 1e6
-    found = scaled(measure(dataset(rows), NetworkSpec(scaling="feature")), rows)
+    found = scaled(measure(dataset(rows), "feature"), rows)
     assert not found[:, 2].any()
     np.testing.assert_allclose(np.delete(found, 2, axis=1).std(axis=0), 1.0, rtol=1e-5)
 
@@ -106,8 +105,8 @@ def test_a_border_is_free_if_it_is_empty_in_9_of_10_rows(taken, free):
     rows = BYTES.copy().reshape(50, 6)
     rows[:, :2] = 0
     rows[:taken, 1] = 1
-    assert measure(dataset(rows), NetworkSpec()).free_border == free
-    assert measure(dataset(rows, classes=3), NetworkSpec()).free_border is False
+    assert measure(dataset(rows)).free_border == free
+    assert measure(dataset(rows, classes=3)).free_border is False
 
 
 @pytest.mark.parametrize("scaling", ["standard", "centred", "range"])
@@ -115,10 +114,10 @@ def test_inputs_that_are_all_the_same_are_refused(scaling):
     rows = np.zeros((8, 3), np.float32)
     text = "^toy: inputs are all the same or too large. Check the file, or use --scaling none$"
     with pytest.raises(DataError, match=text):
-        measure(dataset(rows), NetworkSpec(scaling=scaling))
+        measure(dataset(rows), scaling)
 
 
 def test_shape_type_and_classes_are_those_of_the_data():
-    facts = measure(dataset(BYTES), NetworkSpec())
+    facts = measure(dataset(BYTES))
     assert (facts.shape, facts.dtype, facts.classes) == ((2, 3), "uint8", ("0", "1"))
-    assert measure(dataset(ROWS), NetworkSpec()).dtype == "float32"
+    assert measure(dataset(ROWS)).dtype == "float32"

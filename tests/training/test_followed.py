@@ -11,11 +11,11 @@ DATA = clusters(rows=320, noise=1.0)
 ENGINES = [pytest.param("onnx", id="onnx"), pytest.param("torch", id="torch", marks=pytest.mark.torch)]
 
 
-def activities(spec, layers):
-    _, facts = prepared(spec, DATA)
+def activities(recipe, layers):
+    _, facts = prepared(recipe.as_spec(), DATA)
     raw = DATA.train.inputs.take(np.arange(320))
     labels = np.tile(np.arange(4), (320, 1))
-    return [y for _, y, _ in Oracle(spec, facts, layers).forward(raw, labels)]
+    return [y for _, y, _ in Oracle(recipe, facts, layers).forward(raw, labels)]
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from oracle import Oracle
-from toys import clusters, make_engine, make_loop, prepared, small_spec, trained, with_train
+from toys import clusters, make_engine, make_loop, prepared, small_spec, trained
 
 from ffedge.training.checkpoint import Place
 from ffedge.training.loop import Diverged, Interrupted
@@ -30,9 +30,9 @@ def changed_layers(before, after):
 
 def watched(changes, look, engine="onnx"):
     """Train, calling ``look(loop)`` after each batch; return the loop and its journal."""
-    spec, facts = prepared(with_train(small_spec(**changes), engine=engine), DATA)
+    recipe, facts = prepared(small_spec(**changes).with_train(engine=engine), DATA)
     journal = Journal()
-    loop = make_loop(spec, DATA, journal=journal, facts=facts)
+    loop = make_loop(recipe, DATA, journal=journal, facts=facts)
     loop.train(Place(), lambda: look(loop) and False)
     return loop, journal
 
@@ -42,8 +42,8 @@ def watched(changes, look, engine="onnx"):
     ("schedule", "wanted"), [("greedy", [[0]] * 20 + [[1]] * 20 + [[2]] * 20), ("interleaved", [[0, 1, 2]] * 20)]
 )
 def test_greedy_trains_a_layer_to_its_end_and_interleaved_all_in_each_batch(engine, schedule, wanted):
-    spec, facts = prepared(with_train(small_spec(schedule=schedule), engine=engine), DATA)
-    loop = make_loop(spec, DATA, facts=facts)
+    recipe, facts = prepared(small_spec(schedule=schedule).with_train(engine=engine), DATA)
+    loop = make_loop(recipe, DATA, facts=facts)
     seen, before = [], copied(loop.engine.state())
 
     def look():
@@ -96,7 +96,7 @@ def test_every_row_is_learnt_once_an_epoch_and_a_held_out_one_never(monkeypatch,
 )
 def test_accuracy_is_measured_on_the_held_out_rows(engine, changes):
     loop, journal = watched({"holdout": 0.3, "epochs": 1, **changes}, lambda loop: None, engine)
-    oracle = Oracle(loop.spec, prepared(loop.spec, DATA)[1], copied(loop.engine.state()))
+    oracle = Oracle(loop.recipe, prepared(loop.recipe, DATA)[1], copied(loop.engine.state()))
     raw, true = DATA.train.inputs.take(loop.held_out), DATA.train.labels[loop.held_out]
     alone = (oracle.goodness(raw).argmax(axis=2) == true[:, None]).mean(axis=0)
     last = journal.records[-1]
@@ -151,7 +151,7 @@ def test_several_threads_repeat_bit_for_bit(engine):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_stop_comes_after_a_batch_with_its_place(engine):
-    spec, facts = prepared(with_train(small_spec(), engine=engine), DATA)
+    recipe, facts = prepared(small_spec().with_train(engine=engine), DATA)
     places = []
 
     class Kept(Journal):
@@ -159,7 +159,7 @@ def test_a_stop_comes_after_a_batch_with_its_place(engine):
             places.append(place)
 
     count = iter(range(100))
-    loop = make_loop(spec, DATA, journal=Kept(), facts=facts)
+    loop = make_loop(recipe, DATA, journal=Kept(), facts=facts)
     with pytest.raises(Interrupted):
         loop.train(Place(), lambda: next(count) == 12)
     assert (places[-1].stage, places[-1].epoch, places[-1].step) == (0, 1, 3)
@@ -168,8 +168,8 @@ def test_a_stop_comes_after_a_batch_with_its_place(engine):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_loss_that_is_no_number_stops_training_and_names_layer_and_rate(engine):
-    spec, facts = prepared(with_train(small_spec(rate=(1e25,), weight_decay=0.0), engine=engine), DATA)
-    loop = make_loop(spec, DATA, make_engine(spec, facts), facts=facts)
+    recipe, facts = prepared(small_spec(rate=(1e25,), weight_decay=0.0).with_train(engine=engine), DATA)
+    loop = make_loop(recipe, DATA, make_engine(recipe, facts), facts=facts)
     text = r"^layer 0, epoch 0: the loss is not a number at rate 1e\+25. Use a smaller --rate$"
     with pytest.raises(Diverged, match=text), np.errstate(all="ignore"):
         loop.train(Place(), lambda: False)
@@ -178,8 +178,8 @@ def test_a_loss_that_is_no_number_stops_training_and_names_layer_and_rate(engine
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_weight_that_is_no_number_is_found_at_the_epochs_end_even_if_no_loss_tells(engine):
     """A unit with the bias -inf is silent for ever, and no row's goodness shows it."""
-    spec, facts = prepared(with_train(small_spec(variant="ff"), engine=engine), DATA)
-    loop = make_loop(spec, DATA, make_engine(spec, facts), facts=facts)
+    recipe, facts = prepared(small_spec(variant="ff").with_train(engine=engine), DATA)
+    loop = make_loop(recipe, DATA, make_engine(recipe, facts), facts=facts)
 
     def silence():
         loop.engine.state()[0]["b"][3] = -np.inf
@@ -200,9 +200,9 @@ def test_a_watcher_hears_of_every_batch_and_epoch():
         def epoch(self, records):
             self.epochs.append(records)
 
-    spec, facts = prepared(small_spec(batch_size=50, schedule="greedy"), DATA)
+    recipe, facts = prepared(small_spec(batch_size=50, schedule="greedy"), DATA)
     told = Told()
-    make_loop(spec, DATA, watcher=told, facts=facts).train(Place(), lambda: False)
+    make_loop(recipe, DATA, watcher=told, facts=facts).train(Place(), lambda: False)
     assert [(p.stage, p.epoch, p.batch, p.samples) for p in told.batches] == [
         (stage, epoch, batch, min(50 * batch, 160)) for stage in range(3) for epoch in range(2) for batch in range(1, 5)
     ]
@@ -216,9 +216,9 @@ def test_a_watcher_hears_of_every_batch_and_epoch():
 
 
 def test_the_records_of_a_layer_add_up():
-    spec, facts = prepared(small_spec(epochs=3, holdout=0.2), DATA)
+    recipe, facts = prepared(small_spec(epochs=3, holdout=0.2), DATA)
     journal = Journal()
-    loop = make_loop(spec, DATA, journal=journal, facts=facts)
+    loop = make_loop(recipe, DATA, journal=journal, facts=facts)
     loop.train(Place(), lambda: False)
     for layer, record in enumerate(loop.layer_records()):
         mine = [r for r in journal.records if r.layer == layer]

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from toys import ask_here, clusters, in_child, small_spec, with_train
+from toys import ask_here, clusters, in_child, prepared, small_spec
 
 import ffedge
 from ffedge.errors import FfedgeError, TrainingError
+from ffedge.recipe import Recipe
 from ffedge.runtime import Predictor
 from ffedge.spec import Spec
 from ffedge.training.folder import next_folder
@@ -48,7 +49,7 @@ def test_the_report_has_every_field_with_its_unit(run):
     assert report["format"] == 2
     assert report["versions"]["ffedge"] == ffedge.__version__
     assert {"processor", "cores", "architecture", "system"} <= set(report["machine"])
-    assert Spec.from_dict(report["spec"]) == with_train(SPEC, chunk_size=2048, tile_bytes=2**20, moments="memory")
+    assert Recipe.from_dict(report["spec"]) == prepared(SPEC, DATA)[0]
     assert report["data"] == {"name": "clusters", "sha256": DATA.sha256}
     assert 10e6 < report["import_bytes"] <= report["rss_peak_bytes"] < 10e9
     assert 0 < report["seconds"] < 60
@@ -135,7 +136,7 @@ def test_any_loss_and_label_mode_tells_them_apart(tmp_path, loss, label_mode):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_seed_gives_the_same_model_and_another_does_not(tmp_path, engine):
     models = [
-        train(with_train(SPEC, engine=engine, seed=seed), DATA, tmp_path / str(i)).model
+        train(SPEC.with_train(engine=engine, seed=seed), DATA, tmp_path / str(i)).model
         for i, seed in enumerate((0, 0, 1))
     ]
     assert weights(models[0]) == weights(models[1])
@@ -178,7 +179,7 @@ def test_a_folder_that_exists_is_not_overwritten(run, tmp_path):
 def test_force_replaces_a_run_and_nothing_else(tmp_path):
     spec = small_spec(widths=(4,), epochs=1)
     first = train(spec, clusters(), tmp_path / "run").model.read_bytes()
-    second = train(with_train(spec, seed=1), clusters(), tmp_path / "run", force=True).model.read_bytes()
+    second = train(spec.with_train(seed=1), clusters(), tmp_path / "run", force=True).model.read_bytes()
     assert first != second
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").write_text("years of work")
@@ -269,7 +270,7 @@ def test_a_loss_that_is_no_number_leaves_the_last_good_model(tmp_path, engine):
         f"layer 1, epoch 0: the loss is not a number at rate 1e+25. Use a smaller --rate. "
         f"The network of the last checkpoint stands in {path / 'model.onnx'}"
     )
-    alone = train(with_train(spec, rate=(0.02,), epochs=2), DATA, tmp_path / "good").model
+    alone = train(spec.with_train(rate=(0.02,), epochs=2), DATA, tmp_path / "good").model
     raw = DATA.test.inputs.take(np.arange(200))
     left, good = (Predictor(model).predict(raw, layers=True) for model in (path / "model.onnx", alone))
     np.testing.assert_array_equal(left.goodness[:, 0], good.goodness[:, 0])

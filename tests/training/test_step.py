@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from oracle import Oracle
-from toys import clusters, make_engine, prepared, random_layers, small_spec, with_train
+from toys import clusters, make_engine, prepared, random_layers, small_spec
 
 from ffedge.data.stream import Chunk
 from ffedge.training.step import MAX_ROWS, Learner, Turn
@@ -13,11 +13,10 @@ ENGINES = [pytest.param("onnx", id="onnx"), pytest.param("torch", id="torch", ma
 
 
 def learner(engine="onnx", **changes):
-    spec, facts = prepared(small_spec(**changes), DATA)
-    spec = with_train(spec, engine=engine)
-    layers = random_layers(spec, facts)
-    oracle = Oracle(spec, facts, layers)
-    return Learner(spec, make_engine(spec, facts, layers), 8), oracle
+    recipe, facts = prepared(small_spec(engine=engine, **changes), DATA)
+    layers = random_layers(recipe, facts)
+    oracle = Oracle(recipe, facts, layers)
+    return Learner(recipe, make_engine(recipe, facts, layers), 8), oracle
 
 
 def chunk(start, stop):

@@ -1,0 +1,218 @@
+"""What is trained: the fields of a `ffedge.spec.Spec` by the same names, with nothing left open.
+
+`ffedge.resolve` makes a recipe of a spec and the data; a model file, a checkpoint and a report hold one as JSON.
+L is the number of layers.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from ffedge.spec import LabelMode, Loss, Matrix, Norm, Optimizer, RuleSpec, Scaling, Scope, Spec, Variant
+
+MOST_HELD_OUT = 2000
+MOST_ROWS = 2**31 - 1  # who learns takes no more than there are
+
+
+@dataclass(frozen=True)
+class Network:
+    """The layers and how a label enters them (`ffedge.spec.NetworkSpec`).
+
+    Attributes
+    ----------
+    bound : None: a unit has no largest activity.
+    """
+
+    widths: tuple[int, ...]
+    norm: Norm
+    bound: float | None
+    skip: Literal["none", "add"]
+    goodness: Literal["mean", "sum"]
+    label_mode: LabelMode
+    label_layers: Literal["first", "all"]
+    label_scale: float
+    scaling: Scaling
+    input_norm: Literal["none", "unit", "rms"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The learning rule of a layer (`ffedge.spec.RuleSpec`).
+
+    Attributes
+    ----------
+    sparsity : None: a unit may be active in any share of rows.
+    scope : whom alpha was restricted to.
+    alpha : [L, L] the weight of layer k in layer l: 0 where l does not listen to k, and on the diagonal.
+    """
+
+    variant: Variant
+    loss: Loss
+    slope: float
+    smoothing: float
+    sparsity: float | None
+    theta: float
+    theta_placement: Literal["per_layer", "once"]
+    scope: Scope
+    alpha: Matrix
+    gamma: float
+    gamma_rate: float
+    gamma_optimizer: Literal["sgd", "adam"]
+    prediction_weights: Literal["plain", "collaborative"]
+
+
+@dataclass(frozen=True)
+class Train:
+    """The schedule, the stream, the optimiser and the machine (`ffedge.spec.TrainSpec`).
+
+    Attributes
+    ----------
+    memory_budget : bytes; None sets no limit.
+    threads : of the onnx engine; 0 leaves it to onnxruntime, which takes all cores.
+    """
+
+    epochs: int
+    batch_size: int
+    memory_budget: int | None
+    chunk_size: int
+    tile_bytes: int
+    moments: Literal["memory", "file"]
+    schedule: Literal["greedy", "interleaved"]
+    negatives: Literal["fixed", "fresh", "hard", "hard-sum"]
+    n_negatives: int
+    optimizer: Optimizer
+    rate: tuple[float, ...]
+    momentum: float
+    cooldown: Literal["none", "linear", "half"]
+    weight_decay: float
+    input_dropout: float
+    shift: int
+    shift_share: float
+    cache: Literal["none", "activations"]
+    holdout: float
+    coverage: float
+    engine: Literal["onnx", "torch"]
+    device: str
+    threads: int
+    seed: int
+
+    def held_out(self, rows: int) -> int:
+        """Return how many of the training split's rows are held out."""
+        return held_out(rows, self.holdout)
+
+    def layer_rate(self, layer: int) -> float:
+        """Return the learning rate of a layer before any cooldown."""
+        return self.rate[min(layer, len(self.rate) - 1)]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A network, its rule and its training, complete."""
+
+    network: Network
+    rule: Rule
+    train: Train
+
+    def with_train(self, **changes: Any) -> Self:
+        """Return it with other fields of its training."""
+        return dataclasses.replace(self, train=dataclasses.replace(self.train, **changes))
+
+    def optimizer_of(self, parameter: str) -> Optimizer:
+        """Return the optimiser that a parameter learns by; gamma has its own, and a fixed norm needs none."""
+        if parameter == "power":
+            return "sgd"
+        return self.rule.gamma_optimizer if parameter == "gamma" else self.train.optimizer
+
+    def score_weights(self, state: Sequence[Mapping[str, Any]]) -> list[float]:
+        """Return the weight of each layer's goodness in the sum: 1, or ``1 + sum_{m != l} gamma_m alpha_ml``.
+
+        Parameters
+        ----------
+        state : gamma of each layer; the rule's where a layer has none of its own.
+        """
+        layers = range(len(self.network.widths))
+        if self.rule.prediction_weights == "plain":
+            return [1.0 for _ in layers]
+        alpha, gammas = self.rule.alpha, [float(layer.get("gamma", self.rule.gamma)) for layer in state]
+        return [1.0 + sum(gammas[m] * alpha[m][i] for m in layers if m != i) for i in layers]
+
+    def as_spec(self) -> Spec:
+        """Return the spec that asks for just this."""
+        return Spec.from_dict(self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the recipe as plain lists, numbers and strings: what `Spec.from_dict` reads too."""
+        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        for part in plain.values():
+            part |= {name: "none" for name, value in part.items() if value is None}
+        rule, layers = self.rule, len(self.network.widths)
+        for word in ("ones", "mean"):
+            if alpha_matrix(word, rule.scope, rule.variant, layers) == rule.alpha:
+                plain["rule"]["alpha"] = word
+                break
+        return plain
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], rows: int = MOST_ROWS) -> Self:
+        """Read what `to_dict` wrote, in this or in an older ffedge.
+
+        Parameters
+        ----------
+        rows : what a batch that older files call "full" takes.
+
+        Raises
+        ------
+        ValueError
+            A part or field is missing or unknown, a value is outside its rule or still open.
+        """
+        return cls.of(Spec.from_dict(data), rows)
+
+    @classmethod
+    def of(cls, spec: Spec, rows: int) -> Self:
+        """Return the recipe of a spec that leaves nothing open, on so many rows.
+
+        Raises
+        ------
+        ValueError
+            A field is open.
+        """
+        network, rule, train = (dict(vars(part)) for part in (spec.network, spec.rule, spec.train))
+        for name, value in (network | rule | train).items():
+            if value in ("auto", "max"):
+                raise ValueError(f"{name} must be what the data made of it, got {value!r}")
+        for part, name in ((network, "bound"), (rule, "sparsity"), (train, "memory_budget")):
+            if part[name] == "none":
+                part[name] = None
+        network["label_scale"] = float(spec.network.label_scale)
+        rule["slope"], rule["smoothing"] = loss_slope(spec.rule), float(spec.rule.smoothing)
+        rule["alpha"] = alpha_matrix(spec.rule.alpha, spec.rule.scope, spec.rule.variant, len(spec.network.widths))
+        if spec.train.batch_size == "full":
+            train["batch_size"] = rows
+        return cls(Network(**network), Rule(**rule), Train(**train))
+
+
+def held_out(rows: int, share: float) -> int:
+    """Return how many rows are held out of some."""
+    return min(int(rows * share), MOST_HELD_OUT)
+
+
+def loss_slope(rule: RuleSpec) -> float:
+    """Return the slope that is asked for, or the loss's own."""
+    if isinstance(rule.slope, str) or rule.slope is None:
+        return 4.0 if rule.loss == "symmetric" else 1.0
+    return float(rule.slope)
+
+
+def alpha_matrix(alpha: Literal["ones", "mean"] | Matrix, scope: Scope, variant: Variant, layers: int) -> Matrix:
+    """Return alpha [L, L], 0 where layer l does not listen to layer k (and on the diagonal)."""
+    even = 1.0 if alpha == "ones" else 1.0 / max(1, layers - 1)
+
+    def weight(listener: int, other: int) -> float:
+        apart = {"all": other != listener, "previous": other < listener, "next": other > listener}
+        if variant == "ff" or not apart[scope]:
+            return 0.0
+        return even if isinstance(alpha, str) else alpha[listener][other]
+
+    return tuple(tuple(weight(i, k) for k in range(layers)) for i in range(layers))

@@ -1,0 +1,166 @@
+"""What the data make of a spec: every open field filled in, and what they cannot bear refused."""
+
+import pytest
+from toys import some_facts
+
+from ffedge.recipe import Recipe
+from ffedge.resolve import chosen, resolve
+from ffedge.spec import Spec
+
+ROWS = 1000
+
+
+@pytest.mark.parametrize(
+    ("given", "mode"),
+    [
+        (some_facts(free_border=True), "overlay"),
+        (some_facts(free_border=False), "concat"),
+        (some_facts(shape=(4,), free_border=True), "concat"),
+        (some_facts(shape=(5,), free_border=True), "overlay"),
+    ],
+)
+def test_a_label_overlays_only_where_there_is_a_free_border(given, mode):
+    assert resolve(Spec.make(), given, ROWS).network.label_mode == mode
+
+
+@pytest.mark.parametrize(
+    ("given", "scaling"),
+    [
+        (some_facts(dtype="uint8"), "standard"),
+        (some_facts(dtype="uint8", offset=(1.0,) * some_facts().size), "centred"),
+        (some_facts(offset=(1.0,) * some_facts().size), "feature"),
+    ],
+)
+def test_a_scaling_left_open_is_the_one_that_was_measured(given, scaling):
+    assert resolve(Spec.make(), given, ROWS).network.scaling == scaling
+
+
+@pytest.mark.parametrize(
+    ("given", "recipe"),
+    [
+        (some_facts(shape=(28, 28)), (0.2, 0.05, 1.0)),
+        (some_facts(shape=(784,), dtype="uint8"), (0.2, 0.05, 1.0)),
+        (some_facts(shape=(784,)), (0.0, 0.0, 4.0)),
+    ],
+)
+def test_images_are_learnt_with_noise_and_tables_without(given, recipe):
+    spec = resolve(Spec.make(), given, ROWS)
+    assert (spec.train.input_dropout, spec.rule.smoothing, spec.rule.slope) == recipe
+
+
+@pytest.mark.parametrize(
+    ("loss", "own", "of_tables"), [("logistic", 1.0, 1.0), ("symmetric", 4.0, 4.0), ("contrastive", 1.0, 4.0)]
+)
+def test_a_slope_left_open_is_the_losss_own_but_for_tables(loss, own, of_tables):
+    slopes = [
+        resolve(Spec.make(loss=loss, slope=slope), some_facts(), ROWS).rule.slope for slope in (None, 2.0, "auto")
+    ]
+    assert slopes == [own, 2.0, of_tables]
+
+
+@pytest.mark.parametrize(
+    ("given", "rows", "recipe"),
+    [
+        (some_facts(classes=20), 60_000, (6, 40, 0.1)),
+        (some_facts(classes=50), 800, (6, 80, 0.1)),
+        (some_facts(classes=50), 20, (6, 100, 0.1)),
+        (some_facts(classes=19), 60_000, (2, 20, 0.0)),
+        (some_facts(shape=(28, 28), classes=50), 60_000, (2, 20, 0.2)),
+        (some_facts(classes=2), 60_000, (1, 20, 0.0)),
+    ],
+)
+def test_a_table_of_many_classes_gets_more_wrong_labels_more_epochs_and_noise(given, rows, recipe):
+    train = resolve(Spec.make(holdout=0.0), given, rows).train
+    assert (train.n_negatives, train.epochs, train.input_dropout) == recipe
+
+
+def test_nothing_is_dropped_where_activities_are_kept():
+    spec = Spec.make(cache="activations", variant="ff")
+    assert resolve(spec, some_facts(shape=(28, 28)), ROWS).train.input_dropout == 0.0
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "epochs"), [(20, 20, 100), (100, 32, 100), (800, 32, 40), (6000, 120, 20), (60_000, 256, 20)]
+)
+def test_few_rows_get_smaller_batches_and_more_epochs(rows, size, epochs):
+    train = resolve(Spec.make(holdout=0.0), some_facts(), rows).train
+    assert (train.batch_size, train.epochs) == (size, epochs)
+
+
+@pytest.mark.parametrize(("inputs", "value"), [(800, 10.0), (32, 2.0), (8, 1.0)])
+def test_a_label_weighs_alike_beside_few_and_many_inputs(inputs, value):
+    assert resolve(Spec.make(), some_facts(shape=(inputs,)), ROWS).network.label_scale == value
+
+
+def test_what_was_chosen_is_what_was_open():
+    asked = Spec.make(label_mode="concat", epochs=3)
+    recipe = resolve(asked, some_facts(), ROWS)
+    found = chosen(asked, recipe)
+    assert set(found) == {"label_scale", "scaling", "slope", "smoothing", "batch_size", "n_negatives", "input_dropout"}
+    assert found["batch_size"] == recipe.train.batch_size
+    assert found["scaling"] == "feature"
+    assert chosen(recipe.as_spec(), recipe) == {}
+
+
+def test_a_choice_of_the_users_stays():
+    spec = Spec.make(
+        label_mode="overlay",
+        scaling="none",
+        label_scale=2.5,
+        slope=2.0,
+        smoothing=0.1,
+        epochs=4,
+        input_dropout=0.1,
+        batch_size=7,
+        n_negatives=3,
+        chunk_size=5,
+        tile_bytes=4096,
+        moments="file",
+    )
+    assert resolve(spec, some_facts(free_border=False), ROWS) == Recipe.of(spec, ROWS)
+
+
+def test_what_a_plan_may_choose_is_what_is_fastest():
+    train = resolve(Spec.make(), some_facts(), ROWS).train
+    assert (train.chunk_size, train.tile_bytes, train.moments) == (2048, 2**20, "memory")
+
+
+def test_label_scale_max_is_the_largest_scaled_input():
+    assert resolve(Spec.make(label_scale="max"), some_facts(largest=3.25), ROWS).network.label_scale == 3.25
+
+
+@pytest.mark.parametrize(
+    ("changes", "given", "text"),
+    [
+        ({}, some_facts(classes=1), "classes must number 2 to 1000, got 1"),
+        ({}, some_facts(classes=1001), "classes must number 2 to 1000, got 1001"),
+        (
+            {"label_mode": "overlay"},
+            some_facts(shape=(4,)),
+            "label_mode overlay needs more inputs than classes, got 4 inputs and 4 classes. Use --label-mode concat",
+        ),
+        ({"n_negatives": 4}, some_facts(), "n_negatives must be less than the 4 classes, got 4"),
+        ({"batch_size": 951}, some_facts(), "batch_size must be at most the 950 rows that are trained on, got 951"),
+        ({"shift": 1}, some_facts(), r"shift needs images, got rows of shape \[16\]. Use --shift 0"),
+    ],
+)
+def test_what_the_data_cannot_bear_is_refused(changes, given, text):
+    with pytest.raises(ValueError, match=f"^{text}$"):
+        resolve(Spec.make(**changes), given, ROWS)
+
+
+@pytest.mark.parametrize(("rows", "size"), [(20_000, 256), (10_000, 190), (1000, 32), (30, 29), (2, 2)])
+def test_a_batch_is_256_rows_or_fewer_of_those_that_are_trained_on(rows, size):
+    assert resolve(Spec.make(holdout=0.05), some_facts(), rows).train.batch_size == size
+    full = resolve(Spec.make(holdout=0.05, batch_size="full"), some_facts(), rows).train.batch_size
+    assert full == rows - int(0.05 * rows)
+
+
+@pytest.mark.parametrize(("classes", "negatives"), [(2, 1), (3, 2), (10, 2)])
+def test_two_wrong_labels_are_tried_or_as_many_as_there_are(classes, negatives):
+    assert resolve(Spec.make(), some_facts(classes=classes), ROWS).train.n_negatives == negatives
+
+
+def test_two_classes_and_all_but_one_wrong_label_are_enough():
+    resolve(Spec.make(n_negatives=1), some_facts(classes=2), ROWS)
+    resolve(Spec.make(n_negatives=999), some_facts(shape=(2000,), classes=1000), ROWS)
