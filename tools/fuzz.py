@@ -34,7 +34,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=1)
     parser.add_argument("--kind", help="only this kind of file: model, report, checkpoint, idx, npz, …")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="(default: the time)")
     parser.add_argument("--findings", type=Path, default=Path("build/fuzz"), help="folder for them, and to work in")
     parser.add_argument("--repeat", type=Path, help="use this one file, and nothing else")
     options = parser.parse_args()
@@ -52,6 +52,7 @@ def _fuzz(options: argparse.Namespace, folder: Path) -> int:
             import atheris
     with atheris.instrument_imports(include=["ffedge"]) if atheris else contextlib.nullcontext():
         from targets import hold, targets
+    print(f"seed {options.seed}", file=sys.stderr)
     good = targets(folder)
     warnings.simplefilter("error")  # it would stand on stderr
     kinds = [options.kind] if options.kind else list(good)

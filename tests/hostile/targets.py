@@ -15,9 +15,8 @@ import numpy as np
 
 import ffedge
 from ffedge.data import read_image, read_inputs
-from ffedge.errors import FfedgeError, TrainingError, one_line
+from ffedge.errors import FfedgeError, one_line
 from ffedge.meter import PeakMeter
-from ffedge.training.checkpoint import Checkpoints
 from ffedge.training.folder import stored
 from ffedge.training.records import Report
 
@@ -51,10 +50,14 @@ def targets(folder: Path) -> dict[str, Target]:
     found = {
         "model": Target({"model.onnx": (run / "model.onnx").read_bytes()}, "model.onnx", _use_model),
         "report": Target({"report.json": (run / "report.json").read_bytes()}, "report.json", Report.read),
-        "checkpoint": Target({n: c for n, c in stopped.items() if n not in older}, newest, _use_run),
+        "checkpoint": Target(
+            {n: c for n, c in stopped.items() if n not in older}, newest, lambda path: stored(path.parents[1])
+        ),
         "idx": Target(idx, x, _use_data),
         "idx labels": Target(idx, y, lambda path: _use_data(path.with_name(x))),
-        "gz": Target({"x.idx.gz": gzip.compress(_idx(images), mtime=0)}, "x.idx.gz", _use_rows),
+        "gz": Target(
+            {"x.idx.gz": gzip.compress(_idx(images), mtime=0)}, "x.idx.gz", lambda path: read_inputs(path, (6, 6))
+        ),
         "npz": Target({"d.npz": data.read_bytes()}, "d.npz", _use_data),
         "npy": Target(npy, "x.npy", _use_data),
         "npy labels": Target(npy, "y.npy", lambda path: _use_data(path.with_name("x.npy"))),
@@ -63,7 +66,8 @@ def targets(folder: Path) -> dict[str, Target]:
         from PIL import Image
 
         Image.fromarray(images[0]).save(folder / "a.png")
-        found["picture"] = Target({"a.png": (folder / "a.png").read_bytes()}, "a.png", _use_picture)
+        picture = {"a.png": (folder / "a.png").read_bytes()}
+        found["picture"] = Target(picture, "a.png", lambda path: read_image(path, (6, 6), resize=True))
     return found
 
 
@@ -84,7 +88,7 @@ def hold(target: Target, content: bytes, folder: Path) -> str:
         target.use(folder / target.main)
     except (FfedgeError, ValueError) as error:
         said = str(error)
-        named = str(folder) in said or isinstance(error, TrainingError) or type(error) is ValueError
+        named = str(folder) in said or type(error) is ValueError
     assert named, f"does not name the file: {said}"
     assert one_line(said) == said, f"is no line: {said!r}"
     assert (took := meter.peak() - begin) < MOST_BYTES, f"took {took >> 20} MiB"
@@ -103,20 +107,6 @@ def _use_data(path: Path) -> None:
     train = ffedge.load(path).train
     for start in range(0, len(train.inputs), 256):
         train.inputs.take(np.arange(start, min(start + 256, len(train.inputs))))
-
-
-def _use_rows(path: Path) -> None:
-    list(read_inputs(path, (6, 6), "uint8").blocks(256))
-
-
-def _use_picture(path: Path) -> None:
-    read_image(path, (6, 6), resize=True)
-
-
-def _use_run(path: Path) -> None:
-    """Open a run, whose newest checkpoint this is, as one that goes on."""
-    Checkpoints(path.parent).newest()
-    stored(path.parents[1])
 
 
 def _idx(array: "np.ndarray[Any, Any]") -> bytes:

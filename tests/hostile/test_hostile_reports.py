@@ -55,8 +55,3 @@ def test_a_report_nested_without_end_is_refused(model, tmp_path, levels):
     (tmp_path / "report.json").write_text(text)
     line = refusal(ModelError, Report.read, tmp_path / "report.json")
     assert line.startswith(f"{tmp_path}/report.json: is no report that this ffedge can read (it ")
-
-
-def test_a_report_that_ffedge_wrote_is_read(model, tmp_path):
-    (tmp_path / "report.json").write_text(json.dumps(report_of(model)))
-    assert json.loads(Report.read(tmp_path / "report.json").to_json()) == report_of(model)
