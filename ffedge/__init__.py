@@ -15,29 +15,29 @@ from ffedge.version import __version__
 if TYPE_CHECKING:
     from ffedge.data import Dataset, load
     from ffedge.errors import FfedgeError
-    from ffedge.evaluation import Evaluation, evaluate
     from ffedge.learning import Learner, Learning, learn, roll_back
-    from ffedge.recalibration import recalibrate
-    from ffedge.runtime import Prediction, Predictor
-    from ffedge.runtime.monitor import Monitor
+    from ffedge.predict.evaluation import Evaluation, evaluate
+    from ffedge.predict.monitor import Monitor
+    from ffedge.predict.predictor import Prediction, Predictor
+    from ffedge.predict.recalibration import recalibrate
     from ffedge.spec import Spec
     from ffedge.training.run import Run, train
 
 _HOMES = {
     "Dataset": "ffedge.data",
-    "Evaluation": "ffedge.evaluation",
+    "Evaluation": "ffedge.predict.evaluation",
     "FfedgeError": "ffedge.errors",
     "Learner": "ffedge.learning",
     "Learning": "ffedge.learning",
-    "Monitor": "ffedge.runtime.monitor",
-    "Prediction": "ffedge.runtime",
-    "Predictor": "ffedge.runtime",
+    "Monitor": "ffedge.predict.monitor",
+    "Prediction": "ffedge.predict.predictor",
+    "Predictor": "ffedge.predict.predictor",
     "Run": "ffedge.training.run",
     "Spec": "ffedge.spec",
-    "evaluate": "ffedge.evaluation",
+    "evaluate": "ffedge.predict.evaluation",
     "learn": "ffedge.learning",
     "load": "ffedge.data",
-    "recalibrate": "ffedge.recalibration",
+    "recalibrate": "ffedge.predict.recalibration",
     "roll_back": "ffedge.learning",
     "train": "ffedge.training.run",
 }

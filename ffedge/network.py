@@ -6,17 +6,20 @@ Shape letters: I inputs of a sample, D inputs of a layer, H its units, C classes
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.errors import one_line
 from ffedge.fields import is_finite
+from ffedge.layers import make_layer
+from ffedge.layers.base import Layer, Place
 from ffedge.recipe import Network, Recipe
-from ffedge.seeds import Draw, generator
 
 Array = NDArray[Any]
+Layers = list[dict[str, Array]]  # arrays of each layer by name
+Sizes = dict[str, tuple[int, ...]]
 MAX_AXES = 8
 MAX_SIZE = 1 << 24
 
@@ -98,122 +101,74 @@ class InputFacts:
         return cls(**values)
 
 
-@dataclass(frozen=True)
-class LayerShape:
-    """The parameters of one layer: W [D, H], b [H] and, where the layer sees the label, V [C, H].
-
-    A label is factored out of the input: ``x W + b + label_scale * V[label]``. With an overlay the first C inputs
-    are dropped from x, since V holds their rows of W.
-    """
-
-    index: int
-    inputs: int
-    units: int
-    classes: int
-    sees_label: bool
-
-    @property
-    def first(self) -> bool:
-        """Whether this is the layer whose product with the input all labels share."""
-        return self.index == 0
-
-    def parameters(self) -> dict[str, tuple[int, ...]]:
-        """Return the shape of each parameter by name."""
-        shapes: dict[str, tuple[int, ...]] = {"W": (self.inputs, self.units), "b": (self.units,)}
-        if self.sees_label:
-            shapes["V"] = (self.classes, self.units)
-        return shapes
-
-    def initial(self, seed: int) -> dict[str, Array]:
-        """Draw the parameters from the uniform distribution over +-1/sqrt(fan-in), label included."""
-        rng = generator(seed, Draw.WEIGHTS, self.index)
-        bound = 1.0 / math.sqrt(self.inputs + (self.classes if self.sees_label else 0))
-        return {name: _uniform(rng, bound, shape) for name, shape in self.parameters().items()}
+def layers_of(recipe: Recipe, facts: InputFacts) -> tuple[Layer, ...]:
+    """Return the layers of a network, each at its place."""
+    network, classes = recipe.network, facts.n_classes
+    result: list[Layer] = []
+    inputs = facts.size - classes if network.label_mode == "overlay" else facts.size
+    for index, item in enumerate(network.widths):
+        sees_label = index == 0 or network.label_layers == "all"
+        place = Place(index, inputs, classes, sees_label, network.label_scale, network.bound)
+        result.append(make_layer(item, place))
+        inputs = result[-1].units
+    return tuple(result)
 
 
-class Learned(NamedTuple):
-    """What an engine's learning step yields.
-
-    Attributes
-    ----------
-    source : what the next layer reads, in the engine's own form; None unless it learns from the same batch.
-    goodness : [N, M] before the step.
-    loss : mean over the batch.
-    """
-
-    source: Any
-    goodness: Array
-    loss: float
+def adds_input(network: Network, layer: Layer) -> bool:
+    """Say whether a layer passes on what it read beside its activity (`ffedge.spec.NetworkSpec.skip`)."""
+    return network.skip == "add" and layer.place.index > 0 and layer.place.inputs == layer.units
 
 
-def initial_layer(recipe: Recipe, shape: LayerShape) -> dict[str, Array]:
+def initial_layer(recipe: Recipe, layer: Layer) -> dict[str, Array]:
     """Draw a layer's parameters; one that collaborates gets its gamma, one with a fixed norm its power."""
     gamma = {} if recipe.rule.variant == "ff" else {"gamma": np.array(recipe.rule.gamma, np.float32)}
-    return shape.initial(recipe.train.seed) | gamma | ({"power": np.ones((), np.float32)} if _has_power(recipe) else {})
+    return layer.draw(recipe.train.seed) | gamma | ({"power": np.ones((), np.float32)} if _has_power(recipe) else {})
 
 
-def initial_state(recipe: Recipe, facts: InputFacts) -> list[dict[str, Array]]:
+def initial_state(recipe: Recipe, facts: InputFacts) -> Layers:
     """Draw every layer's parameters."""
-    return [initial_layer(recipe, shape) for shape in layer_shapes(recipe, facts)]
+    return [initial_layer(recipe, layer) for layer in layers_of(recipe, facts)]
 
 
-def check_state(recipe: Recipe, facts: InputFacts, state: list[dict[str, Array]]) -> None:
+def check_state(recipe: Recipe, facts: InputFacts, state: Layers) -> None:
     """Raise ValueError where a state is not this network's: each layer empty, or whole, in its shapes and float32."""
-    shapes = layer_shapes(recipe, facts)
-    if len(state) != len(shapes):
-        raise ValueError(f"it has {len(state)} layers, but the network {len(shapes)}")
-    for shape, layer in zip(shapes, state, strict=True):
-        gamma: dict[str, tuple[int, ...]] = {} if recipe.rule.variant == "ff" else {"gamma": ()}
-        wanted = trained(recipe, shape) | gamma
-        if missing := sorted(set(wanted) - set(layer)) if layer else []:
-            raise ValueError(f"layer {shape.index} lacks {missing[0]}")
-        for name, array in layer.items():
+    layers = layers_of(recipe, facts)
+    if len(state) != len(layers):
+        raise ValueError(f"it has {len(state)} layers, but the network {len(layers)}")
+    for layer, arrays in zip(layers, state, strict=True):
+        gamma: Sizes = {} if recipe.rule.variant == "ff" else {"gamma": ()}
+        wanted, index = trained(recipe, layer) | gamma, layer.place.index
+        if missing := sorted(set(wanted) - set(arrays)) if arrays else []:
+            raise ValueError(f"layer {index} lacks {missing[0]}")
+        for name, array in arrays.items():
             size = wanted.get(name.partition(".")[0])  # W.m, a moment of W, has W's shape
             if array.shape != size or array.dtype != np.float32:
-                raise ValueError(f"layer {shape.index} has {name} of {array.dtype} {list(array.shape)}")
+                raise ValueError(f"layer {index} has {name} of {array.dtype} {list(array.shape)}")
 
 
-def _uniform(rng: "np.random.Generator", bound: float, shape: tuple[int, ...]) -> Array:
-    drawn = rng.random(shape, dtype=np.float32)  # in place from here on, and never in float64
-    drawn *= 2.0 * bound
-    drawn -= bound
-    return drawn
+def parameter_sizes(layer: Layer) -> Sizes:
+    """Return the shape of each of a layer's parameters by name."""
+    return {name: parameter.shape for name, parameter in layer.parameters().items()}
 
 
-def adds_input(network: Network, shape: LayerShape) -> bool:
-    """Say whether a layer passes on what it read beside its activity (`ffedge.spec.NetworkSpec.skip`)."""
-    return network.skip == "add" and not shape.first and shape.inputs == shape.units
-
-
-def layer_shapes(recipe: Recipe, facts: InputFacts) -> tuple[LayerShape, ...]:
-    """Return the shape of every layer of a recipe."""
-    overlay = recipe.network.label_mode == "overlay"
-    inputs = (facts.size - facts.n_classes if overlay else facts.size, *recipe.network.widths)
-    everywhere = recipe.network.label_layers == "all"
-    return tuple(
-        LayerShape(i, inputs[i], units, facts.n_classes, i == 0 or everywhere)
-        for i, units in enumerate(recipe.network.widths)
-    )
-
-
-def trained(recipe: Recipe, shape: LayerShape) -> dict[str, tuple[int, ...]]:
+def trained(recipe: Recipe, layer: Layer) -> Sizes:
     """Return the shape of everything that a layer learns by name.
 
     Its parameters, for A-CFF its gamma, and for a fixed norm ``power``, the running mean of its squared activity.
     """
-    gamma: dict[str, tuple[int, ...]] = {"gamma": ()} if recipe.rule.variant == "acff" else {}
-    return shape.parameters() | gamma | ({"power": ()} if _has_power(recipe) else {})
+    gamma: Sizes = {"gamma": ()} if recipe.rule.variant == "acff" else {}
+    return parameter_sizes(layer) | gamma | ({"power": ()} if _has_power(recipe) else {})
 
 
-def gathered(recipe: Recipe, shape: LayerShape) -> dict[str, tuple[int, ...]]:
+def gathered(recipe: Recipe, layer: Layer) -> Sizes:
     """Return the shape of everything that is summed over a batch: gradients, and each unit's share of active rows."""
-    return trained(recipe, shape) | ({"active": (shape.units,)} if recipe.rule.sparsity is not None else {})
+    return trained(recipe, layer) | ({"active": (layer.units,)} if recipe.rule.sparsity is not None else {})
 
 
-def stored(recipe: Recipe, shape: LayerShape) -> dict[str, tuple[int, ...]]:
+def stored(recipe: Recipe, layer: Layer) -> Sizes:
     """Return the shape of what the predictor needs of a layer: the last one's norm is for nobody."""
-    follows = shape.index < len(recipe.network.widths) - 1
-    return shape.parameters() | ({"power": ()} if follows and _has_power(recipe) else {})
+    follows = layer.place.index < len(recipe.network.widths) - 1
+    return parameter_sizes(layer) | ({"power": ()} if follows and _has_power(recipe) else {})
 
 
 def _has_power(recipe: Recipe) -> bool:

@@ -115,6 +115,11 @@ class Recipe:
     rule: Rule
     train: Train
 
+    @property
+    def measures_batches(self) -> bool:
+        """Whether a learning step measures its batch beside its gradients: for a fixed norm, or a share of activity."""
+        return self.network.norm == "fixed" or self.rule.sparsity is not None
+
     def with_train(self, **changes: Any) -> Self:
         """Return it with other fields of its training."""
         return dataclasses.replace(self, train=dataclasses.replace(self.train, **changes))

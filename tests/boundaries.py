@@ -1,4 +1,4 @@
-"""Who may import what: the table of DESIGN.md section 3, and the files that load late."""
+"""Who may import what: the table of docs/design.md, and the files that load late."""
 
 from dataclasses import dataclass
 
@@ -12,6 +12,8 @@ class Allowed:
     inside: str = ""
 
 
+BASE = "errors fields files json_text labels meter pages presets recipe resolve seeds spec tensors version"
+NETWORK = "layers network onnx rule"
 TABLE = {
     "__init__": Allowed("version"),
     "__main__": Allowed("cli"),
@@ -30,57 +32,31 @@ TABLE = {
     "meter": Allowed(),
     "pages": Allowed("files", "numpy"),
     "tensors": Allowed("pages", "numpy"),
-    "wire": Allowed(),
-    "liveness": Allowed(),
-    "stages": Allowed("network recipe spec"),  # what a model file calls the parts of its learning step
-    "model_file": Allowed("calibration errors network pages recipe spec wire", "numpy"),
-    "calibration": Allowed("fields", "numpy"),
-    "network": Allowed("errors fields recipe seeds", "numpy"),
+    "onnx": Allowed("", "numpy"),  # graphs by protobuf alone: the onnx package is for int8 forms and tests
+    "layers": Allowed("onnx seeds spec", "numpy", "torch"),  # a layer's torch twin stands beside its graph
+    "rule": Allowed("onnx spec", "numpy", "torch"),
+    "network": Allowed("errors fields layers recipe", "numpy"),
+    "engine": Allowed(f"errors pages recipe spec {NETWORK}", "numpy onnxruntime", "torch"),
+    "model": Allowed(f"engine {BASE} {NETWORK}", "numpy"),
     "data": Allowed("errors files recipe seeds spec", "numpy", "PIL"),
-    "graph": Allowed("child errors liveness network recipe spec stages", "numpy onnx"),
-    # stages, wire, liveness: kernels cut out of a file, written anew, and their memory
-    "runtime": Allowed(
-        "calibration errors json_text labels liveness network pages recipe resolve spec stages wire",
-        "numpy onnxruntime",
-    ),
-    "evaluation": Allowed("data errors runtime", "numpy"),
-    "recalibration": Allowed(
-        "calibration data errors evaluation files model_file pages runtime training wire", "numpy"
-    ),
-    "spikes": Allowed(  # training: a run's newest checkpoint, from which it is converted
-        "calibration data errors fields files json_text network recipe runtime spec training version",
-        "numpy",
-        "h5py nir",
-    ),
-    "training": Allowed(
-        "calibration child data errors files json_text labels meter model_file network pages recipe "
-        "resolve runtime seeds spec tensors version",
-        "numpy",
-        "onnxruntime reference",
-    ),
-    "learning": Allowed(  # goes on training on the device: no onnx, no graph process
-        "calibration data errors fields files labels meter model_file network pages recipe resolve "
-        "runtime seeds spec stages training version wire",
-        "numpy",
-    ),
-    "reference": Allowed("errors network recipe spec", "numpy torch"),
-    # runtime: backprop in onnxruntime runs in sessions like ffedge's; graph, onnx: its graph; exporting: its forms are
-    # arms, and its clock times them
+    "training": Allowed(f"data engine model {BASE} {NETWORK}", "numpy", "onnxruntime"),
+    "learning": Allowed(f"data engine model predict training {BASE} {NETWORK}", "numpy"),
+    "predict": Allowed(f"data engine model training {BASE} {NETWORK}", "numpy"),
+    # forms are made on a workstation: a graph is built, run on held-out rows and, for int8, given to the quantizer
+    "export": Allowed(f"data engine model predict training {BASE} {NETWORK}", "numpy onnxruntime", "onnx"),
+    "spikes": Allowed(f"data engine model predict training {BASE} {NETWORK}", "numpy", "h5py nir"),
+    "reference": Allowed("errors network recipe rule spec", "numpy torch"),
+    # engine: backprop in onnxruntime runs in sessions like ffedge's; export: its forms are arms, its clock times them
     "compare": Allowed(
-        "child data errors evaluation exporting files meter network pages presets recipe resolve runtime "
-        "seeds spec spikes training",
+        f"child data engine export model predict spikes training {BASE} {NETWORK}",
         "numpy onnxruntime",
-        "graph matplotlib onnx onnxsim reference scipy torch",
+        "matplotlib onnx onnxsim reference scipy torch",
     ),
     "cli": Allowed(
         "errors fields presets spec version",
         "",
-        "compare data evaluation exporting files learning network numpy pages recalibration runtime spikes training",
-    ),
-    # forms are made on a workstation: a graph is built, run on held-out rows and, for int8, given to the quantizer
-    "exporting": Allowed(
-        "calibration data errors evaluation graph network recipe runtime seeds spec training", "numpy onnx onnxruntime"
+        "compare data export files learning model network numpy pages predict spikes training",
     ),
 }
 # loaded by a command that has begun its work, so what stands in functions may be imported
-LATE = ("cli/progress.py", "cli/bench_live.py", "cli/bench_tables.py", "cli/lines.py")
+LATE = ("engine/torch.py", "export/int8.py", "cli/progress.py", "cli/bench_live.py", "cli/bench_tables.py", "cli/lines.py")

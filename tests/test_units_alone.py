@@ -62,7 +62,7 @@ USES = {
         from ffedge.seeds import Draw, key
         print(wrong_labels(np.arange(4), np.arange(4), 2, 5, key(2, 0, Draw.NEGATIVES)))
     """,
-    "calibration": "import numpy as np; from ffedge.calibration import calibrate; a = np.arange(9.0); "
+    "calibration": "import numpy as np; from ffedge.model.calibration import calibrate; a = np.arange(9.0); "
     "print(calibrate(a, a, 0.5))",
     "meter": "from ffedge.meter import PeakMeter; print(PeakMeter().start())",
     "pages": "import numpy as np; from ffedge.pages import copy; a = np.ones(3); copy(a, a); print(a.sum())",
@@ -73,8 +73,8 @@ USES = {
         write_tensors(Path("tensors"), {"a": np.ones(3, np.float32)}, {})
         print(TensorFile(Path("tensors")).check())
     """,
-    "wire": "from ffedge.wire import text; print(text(1, 'x'))",
-    "liveness": "from ffedge.liveness import most_bytes; print(most_bytes([(1, 2)], 3))",
+    "wire": "from ffedge.onnx.wire import text; print(text(1, 'x'))",
+    "liveness": "from ffedge.onnx.memory import most_bytes; print(most_bytes([(1, 2)], 3))",
     "stages": "from ffedge.stages import wire; print(wire('W', 'tile', 1))",
     "learning": """
         import dataclasses, shutil, sys
@@ -104,11 +104,11 @@ USES = {
     "graph": """
         import json
         from ffedge.graph import template, training_graph
-        from ffedge.network import InputFacts, layer_shapes
+        from ffedge.network import InputFacts, layers_of
         from ffedge.recipe import Recipe
         stored = json.load(open("training.json"))
         recipe, facts = Recipe.from_dict(stored["spec"]), InputFacts.from_dict(stored["input"])
-        shapes = layer_shapes(recipe, facts)
+        shapes = layers_of(recipe, facts)
         print(len(training_graph(recipe, facts, "learn", shapes[0], True)))
         print(len(template(recipe, facts)))
     """,
@@ -128,9 +128,9 @@ USES = {
         import base64, json
         import numpy as np
         from ffedge.network import InputFacts
-        from ffedge.runtime import Predictor
+        from ffedge.predict.predictor import Predictor
         from ffedge.network import initial_state
-        from ffedge.runtime.stepper import OnnxEngine
+        from ffedge.engine.onnx import OnnxEngine
         from ffedge.recipe import Recipe
 
         raw, stored = np.load("raw.npy"), json.load(open("training.json"))
@@ -144,8 +144,8 @@ USES = {
                            batch=16, step=0, rate=0.01, emit=False).loss)
     """,
     "evaluation": """
-        from ffedge.evaluation import evaluate
-        from ffedge.runtime import Predictor
+        from ffedge.predict.evaluation import evaluate
+        from ffedge.predict.predictor import Predictor
         from toys_without_graphs import data
         print(evaluate(Predictor("model.onnx"), data()).accuracy)
     """,
@@ -174,13 +174,13 @@ USES = {
     """,
     "recalibration": """
         from pathlib import Path
-        from ffedge.recalibration import recalibrate
+        from ffedge.predict.recalibration import recalibrate
         from toys_without_graphs import data
         print(recalibrate(Path("model.onnx"), data(), 0.5, Path("other.onnx")).known)
     """,
     "reference": """
         from ffedge.network import InputFacts
-        from ffedge.reference.engine import TorchEngine
+        from ffedge.engine.torch import TorchEngine
         from ffedge.resolve import resolve
         from ffedge.spec import Spec
         facts = InputFacts((16,), "float32", ("a", "b", "c"))
@@ -188,8 +188,8 @@ USES = {
     """,
     "exporting": """
         from pathlib import Path
-        from ffedge.exporting.forms import Forms
-        from ffedge.exporting.source import read_trained
+        from ffedge.export.forms import Forms
+        from ffedge.export.source import read_trained
         print(len(Forms(read_trained(Path("model.onnx")), None).make("exact").model))
     """,
     "cli": """

@@ -1,7 +1,6 @@
 """Small data, specs and engines that the tests share; graphs are built in this process, not in a child."""
 
 import dataclasses
-import json
 import os
 import subprocess
 import sys
@@ -16,14 +15,12 @@ import onnx
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.rows import ArrayRows
 from ffedge.data.stream import Stream
-from ffedge.graph import template, training_graph
-from ffedge.graph.__main__ import answer
+from ffedge.engine.onnx import OnnxEngine
 from ffedge.labels import hard_labels, wrong_labels
 from ffedge.meter import PeakMeter
-from ffedge.model_file import learning_state, model_content, write_model
+from ffedge.model.write import write_model
 from ffedge.network import InputFacts, initial_state
 from ffedge.resolve import resolve
-from ffedge.runtime.stepper import OnnxEngine
 from ffedge.seeds import Draw, generator, key
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place
@@ -81,19 +78,14 @@ def small_spec(**changes):
     return Spec(**parts)
 
 
-def builder(recipe, facts):
-    """Return the training graphs' builder, in this process."""
-    return lambda key: training_graph(recipe, facts, key.kind, key.shape, key.flag)
-
-
 def make_engine(recipe, facts, state=None):
     """Return the engine that a recipe names."""
     state = initial_state(recipe, facts) if state is None else state
     if recipe.train.engine == "torch":
-        from ffedge.reference.engine import TorchEngine
+        from ffedge.engine.torch import TorchEngine
 
         return TorchEngine(recipe, facts, state)
-    return OnnxEngine(recipe, facts, builder(recipe, facts), state)
+    return OnnxEngine(recipe, facts, state)
 
 
 def prepared(spec, dataset):
@@ -138,8 +130,7 @@ def model_bytes(recipe, facts, layers, calibration=None, **about):
     """Return the bytes of a model file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        content = model_content(recipe, facts, layers, about, calibration)
-        write_model(path, template(recipe, facts), *content, learning_state(layers))
+        write_model(path, recipe, facts, layers, about, calibration)
         return path.read_bytes()
 
 
@@ -176,12 +167,6 @@ def draws(spec, dataset, facts):
         return hard_labels(summed, true, train.n_negatives, generator(train.seed, Draw.NEGATIVES, *where))
 
     return batches
-
-
-def ask_here(recipe, facts, **request):
-    """Answer as the child process would that builds graphs, in this process."""
-    whole = {"spec": recipe.to_dict(), "input": facts.to_dict(), **request}
-    return json.loads(json.dumps(answer(json.loads(json.dumps(whole)))))
 
 
 HIDE = """

@@ -33,8 +33,8 @@ def run(options: Namespace) -> None:
         spikes.evaluate(options)
         return
     from ffedge.data import NAMES, load
-    from ffedge.evaluation import evaluate
-    from ffedge.runtime import Predictor
+    from ffedge.predict.evaluation import evaluate
+    from ffedge.predict.predictor import Predictor
 
     predictor = Predictor(options.model, options.threads)
     about = predictor.metadata.get("data")

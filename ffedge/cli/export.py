@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from ffedge.cli.parser import NUMBER, Parser, argument, flag, shared, value, whole
 
 if TYPE_CHECKING:
-    from ffedge.exporting.fastest import Row
-    from ffedge.exporting.forms import Form
+    from ffedge.export.fastest import Row
+    from ffedge.export.forms import Form
 
 FORM = value(str, "exact|pruned|head|int8|pruned-int8|head-int8")
 OF_SPIKES = ("timesteps", "reset", "leak")
@@ -86,7 +86,7 @@ def _as_trained(options: Namespace) -> None:
         raise ValueError(f"export of the model file {run} needs --form or --fastest")
     export(run, options.out, force=options.force)
     if options.coverage is not None:
-        from ffedge.recalibration import recalibrate
+        from ffedge.predict.recalibration import recalibrate
 
         data = options.data or stored(run)[1]
         recalibrate(options.out, data, options.coverage, data_dir=options.data_dir)
@@ -104,10 +104,10 @@ def _in_a_form(options: Namespace) -> "tuple[Form, list[Row]]":
 
 
 def _made(options: Namespace) -> "tuple[Form, list[Row]]":
-    from ffedge.exporting.fastest import fastest
-    from ffedge.exporting.forms import Forms
-    from ffedge.exporting.names import FORMS
-    from ffedge.exporting.source import open_rows, read_trained
+    from ffedge.export.fastest import fastest
+    from ffedge.export.forms import Forms
+    from ffedge.export.source import open_rows, read_trained
+    from ffedge.model.form import FORMS
 
     name = options.form
     if name and name not in FORMS:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ffedge.cli.parser import Parser, argument, flag
 
 if TYPE_CHECKING:
-    from ffedge.calibration import Calibration
+    from ffedge.model.calibration import Calibration
 
 
 def add_flags(parser: Parser) -> None:
@@ -25,7 +25,7 @@ def run(options: Namespace) -> None:
     if spikes.is_spiking(model, asked=False):
         _of_spikes(model, as_json=options.json)
         return
-    from ffedge.runtime import Predictor
+    from ffedge.predict.predictor import Predictor
 
     predictor = Predictor(model)
     if options.json:

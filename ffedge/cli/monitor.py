@@ -10,8 +10,8 @@ from ffedge.cli.predict import ROWS, add_files, from_stdin, small_predictor
 from ffedge.cli.stop import Stop
 
 if TYPE_CHECKING:
-    from ffedge.runtime import Prediction, Predictor
-    from ffedge.runtime.monitor import Drift, Monitor
+    from ffedge.predict.monitor import Drift, Monitor
+    from ffedge.predict.predictor import Prediction, Predictor
 
 
 def add_flags(parser: Parser) -> None:
@@ -38,7 +38,7 @@ def run(options: Namespace) -> None:
         predictor = small_predictor(options.model, options.threads)
         if predictor.calibration is None:
             raise ModelError(f"{options.model}: holds no calibration. Train with --holdout, or use ffedge.recalibrate")
-        from ffedge.runtime.monitor import Monitor
+        from ffedge.predict.monitor import Monitor
 
         monitor = Monitor(predictor.calibration, window=options.window, false_alarm_every=options.false_alarm_every)
         parts = _of_stdin(predictor, stop, options) if stdin else _of_files(predictor, stop, options)

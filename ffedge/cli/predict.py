@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ffedge.cli.parser import NUMBER, Parser, argument, flag, shared, whole
 
 if TYPE_CHECKING:
-    from ffedge.runtime import Prediction, Predictor
+    from ffedge.predict.predictor import Prediction, Predictor
     from ffedge.spikes import SpikingPredictor
 
 MOST_SCORES = 10
@@ -73,7 +73,7 @@ def small_predictor(model: Path, threads: int) -> "Predictor":
     from ffedge.pages import release_libraries
 
     release_libraries()
-    from ffedge.runtime import Predictor
+    from ffedge.predict.predictor import Predictor
 
     release_libraries()
     predictor = Predictor(model, threads)

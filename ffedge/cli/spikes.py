@@ -10,7 +10,7 @@ from ffedge.cli.parser import value
 from ffedge.errors import FfedgeError
 
 if TYPE_CHECKING:
-    from ffedge.runtime import Predictor
+    from ffedge.predict.predictor import Predictor
     from ffedge.spikes import SpikingPredictor
 
 
@@ -38,7 +38,7 @@ def open_model(options: Namespace) -> "Predictor | SpikingPredictor":
         from ffedge.spikes import SpikingPredictor
 
         return SpikingPredictor(options.model, options.timesteps, options.margin)
-    from ffedge.runtime import Predictor
+    from ffedge.predict.predictor import Predictor
 
     return Predictor(options.model, options.threads)
 

@@ -16,7 +16,7 @@ from ffedge.presets import PRESETS
 from ffedge.spec import Spec
 
 if TYPE_CHECKING:
-    from ffedge.training.plan import Plan
+    from ffedge.training.memory import Plan
 
 MIB = 2**20
 SIZE = value(bytes_of, "SIZE", "a size as in 4MiB")

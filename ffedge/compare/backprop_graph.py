@@ -19,7 +19,7 @@ from ffedge.spec import Optimizer
 if TYPE_CHECKING:
     import onnx
 
-    from ffedge.graph.build import GraphBuilder
+    from ffedge.onnx.graph import GraphBuilder
 
 TRIAL_UNITS = 8
 
@@ -69,7 +69,7 @@ def loss_graph(sizes: tuple[int, ...], batch_size: int) -> "onnx.ModelProto":
     """
     import numpy as np
 
-    from ffedge.graph.build import GraphBuilder
+    from ffedge.onnx.graph import GraphBuilder, model_bytes
 
     g, (inputs, *_, classes) = GraphBuilder("backprop"), sizes
     g.input("x", (batch_size, inputs))
@@ -85,7 +85,7 @@ def loss_graph(sizes: tuple[int, ...], batch_size: int) -> "onnx.ModelProto":
     rows = g.op("Sub", g.op("Log", g.sum(g.op("Exp", z), 1, keep=True)), true)
     g.op("ReduceSum", g.op("Mul", rows, "weight"), out="loss", keepdims=0)
     g.output("loss", ())
-    return g.model()
+    return onnx.load_from_string(model_bytes(g.graph))
 
 
 def parameters(sizes: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
@@ -104,7 +104,7 @@ def _layers(g: "GraphBuilder", sizes: tuple[int, ...]) -> str:
 
 
 def _forward_graph(sizes: tuple[int, ...]) -> bytes:
-    from ffedge.graph.build import GraphBuilder
+    from ffedge.onnx.graph import GraphBuilder, model_bytes
 
     g = GraphBuilder("predict")
     g.input("x", ("N", sizes[0]))
@@ -112,19 +112,19 @@ def _forward_graph(sizes: tuple[int, ...]) -> bytes:
         g.input(name, dims)
     g.op("ArgMax", _layers(g, sizes), out="label", axis=1, keepdims=0)
     g.output("label", ("N",), "int64")
-    return bytes(g.model().SerializeToString())
+    return model_bytes(g.graph)
 
 
 def _sgd() -> "onnx.ModelProto":
     """Build plain SGD as onnxsim takes it: a weight, its gradient and the rate in, the new weight out."""
-    from ffedge.graph.build import GraphBuilder
+    from ffedge.onnx.graph import GraphBuilder, model_bytes
 
     g = GraphBuilder("sgd")
     for name, dims in (("weight", (1,)), ("gradient", (1,)), ("rate", ())):
         g.input(name, dims)
     g.op("Sub", "weight", g.op("Mul", "rate", "gradient"), out="new")
     g.output("new", (1,))
-    return g.model()
+    return onnx.load_from_string(model_bytes(g.graph))
 
 
 def _compile(sizes: tuple[int, ...], batch_size: int, optimizer: Optimizer) -> StepGraph:

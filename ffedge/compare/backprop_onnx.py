@@ -12,9 +12,9 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from ffedge.compare.backprop_graph import StepGraph, compiled, parameters
+from ffedge.engine.session import Kernel, Value
 from ffedge.errors import FfedgeError
 from ffedge.network import InputFacts
-from ffedge.runtime.session import Kernel, Value
 from ffedge.seeds import Draw, generator
 from ffedge.spec import ADAM_DECAYS, MOMENTS, Optimizer
 

@@ -7,8 +7,8 @@ import time
 
 import numpy as np
 
+from ffedge.engine.session import Kernel, Value
 from ffedge.recipe import Recipe
-from ffedge.runtime.session import Kernel, Value
 
 ROUNDS = 8
 
@@ -39,12 +39,12 @@ def gemm_flop(recipe: Recipe, layer: int, inputs: int, classes: int) -> float:
 
 def gemm_flop_per_s(rows: int, inputs: int, units: int, threads: int) -> float:
     """Measure a float32 product [rows, inputs] x [inputs, units] in onnxruntime; by the process's own time."""
-    from ffedge.graph.build import GraphBuilder
+    from ffedge.onnx.graph import GraphBuilder, model_bytes
 
     g = GraphBuilder("gemm")
     g.op("Gemm", g.input("x", (rows, inputs)), g.input("W", (inputs, units)), out="y")
     g.output("y", (rows, units))
-    kernel = Kernel(g.model().SerializeToString(), threads)
+    kernel = Kernel(model_bytes(g.graph), threads)
     rng = np.random.default_rng(0)
     values = {"x": Value(rng.random((rows, inputs), np.float32)), "W": Value(rng.random((inputs, units), np.float32))}
     given = {name: value.ort for name, value in values.items()}

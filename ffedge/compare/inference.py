@@ -3,7 +3,7 @@
 A model is trained in a process of its own; another then times all arms, block by block in turns, on the same samples,
 the batch changing from call to call. Ratios are taken within a round. What an arm takes is ready in memory: raw samples
 for the ONNX models, which scale inside; scaled float32 for torch, which is kind to it. Exported forms
-(`ffedge.exporting`) may give other labels: how many, and what each gets right, stands beside the times.
+(`ffedge.export`) may give other labels: how many, and what each gets right, stands beside the times.
 """
 
 import dataclasses

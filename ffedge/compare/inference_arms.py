@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from ffedge.data import Dataset, Split, load
 from ffedge.errors import FfedgeError
-from ffedge.exporting.clock import plain_session, take_turns
-from ffedge.exporting.names import FORMS
-from ffedge.runtime import Predictor
+from ffedge.export.clock import plain_session, take_turns
+from ffedge.model.form import FORMS
+from ffedge.predict.predictor import Predictor
 from ffedge.spec import Spec
 from ffedge.training.run import train
 
@@ -45,7 +45,7 @@ def build_arms(
 
     Parameters
     ----------
-    make : returns the model in a form of `ffedge.exporting`; needed where `names` holds one.
+    make : returns the model in a form of `ffedge.export`; needed where `names` holds one.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def _torch_network(model: str, predictor: Predictor, threads: int) -> Any:
 def backprop_mlp(predictor: Predictor) -> bytes:
     """Return a plain MLP of a model's widths as ONNX: raw samples in, label out; its weights are random."""
     from ffedge.compare.backprop_graph import parameters
-    from ffedge.graph.build import GraphBuilder
+    from ffedge.onnx.graph import GraphBuilder, model_bytes
 
     facts, network = predictor.facts, predictor.recipe.network
     sizes, rng = (facts.size, *network.widths, facts.n_classes), np.random.default_rng(0)
@@ -112,7 +112,7 @@ def backprop_mlp(predictor: Predictor) -> bytes:
         z = g.op("Gemm", g.op("Relu", z) if i else z, f"W{i}", f"b{i}")
     g.op("ArgMax", z, out="label", axis=1, keepdims=0)
     g.output("label", ("N",), "int64")
-    return bytes(g.model().SerializeToString())
+    return model_bytes(g.graph)
 
 
 def train_model(request: dict[str, Any]) -> dict[str, Any]:
@@ -142,8 +142,8 @@ def time_arms(request: dict[str, Any]) -> dict[str, Any]:
 
 def _maker(request: dict[str, Any], made: dict[str, bytes]) -> Callable[[str], bytes]:
     """Return what makes the model's forms, from the rows that training held out; it keeps them in `made`."""
-    from ffedge.exporting.forms import Forms
-    from ffedge.exporting.source import open_rows, read_trained
+    from ffedge.export.forms import Forms
+    from ffedge.export.source import open_rows, read_trained
 
     trained = read_trained(Path(request["model"]))
     data_dir = request["data_dir"]

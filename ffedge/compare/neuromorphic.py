@@ -27,7 +27,7 @@ from ffedge.data import Dataset, load
 from ffedge.data.stream import OtherRows
 from ffedge.errors import FfedgeError
 from ffedge.network import InputFacts
-from ffedge.runtime import Predictor
+from ffedge.predict.predictor import Predictor
 from ffedge.spec import Spec
 from ffedge.spikes import SpikingNetwork, check_installed, read
 from ffedge.spikes.export import export_nir

@@ -17,9 +17,9 @@ from ffedge.compare.gemm import gemm_flop
 from ffedge.compare.measurer import all_versions
 from ffedge.compare.paper_trials import Choice, Trial
 from ffedge.data import Dataset, Split
-from ffedge.evaluation import predicted
+from ffedge.predict.evaluation import predicted
+from ffedge.predict.predictor import Predictor
 from ffedge.presets import PRESETS
-from ffedge.runtime import Predictor
 from ffedge.training.loop import spread_evenly
 from ffedge.training.records import EpochRecord, machine
 from ffedge.training.run import Run

@@ -4,6 +4,7 @@ Shape letters: N samples, I inputs of a sample.
 """
 
 import contextlib
+import math
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from ffedge.compare.arms import Arm, Work
 from ffedge.data import Dataset
 from ffedge.data.stream import Stream
 from ffedge.meter import PeakMeter
-from ffedge.network import InputFacts, layer_shapes
+from ffedge.network import InputFacts, layers_of, parameter_sizes
 from ffedge.recipe import Recipe
 from ffedge.resolve import resolve
 from ffedge.spec import MOMENTS, Spec
@@ -152,9 +153,8 @@ def _in_folder(
     records = loop.layer_records()
     if len(records) < len(recipe.network.widths):
         unknown["accuracy"] = "a loss was not a number; the accuracy is that of the layers before"
-    sizes = [
-        sum(4 * int(np.prod(dims)) for dims in shape.parameters().values()) for shape in layer_shapes(recipe, facts)
-    ]
+    layers = layers_of(recipe, facts)
+    sizes = [sum(4 * math.prod(dims) for dims in parameter_sizes(layer).values()) for layer in layers]
     if arm.trainer == "torch":
         unknown["buffers"] = NO_BUFFERS
     return Trained(

@@ -11,17 +11,17 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ffedge.calibration import Calibration, best_and_margin, calibrate
 from ffedge.data.stream import Chunk, kept_inputs
+from ffedge.engine.onnx import OnnxEngine
 from ffedge.errors import DataError, TrainingError
 from ffedge.files import atomic_file
 from ffedge.labels import wrong_labels
-from ffedge.learning.rewrite import rewrite
-from ffedge.learning.session import learning_spec, set_up, trials
+from ffedge.learning.classes import opened
+from ffedge.learning.session import affordable_rows, learning_spec
+from ffedge.model.calibration import Calibration, best_and_margin, calibrate
+from ffedge.model.write import write_model
+from ffedge.predict.predictor import Prediction, samples_of
 from ffedge.resolve import TUNED_CHUNK, resolve
-from ffedge.runtime.model import OpenModel
-from ffedge.runtime.predictor import Prediction, samples_of
-from ffedge.runtime.stepper import OnnxEngine
 from ffedge.seeds import Draw, generator, key
 from ffedge.training.chooser import Chooser
 from ffedge.training.kept import KEPT_BYTES, MOST_KEPT, kept_file, read_kept, write_kept
@@ -68,22 +68,24 @@ class Learner:
     ) -> None:
         if not 0 <= replay_share < 1:
             raise ValueError(f"replay_share must be in [0, 1), got {replay_share}")
-        self._model = model_file = OpenModel(Path(model))
-        self.facts = model_file.facts
-        stored = model_file.recipe.train.rate
+        self._start = start = opened(Path(model))
+        self.facts = start.facts
+        stored = start.recipe.train.rate
         given = [RATE_SHARE * r for r in stored] if rate is None else [rate] if isinstance(rate, int | float) else rate
         fixed = {"rate": tuple(given), "cooldown": "none", "schedule": "interleaved", "holdout": 0.0, "shift": 0}
-        size = changes.pop("batch_size", model_file.recipe.train.batch_size)
+        size = changes.pop("batch_size", start.recipe.train.batch_size)
         size = size if isinstance(size, int) and size <= TUNED_CHUNK else ROWS
-        spec = learning_spec(model_file, {**changes, **fixed, "batch_size": size}, 10 * size)
-        self.recipe = recipe = set_up(model_file, resolve(spec, self.facts, 10 * size), size)
+        spec = learning_spec(start, {**changes, **fixed, "batch_size": size}, 10 * size)
+        recipe = resolve(spec, self.facts, 10 * size)
+        rows = affordable_rows(start, recipe, size)
+        self.recipe = recipe = recipe.with_train(batch_size=rows, chunk_size=rows)
         self._active = list(range(len(recipe.network.widths))) if layers is None else sorted(set(layers))
         if not self._active or not 0 <= self._active[0] <= self._active[-1] < len(recipe.network.widths):
             raise ValueError(f"layers must be numbers from 0 to {len(recipe.network.widths) - 1}, got {layers}")
-        parameters = [{name: np.array(array) for name, array in layer.items()} for layer in model_file.layers]
-        with model_file.used():
-            self._engine = OnnxEngine(self.recipe, self.facts, model_file.build, parameters, None, trials(model_file))
-            self._engine.begin(self._active, chunked=False)
+        layers_read = (start.layer(index) for index in range(len(recipe.network.widths)))
+        parameters = [{name: np.array(array) for name, array in layer.items()} for layer in layers_read]
+        self._engine = OnnxEngine(self.recipe, self.facts, parameters)
+        self._engine.begin(self._active, chunked=False)
         self._batches = Batches(self.recipe, self._engine, self.facts.n_classes)
         self._keep(kept_bytes, replay_share)
         self._wrong_key = key(2, self.recipe.train.seed, Draw.NEGATIVES, 0, 0)
@@ -111,17 +113,14 @@ class Learner:
         ------
         DataError
             The rows do not fit the model; nothing was learnt from them.
-        ModelError
-            The file's learning step is not one of ffedge's.
         TrainingError
             The loss is no number any more. Go on from the file with a smaller rate.
         """
         raw = samples_of(np.asarray(x), self.facts)
         raw, labels = raw.reshape(len(raw), self.facts.size), self._numbers(y, len(raw))
         size, loss = self._step_rows, math.nan
-        with self._model.used():
-            for start in range(0, len(raw), size):
-                loss = self._step(raw[start : start + size], labels[start : start + size])
+        for start in range(0, len(raw), size):
+            loss = self._step(raw[start : start + size], labels[start : start + size])
         return loss
 
     def predict(self, x: ArrayLike) -> Prediction:
@@ -139,9 +138,8 @@ class Learner:
         size = self.recipe.train.chunk_size
         for start in range(0, len(raw), size):
             part = slice(start, start + size)
-            with self._model.used():
-                source = self._engine.product(np.ascontiguousarray(raw[part]), None)
-                goodness[part] = self._batches.class_goodness(source, layers)
+            source = self._engine.product(np.ascontiguousarray(raw[part]), None)
+            goodness[part] = self._batches.class_goodness(source, layers)
             scores[part] = weighted_sum(goodness[part], weights)
         known = np.ones(len(raw), np.bool_)
         return Prediction(scores.argmax(axis=1), best_and_margin(scores)[1], scores, known, goodness)
@@ -154,9 +152,9 @@ class Learner:
         FfedgeError
             The disk is full or the folder cannot be written.
         """
-        path, about = Path(path), {"version": __version__, "learnt": self._learnt()}
+        path, about = Path(path), self._start.metadata | {"version": __version__, "learnt": self._learnt()}
         with atomic_file(path) as temporary:
-            rewrite(self._model, temporary, self._engine.state(), self.facts, about, self._known())
+            write_model(temporary, self._start.recipe, self.facts, self._engine.state(), about, self._known())
         if self._chooser.count:
             count = self._chooser.count
             check, kept = self._check, self._chooser
@@ -185,7 +183,7 @@ class Learner:
         """Make room for kept examples, and read those that stand beside the model."""
         facts, seed = self.facts, self.recipe.train.seed
         capacity = min(MOST_KEPT, most_bytes // (facts.size * np.dtype(facts.dtype).itemsize + 8))
-        old, self._check = read_kept(kept_file(self._model.path), facts)
+        old, self._check = read_kept(kept_file(self._start.path), facts)
         rng = generator(seed, Draw.KEPT, 0)
         first = rng.permutation(len(old))[:capacity]
         self._kept = np.empty((capacity, facts.size), facts.dtype)
@@ -208,7 +206,7 @@ class Learner:
         mask = None
         if train.input_dropout:
             rng = generator(train.seed, Draw.DROPOUT, self.steps)
-            mask = kept_inputs(len(every), self._engine.shapes[0].inputs, train.input_dropout, rng)
+            mask = kept_inputs(len(every), self._engine.layers[0].place.inputs, train.input_dropout, rng)
         places = self.rows + np.arange(len(every))
         chunk = Chunk(every, true, places, mask)
         rates = {i: train.layer_rate(i) for i in self._active}
@@ -245,6 +243,6 @@ class Learner:
         return labels.astype(np.int64)
 
     def _learnt(self) -> list[Any]:
-        learnt = self._model.metadata.get("learnt")
+        learnt = self._start.metadata.get("learnt")
         now = {"name": "stream", "rows": self.rows}
         return [*(learnt if isinstance(learnt, list) else []), now][-20:]

@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.calibration import Calibration
 from ffedge.data import Batches, Dataset, Split, load
 from ffedge.data.stream import OtherRows
 from ffedge.errors import ModelError, StoppedError, TrainingError
 from ffedge.files import atomic_file
+from ffedge.learning.classes import Start, opened, with_classes
 from ffedge.learning.files import alone, previous_file, set_aside
-from ffedge.learning.rewrite import rewrite, with_classes
 from ffedge.learning.rows import joined
 from ffedge.learning.session import fitted, learning_spec, make_engine
 from ffedge.meter import PeakMeter, rss_bytes
+from ffedge.model.calibration import Calibration
+from ffedge.model.write import write_model
 from ffedge.network import InputFacts
 from ffedge.pages import release_libraries, return_large_blocks
 from ffedge.recipe import Recipe
-from ffedge.runtime.model import OpenModel
 from ffedge.training.checkpoint import Place, State
 from ffedge.training.kept import CHECK_SHARE, KEPT_BYTES, Kept, Offer, keep, kept_file, nothing_kept, read_kept
 from ffedge.training.loop import Diverged, Interrupted, Loop, split_rows
@@ -128,18 +128,15 @@ def learn(
         raise ModelError(f"{path}: no such file. Train one with `ffedge train`")
     with alone(path) as (path, folder):
         dataset = data if isinstance(data, Dataset) else load(data, data_dir, one_class=True)
-        before = model_now = OpenModel(path)
-        if add_classes:
-            with_classes(before, list(add_classes), folder / "model.onnx")
-            model_now = OpenModel(folder / "model.onnx")
+        before = opened(path)
+        start = with_classes(before, list(add_classes)) if add_classes else before
         source = replay_from if replay_from is None or isinstance(replay_from, Dataset) else load(replay_from, data_dir)
-        stored = _examples(path, model_now.facts, source, folder)
-        work = _prepare(model_now, dataset, stored, replay_share, changes)
+        stored = _examples(path, start.facts, source, folder)
+        work = _prepare(start, dataset, stored, replay_share, changes)
         loop = work.loop(folder / "layers", watcher, began.meter, layers)
-        with model_now.used():
-            was = work.accuracies(loop if before is model_now else work.loop_of(before, folder / "before"))
-            _train(loop, stop, path)
-            new, old = work.held(was, work.accuracies(loop))
+        was = work.accuracies(loop if before is start else work.loop_of(before, folder / "before"))
+        _train(loop, stop, path)
+        new, old = work.held(was, work.accuracies(loop))
         refused = _refusal(path, new, old, max_drop)
         previous: Path | None = None
         if refused is None:
@@ -191,7 +188,7 @@ class _Work:
     others : the rows that are learnt from.
     """
 
-    model: OpenModel
+    start: Start
     recipe: Recipe
     rows: Dataset
     own: int
@@ -202,12 +199,12 @@ class _Work:
         """Return the loop that trains, its layers' files in a folder."""
         learning = _layers(layers, self.recipe)
         kept = (len(self.rows.train.labels) - self.own, self.share)
-        engine = make_engine(self.model, self.recipe, folder)
+        engine = make_engine(self.start, self.recipe, folder)
         journal, watcher = LayerFiles(folder), watcher or Watcher()
         return Loop(
             self.recipe,
             self.rows,
-            self.model.facts,
+            self.start.facts,
             engine,
             journal,
             watcher,
@@ -217,11 +214,10 @@ class _Work:
             kept=kept,
         )
 
-    def loop_of(self, model: OpenModel, folder: Path) -> Loop:
+    def loop_of(self, start: Start, folder: Path) -> Loop:
         """Return a loop that measures another model."""
-        model.step.chunk_rows = self.model.step.chunk_rows
-        engine = make_engine(model, self.recipe, folder)
-        return Loop(self.recipe, self.rows, model.facts, engine, Journal(), Watcher(), PeakMeter())
+        engine = make_engine(start, self.recipe, folder)
+        return Loop(self.recipe, self.rows, start.facts, engine, Journal(), Watcher(), PeakMeter())
 
     def accuracies(self, loop: Loop) -> tuple[float | None, ...]:
         """Return a model's accuracy on the held-out rows of either kind."""
@@ -233,16 +229,14 @@ class _Work:
         return new, old
 
 
-def _prepare(
-    model: OpenModel, dataset: Dataset, stored: tuple[Kept, Kept], share: float, changes: dict[str, Any]
-) -> _Work:
-    kept, check = stored[0] if share else nothing_kept(model.facts), stored[1]
-    rows = joined(dataset, dataset.train, model.facts, kept)
+def _prepare(start: Start, dataset: Dataset, stored: tuple[Kept, Kept], share: float, changes: dict[str, Any]) -> _Work:
+    kept, check = stored[0] if share else nothing_kept(start.facts), stored[1]
+    rows = joined(dataset, dataset.train, start.facts, kept)
     own = len(rows.train.labels) - len(kept)
-    recipe, _ = fitted(model, learning_spec(model, changes, own), own)
+    recipe, _ = fitted(start, learning_spec(start, changes, own), own)
     held, _ = split_rows(len(rows.train.labels), recipe, len(kept))
     split = rows.train if check.rows is None else Split(check.rows, check.labels)
-    return _Work(model, recipe, rows, own, share, ((rows.train, held), (split, np.arange(len(check)))))
+    return _Work(start, recipe, rows, own, share, ((rows.train, held), (split, np.arange(len(check)))))
 
 
 def _layers(layers: Sequence[int] | None, recipe: Recipe) -> list[int] | None:
@@ -286,7 +280,7 @@ def _refusal(path: Path, new: Held, old: Held, max_drop: float) -> str | None:
     return None
 
 
-def _history(before: OpenModel, dataset: Dataset, rows: int) -> dict[str, Any]:
+def _history(before: Start, dataset: Dataset, rows: int) -> dict[str, Any]:
     """Return the metadata that say what a model has learnt from since it was trained, the last times."""
     learnt = before.metadata.get("learnt")
     now = {"name": dataset.name, "sha256": dataset.sha256, "rows": rows}
@@ -296,8 +290,8 @@ def _history(before: OpenModel, dataset: Dataset, rows: int) -> dict[str, Any]:
 def _replace(path: Path, work: _Work, layers: State, about: dict[str, Any], known: Calibration | None) -> Path:
     """Write the model in the place of the one before, which goes beside it; return where that is."""
     with atomic_file(path) as temporary:
-        rewrite(work.model, temporary, layers, work.model.facts, about, known)
-        OpenModel(temporary)
+        start = work.start
+        write_model(temporary, start.recipe, start.facts, layers, start.metadata | about, known)
         set_aside(path)
     return previous_file(path)
 
@@ -308,4 +302,4 @@ def _keep(path: Path, work: _Work, stored: tuple[Kept, Kept], most_bytes: int) -
     offers = Offer(split.inputs, split.labels, OtherRows(work.own, held)), Offer(split.inputs, split.labels, held)
     if kept_file(path).is_file():
         set_aside(kept_file(path))
-    keep(kept_file(path), work.model.facts, stored, offers, most_bytes, work.recipe.train.seed)
+    keep(kept_file(path), work.start.facts, stored, offers, most_bytes, work.recipe.train.seed)

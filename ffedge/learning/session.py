@@ -3,20 +3,22 @@
 from pathlib import Path
 from typing import Any
 
+from ffedge.engine.onnx import OnnxEngine, needs
+from ffedge.errors import ModelError
 from ffedge.fields import options
+from ffedge.learning.classes import Start
 from ffedge.meter import anonymous_bytes
 from ffedge.recipe import Recipe, held_out
 from ffedge.resolve import resolve
-from ffedge.runtime.kernels import KernelKey, kernel_key, trial_keys
-from ffedge.runtime.model import OpenModel
-from ffedge.runtime.stepper import OnnxEngine
 from ffedge.spec import Spec, TrainSpec
 from ffedge.training.checkpoint import Checkpoints
-from ffedge.training.graphs import kernels_to_plan, needed_kernels
-from ffedge.training.plan import Plan, make_plan
+from ffedge.training.memory import Plan, make_plan
+from ffedge.training.step import evaluation_rows
+
+SPARE_BYTES = 1 << 29
 
 
-def learning_spec(model: OpenModel, changes: dict[str, Any], rows: int) -> Spec:
+def learning_spec(start: Start, changes: dict[str, Any], rows: int) -> Spec:
     """Return the spec to learn by: as stored in the model, but for the changes and for what belongs to a machine.
 
     Parameters
@@ -33,14 +35,14 @@ def learning_spec(model: OpenModel, changes: dict[str, Any], rows: int) -> Spec:
     if inside := sorted(set(changes) - may):
         raise ValueError(f"{inside[0]} is part of the model's learning step and cannot change. Train anew")
     machine = {name: getattr(TrainSpec, name) for name, option in options(TrainSpec).items() if option.machine}
-    spec = model.recipe.as_spec().with_train(**(machine | changes))
+    spec = start.recipe.as_spec().with_train(**(machine | changes))
     left = rows - held_out(rows, spec.train.holdout)
     if left < 1:
         raise ValueError(f"holdout leaves none of {rows} rows to learn from. Use a smaller --holdout")
-    return spec if "batch_size" in changes else spec.with_train(batch_size=min(model.recipe.train.batch_size, left))
+    return spec if "batch_size" in changes else spec.with_train(batch_size=min(start.recipe.train.batch_size, left))
 
 
-def fitted(model: OpenModel, spec: Spec, rows: int) -> tuple[Recipe, Plan]:
+def fitted(start: Start, spec: Spec, rows: int) -> tuple[Recipe, Plan]:
     """Return what is learnt, with the chunk, tile and moments that the memory budget, and the file's own size, allow.
 
     Raises
@@ -48,44 +50,40 @@ def fitted(model: OpenModel, spec: Spec, rows: int) -> tuple[Recipe, Plan]:
     FfedgeError
         The budget is below what learning needs.
     ModelError
-        The file's learning step is not one of ffedge's.
+        The file asks for steps that are out of proportion.
     """
-    recipe = resolve(spec, model.facts, rows)
-    most = min(recipe.train.batch_size, recipe.train.chunk_size)
-    keys = sorted(kernels_to_plan(spec, recipe, model.facts) - set(trial_keys(model.step.shapes[-1])), key=repr)
-    with model.used():
-        model.step.tile_bytes = recipe.train.tile_bytes
-        chunk = model.step.fit(keys, most)
-        live = {key: [list(line) for line in model.step.live(key)] for key in keys}
-    if chunk < most:
+    recipe = resolve(spec, start.facts, rows)
+    chunk = affordable_rows(start, recipe, min(recipe.train.batch_size, recipe.train.chunk_size))
+    if chunk < recipe.train.chunk_size:
         spec, recipe = spec.with_train(chunk_size=chunk), recipe.with_train(chunk_size=chunk)
     left = rows - recipe.train.held_out(rows)
-    return make_plan(spec, recipe, model.facts, live, anonymous_bytes(), left)
+    return make_plan(spec, recipe, start.facts, anonymous_bytes(), left)
 
 
-def set_up(model: OpenModel, recipe: Recipe, rows: int) -> Recipe:
-    """Return the recipe of a learner that takes steps of so many rows at most, or of fewer where the file is too small.
+def affordable_rows(start: Start, recipe: Recipe, most: int) -> int:
+    """Return how many rows may go through at once: `most`, or the half of it and so on for a small file's large steps.
+
+    A stranger's file may ask for anything; a step of it takes 512 MiB at most, and 8 bytes for each byte of the file.
 
     Raises
     ------
     ModelError
-        The file's learning step is not one of ffedge's.
+        One row takes more.
     """
-    keys = sorted(needed_kernels(recipe, model.facts) - set(trial_keys(model.step.shapes[-1])), key=repr)
-    with model.used():
-        chunk = model.step.fit(keys, rows)
-    return recipe.with_train(batch_size=chunk, chunk_size=chunk)
+    classes, rows = start.facts.n_classes, most
+    while True:
+        evaluated = max(1, evaluation_rows(recipe.train, classes, rows) // classes)
+        taken = needs(recipe.with_train(chunk_size=rows), start.facts, rows, evaluated, Path())
+        if taken["buffers"] + taken["temporaries"] <= SPARE_BYTES + 8 * start.n_bytes:
+            return rows
+        if rows == 1:
+            raise ModelError(f"{start.path}: a step of one row takes too much memory. Export the model anew")
+        rows //= 2
 
 
-def trials(model: OpenModel) -> tuple[KernelKey, ...]:
-    """Return the kernels on which updates in place are tried: those of the smallest layer."""
-    shape = min(model.step.shapes, key=lambda shape: shape.inputs * shape.units)
-    return kernel_key("learn", shape), kernel_key("tile", shape)
-
-
-def make_engine(model: OpenModel, recipe: Recipe, folder: Path) -> OnnxEngine:
+def make_engine(start: Start, recipe: Recipe, folder: Path) -> OnnxEngine:
     """Return the engine with its layers placed: views of files in a folder, so that they take no memory."""
     files = Checkpoints(folder)
-    state = [files.keep(i, layer, finished=False) for i, layer in enumerate(model.layers)]
-    with model.used():
-        return OnnxEngine(recipe, model.facts, model.build, state, folder, trials(model))
+    layers = range(len(recipe.network.widths))
+    state = [files.keep(index, start.layer(index), finished=False) for index in layers]
+    return OnnxEngine(recipe, start.facts, state, folder)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.errors import FfedgeError
-from ffedge.network import InputFacts, layer_shapes
+from ffedge.network import InputFacts, layers_of
 from ffedge.recipe import Recipe
 from ffedge.spec import NORM_EPSILON
 from ffedge.spikes.network import PASSING, Floats, LabelPlace, Reset, SpikingLayer, SpikingNetwork
@@ -132,19 +132,19 @@ def _network(
     shares = recipe.score_weights(layers)
     classes, last, made = facts.n_classes, len(layers) - 1, list[SpikingLayer]()
     before = 1.0  # activity, as the next layer sees it, that a rate of 1 stands for
-    for shape, layer, theta, share in zip(layer_shapes(recipe, facts), layers, thetas, shares, strict=True):
-        passing = classes if recipe.network.label_layers == "all" and shape.index < last else 0
-        labelled = classes if shape.sees_label else 0
-        W = np.zeros((shape.units + passing, shape.inputs + labelled), np.float32)
-        W[: shape.units, : shape.inputs] = layer["W"].T * (before / theta)
+    for own, layer, theta, share in zip(layers_of(recipe, facts), layers, thetas, shares, strict=True):
+        passing = classes if recipe.network.label_layers == "all" and own.place.index < last else 0
+        labelled = classes if own.place.sees_label else 0
+        W = np.zeros((own.units + passing, own.place.inputs + labelled), np.float32)
+        W[: own.units, : own.place.inputs] = layer["W"].T * (before / theta)
         if labelled:
-            W[: shape.units, shape.inputs :] = layer["V"].T * (recipe.network.label_scale / theta)
-        W[shape.units :, shape.inputs :] = PASSING * np.eye(passing, labelled)
+            W[: own.units, own.place.inputs :] = layer["V"].T * (recipe.network.label_scale / theta)
+        W[own.units :, own.place.inputs :] = PASSING * np.eye(passing, labelled)
         b = np.concatenate([layer["b"] / theta, np.zeros(passing)]).astype(np.float32)
-        scale = theta**2 * (shape.units if recipe.network.goodness == "sum" else 1)
+        scale = theta**2 * (own.units if recipe.network.goodness == "sum" else 1)
         decay = 1.0 if leak_steps is None else 1.0 - 1.0 / leak_steps
-        made.append(SpikingLayer(W, b, 1.0, decay, shape.units, scale, share))
-        if shape.index < last:
+        made.append(SpikingLayer(W, b, 1.0, decay, own.units, scale, share))
+        if own.place.index < last:
             before = theta / (math.sqrt(float(layer["power"])) + NORM_EPSILON)
     mode: LabelPlace = "overlay" if recipe.network.label_mode == "overlay" else "concat"
     return SpikingNetwork(tuple(made), facts, mode, timesteps, reset, data, __version__)

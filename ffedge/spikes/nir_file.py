@@ -16,7 +16,7 @@ import numpy as np
 from ffedge.errors import FfedgeError, ModelError
 from ffedge.json_text import parse
 from ffedge.network import InputFacts
-from ffedge.runtime.proto import HDF5
+from ffedge.onnx.read import HDF5
 from ffedge.spikes.network import FIELDS, FORMAT, STEP_S, Floats, SpikingLayer, SpikingNetwork, decay_of
 
 KEY, CHECKSUM = "ffedge", b"ffedge sha256 "

@@ -1,4 +1,4 @@
-"""Predicts with a NIR file, as `ffedge.runtime.Predictor` does with a model.onnx.
+"""Predicts with a NIR file, as `ffedge.Predictor` does with a model.onnx.
 
 Shape letters: N samples, C classes, L layers.
 """
@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ffedge.calibration import best_and_margin
-from ffedge.runtime import Prediction
-from ffedge.runtime.predictor import samples_of
+from ffedge.model.calibration import best_and_margin
+from ffedge.predict.predictor import Prediction, samples_of
 from ffedge.spikes.network import Floats, SpikingNetwork, check_timesteps
 from ffedge.spikes.nir_file import read
 from ffedge.spikes.simulate import decided, goodness_after, samples_at_once

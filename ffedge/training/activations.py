@@ -18,11 +18,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from ffedge.data.rows import Rows
 from ffedge.data.stream import Chunk, Stream
+from ffedge.engine.base import Engine
 from ffedge.errors import FfedgeError
 from ffedge.files import reserved_file
 from ffedge.labels import tried_labels
+from ffedge.network import InputFacts, layers_of
 from ffedge.recipe import Recipe
-from ffedge.training.engine import Engine
 from ffedge.training.step import Wrong, evaluation_rows
 
 Array = NDArray[Any]
@@ -89,7 +90,7 @@ class Activations:
     def advance(self, layers: int, wrong: Wrong | None) -> None:
         """Run every training row through the layers that have finished since, once, for every label."""
         del wrong
-        count, units = len(self._stream.rows), self._recipe.network.widths[layers - 1]
+        count, units = len(self._stream.rows), self._engine.layers[layers - 1].units
         fresh = _Rows((count * self._classes, units), ROUNDED, self._folder)
         known = self.layers if self.layers == layers - 1 else 0  # after a stop, from the raw rows again
         size = evaluation_rows(self._recipe.train, self._classes, self._recipe.train.chunk_size) // self._classes
@@ -159,7 +160,7 @@ class FixedActivations:
     def advance(self, layers: int, wrong: Wrong | None) -> None:
         """Run every training row through all finished layers, for the labels of the stage that begins."""
         assert wrong is not None
-        count, units = len(self._stream.rows), self._recipe.network.widths[layers - 1]
+        count, units = len(self._stream.rows), self._engine.layers[layers - 1].units
         self._rows = None  # its room is free before the next one's is taken
         fresh = _Rows((count * self._tried, units), np.float32, self._folder)
         for start in range(0, count, self._recipe.train.chunk_size):
@@ -184,10 +185,10 @@ def make_cache(
     return Activations(recipe, engine, stream, classes, folder)
 
 
-def cache_bytes(recipe: Recipe, rows: int, classes: int) -> int:
+def cache_bytes(recipe: Recipe, facts: InputFacts, rows: int) -> int:
     """Return the most that the cache takes on disk: layers' rows, two neighbours' at a time, and the goodness."""
-    widths = recipe.network.widths
+    units = [layer.units for layer in layers_of(recipe, facts)]
     if recipe.train.negatives == "fixed":
-        return rows * (1 + recipe.train.n_negatives) * 4 * (max(widths[:-1], default=0) + len(widths))
-    pairs = [sum(widths[max(0, i - 1) : i + 1]) for i in range(len(widths) - 1)]
-    return rows * classes * (2 * max(pairs, default=0) + 4 * len(widths))
+        return rows * (1 + recipe.train.n_negatives) * 4 * (max(units[:-1], default=0) + len(units))
+    pairs = [sum(units[max(0, i - 1) : i + 1]) for i in range(len(units) - 1)]
+    return rows * facts.n_classes * (2 * max(pairs, default=0) + 4 * len(units))

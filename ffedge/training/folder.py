@@ -7,16 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ffedge.calibration import Calibration
 from ffedge.data import Dataset
 from ffedge.errors import FfedgeError, ModelError
 from ffedge.files import atomic_file, locked, sync
-from ffedge.model_file import learning_state, model_content, write_model
-from ffedge.network import InputFacts, check_state, initial_layer, layer_shapes
+from ffedge.model.calibration import Calibration
+from ffedge.model.write import write_model
+from ffedge.network import InputFacts, check_state, initial_layer, layers_of
 from ffedge.recipe import Recipe
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Checkpoints, Generation, Place, State
-from ffedge.training.graphs import model_template
 from ffedge.training.records import EpochRecord, append_line
 from ffedge.training.watch import LayerFiles
 from ffedge.version import __version__
@@ -140,10 +139,10 @@ class RunFolder(LayerFiles):
             sync(metrics)
         self.checkpoints.save(state, place, self._about)
 
-    def write_model(self, template: bytes) -> Path:
+    def write_model(self) -> Path:
         """Write model.onnx from the newest checkpoint."""
         path = self.path / "model.onnx"
-        _write(self.checkpoints.newest(), template, path)
+        _write(self.checkpoints.newest(), path)
         return path
 
 
@@ -156,10 +155,7 @@ def export(run: Path, out: Path, *, force: bool = False) -> None:
         `out` exists (without `force`), or there is no checkpoint that can be read.
     """
     check_free(out, force=force)
-    found = Checkpoints(run / "checkpoint").newest()
-    with _checkpoint_used(found.path):
-        recipe, facts = Recipe.from_dict(found.about["spec"]), InputFacts.from_dict(found.about["input"])
-    _write(found, model_template(recipe, facts), out)
+    _write(Checkpoints(run / "checkpoint").newest(), out)
 
 
 def check_free(out: Path, *, force: bool) -> None:
@@ -177,27 +173,26 @@ def trained_network(run: Path) -> tuple[Recipe, InputFacts, State, str]:
         There is no checkpoint that can be read.
     """
     found = Checkpoints(run / "checkpoint").newest()
+    return *_network(found), str(found.about.get("source"))
+
+
+def _network(found: Generation) -> tuple[Recipe, InputFacts, State]:
+    """Return the recipe, input facts and layers of a checkpoint; layers that have not begun to learn are drawn."""
     with _checkpoint_used(found.path):
         recipe, facts = Recipe.from_dict(found.about["spec"]), InputFacts.from_dict(found.about["input"])
         check_state(recipe, facts, found.state)
-        shapes = layer_shapes(recipe, facts)
-        layers = [state or initial_layer(recipe, shape) for state, shape in zip(found.state, shapes, strict=True)]
-        return recipe, facts, layers, str(found.about["source"])
+    layers = zip(found.state, layers_of(recipe, facts), strict=True)
+    return recipe, facts, [state or initial_layer(recipe, layer) for state, layer in layers]
 
 
-def _write(found: Generation, template: bytes, out: Path) -> None:
-    """Write the model of a checkpoint; layers that have not begun to learn are drawn."""
-    about = found.about
+def _write(found: Generation, out: Path) -> None:
+    """Write the model of a checkpoint."""
+    recipe, facts, layers = _network(found)
     with _checkpoint_used(found.path):
-        recipe, facts = Recipe.from_dict(about["spec"]), InputFacts.from_dict(about["input"])
-        check_state(recipe, facts, found.state)
-        more = {"version": __version__, "data": {"name": about["name"], "sha256": about["data"]}}
-        known = Calibration.from_dict(about["known"]) if "known" in about else None
-    shapes = layer_shapes(recipe, facts)
-    layers = [state or initial_layer(recipe, shape) for state, shape in zip(found.state, shapes, strict=True)]
+        about = {"version": __version__, "data": {"name": found.about["name"], "sha256": found.about["data"]}}
+        known = Calibration.from_dict(found.about["known"]) if "known" in found.about else None
     with atomic_file(out) as temporary:
-        content = model_content(recipe, facts, layers, more, known)
-        write_model(temporary, template, *content, learning_state(layers))
+        write_model(temporary, recipe, facts, layers, about, known)
 
 
 def stored(path: Path) -> tuple[Spec, str]:

@@ -12,19 +12,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.calibration import Calibration, best_and_margin, calibrate
 from ffedge.data import Dataset, Split
 from ffedge.data.stream import OtherRows, Stream
+from ffedge.engine.base import Engine
 from ffedge.labels import wrong_labels
 from ffedge.meter import PeakMeter, rss_bytes
-from ffedge.network import InputFacts, initial_layer, layer_shapes
+from ffedge.model.calibration import Calibration, best_and_margin, calibrate
+from ffedge.network import InputFacts, initial_layer, layers_of
 from ffedge.pages import release_libraries
 from ffedge.recipe import Recipe
 from ffedge.seeds import Draw, Permutation, generator, key
 from ffedge.spec import MOMENTS
 from ffedge.training.activations import make_cache
 from ffedge.training.checkpoint import Place, State
-from ffedge.training.engine import Engine
 from ffedge.training.records import EpochRecord, LayerRecord
 from ffedge.training.rhythm import Rhythm
 from ffedge.training.step import Floats, LayerSums, Learner, Turn, Wrong, weighted_sum
@@ -73,8 +73,8 @@ class Loop:
         layers = range(len(recipe.network.widths)) if layers is None else layers
         self.stages = [[i] for i in layers] if recipe.train.schedule == "greedy" else [list(layers)]
         self.held_out, self.rows = split_rows(len(dataset.train.labels), recipe, kept[0])
-        self._shapes = layer_shapes(recipe, facts)
-        source, inputs = dataset.train, self._shapes[0].inputs
+        self._layers = layers_of(recipe, facts)
+        source, inputs = dataset.train, self._layers[0].place.inputs
         self._stream = Stream(source.inputs, source.labels, self.rows, recipe.train, inputs, *kept)
         self._learner = Learner(recipe, engine, facts.n_classes)
         self._cache = None
@@ -113,7 +113,7 @@ class Loop:
 
     def calibration(self, parts: Sequence[tuple[Split, NDArray[np.int64]]]) -> Calibration | None:
         """Choose on rows that were held out what counts as known; None where there are none."""
-        scored = [each[:, -1] for split, rows in parts for _, _, each in self._scored(split, rows, len(self._shapes))]
+        scored = [each[:, -1] for split, rows in parts for _, _, each in self._scored(split, rows, len(self._layers))]
         if not scored:
             return None
         return calibrate(*best_and_margin(np.concatenate(scored)), self.recipe.train.coverage)
@@ -124,7 +124,7 @@ class Loop:
         ahead = [k for i in active for k, weight in enumerate(self._learner.alpha[i]) if weight]
         for layer in range(max([*active, *ahead]) + 1):
             if not self.engine.state()[layer]:
-                drawn = initial_layer(self.recipe, self._shapes[layer])
+                drawn = initial_layer(self.recipe, self._layers[layer])
                 kept = drawn if layer in active else self._journal.keep(layer, drawn, finished=False)
                 self.engine.place(layer, kept)
         if self._cache and stage:
@@ -135,7 +135,7 @@ class Loop:
         """Take every layer from a checkpoint's state; those that had not begun are drawn."""
         for layer, arrays in enumerate(state):
             self.engine.finish([layer])
-            self.engine.place(layer, arrays or initial_layer(self.recipe, self._shapes[layer]))
+            self.engine.place(layer, arrays or initial_layer(self.recipe, self._layers[layer]))
 
     def _checkpoint(self, place: Place, learning: list[int]) -> None:
         began, state = time.perf_counter(), self.engine.state()
@@ -278,7 +278,7 @@ class Loop:
 
     def accuracy(self, split: Split, rows: NDArray[np.int64]) -> float:
         """Return the share of some rows of a split that all layers together give their true label."""
-        return float(self._hits(split, rows, len(self._shapes))[0][-1]) / len(rows)
+        return float(self._hits(split, rows, len(self._layers))[0][-1]) / len(rows)
 
     def _measured_in(self, epoch: int) -> NDArray[np.int64]:
         """Return the rows that give an epoch's accuracy."""

@@ -10,6 +10,8 @@ import numpy as np
 
 from ffedge.data import Batches, Dataset, load
 from ffedge.data.cache_folder import sha256_of
+from ffedge.engine.base import Engine
+from ffedge.engine.onnx import OnnxEngine
 from ffedge.errors import FfedgeError, StoppedError, TrainingError
 from ffedge.files import atomic_file
 from ffedge.meter import PeakMeter, anonymous_bytes, rss_bytes
@@ -17,16 +19,13 @@ from ffedge.network import InputFacts
 from ffedge.pages import release_libraries, return_large_blocks
 from ffedge.recipe import Recipe
 from ffedge.resolve import chosen, resolve
-from ffedge.runtime.stepper import OnnxEngine
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place, State
-from ffedge.training.engine import Engine
 from ffedge.training.facts import measure
 from ffedge.training.folder import RunFolder, next_folder, stored
-from ffedge.training.graphs import Graphs, kernels_to_plan, model_template
 from ffedge.training.kept import KEPT_BYTES, Offer, keep, kept_file, nothing_kept
 from ffedge.training.loop import Diverged, Interrupted, Loop, spread_evenly
-from ffedge.training.plan import Plan, make_plan
+from ffedge.training.memory import Plan, make_plan
 from ffedge.training.records import Report
 from ffedge.training.rhythm import Rhythm
 from ffedge.training.study import Study
@@ -98,7 +97,7 @@ def train(
         data = source if data is None else data
     data = "mnist-mini" if data is None else data
     spec = spec or Spec.make()
-    dataset, facts, recipe, graphs, plan = _prepare(spec, data, data_dir)
+    dataset, facts, recipe, plan = _prepare(spec, data, data_dir)
     choice = chosen(spec, recipe)
     out = out or next_folder(Path("runs"), recipe.rule.variant, dataset.name)
     source = str(data) if isinstance(data, str | Path) else dataset.name
@@ -107,11 +106,11 @@ def train(
         state, place = _begin(folder, watcher, resume=resume, force=force)
         if choice:
             watcher.note(_said(choice, dataset, facts))
-        engine = make_engine(recipe, facts, state, graphs, out)
+        engine = make_engine(recipe, facts, state, out)
         loop = Loop(recipe, dataset, facts, engine, folder, watcher, meter, rhythm, out, study)
         del state
         stopped = _train_until_stopped(loop, place, stop, folder)
-        model = folder.write_model(graphs.template if graphs else model_template(recipe, facts))
+        model = folder.write_model()
         if kept_bytes:
             rows, labels, nothing = dataset.train.inputs, dataset.train.labels, nothing_kept(facts)
             offers = Offer(rows, labels, loop.rows), Offer(rows, labels, loop.held_out)
@@ -169,7 +168,7 @@ def plan(spec: Spec, data: str | Path | Dataset | Batches = "mnist-mini", data_d
 
 def _prepare(
     spec: Spec, data: str | Path | Dataset | Batches, data_dir: Path | None
-) -> tuple[Dataset, InputFacts, Recipe, Graphs | None, Plan | None]:
+) -> tuple[Dataset, InputFacts, Recipe, Plan | None]:
     """Open the data, fill in the spec by them, and plan the memory of the onnx engine."""
     dataset = data if isinstance(data, Dataset) else load(data, data_dir)
     facts, rows = measure(dataset, spec.network.scaling), len(dataset.train.labels)
@@ -177,12 +176,10 @@ def _prepare(
     if recipe.train.engine == "torch":
         if recipe.train.memory_budget is not None:
             raise ValueError("memory_budget needs the onnx engine; torch keeps no budget. Use --engine onnx")
-        return dataset, facts, recipe, None, None
-    graphs = Graphs(recipe, facts)
-    graphs.fetch(*kernels_to_plan(spec, recipe, facts))
+        return dataset, facts, recipe, None
     left = rows - recipe.train.held_out(rows)
-    recipe, planned = make_plan(spec, recipe, facts, graphs.live, anonymous_bytes(), left)
-    return dataset, facts, recipe, graphs, planned
+    recipe, planned = make_plan(spec, recipe, facts, anonymous_bytes(), left)
+    return dataset, facts, recipe, planned
 
 
 def _said(choice: dict[str, Any], dataset: Dataset, facts: InputFacts) -> str:
@@ -225,17 +222,15 @@ def _train_until_stopped(loop: Loop, place: Place, stop: Callable[[], bool], fol
     return None
 
 
-def make_engine(
-    recipe: Recipe, facts: InputFacts, state: State, graphs: Graphs | None = None, folder: Path | None = None
-) -> Engine:
+def make_engine(recipe: Recipe, facts: InputFacts, state: State, folder: Path | None = None) -> Engine:
     """Return the engine that a recipe names, holding the state; `folder` is for moments that are kept on disk."""
     if recipe.train.engine == "torch":
         try:
-            from ffedge.reference.engine import TorchEngine
+            from ffedge.engine.torch import TorchEngine
         except ModuleNotFoundError as error:
             raise FfedgeError(
                 "training with --engine torch needs torch, which is not installed. Run: pip install 'ffedge[torch]'"
             ) from error
         return TorchEngine(recipe, facts, state)
 
-    return OnnxEngine(recipe, facts, graphs or Graphs(recipe, facts), state, folder)
+    return OnnxEngine(recipe, facts, state, folder)

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.data.stream import Chunk
+from ffedge.engine.base import Engine
 from ffedge.labels import Labels, hard_labels, tried_labels
 from ffedge.recipe import Recipe, Train
-from ffedge.training.engine import Engine
+from ffedge.rule.collaboration import others
 
 Floats = NDArray[np.float32]
 Wrong = Callable[[Chunk], Labels]
@@ -144,7 +145,7 @@ class Learner:
                 layer,
                 source,
                 labels,
-                self._other(layer, known, labels.shape)[from_sample],
+                others(layer, known, labels.shape, self.recipe.rule)[from_sample],
                 batch=samples,
                 step=turn.step,
                 rate=turn.rates[layer],
@@ -173,12 +174,3 @@ class Learner:
         for layer in range(begun, max(listens) + 1 if listens else 0):
             source, known[layer] = self.engine.forward(layer, source, labels)
         return known
-
-    def _other(self, layer: int, known: dict[int, Floats], shape: tuple[int, ...]) -> Floats:
-        """Return the sum of eq. 5 over the other layers, plain numbers: no gradient passes through them."""
-        theta = self.recipe.rule.theta if self.recipe.rule.theta_placement == "per_layer" else 0.0
-        other = np.zeros(shape, np.float32)
-        for k, weight in enumerate(self.alpha[layer]):
-            if weight:
-                other += np.float32(weight) * (known[k] - np.float32(theta))
-        return other

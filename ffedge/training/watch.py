@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ffedge.calibration import Calibration
+from ffedge.model.calibration import Calibration
 from ffedge.training.checkpoint import Checkpoints, Layer, Place, State
 from ffedge.training.records import EpochRecord
 

@@ -1,0 +1,61 @@
+"""What the training loop asks of an engine; `ffedge.engine.onnx` and `ffedge.engine.torch` are the two.
+
+Shape letters: N samples, I inputs of a sample, M labels tried for each, R = N * M rows, D inputs of a layer.
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+from numpy.typing import NDArray
+
+from ffedge.layers.base import Layer
+
+Array = NDArray[Any]
+
+
+class Learned(NamedTuple):
+    """What a learning step yields.
+
+    Attributes
+    ----------
+    source : what the next layer reads, in the engine's own form; None unless it learns from the same batch.
+    goodness : [N, M] before the step.
+    loss : mean over the batch.
+    """
+
+    source: Any
+    goodness: Array
+    loss: float
+
+
+class Source(Protocol):
+    """What a layer reads, in the engine's own form."""
+
+    @property
+    def samples(self) -> int:
+        """Samples in it."""
+
+    def part(self, start: int, stop: int) -> Any:
+        """Return some samples of the first layer's source."""
+
+
+class Engine(Protocol):
+    """Holds the state of all layers and runs their steps; the methods are described in `ffedge.engine.onnx`."""
+
+    in_place: bool
+    layers: tuple[Layer, ...]
+
+    @property
+    def buffer_bytes(self) -> int: ...  # noqa: D102
+    def state(self) -> list[dict[str, Array]]: ...  # noqa: D102
+    def place(self, layer: int, arrays: dict[str, Array]) -> None: ...  # noqa: D102
+    def begin(self, layers: list[int], *, chunked: bool) -> None: ...  # noqa: D102
+    def finish(self, layers: list[int]) -> None: ...  # noqa: D102
+    def source(self, rows: Array, samples: int) -> Any: ...  # noqa: D102
+    def rows(self, source: Any) -> Array: ...  # noqa: D102
+    def product(self, raw: Array, mask: Array | None) -> Any: ...  # noqa: D102
+    def forward(self, layer: int, source: Any, labels: Array | None) -> tuple[Any, Array]: ...  # noqa: D102
+    def first_goodness(self, source: Any) -> Array: ...  # noqa: D102
+    def learn(  # noqa: D102
+        self, layer: int, source: Any, labels: Array, other: Array, *, batch: int, step: int, rate: float, emit: bool
+    ) -> Learned: ...
+    def apply(self, layer: int, *, step: int, rate: float) -> None: ...  # noqa: D102

@@ -1,0 +1,271 @@
+"""The graphs of training, composed of a layer, its goodness, norm, loss and optimiser: one file for all kinds of them.
+
+    product     raw, mask -> x, z                what all labels of a sample share (first layer)
+    forward     source, labels -> rows, g        a layer's forward pass
+    goodness    source -> g                      the first layer's, of every class
+    learn       source, labels, state -> dz, new state, g, loss      a step, but for tiled parameters
+    accumulate  the same, gradients added to ``sum.*``
+    apply       ``sum.*``, state -> new state
+    tile        x, dz, state -> new state        a step of T rows of a tiled parameter
+    tile-accumulate, tile-apply                  the same in two parts
+
+The gradient needs no autograd: a loss on goodness gives one number a row, and each layer its own closed form
+(`ffedge.layers`). Shape letters: as in `ffedge.layers.base`; M = 1 + K labels tried.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+from ffedge.layers import inputs
+from ffedge.layers.base import Layer, Read, answering
+from ffedge.network import InputFacts, adds_input, gathered
+from ffedge.onnx.graph import Dims, Graph, GraphBuilder
+from ffedge.recipe import Recipe
+from ffedge.rule import collaboration
+from ffedge.rule.goodness import GOODNESS
+from ffedge.rule.loss import loss_and_slope
+from ffedge.rule.norm import passed_on
+from ffedge.rule.optimizer import update
+from ffedge.spec import ADAM_DECAYS, FOLLOWING, HOMEOSTASIS, MOMENTS
+
+Kind = Literal[
+    "product", "forward", "goodness", "learn", "accumulate", "apply", "tile", "tile-accumulate", "tile-apply"
+]
+
+
+class Kernels:
+    """Builds the graphs of a recipe on given data, each when it is asked for."""
+
+    def __init__(self, recipe: Recipe, facts: InputFacts) -> None:
+        self.recipe, self.facts = recipe, facts
+        self._network, self._goodness = recipe.network, GOODNESS[recipe.network.goodness]
+        self._tried = 1 + recipe.train.n_negatives
+
+    def build(self, kind: Kind, layer: Layer, flag: bool = False, parameter: str = "") -> Graph:
+        """Return a graph of a layer.
+
+        Parameters
+        ----------
+        flag : ``dropout`` of a product, ``all_labels`` of a forward pass (``goodness`` has it always), ``emit_rows`` of
+            a learning step.
+        parameter : that a tile is of.
+        """
+        builders: dict[Kind, Callable[[], Graph]] = {
+            "product": lambda: self.product(layer, dropout=flag),
+            "forward": lambda: self.forward(layer, all_labels=flag),
+            "goodness": lambda: self.forward(layer, all_labels=True, emit_rows=False),
+            "learn": lambda: self.learn(layer, emit_rows=flag),
+            "accumulate": lambda: self.learn(layer, emit_rows=flag, accumulate=True),
+            "apply": lambda: self.apply(layer),
+            "tile": lambda: self.tile(layer, parameter),
+            "tile-accumulate": lambda: self.tile(layer, parameter, accumulate=True),
+            "tile-apply": lambda: self.tile_apply(layer, parameter),
+        }
+        return builders[kind]()
+
+    def product(self, layer: Layer, *, dropout: bool) -> Graph:
+        """``raw`` [N, I], ``mask`` [N, D] -> ``x`` [N, D], ``z`` = x W + b [N, H], the label's ``value`` [N, 1, 1]."""
+        g, network = GraphBuilder("product"), self._network
+        g.stage = "scale"
+        raw = g.input("raw", ("N", self.facts.size), self.facts.dtype)
+        x = inputs.scaled(g, raw, network, self.facts, out="scaled")
+        if dropout:
+            g.stage = "dropout"
+            x = inputs.dropped(g, x, g.input("mask", ("N", layer.place.inputs), "uint8"), self.recipe.train)
+        g.stage = "product"
+        if network.input_norm != "none":
+            x, value = inputs.normed(g, x, network, self.facts)
+            g.op("Identity", value, out="value")
+            g.output("value", ("N", 1, 1))
+        g.op("Identity", x, out="x")
+        g.output("x", ("N", layer.place.inputs))
+        names = _Parameters(g, layer)
+        layer.shared(g, "x", names, out="z")
+        g.output("z", ("N", layer.units))
+        return g.graph
+
+    def forward(self, layer: Layer, *, all_labels: bool = False, emit_rows: bool = True) -> Graph:
+        """Source -> ``rows`` [R, H], normed, and ``g`` [R]; the first layer's source is ``z``, others' ``x`` [R, D].
+
+        Parameters
+        ----------
+        all_labels : the first layer tries all C labels and takes no ``labels``.
+        emit_rows : whether a next layer reads them; hard negatives are drawn by the first layer's ``g`` alone.
+        """
+        g = GraphBuilder("forward")
+        read = self._read(g, layer, all_labels=all_labels)
+        y, axis = layer.activity(g, read, _Parameters(g, layer))
+        good = self._goodness.of(g, y, axis)
+        if emit_rows:
+            self._output_rows(g, layer, y, good, axis)
+        g.op("Reshape", good, g.ints(-1), out="g")
+        g.output("g", ("R",))
+        return g.graph
+
+    def learn(self, layer: Layer, *, emit_rows: bool, accumulate: bool = False) -> Graph:
+        """One step of a layer but for tiled parameters: source, labels, state -> ``dz``, new state, ``g``, ``loss`` [].
+
+        Inputs beside those of `forward`: ``other`` [N, M], the other layers' weighted goodness, and ``gamma`` (where
+        the variant collaborates), ``share`` = 1 / batch, the optimiser's scalars and moments.
+
+        Parameters
+        ----------
+        emit_rows : whether the next layer learns from the same batch.
+        accumulate : add the gradients to ``sum.*`` instead of stepping; `apply` steps.
+        """
+        g, rule = GraphBuilder("accumulate" if accumulate else "learn"), self.recipe.rule
+        g.stage = "forward"
+        read = self._read(g, layer)
+        y, axis = layer.activity(g, read, _Parameters(g, layer))
+        good = self._goodness.of(g, y, axis)
+        flat = g.op("Reshape", good, g.ints(-1), out="g.flat")  # what a forward pass gives out
+        if emit_rows:
+            g.stage = "rows"
+            self._output_rows(g, layer, y, good, axis)
+        g.stage = "goodness"
+        g.op("Reshape", flat, g.ints(-1, self._tried), out="g")
+        g.output("g", ("N", self._tried))
+        g.stage = "learn"
+        slope = self._loss_slope(g)
+        value, weight = self._goodness.slope(g, y, slope, layer.units)
+        gradients = layer.gradients(g, read, answering(g, y, value, layer.place.bound), weight)
+        g.output("dz", layer.dz_dims())
+        if rule.variant == "acff":
+            gradients["gamma"] = collaboration.gamma_gradient(g, slope)
+        gradients |= self._measures(g, layer, y)
+        g.stage = "update"
+        sizes = gathered(self.recipe, layer)
+        sums: dict[str, tuple[str, Dims]] = {name: (gradient, sizes[name]) for name, gradient in gradients.items()}
+        if accumulate:
+            for name, (gradient, dims) in sums.items():
+                _collect(g, name, gradient, dims)
+        else:
+            self._updates(g, layer, sums)
+        return g.graph
+
+    def apply(self, layer: Layer) -> Graph:
+        """Step with the accumulated gradients ``sum.*``, but for tiled parameters (`tile_apply`)."""
+        g, tiled = GraphBuilder("apply"), tiled_of(layer)
+        dims = {name: dims for name, dims in gathered(self.recipe, layer).items() if name not in tiled}
+        self._updates(g, layer, {name: (g.input(f"sum.{name}", d), d) for name, d in dims.items()})
+        return g.graph
+
+    def tile(self, layer: Layer, name: str, *, accumulate: bool = False) -> Graph:
+        """Step T rows of a tiled parameter, which is the same however it is cut: ``x`` [R, T], ``dz`` -> new ones.
+
+        Parameters
+        ----------
+        accumulate : add the gradient to its ``sum.*`` instead of stepping; `tile_apply` steps.
+        """
+        g, dims = GraphBuilder("tile"), _tile_dims(layer, name)
+        g.stage = "gradient"
+        gradient = layer.tile_gradient(g, name)
+        g.stage = "step"
+        if accumulate:
+            _collect(g, name, gradient, dims)
+        else:
+            self._updates(g, layer, {name: (gradient, dims)})
+        return g.graph
+
+    def tile_apply(self, layer: Layer, name: str) -> Graph:
+        """Step T rows of a tiled parameter with their accumulated gradient."""
+        g, dims = GraphBuilder("tile-apply"), _tile_dims(layer, name)
+        self._updates(g, layer, {name: (g.input(f"sum.{name}", dims), dims)})
+        return g.graph
+
+    def _read(self, g: GraphBuilder, layer: Layer, *, all_labels: bool = False) -> Read:
+        """Add the inputs that a layer reads."""
+        place = layer.place
+        if place.index > 0:
+            labels = g.input("labels", ("R",), "int64") if place.sees_label else None
+            return Read(g.input("x", ("R", place.inputs)), labels=labels)
+        z = g.input("z", ("N", layer.units))
+        labels = None if all_labels or not place.sees_label else g.input("labels", ("N", "M"), "int64")
+        value = g.input("value", ("N", 1, 1)) if self._network.input_norm != "none" else None
+        return Read("x", z, labels, value)
+
+    def _output_rows(self, g: GraphBuilder, layer: Layer, y: str, good: str, axis: int) -> None:
+        power = g.input("power", ()) if self._network.norm == "fixed" else None
+        out = "rows" if axis == 1 else "rows.3d"
+        skips = adds_input(self._network, layer)
+        passed_on(g, "x", y, good, power, axis, layer.units, self._network, out, skips=skips)
+        if axis == 2:
+            g.op("Reshape", out, g.ints(-1, layer.units), out="rows")
+        g.output("rows", ("R", layer.units))
+
+    def _loss_slope(self, g: GraphBuilder) -> str:
+        """Add eq. 5 and the loss; return dLoss/dG [N, M], the batch's mean taken."""
+        G = collaboration.joined(g, self._tried, self.recipe.rule)
+        losses, slope = loss_and_slope(g, G, self._tried, self.recipe.rule)
+        share = g.input("share", ())
+        g.op("Mul", g.op("ReduceSum", losses, keepdims=0), share, out="loss")
+        g.output("loss", ())
+        return g.op("Mul", slope, share)
+
+    def _measures(self, g: GraphBuilder, layer: Layer, y: str) -> dict[str, str]:
+        """Add what is measured of a batch beside gradients: ``power`` [], a mean square, and ``active`` [H], shares."""
+        each = g.op("Mul", "share", g.const(1.0 / self._tried))  # of one row
+        result = {}
+        if self._network.norm == "fixed":
+            squares, factor = self._goodness.square_sum(g, y, "g", 1, layer.units)
+            total = g.op("ReduceSum", squares, keepdims=0)
+            result["power"] = g.op("Mul", total, g.op("Mul", each, g.const(factor / layer.units)))
+        if self.recipe.rule.sparsity is not None:
+            rows = g.op("Reshape", g.op("Sign", y), g.ints(-1, layer.units))
+            result["active"] = g.op("Mul", g.sum(rows, 0), each)
+        return result
+
+    def _updates(self, g: GraphBuilder, layer: Layer, gradients: dict[str, tuple[str, Dims]]) -> None:
+        """Add each parameter's update, from its gradient (or what is measured for it) and its sizes."""
+        train, pull, parameters = self.recipe.train, None, layer.parameters()
+        if self.recipe.rule.sparsity is not None and "active" in gradients:
+            often = g.op("Sub", gradients["active"][0], g.const(self.recipe.rule.sparsity))
+            pull = g.op("Mul", often, g.const(HOMEOSTASIS))
+        for name, (gradient, dims) in gradients.items():
+            if name == "active":
+                continue
+            if name == "power":
+                way = g.op("Mul", g.op("Sub", gradient, g.input(name, dims)), g.const(FOLLOWING))
+                g.op("Add", name, way, out=f"new.{name}")
+                g.output(f"new.{name}", dims)
+                continue
+            gamma, kind = name == "gamma", self.recipe.optimizer_of(name)
+            for part in (name, *(f"{name}.{moment}" for moment in MOMENTS[kind])):
+                g.input(part, dims)
+            decay = name in parameters and parameters[name].decays and train.weight_decay > 0
+            prefix = "gamma." if gamma else ""
+            for scalar in _scalars(kind, prefix, decay=decay):
+                g.input(scalar, ())
+            momentum = ADAM_DECAYS[0] if gamma else train.momentum
+            own_pull = pull if name == "b" else None
+            update(g, name, gradient, dims, kind, momentum, decay=decay, prefix=prefix, pull=own_pull)
+
+
+class _Parameters(dict[str, str]):
+    """Declares a layer's parameter as an input when a graph first reads it."""
+
+    def __init__(self, g: GraphBuilder, layer: Layer) -> None:
+        super().__init__()
+        self._g, self._all = g, layer.parameters()
+
+    def __missing__(self, name: str) -> str:
+        return self._g.input(name, self._all[name].shape)
+
+
+def tiled_of(layer: Layer) -> list[str]:
+    """Return the names of a layer's tiled parameters."""
+    return [name for name, parameter in layer.parameters().items() if parameter.tiled]
+
+
+def _tile_dims(layer: Layer, name: str) -> Dims:
+    return ("T", *layer.parameters()[name].shape[1:])
+
+
+def _collect(g: GraphBuilder, name: str, gradient: str, dims: Dims) -> None:
+    g.op("Add", g.input(f"sum.{name}", dims), gradient, out=f"new.sum.{name}")
+    g.output(f"new.sum.{name}", dims)
+
+
+def _scalars(kind: str, prefix: str, *, decay: bool) -> list[str]:
+    rates = ["keep", "decaying.rate"] if decay else [f"{prefix}rate"]
+    return [*rates, f"{prefix}epsilon"] if kind == "adam" else rates

@@ -1,0 +1,355 @@
+"""The onnx engine: holds a network's state and runs its learning steps in stock onnxruntime.
+
+Shape letters: N samples, I inputs of a sample, M labels tried for each, R = N * M rows, D inputs of a layer, H units,
+C classes, K = M - 1 wrong labels.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge.engine.base import Learned
+from ffedge.engine.kernels import Kernels, Kind, tiled_of
+from ffedge.engine.room import Count, Memory, Room, Runs, nothing
+from ffedge.engine.session import Value
+from ffedge.engine.trial import updates_in_place
+from ffedge.layers.base import Layer
+from ffedge.network import InputFacts, gathered, layers_of, trained
+from ffedge.pages import release
+from ffedge.recipe import Recipe
+from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, ITEM_BYTES, MOMENTS
+
+Array = NDArray[Any]
+SCALARS = ("rate", "decaying.rate", "epsilon", "keep", "gamma.rate", "gamma.epsilon", "share")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a layer reads: for the first one the input and its product, for others rows [R, D]."""
+
+    samples: int
+    values: dict[str, Value]
+
+    def part(self, start: int, stop: int) -> "Source":
+        """Return some samples of the first layer's source."""
+        parts = {name: value.part(start, stop) for name, value in self.values.items()}
+        return Source(min(stop, self.samples) - start, parts)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Some rows of a tiled parameter that are updated at once: their moments (and sum of gradients) too, as views."""
+
+    name: str
+    start: int
+    stop: int
+    values: dict[str, Value]
+
+
+class OnnxEngine:
+    """Training steps of every layer; weights and moments stay where they are and change in place.
+
+    Parameters
+    ----------
+    state : the parameters of each layer (``W``, ``b``, ``V``, ``gamma``, ``power``, moments ``W.m``, …), used as they
+        are; an empty one is placed later.
+    folder : where moments are kept that are not kept in memory (`ffedge.recipe.Train.moments`).
+    room : where arrays and graphs are; None takes memory.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        facts: InputFacts,
+        state: list[dict[str, Array]],
+        folder: Path | None = None,
+        room: Room | None = None,
+    ) -> None:
+        self.recipe, self._folder = recipe, folder
+        self.layers = layers_of(recipe, facts)
+        self._room = room or Memory(recipe.train.threads)
+        self._graphs, self._loaded = Kernels(recipe, facts), dict[tuple[str, int, bool, str], Runs]()
+        self._state: list[dict[str, Value]] = [{} for _ in state]
+        for layer, arrays in enumerate(state):
+            self.place(layer, arrays)
+        self._tiles: dict[int, list[Tile]] = {}
+        self._scalars = {name: self._room.value(np.zeros((), np.float32)) for name in SCALARS}
+        self.in_place = isinstance(self._room, Count) or updates_in_place(self._trial_kernels())
+
+    def state(self) -> list[dict[str, Array]]:
+        """Return the parameters and moments of each layer by name, not copied."""
+        return [
+            {name: value.array for name, value in layer.items() if not name.startswith("sum.")} for layer in self._state
+        ]
+
+    def place(self, layer: int, arrays: dict[str, Array]) -> None:
+        """Take a layer's parameters from these arrays, which may be views of a file: its pages are given back."""
+        self._state[layer] = {name: self._room.value(array) for name, array in arrays.items()}
+
+    def begin(self, layers: list[int], *, chunked: bool) -> None:
+        """Make the layers that learn next writable, with their moments (and gradients' sums); those there stay."""
+        for i in layers:
+            state, layer = self._state[i], self.layers[i]
+            for name, value in state.items():
+                if not value.array.flags.writeable:
+                    place = self._zeros(layer, name, value.array.shape)
+                    self._room.copy(value.array, place)
+                    state[name] = self._room.value(place)
+            wanted = {
+                f"{name}.{moment}": shape
+                for name, shape in trained(self.recipe, layer).items()
+                for moment in MOMENTS[self.recipe.optimizer_of(name)]
+            }
+            wanted |= {f"sum.{n}": shape for n, shape in gathered(self.recipe, layer).items()} if chunked else {}
+            for name, shape in wanted.items():
+                if name not in state:
+                    state[name] = self._room.value(self._zeros(layer, name, shape))
+            self._tiles[i] = [tile for name in tiled_of(layer) for tile in self._cut(i, name)]
+
+    def finish(self, layers: list[int]) -> None:
+        """Free what only learning needs."""
+        for i in layers:
+            self._tiles.pop(i, None)
+            for name in [n for n in self._state[i] if "." in n]:
+                del self._state[i][name]
+
+    @property
+    def learning_bytes(self) -> int:
+        """Memory of the layers that learn: weights, moments and sums; of what is kept on disk, a tile's."""
+        tile = self.recipe.train.tile_bytes
+        return sum(
+            min(value.array.nbytes, tile) if self._on_disk(self.layers[i], name) else value.array.nbytes
+            for i in self._tiles
+            for name, value in self._state[i].items()
+        )
+
+    def _on_disk(self, layer: Layer, name: str) -> bool:
+        """Say whether a part of the state stands in a file: what stands beside a tiled parameter may."""
+        beside = {f"{n}.{m}" for n in tiled_of(layer) for m in "mv"} | {f"sum.{n}" for n in tiled_of(layer)}
+        return self._folder is not None and self.recipe.train.moments == "file" and name in beside
+
+    def _zeros(self, layer: Layer, name: str, shape: tuple[int, ...]) -> Array:
+        return self._room.zeros(shape, self._folder if self._on_disk(layer, name) else None)
+
+    def _cut(self, index: int, name: str) -> list[Tile]:
+        """Cut a tiled parameter into tiles of `tile_bytes` at most, of nearly the same number of rows."""
+        state, total = self._state[index], self._state[index][name].array
+        parts = {n: state[n] for n in (name, f"{name}.m", f"{name}.v", f"sum.{name}") if n in state}
+        count = -(-ITEM_BYTES * total.size // self.recipe.train.tile_bytes)
+        rows = -(-len(total) // min(count, len(total)))
+        return [
+            Tile(name, start, stop, {n: value.part(start, stop) for n, value in parts.items()})
+            for start in range(0, len(total), rows)
+            for stop in (min(start + rows, len(total)),)
+        ]
+
+    def product(self, raw: Array, mask: Array | None) -> Source:
+        """Scale raw inputs [N, I], drop those whose uint8 mask [N, D] is 0, and multiply with the first layer's W."""
+        first, n = self.layers[0], len(raw)
+        outputs = {"x": self._room.buffer("x", (n, first.place.inputs)), "z": self._room.buffer("z", (n, first.units))}
+        if self.recipe.network.input_norm != "none":
+            outputs["value"] = self._room.buffer("value", (n, 1, 1))
+        inputs = {"raw": self._room.value(raw)} | ({} if mask is None else {"mask": self._room.value(mask)})
+        self._run(self._kernel("product", 0, mask is not None), inputs, outputs, layer=0)
+        return Source(n, outputs)
+
+    def source(self, rows: Array, samples: int) -> Source:
+        """Return what a further layer reads, from rows [R, D] that an earlier one made."""
+        return Source(samples, {"x": self._room.value(rows)})
+
+    def rows(self, source: Source) -> Array:
+        """Return the rows [R, D] of a further layer's source."""
+        return source.values["x"].array
+
+    def forward(self, layer: int, source: Source, labels: Array | None) -> tuple[Source, Array]:
+        """Run a layer for labels [N, M] (None: all C); return the next layer's source and goodness [N, M]."""
+        own, n = self.layers[layer], source.samples
+        tried = own.place.classes if labels is None else labels.shape[1]
+        outputs = self._rows(layer, n * tried) | {"g": self._room.buffer("g.flat", (n * tried,))}
+        kernel = self._kernel("forward", layer, layer == 0 and labels is None)
+        self._run(kernel, source.values | self._labels(own, labels, n), outputs, layer)
+        return Source(n, {"x": outputs["rows"]}), outputs["g"].array.reshape(n, tried).copy()
+
+    def first_goodness(self, source: Source) -> Array:
+        """Return the first layer's goodness [N, C] of every class; nothing is made for the layer after it."""
+        classes, n = self.layers[0].place.classes, source.samples
+        outputs = {"g": self._room.buffer("g.flat", (n * classes,))}
+        self._run(self._kernel("goodness", 0, True), source.values, outputs, layer=0)
+        return outputs["g"].array.reshape(n, classes).copy()
+
+    def learn(
+        self, layer: int, source: Source, labels: Array, other: Array, *, batch: int, step: int, rate: float, emit: bool
+    ) -> Learned:
+        """Take one learning step, or, where a batch comes in chunks (batch > N), add to the gradients' sums.
+
+        Parameters
+        ----------
+        labels : [N, M] int64, the true one first.
+        other : [N, M] the other layers' weighted goodness (eq. 5); unused by ff.
+        batch : samples of the whole batch, over which the loss is averaged.
+        step : updates of this layer before this one.
+        rate : learning rate in force.
+        emit : whether the next layer learns from the same batch.
+        """
+        own, n, whole = self.layers[layer], source.samples, batch == source.samples
+        outputs = {"g": self._room.buffer("g", labels.shape), "loss": self._room.buffer("loss", ())}
+        rows = {"N": n, "R": labels.size}
+        dz = self._room.buffer("dz", tuple(rows[size] if isinstance(size, str) else size for size in own.dz_dims()))
+        outputs |= {"dz": dz} | (self._rows(layer, labels.size) if emit else {})
+        self._set_scalars(step, rate, batch)
+        inputs = source.values | self._labels(own, labels, n) | self._scalars | {"other": self._room.value(other)}
+        self._run(self._kernel("learn" if whole else "accumulate", layer, emit), inputs, outputs, layer)
+        for tile in self._tiles[layer]:
+            parts = {"x": self._columns(source.values["x"], tile), "dz": dz}
+            self._run_tile("tile" if whole else "tile-accumulate", layer, tile, parts)
+        following = Source(n, {"x": outputs["rows"]}) if emit else None
+        return Learned(following, outputs["g"].array.copy(), float(outputs["loss"].array))
+
+    def apply(self, layer: int, *, step: int, rate: float) -> None:
+        """Step with the gradients' sums, and clear them."""
+        self._set_scalars(step, rate, 1)
+        self._run(self._kernel("apply", layer), self._scalars, {}, layer)
+        for tile in self._tiles[layer]:
+            self._run_tile("tile-apply", layer, tile, {})
+            self._room.clear(tile.values[f"sum.{tile.name}"].array)
+        tiled = {f"sum.{tile.name}" for tile in self._tiles[layer]}
+        for name, value in self._state[layer].items():
+            if name.startswith("sum.") and name not in tiled:
+                self._room.clear(value.array)
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Memory of inputs, rows and results that stays between steps."""
+        return self._room.buffer_bytes
+
+    def _rows(self, layer: int, rows: int) -> dict[str, Value]:
+        # two buffers take turns, so that a layer never writes where it reads
+        return {"rows": self._room.buffer(f"rows.{layer % 2}", (rows, self.layers[layer].units))}
+
+    def _labels(self, layer: Layer, labels: Array | None, samples: int) -> dict[str, Value]:
+        if not layer.place.sees_label:
+            return {}
+        if labels is None:
+            labels = np.tile(np.arange(layer.place.classes, dtype=np.int64), (samples, 1))
+        first = layer.place.index == 0
+        return {"labels": self._room.value(np.ascontiguousarray(labels if first else labels.reshape(-1)))}
+
+    def _kernel(self, kind: Kind, layer: int, flag: bool = False, parameter: str = "") -> Runs:
+        key = (kind, layer, flag, parameter)
+        if key not in self._loaded:
+            self._loaded[key] = self._room.kernel(self._graphs.build(kind, self.layers[layer], flag, parameter))
+        return self._loaded[key]
+
+    def _trial_kernels(self) -> list[Any]:
+        """Return the graphs of the first layer's learning step."""
+        emit = self.recipe.train.schedule == "interleaved" and len(self.layers) > 1
+        parts = ("",) if self.recipe.train.batch_size <= self.recipe.train.chunk_size else ("-accumulate", "-apply")
+        tiles = [self._kernel(f"tile{part}", 0, False, n) for part in parts for n in tiled_of(self.layers[0])]  # type: ignore[arg-type]
+        if parts == ("",):
+            return [self._kernel("learn", 0, emit), *tiles]
+        return [self._kernel("accumulate", 0, emit), self._kernel("apply", 0), *tiles]
+
+    def _set_scalars(self, step: int, rate: float, batch: int) -> None:
+        train, rule = self.recipe.train, self.recipe.rule
+        values = {"share": 1.0 / batch, "keep": 1.0 - rate * train.weight_decay, "rate": rate}
+        values["gamma.rate"] = rule.gamma_rate
+        for prefix, kind, first in (
+            ("", train.optimizer, train.momentum),
+            ("gamma.", rule.gamma_optimizer, ADAM_DECAYS[0]),
+        ):
+            if kind == "adam":  # the bias correction of both moments, taken into rate and epsilon
+                second = math.sqrt(1.0 - ADAM_DECAYS[1] ** (step + 1))
+                values[f"{prefix}rate"] *= second / (1.0 - first ** (step + 1))
+                values[f"{prefix}epsilon"] = ADAM_EPSILON * second
+        values["decaying.rate"] = values["rate"] / values["keep"]
+        for name, value in values.items():
+            self._scalars[name].array[...] = value
+
+    def _columns(self, x: Value, tile: Tile) -> Value:
+        """Return the columns of x that a tile's gradient needs."""
+        if tile.stop - tile.start == x.array.shape[1]:
+            return x
+        part = self._room.buffer("x.tile", (len(x.array), tile.stop - tile.start))
+        self._room.copy_columns(x.array[:, tile.start : tile.stop], part.array)
+        return part
+
+    def _run(self, kernel: Runs, inputs: Mapping[str, Value], outputs: Mapping[str, Value], layer: int) -> None:
+        state = self._state[layer]
+        self._run_on(state, kernel, inputs, outputs)
+        for name in tiled_of(self.layers[layer]) if state else ():
+            release(state[name].array)
+
+    def _run_tile(self, kind: Kind, layer: int, tile: Tile, inputs: dict[str, Value]) -> None:
+        kernel = self._kernel(kind, layer, False, tile.name)
+        self._run_on(tile.values, kernel, inputs | self._scalars, {})
+        for value in tile.values.values():
+            release(value.array)
+
+    def _run_on(
+        self, state: dict[str, Value], kernel: Runs, inputs: Mapping[str, Value], outputs: Mapping[str, Value]
+    ) -> None:
+        """Run a kernel; ``new.p`` goes into p's own buffer, or into a spare one and from there into p's."""
+        fresh = {name: state[name.removeprefix("new.")] for name in kernel.outputs if name.startswith("new.")}
+        given = (
+            fresh if self.in_place else {n: self._room.buffer(f"spare.{n}", v.array.shape) for n, v in fresh.items()}
+        )
+        kernel.run({**state, **inputs}, {**outputs, **given})
+        if not self.in_place:
+            for name, value in fresh.items():
+                np.copyto(value.array, given[name].array)
+
+
+def needs(recipe: Recipe, facts: InputFacts, samples: int, tried_samples: int, folder: Path) -> dict[str, int]:
+    """Return what the engine takes in memory for chunks of some samples, by running it without memory.
+
+    Parameters
+    ----------
+    tried_samples : samples for which every class is tried at once.
+    folder : stands for where moments may be kept.
+
+    Returns
+    -------
+    dict
+        ``graphs`` (a count); bytes of ``state`` (of the layers that learn at once), ``resting`` (of the largest layer
+        beside them), ``buffers`` and ``temporaries``.
+    """
+    room = Count()
+    layers = layers_of(recipe, facts)
+    shapes = [{name: nothing(dims) for name, dims in trained(recipe, layer).items()} for layer in layers]
+    if recipe.rule.variant != "ff":
+        shapes = [{"gamma": nothing(())} | own for own in shapes]
+    engine, train = OnnxEngine(recipe, facts, shapes, folder, room), recipe.train
+    n, chunked = min(samples, train.batch_size), samples < train.batch_size
+    labels = np.zeros((n, 1 + train.n_negatives), np.int64)
+    mask = nothing((n, layers[0].place.inputs)) if train.input_dropout else None
+    first = engine.product(nothing((n, facts.size)), mask)
+    source, state = first, 0
+    greedy = train.schedule == "greedy"
+    for stage in [[i] for i in range(len(layers))] if greedy else [list(range(len(layers)))]:
+        engine.begin(stage, chunked=chunked)
+        state = max(state, engine.learning_bytes)
+        for i in stage:
+            last, other = i == len(layers) - 1, nothing(labels.shape)
+            emit = not greedy and not last
+            learned = engine.learn(i, source, labels, other, batch=n + chunked, step=0, rate=0.0, emit=emit)
+            source = learned.source if emit else source if last else engine.forward(i, source, labels)[0]
+            if chunked:
+                engine.apply(i, step=0, rate=0.0)
+        engine.finish(stage)
+    part = engine.product(nothing((n, facts.size)), None).part(0, min(n, tried_samples))
+    engine.first_goodness(part)
+    for i in range(len(layers)):
+        part, _ = engine.forward(i, part, None)
+    resting = [sum(array.nbytes for array in own.values()) for own in shapes] if greedy else []
+    return {
+        "graphs": room.graphs,
+        "state": state,
+        "resting": max(resting, default=0),
+        "buffers": room.buffer_bytes,
+        "temporaries": room.temporaries,
+    }

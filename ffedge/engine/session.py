@@ -1,0 +1,124 @@
+"""onnxruntime sessions with a small footprint, and the buffers that their values live in."""
+
+import functools
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # which else keeps a database in the user's cache, and takes 2 MiB
+try:
+    import onnxruntime as ort
+except ImportError as error:
+    from ffedge.engine.missing import missing
+
+    raise missing(error) from error
+
+Array = NDArray[Any]
+ARENA_BYTES = 2**26
+MOST_VIEWS = 128
+
+
+def make_session(model: bytes, threads: int = 0, weights: Mapping[str, Array] | None = None) -> ort.InferenceSession:
+    """Load a model that ffedge wrote on the CPU, never one as it stands in a file.
+
+    All sessions share one arena, as they take turns: what one's temporaries leave, the next one's use. Spinning is off:
+    the idle threads of one would take the cores from the next (3.5 times slower on 2 cores).
+
+    Parameters
+    ----------
+    threads : 0 takes all cores.
+    weights : the arrays that the model's graph leaves out (`ffedge.onnx.graph.Graph.weights`).
+    """
+    _share_arena()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # whatever its first bytes look like
+    if weights:
+        values = [ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array)) for array in weights.values()]
+        options.add_external_initializers(list(weights), values)
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+@functools.cache
+def _share_arena() -> None:
+    """Give the process one arena, in one piece so that it can fill its gaps; only what is touched takes memory."""
+    memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    settings = {"max_mem": 0, "arena_extend_strategy": 0, "initial_chunk_size_bytes": ARENA_BYTES}
+    ort.create_and_register_allocator(memory, ort.OrtArenaCfg(settings | {"max_dead_bytes_per_chunk": 2**18}))
+
+
+class Kernel:
+    """A session whose inputs and outputs are bound by name to values that already have their memory."""
+
+    def __init__(self, model: bytes, threads: int) -> None:
+        self.session = make_session(model, threads)
+        self.inputs = tuple(value.name for value in self.session.get_inputs())
+        self.outputs = tuple(value.name for value in self.session.get_outputs())
+        self._binding = self.session.io_binding()
+
+    def run(self, inputs: Mapping[str, "Value"], outputs: Mapping[str, "Value"]) -> None:
+        """Run once; each mapping holds at least the names that the graph declares."""
+        binding = self._binding
+        for name in self.inputs:
+            binding.bind_ortvalue_input(name, inputs[name].ort)
+        for name in self.outputs:
+            binding.bind_ortvalue_output(name, outputs[name].ort)
+        self.session.run_with_iobinding(binding)
+        binding.clear_binding_inputs()
+        binding.clear_binding_outputs()
+
+
+class Value:
+    """A numpy array and the onnxruntime value that shares its memory."""
+
+    __slots__ = ("array", "ort")
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+        self.ort = ort.OrtValue.ortvalue_from_numpy(array)
+
+    def part(self, start: int, stop: int) -> "Value":
+        """Return some rows, in the same memory."""
+        rows = self.array[start:stop]
+        return Value.without_memory(rows) if self.ort is None else Value(rows)
+
+    @classmethod
+    def without_memory(cls, array: Array) -> "Value":
+        """Return a value that no graph can read or write."""
+        value = cls.__new__(cls)
+        value.array, value.ort = array, None
+        return value
+
+
+class Workspace:
+    """Named buffers that grow to the largest shape asked for and are used again."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, Array] = {}
+        self._views: dict[tuple[str, tuple[int, ...]], Value] = {}
+
+    def get(self, name: str, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> Value:
+        """Return the buffer in this shape; its content is whatever was there."""
+        view = self._views.get((name, shape))
+        if view is None:
+            size = int(np.prod(shape))
+            if name not in self._buffers or self._buffers[name].size < size:
+                self._views = {key: value for key, value in self._views.items() if key[0] != name}
+                self._buffers[name] = np.zeros(size, dtype)
+            if len(self._views) >= MOST_VIEWS:  # a stream's batches may all differ in size
+                self._views.clear()
+            view = self._views[name, shape] = Value(self._buffers[name][:size].reshape(shape))
+        return view
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory held."""
+        return sum(buffer.nbytes for buffer in self._buffers.values())

@@ -1,0 +1,221 @@
+"""The torch engine: one layer's loss at a time; backward, step and release before the next layer.
+
+Shape letters: N samples, I inputs of a sample, D inputs of a layer, M labels tried for each sample, R = N * M rows,
+C classes, H units.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from ffedge.engine.base import Learned
+from ffedge.errors import FfedgeError
+from ffedge.layers import inputs
+from ffedge.network import InputFacts, adds_input, layers_of
+from ffedge.recipe import Recipe
+from ffedge.rule import collaboration, loss, norm
+from ffedge.rule.goodness import GOODNESS
+from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, FOLLOWING, HOMEOSTASIS, MOMENTS
+
+Array = NDArray[Any]
+TORCH_NAMES = {"momentum": {"m": "momentum_buffer"}, "adam": {"m": "exp_avg", "v": "exp_avg_sq"}, "sgd": {}}
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a layer reads: rows [R, D]; for the first layer the scaled input [N, D] and the label's value [N, 1]."""
+
+    samples: int
+    rows: Tensor
+    value: Tensor
+
+    def part(self, start: int, stop: int) -> "Source":
+        """Return some samples of the first layer's source."""
+        rows = self.rows[start:stop]
+        return Source(len(rows), rows, self.value[start:stop])
+
+
+class TorchEngine:
+    """Training steps of every layer by autograd; the methods are those of `ffedge.engine.onnx.OnnxEngine`."""
+
+    in_place = True
+
+    def __init__(self, recipe: Recipe, facts: InputFacts, state: list[dict[str, Array]]) -> None:
+        self.recipe, self.facts = recipe, facts
+        self.layers = layers_of(recipe, facts)
+        self.device = _device(recipe.train.device)
+        if recipe.train.threads and self.device.type == "cpu":
+            torch.set_num_threads(recipe.train.threads)
+        self._parameters: list[dict[str, Tensor]] = [{} for _ in state]
+        self._kept: list[dict[str, Array]] = [{} for _ in state]
+        for layer, arrays in enumerate(state):
+            self.place(layer, arrays)
+        self._optimizers: dict[int, list[Optimizer]] = {}
+        self._measured: dict[int, dict[str, Tensor]] = {}
+
+    def state(self) -> list[dict[str, Array]]:
+        """Return the parameters and moments of each layer by name."""
+        result = [{n: p.detach().cpu().numpy() for n, p in layer.items()} for layer in self._parameters]
+        for layer, optimizers in self._optimizers.items():
+            for name, parameter, optimizer, kind in self._trained(layer, optimizers):
+                for moment, torch_name in TORCH_NAMES[kind].items():
+                    stored = optimizer.state.get(parameter, {}).get(torch_name)
+                    value = torch.zeros_like(parameter) if stored is None else stored
+                    result[layer][f"{name}.{moment}"] = value.detach().cpu().numpy()
+        return result
+
+    def place(self, layer: int, arrays: dict[str, Array]) -> None:
+        """Take a layer's parameters, and moments that were saved, from these arrays."""
+        parameters = {name: self._tensor(value) for name, value in arrays.items() if "." not in name}
+        self._parameters[layer] = {name: value.requires_grad_(name != "power") for name, value in parameters.items()}
+        self._kept[layer] = {name: value for name, value in arrays.items() if "." in name}
+
+    def begin(self, layers: list[int], *, chunked: bool) -> None:
+        """Make the optimisers of the layers that learn next, with the moments that were saved."""
+        train, rule = self.recipe.train, self.recipe.rule
+        for i in layers:
+            own = [p for name, p in self._parameters[i].items() if name not in ("gamma", "power")]
+            decaying = {name for name, parameter in self.layers[i].parameters().items() if parameter.decays}
+            decays = [p for name, p in self._parameters[i].items() if name in decaying]
+            groups: list[dict[str, Any]] = [
+                {"params": decays, "weight_decay": train.weight_decay},
+                {"params": [p for p in own if not any(p is d for d in decays)], "weight_decay": 0.0},
+            ]
+            self._optimizers[i] = [_optimizer(train.optimizer, groups, train.momentum)]
+            if rule.variant == "acff":
+                gamma: list[dict[str, Any]] = [{"params": [self._parameters[i]["gamma"]], "weight_decay": 0.0}]
+                self._optimizers[i].append(_optimizer(rule.gamma_optimizer, gamma, ADAM_DECAYS[0]))
+            for name, parameter, optimizer, kind in self._trained(i, self._optimizers[i]):
+                saved = {m: self._kept[i][f"{name}.{m}"] for m in MOMENTS[kind] if f"{name}.{m}" in self._kept[i]}
+                if saved:
+                    optimizer.state[parameter] = {TORCH_NAMES[kind][m]: self._tensor(v) for m, v in saved.items()}
+
+    def finish(self, layers: list[int]) -> None:
+        """Free the optimisers."""
+        for i in layers:
+            self._optimizers.pop(i, None)
+            self._kept[i].clear()
+
+    def product(self, raw: Array, mask: Array | None) -> Source:
+        """Scale raw inputs [N, I] and drop those whose mask [N, D] is 0."""
+        train = self.recipe.train
+        drawn = None if mask is None else self._tensor(mask)
+        x, value = inputs.torch(self._tensor(raw), drawn, self.recipe.network, self.facts, train.input_dropout)
+        return Source(len(x), x, value)
+
+    def source(self, rows: Array, samples: int) -> Source:
+        """Return what a further layer reads, from rows [R, D] that an earlier one made."""
+        return Source(samples, self._tensor(rows), torch.zeros(samples, 1, device=self.device))
+
+    def rows(self, source: Source) -> Array:
+        """Return the rows [R, D] of a further layer's source."""
+        return source.rows.cpu().numpy()
+
+    @torch.no_grad()
+    def forward(self, layer: int, source: Source, labels: Array | None) -> tuple[Source, Array]:
+        """Run a layer for labels [N, M] (None: all C); return the next layer's source and goodness [N, M]."""
+        y, tried = self._activity(layer, source, labels)
+        g = GOODNESS[self.recipe.network.goodness].torch(y).view(source.samples, tried)
+        following = Source(source.samples, self._passed_on(layer, source, y), source.value)
+        return following, g.cpu().numpy()
+
+    def first_goodness(self, source: Source) -> Array:
+        """Return the first layer's goodness [N, C] of every class."""
+        return self.forward(0, source, None)[1]
+
+    def learn(
+        self, layer: int, source: Source, labels: Array, other: Array, *, batch: int, step: int, rate: float, emit: bool
+    ) -> Learned:
+        """Take one learning step, or add to the gradients where a batch comes in chunks (batch > N)."""
+        y, tried = self._activity(layer, source, labels)
+        g = GOODNESS[self.recipe.network.goodness].torch(y).view(source.samples, tried)
+        G = collaboration.torch(g, self._tensor(other), self._parameters[layer].get("gamma"), self.recipe.rule)
+        mean = loss.torch(G, self.recipe.rule).sum() / batch
+        mean.backward()  # type: ignore[no-untyped-call]
+        rows = self._passed_on(layer, source, y.detach()) if emit else None
+        self._measure(layer, y.detach(), batch * tried)
+        if batch == source.samples:
+            self.apply(layer, step=step, rate=rate)
+        following = Source(source.samples, rows, source.value) if rows is not None else None
+        return Learned(following, g.detach().cpu().numpy(), float(mean.detach()))
+
+    def apply(self, layer: int, *, step: int, rate: float) -> None:
+        """Step with the gradients, and clear them."""
+        for which, optimizer in enumerate(self._optimizers[layer]):
+            for group in optimizer.param_groups:
+                group["lr"] = self.recipe.rule.gamma_rate if which else rate
+            if isinstance(optimizer, SGD) and not which:  # torch's SGD knows no decoupled decay
+                with torch.no_grad():
+                    for parameter in optimizer.param_groups[0]["params"]:
+                        parameter.mul_(1.0 - rate * self.recipe.train.weight_decay)
+            for parameter in optimizer.state:
+                if isinstance(optimizer, Adam):
+                    optimizer.state[parameter]["step"] = torch.tensor(float(step))
+            optimizer.step()
+            optimizer.zero_grad()
+        measured, own = self._measured.pop(layer), self._parameters[layer]
+        with torch.no_grad():
+            if self.recipe.rule.sparsity is not None:
+                own["b"] -= HOMEOSTASIS * (measured["active"] - self.recipe.rule.sparsity)
+            if "power" in own:
+                own["power"] += FOLLOWING * (measured["power"] - own["power"])
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Torch keeps no buffers between steps."""
+        return 0
+
+    def _activity(self, layer: int, source: Source, labels: Array | None) -> tuple[Tensor, int]:
+        """Return y [R, H] for labels [N, M] (None: all C), and M."""
+        own = self.layers[layer]
+        if labels is None:
+            labels = np.tile(np.arange(own.place.classes), (source.samples, 1))
+        flat, tried = torch.from_numpy(labels.reshape(-1)).to(self.device), labels.shape[1]
+        return own.torch(source.rows, self._parameters[layer], flat, source.value, tried), tried
+
+    def _measure(self, layer: int, y: Tensor, rows: int) -> None:
+        """Add some rows' share of what is measured of a batch: the mean square, and how often each unit is active."""
+        before = self._measured.get(layer, {})
+        found = {"power": y.square().mean(1).sum() / rows, "active": (y > 0).sum(0) / rows}
+        self._measured[layer] = {name: value + before.get(name, 0.0) for name, value in found.items()}
+
+    def _passed_on(self, layer: int, source: Source, y: Tensor) -> Tensor:
+        """Return what the next layer reads [R, H]."""
+        network = self.recipe.network
+        normed = norm.torch(y, network, self._parameters[layer].get("power"))
+        return norm.torch(normed + source.rows, network, None) if adds_input(network, self.layers[layer]) else normed
+
+    def _trained(self, layer: int, optimizers: list[Optimizer]) -> list[tuple[str, Tensor, Optimizer, str]]:
+        kinds = [self.recipe.train.optimizer, self.recipe.rule.gamma_optimizer]
+        return [
+            (name, parameter, optimizers[name == "gamma"], kinds[name == "gamma"])
+            for name, parameter in self._parameters[layer].items()
+            if name != "power" and (name != "gamma" or len(optimizers) > 1)
+        ]
+
+    def _tensor(self, array: Array) -> Tensor:
+        return torch.tensor(np.asarray(array), dtype=torch.float32, device=self.device)
+
+
+def _optimizer(kind: str, groups: list[dict[str, Any]], momentum: float) -> Optimizer:
+    if kind == "adam":
+        return AdamW(groups, betas=(momentum, ADAM_DECAYS[1]), eps=ADAM_EPSILON)
+    return SGD(
+        [{**group, "weight_decay": 0.0} for group in groups],
+        lr=1.0,
+        momentum=momentum if kind == "momentum" else 0.0,
+    )
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise FfedgeError(f"--device {name}: torch cannot use it here. Use --device cpu") from error
+    return device

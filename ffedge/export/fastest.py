@@ -1,0 +1,99 @@
+"""Measures every form of a model on this machine and takes the fastest that loses little enough accuracy."""
+
+import functools
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ffedge.errors import FfedgeError
+from ffedge.export.clock import plain_session, take_turns
+from ffedge.export.forms import Form, Forms
+from ffedge.export.source import Rows, Trained
+from ffedge.model.form import FORMS
+
+BATCHES = (1, 100)
+ROUNDS, BLOCK_S = 9, 0.05
+SAMPLES_MOST = 1000
+MODEL = "model"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One form in the table; accuracies are fractions, 0 to 1.
+
+    Attributes
+    ----------
+    call_s : by batch size, the median seconds of a call; empty where the form was not made.
+    why_not : why it was not made; empty where it was.
+    """
+
+    name: str
+    accuracy: float | None
+    lost: float | None
+    n_bytes: int | None
+    candidates: int | None
+    call_s: dict[int, float]
+    why_not: str = ""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The chosen form, and the table that it was chosen by: the model as trained first."""
+
+    form: Form
+    table: list[Row]
+
+
+def fastest(
+    trained: Trained,
+    rows: Rows,
+    most_lost_points: float,
+    tell: Callable[[str], None] = lambda name: None,
+    coverage: float | None = None,
+) -> Choice:
+    """Make all forms, time them on one thread, and take the fastest at batch 1.
+
+    Parameters
+    ----------
+    most_lost_points : of accuracy on the held-out rows, in percentage points.
+    tell : is told the name of each form before it is made.
+    coverage : share of the held-out rows whose answers shall count as known; None takes the training's.
+    """
+    forms, made, refused = Forms(trained, rows, most_lost_points, coverage), {}, {}
+    for name in FORMS:
+        tell(name)
+        try:
+            made[name] = forms.make(name)
+        except FfedgeError as error:
+            refused[name] = str(error)
+    tell("timing")
+    models = {MODEL: trained.model} | {name: form.model for name, form in made.items()}
+    seconds = {size: _timed(models, rows, size) for size in BATCHES}
+    as_trained = Form(MODEL, trained.model, forms.model_accuracy, 0.0)
+    table = [
+        Row(f.name, f.accuracy, f.lost, len(f.model), f.candidates, {size: seconds[size][f.name] for size in BATCHES})
+        for f in (as_trained, *made.values())
+    ]
+    table += [Row(name, None, None, None, None, {}, why) for name, why in refused.items()]
+    best = min(made, key=lambda name: seconds[BATCHES[0]][name])
+    return Choice(made[best], table)
+
+
+def _timed(models: dict[str, bytes], rows: Rows, size: int) -> dict[str, float]:
+    """Return the median seconds of a call of each model, on held-out rows that change from call to call."""
+    count = max(size, min(SAMPLES_MOST, len(rows.held_out)) // size * size)
+    samples = rows.split.inputs.take(np.resize(rows.held_out, count))
+    batches = [np.ascontiguousarray(samples[start : start + size]) for start in range(0, count, size)]
+    calls = {name: [_call(session, batch) for batch in batches] for name, session in _sessions(models).items()}
+    return {name: statistics.median(values) for name, values in take_turns(calls, ROUNDS, BLOCK_S).items()}
+
+
+def _sessions(models: dict[str, bytes]) -> dict[str, Any]:
+    return {name: plain_session(model, 1) for name, model in models.items()}
+
+
+def _call(session: Any, batch: Any) -> Callable[[], Any]:
+    return functools.partial(session.run, ["label"], {"input": batch})

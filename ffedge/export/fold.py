@@ -1,0 +1,69 @@
+"""The weights of a form: a trained network's, with everything folded into them that is constant at prediction.
+
+Input scaling, the label's scale, the mean in the goodness, the prediction weights and the factor of the norm all move
+into W, b and V, so that an exported predictor has fewer operators. The answers differ by rounding alone.
+
+Shape letters: I inputs of a sample, D inputs of a layer, H its units, C classes.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge.model.form import Folded, FoldedLayer
+from ffedge.network import Layers
+from ffedge.spec import NORM_EPSILON
+
+Array = NDArray[Any]
+
+
+def fold(network: Folded, layers: Layers, *, tried: bool = True) -> dict[str, Array]:
+    """Return the weights of a form by name.
+
+    Parameters
+    ----------
+    layers : W, b, V of each layer as trained; power of a fixed norm.
+    tried : whether labels are tried: then a bias is one for each label [C, H], else [H].
+    """
+    result, before = {}, 1.0
+    for index, (layer, own) in enumerate(zip(network.layers, layers, strict=True)):
+        W, b, V = _folded(network, layer, own, before)
+        result[f"W.{index}"] = W
+        if tried and V is not None and index == 0 and network.recipe.network.input_norm != "none":
+            result |= {"b.0": b, "V.0": V}  # the label's value differs from sample to sample
+        else:
+            result[f"bias.{index}"] = b + V if tried and V is not None else b
+        before = missing(network, layer, own)
+    return result
+
+
+def missing(network: Folded, layer: FoldedLayer, own: Mapping[str, Array]) -> float:
+    """Return the factor that a layer's normed activity lacks in a form; a fixed norm is this factor alone."""
+    if network.recipe.network.norm == "fixed":
+        return 1.0 / (math.sqrt(float(own.get("power", 1.0))) + NORM_EPSILON) / layer.factor
+    return math.sqrt(layer.layer.units) if network.recipe.network.norm == "rms" else 1.0
+
+
+def _folded(
+    network: Folded, layer: FoldedLayer, own: Mapping[str, Array], before: float
+) -> tuple[Array, Array, Array | None]:
+    """Return W, b and V, of which V is None where the layer does not see the label."""
+    facts, place, factor = network.facts, layer.layer.place, layer.factor
+    W, b = (np.asarray(own[name], np.float64) for name in "Wb")
+    if place.index == 0 and network.raw:
+        offset, scale = (np.broadcast_to(np.array(v, np.float64), facts.size) for v in (facts.offset, facts.scale))
+        rows = np.zeros((facts.size, layer.layer.units))
+        rows[facts.size - place.inputs :] = W  # the label stands over the first inputs
+        W = rows * scale[:, None]
+        b = b if network.centred else b - offset @ W
+    with_sample = place.index == 0 and network.recipe.network.input_norm != "none"
+    label_scale = 1.0 if with_sample else place.label_scale
+    V = factor * label_scale * np.asarray(own["V"], np.float64) if place.sees_label else None
+    values = (before * factor * W, factor * b, V)
+    W32, b32, V32 = (None if value is None else value.astype(np.float32) for value in values)
+    assert W32 is not None
+    assert b32 is not None
+    return W32, b32, V32

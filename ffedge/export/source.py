@@ -1,0 +1,121 @@
+"""What a form is made from: a model as trained, and the rows that it learnt from and that were held out."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge.data import NAMES, Dataset, load
+from ffedge.data.dataset import Split
+from ffedge.data.stream import OtherRows
+from ffedge.errors import FfedgeError, ModelError
+from ffedge.model.file import Model
+from ffedge.network import InputFacts, Layers
+from ffedge.predict.predictor import Predictor
+from ffedge.recipe import Recipe
+from ffedge.training.folder import export
+from ffedge.training.folder import stored as begun_with
+from ffedge.training.loop import split_rows
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model as `ffedge train` wrote it.
+
+    Attributes
+    ----------
+    name : of the folder or file, for errors.
+    model : the file's bytes.
+    predictor : the model, loaded on one thread.
+    layers : W, b, V of each layer; gamma where the layers collaborate, whose values are `gammas` too.
+    source : the data set that it learnt from, as the run was given it; None where only its name and hash are known.
+    """
+
+    name: str
+    model: bytes
+    predictor: Predictor
+    layers: Layers
+    gammas: list[float]
+    source: str | None
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the network is and how it learnt."""
+        return self.predictor.recipe
+
+    @property
+    def facts(self) -> InputFacts:
+        """What is known of its input."""
+        return self.predictor.facts
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The training split of a data set, and which of its rows were held out."""
+
+    split: Split
+    held_out: NDArray[np.int64]
+    learnt: OtherRows
+
+    def spread(self, count: int) -> NDArray[np.int64]:
+        """Return up to `count` rows that were learnt from, evenly spread."""
+        return self.learnt[np.linspace(0, len(self.learnt) - 1, min(count, len(self.learnt))).astype(np.int64)]
+
+
+def read_trained(place: Path) -> Trained:
+    """Read a run's newest checkpoint as a model, or a model file.
+
+    Raises
+    ------
+    ModelError
+        It cannot be read, or is an exported form, which has no weights as trained.
+    """
+    source = None
+    if place.is_dir():
+        source = begun_with(place)[1]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.onnx"
+            export(place, path)
+            model = path.read_bytes()
+    else:
+        try:
+            model = place.read_bytes()
+        except OSError as error:
+            raise ModelError(
+                f"{place}: cannot be read ({error.strerror}). Pass a run folder or a model.onnx"
+            ) from error
+    opened = Model(model, str(place))
+    return Trained(str(place), model, Predictor(model, threads=1), opened.layers(), opened.gammas, source)
+
+
+def open_rows(trained: Trained, data: str | None, data_dir: Path | None) -> Rows:
+    """Open the data set that a model learnt from, and split its rows as training did.
+
+    Parameters
+    ----------
+    data : a name or path; None takes what the run or the model tells.
+
+    Raises
+    ------
+    FfedgeError
+        The data set is not known or not the one of the training, or no rows were held out.
+    """
+    about = trained.predictor.metadata.get("data")
+    about = about if isinstance(about, dict) else {}
+    learnt_from = str(trained.source or about.get("name"))
+    if data is None and trained.source is None and learnt_from not in NAMES:  # a stranger's model opens no files
+        raise FfedgeError(
+            f"{trained.name}: learnt from {learnt_from!r}, which ffedge does not know by name. Pass --data"
+        )
+    dataset: Dataset = load(data or learnt_from, data_dir)
+    if dataset.sha256 != about.get("sha256"):
+        raise FfedgeError(
+            f"{trained.name}: learnt from other data than {dataset.name} (their sha256 differs), so that its held-out "
+            "rows are not known. Pass --data with what it was trained on"
+        )
+    held_out, learnt = split_rows(len(dataset.train.labels), trained.recipe)
+    if not len(held_out):
+        raise FfedgeError(f"{trained.name}: no rows were held out to choose by. Train with --holdout 0.05")
+    return Rows(dataset.train, held_out, learnt)

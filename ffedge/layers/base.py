@@ -1,0 +1,181 @@
+"""What a kind of layer is: one file that holds its parameters, its graphs, its local gradient and its torch twin.
+
+All that the trainer, the predictor, the forms and the memory plan know of a layer, they ask of this protocol. A new
+kind is a file beside `ffedge.layers.dense` and a line in `ffedge.layers.KINDS`.
+
+Shape letters: N samples, M labels tried for each, R = N * M rows, I values of a sample that the first layer reads,
+D values of a row that a layer reads, H units, C classes, T rows of a tiled parameter that are updated at once.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge.onnx.graph import Dims, GraphBuilder
+from ffedge.seeds import Draw, generator
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = NDArray[Any]
+Names = Mapping[str, str]  # of a layer's parameters -> what they are called in a graph
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """An array that a layer learns.
+
+    Attributes
+    ----------
+    decays : whether weight decay shrinks it.
+    tiled : whether it is updated some rows at a time, from what the layer reads and ``dz`` alone.
+    """
+
+    shape: tuple[int, ...]
+    decays: bool = False
+    tiled: bool = False
+
+
+@dataclass(frozen=True)
+class Read:
+    """What a layer reads in a graph.
+
+    Attributes
+    ----------
+    x : rows [R, D]; of the first layer [N, I].
+    shared : what `Layer.shared` made of it, of the first layer.
+    labels : of the first layer [N, M], of others [R]; None where all C labels are tried in order, or none is seen.
+    value : the label's value of each sample [N, 1, 1], where it is not the same for all.
+    """
+
+    x: str
+    shared: str | None = None
+    labels: str | None = None
+    value: str | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a layer stands in its network.
+
+    Attributes
+    ----------
+    index : from 0; the first layer shares its product with the input among all labels.
+    inputs : D, or I of the first layer.
+    classes : C.
+    sees_label : whether the label is added to what it reads.
+    label_scale : the value of the label's one active input, where it does not come with each sample.
+    bound : the largest activity of a unit, or None.
+    """
+
+    index: int
+    inputs: int
+    classes: int
+    sees_label: bool
+    label_scale: float
+    bound: float | None
+
+
+class Layer(Protocol):
+    """A kind of layer, at its place; hashable, since equal layers share their graphs.
+
+    Attributes
+    ----------
+    units : H, values of a row that it passes on.
+    folds : whether it is ``relu(x W + b + V[label])``, of which exported forms and spiking networks are made.
+    """
+
+    folds: ClassVar[bool]
+
+    @classmethod
+    def made(cls, place: Place, words: str) -> Self:
+        """Return a layer of this kind from what a spec says of it; ValueError where it cannot be."""
+        ...
+
+    @property
+    def place(self) -> Place: ...  # noqa: D102
+    @property
+    def units(self) -> int: ...  # noqa: D102
+
+    def parameters(self) -> dict[str, Parameter]:
+        """Return what it learns, by name."""
+        ...
+
+    def draw(self, seed: int) -> dict[str, Array]:
+        """Return the parameters as they are before training."""
+        ...
+
+    def shared(self, g: GraphBuilder, x: str, p: Names, out: str) -> str:
+        """Return what all labels of a sample share, from the first layer's input: [N, H]."""
+        ...
+
+    def activity(self, g: GraphBuilder, read: Read, p: Names) -> tuple[str, int]:
+        """Return the activity, and the number of its last axis: [N, M, H] of the first layer, [R, H] of others."""
+        ...
+
+    def gradients(self, g: GraphBuilder, read: Read, value: str, weight: str) -> dict[str, str]:
+        """Return the gradient of each parameter that is not tiled; make ``dz``, from which tiled ones follow.
+
+        Parameters
+        ----------
+        value, weight : dLoss/dy as ``value * weight``: of the activity's shape, and [N, M].
+        """
+        ...
+
+    def tile_gradient(self, g: GraphBuilder, name: str) -> str:
+        """Return the gradient of T rows of a tiled parameter, from ``x`` [R, T] and ``dz`` (first layer: [N, T])."""
+        ...
+
+    def with_classes(
+        self, own: Mapping[str, Array], more: int, rng: np.random.Generator, *, overlay: bool
+    ) -> dict[str, Array]:
+        """Return a layer's parameters, as they were with fewer classes, for this one, which knows `more` of them.
+
+        Parameters
+        ----------
+        overlay : whether the label stands over the first inputs, so that there are as many inputs less.
+        """
+        ...
+
+    def dz_dims(self) -> Dims:
+        """Return the sizes of ``dz``."""
+        ...
+
+    def torch(self, x: "Tensor", p: Mapping[str, "Tensor"], labels: "Tensor", value: "Tensor", tried: int) -> "Tensor":
+        """Return the activity [R, H] by torch; autograd takes the gradients.
+
+        Parameters
+        ----------
+        x : rows [R, D]; of the first layer [N, I].
+        labels : [R] int64.
+        value : the label's value of each sample [N, 1].
+        tried : M.
+        """
+        ...
+
+
+def uniform(layer: Layer, fan_in: int, seed: int) -> dict[str, Array]:
+    """Draw a layer's parameters from the uniform distribution over +-1/sqrt(fan-in)."""
+    rng = generator(seed, Draw.WEIGHTS, layer.place.index)
+    bound = 1.0 / math.sqrt(fan_in)
+    result = {}
+    for name, parameter in layer.parameters().items():
+        drawn = rng.random(parameter.shape, dtype=np.float32)  # in place from here on, and never in float64
+        drawn *= 2.0 * bound
+        drawn -= bound
+        result[name] = drawn
+    return result
+
+
+def bounded(g: GraphBuilder, z: str, bound: float | None) -> str:
+    """Return ``relu(z)``, cut at the bound."""
+    return g.op("Relu", z) if bound is None else g.op("Clip", z, g.const(0.0), g.const(bound))
+
+
+def answering(g: GraphBuilder, y: str, value: str, bound: float | None) -> str:
+    """Return dLoss/dy where z answers for y: a unit at its bound does not (one at 0 has no activity to answer for)."""
+    return value if bound is None else g.op("Where", g.op("Less", y, g.const(bound)), value, g.const(0.0))

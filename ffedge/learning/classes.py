@@ -1,0 +1,78 @@
+"""What learning starts from: a model file's recipe and parameters; more classes for it to know.
+
+Shape letters: I inputs of a sample, H units, C classes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ffedge.model.file import Model
+from ffedge.network import MAX_SIZE, InputFacts, layers_of
+from ffedge.recipe import Recipe
+from ffedge.seeds import Draw, generator
+from ffedge.spec import MAX_CLASSES
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Start:
+    """A model to learn from.
+
+    Attributes
+    ----------
+    n_bytes : of its file.
+    layer : reads the parameters of a layer, read-only: W, b, V, gamma.
+    """
+
+    path: Path
+    n_bytes: int
+    metadata: dict[str, Any]
+    recipe: Recipe
+    facts: InputFacts
+    layer: Callable[[int], dict[str, Array]]
+
+
+def opened(path: Path) -> Start:
+    """Open a model file to learn from.
+
+    Raises
+    ------
+    ModelError
+        It cannot be read, is not ffedge's, or its network cannot learn from its file alone.
+    """
+    model = Model(path)
+    model.check_learns()
+    return Start(path, model.parts.n_bytes, model.metadata, model.recipe, model.facts, model.layer)
+
+
+def with_classes(start: Start, names: list[str]) -> Start:
+    """Return a model that knows more classes: a new row of V for each, and, with an overlay, an input less.
+
+    Raises
+    ------
+    ValueError
+        A name is known already, or there is no room for the label.
+    """
+    facts, recipe = start.facts, start.recipe
+    if known := [name for name in names if name in facts.classes]:
+        raise ValueError(f"--add-class must name a new class, but the model knows {known[0]!r}")
+    classes, overlay = (*facts.classes, *names), recipe.network.label_mode == "overlay"
+    if len(classes) > MAX_CLASSES or (overlay and len(classes) >= facts.size) or facts.size > MAX_SIZE:
+        most = min(MAX_CLASSES, facts.size - 1) if overlay else MAX_CLASSES
+        raise ValueError(
+            f"--add-class would make {len(classes)} classes, but this model has room for {most}"
+            f"{', as the label takes the place of inputs' if overlay else ''}. Train anew with --label-mode concat"
+        )
+    grown = replace(facts, classes=classes)
+    layers = layers_of(recipe, grown)
+
+    def layer(index: int) -> dict[str, Array]:
+        rng = generator(recipe.train.seed, Draw.WEIGHTS, index, facts.n_classes)
+        return layers[index].with_classes(start.layer(index), len(names), rng, overlay=overlay)
+
+    return replace(start, facts=grown, layer=layer)

@@ -1,0 +1,346 @@
+"""The shapes of a graph's values, worked out before anything is allocated: what a run takes in memory and in work.
+
+Shapes follow from the graph alone, so it is walked for given sizes of its inputs. Operators and attributes that no
+graph of ffedge has are refused on the way; of a stranger's graph (`ffedge.model.form`) nothing else runs.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ffedge.onnx.graph import FLOAT, Graph, Node
+
+ONE = ((), (1,))  # shapes of a single number
+WIDE = ("TopK", "ArgMax", "Shape")  # make int64
+Shape = tuple[int, ...]
+Ints = dict[str, Shape]
+
+
+class Cost(NamedTuple):
+    """What a run makes: bytes of all values, and multiply-adds of all products."""
+
+    n_bytes: int
+    work: int
+
+
+class Walk:
+    """The shapes of all values, node by node.
+
+    Parameters
+    ----------
+    shapes : of inputs and stored arrays, by name.
+    ints : the values of stored int64 of a few numbers, by name.
+
+    Attributes
+    ----------
+    sizes : bytes of every value that a node makes.
+
+    Raises
+    ------
+    ValueError
+        A node does not fit its inputs, or is none that ffedge uses.
+    """
+
+    def __init__(self, nodes: Sequence[Node], shapes: Mapping[str, Shape], ints: Mapping[str, Shape]) -> None:
+        self._shapes, self._ints = dict(shapes), dict(ints)
+        self.sizes: dict[str, int] = {}
+        self._work = 0
+        for place, node in enumerate(nodes):
+            try:
+                self._node(node)
+            except (ValueError, IndexError, KeyError, TypeError) as error:
+                raise ValueError(f"node {place}, {node.kind!r}: {error}") from error
+
+    @property
+    def cost(self) -> Cost:
+        """What the walk has added up."""
+        return Cost(sum(self.sizes.values()), self._work)
+
+    def shape(self, name: str) -> Shape:
+        """Return the shape of a value."""
+        return self._shapes[name]
+
+    def _node(self, node: Node) -> None:
+        rule = _rule(node)
+        if missing := [name for name in node.inputs if name not in self._shapes]:
+            raise ValueError(f"reads {missing[0]!r} before it is made")
+        made = rule(self, node)
+        made = made if isinstance(made, list) else [made]
+        if len(made) != len(node.outputs) or len(set(node.outputs)) != len(made):
+            raise ValueError(f"has {len(node.outputs)} outputs")
+        for name, shape in zip(node.outputs, made, strict=True):
+            if name in self._shapes or not name:
+                raise ValueError(f"makes {name!r} again")
+            if any(size < 1 for size in shape) or len(shape) > 8:
+                raise ValueError(f"makes a value of shape {list(shape)}")
+            self._shapes[name] = shape
+            self.sizes[name] = math.prod(shape) * (8 if node.kind in WIDE else 4)
+
+    def _shape(self, node: Node, place: int = 0) -> Shape:
+        return self._shapes[node.inputs[place]]
+
+    def _known(self, node: Node, place: int) -> Shape:
+        """Return the whole numbers that an input holds, which must be known before the run."""
+        if node.inputs[place] not in self._ints or len(self._shape(node, place)) != 1:
+            raise ValueError(f"reads {node.inputs[place]!r}, which must be a few known whole numbers")
+        return self._ints[node.inputs[place]]
+
+    def _same(self, node: Node) -> Shape:
+        return self._shape(node)
+
+    def _clip(self, node: Node) -> Shape:
+        if self._shape(node, 1) or self._shape(node, 2):
+            raise ValueError("is cut at more than one number")
+        return self._shape(node)
+
+    def _cast(self, node: Node) -> Shape:
+        if node.attributes["to"] != FLOAT:
+            raise ValueError(f"casts to type {node.attributes['to']}")
+        return self._shape(node)
+
+    def _both(self, node: Node) -> Shape:
+        return _broadcast(self._shape(node), self._shape(node, 1))
+
+    def _chosen(self, node: Node) -> Shape:
+        return _broadcast(_broadcast(self._shape(node), self._shape(node, 1)), self._shape(node, 2))
+
+    def _sizes(self, node: Node) -> Shape:
+        self._ints[node.outputs[0]] = self._shape(node)
+        return (len(self._shape(node)),)
+
+    def _concat(self, node: Node) -> Shape:
+        shapes = [self._shape(node, i) for i in range(len(node.inputs))]
+        axis = _axis(_int(node, "axis"), len(shapes[0]))
+        rest = {shape[:axis] + shape[axis + 1 :] for shape in shapes}
+        if len(rest) != 1 or len({len(shape) for shape in shapes}) != 1:
+            raise ValueError(f"joins the shapes {shapes[0]} and {shapes[-1]}")
+        if all(name in self._ints for name in node.inputs) and len(shapes[0]) == 1:
+            self._ints[node.outputs[0]] = tuple(number for name in node.inputs for number in self._ints[name])
+        return _with(shapes[0], axis, sum(shape[axis] for shape in shapes))
+
+    def _reshape(self, node: Node) -> Shape:
+        shape, wanted = self._shape(node), self._known(node, 1)
+        sizes = [shape[i] if size == 0 else size for i, size in enumerate(wanted)]
+        if sizes.count(-1) == 1:
+            sizes[sizes.index(-1)] = math.prod(shape) // max(1, -math.prod(sizes))
+        if math.prod(sizes) != math.prod(shape) or min(sizes, default=1) < 1:
+            raise ValueError(f"reshapes {list(shape)} to {list(wanted)}")
+        return tuple(sizes)
+
+    def _unsqueeze(self, node: Node) -> Shape:
+        shape, axes = list(self._shape(node)), self._known(node, 1)
+        for axis in sorted(_axes(axes, len(shape) + len(axes))):
+            shape.insert(axis, 1)
+        return tuple(shape)
+
+    def _squeeze(self, node: Node) -> Shape:
+        shape = self._shape(node)
+        axes = _axes(self._known(node, 1), len(shape))
+        if any(shape[axis] != 1 for axis in axes):
+            raise ValueError(f"takes the axes {axes} out of {list(shape)}")
+        return tuple(size for axis, size in enumerate(shape) if axis not in axes)
+
+    def _slice(self, node: Node) -> Shape:
+        shape = self._shape(node)
+        starts, ends, axes = (self._known(node, place) for place in (1, 2, 3))
+        if len(starts) != 1 or len(ends) != 1:
+            raise ValueError(f"cuts at {starts} and {ends}")
+        axis = _axes(axes, len(shape))[0]
+        return _with(shape, axis, len(range(shape[axis])[starts[0] : ends[0]]))
+
+    def _mean(self, node: Node) -> Shape:
+        return self._reduced(node, _ints(node, "axes"))
+
+    def _sum(self, node: Node) -> Shape:
+        if len(node.inputs) == 1:
+            return self._reduced(node, tuple(range(len(self._shape(node)))))
+        return self._reduced(node, self._known(node, 1))
+
+    def _largest(self, node: Node) -> Shape:
+        return self._reduced(node, (_int(node, "axis"),))
+
+    def _reduced(self, node: Node, axes: Shape) -> Shape:
+        shape, gone = self._shape(node), _axes(axes, len(self._shape(node)))
+        if node.attributes["keepdims"] == 1:
+            return tuple(1 if axis in gone else size for axis, size in enumerate(shape))
+        if node.attributes["keepdims"] != 0:
+            raise ValueError(f"has keepdims {node.attributes['keepdims']}")
+        return tuple(size for axis, size in enumerate(shape) if axis not in gone)
+
+    def _top(self, node: Node) -> list[Shape]:
+        shape, count = self._shape(node), self._known(node, 1)
+        axis = _axis(_int(node, "axis"), len(shape))
+        if len(count) != 1 or not 1 <= count[0] <= shape[axis]:
+            raise ValueError(f"takes the best {count} of {list(shape)}")
+        return [_with(shape, axis, count[0])] * 2
+
+    def _product(self, node: Node) -> Shape:
+        """Work out a product of two matrices, the first one turned or not, and of what is added to it."""
+        first, second = self._shape(node), self._shape(node, 1)
+        (rows, inner), (again, columns) = (first[::-1] if node.attributes.get("transA") else first), second
+        shape = (rows, columns)
+        if inner != again or (len(node.inputs) == 3 and _broadcast(shape, self._shape(node, 2)) != shape):
+            raise ValueError(f"multiplies {[rows, inner]} with {[again, columns]}")
+        self._work += rows * inner * columns
+        return shape
+
+    def _matrix_product(self, node: Node) -> Shape:
+        """Work out a product of rows with one matrix, with one column without an axis of its own, or of two stacks."""
+        first, second = self._shape(node), self._shape(node, 1)
+        if len(second) > 2:
+            if first[:-2] != second[:-2] or len(first) != len(second) or first[-1] != second[-2]:
+                raise ValueError(f"multiplies {list(first)} with {list(second)}")
+            self._work += math.prod(first) * second[-1]
+            return (*first[:-1], second[-1])
+        (*rows, inner), (again, *columns) = first, second
+        if inner != again:
+            raise ValueError(f"multiplies {list(first)} with {list(second)}")
+        self._work += math.prod((*rows, inner, *columns))
+        return (*rows, *columns)
+
+    def _rows_taken(self, node: Node) -> Shape:
+        data, places = self._shape(node), self._shape(node, 1)
+        if not data:
+            raise ValueError("takes rows out of one number")
+        return (*places, *data[1:])
+
+    def _one_hot(self, node: Node) -> Shape:
+        depth = self._ints.get(node.inputs[1])
+        if depth is None or len(depth) != 1 or self._shape(node, 2) != (2,):
+            raise ValueError(f"reads {node.inputs[1]!r}, which must be one known whole number")
+        return (*self._shape(node), depth[0])
+
+    def _soft(self, node: Node) -> Shape:
+        _axis(_int(node, "axis"), len(self._shape(node)))
+        return self._shape(node)
+
+    def _gathered(self, node: Node) -> Shape:
+        shape, places = self._shape(node), self._shape(node, 1)
+        batch = _int(node, "batch_dims", 0)
+        depth = batch + places[-1]
+        if not 0 <= batch < len(places) or shape[:batch] != places[:batch] or depth > len(shape):
+            raise ValueError(f"takes places {list(places)} out of {list(shape)} behind {batch} axes")
+        return places[:-1] + shape[depth:]
+
+    def _scattered(self, node: Node) -> Shape:
+        shape, places, values = (self._shape(node, place) for place in range(3))
+        _axis(_int(node, "axis"), len(shape))
+        if places != values or len(places) != len(shape) or any(map(int.__gt__, places, shape)):
+            raise ValueError(f"puts {list(values)} at places {list(places)} of {list(shape)}")
+        return shape
+
+    def _rescaled(self, node: Node) -> Shape:
+        """Work out a change to or from whole numbers: one scale for all, or one for each place of an axis."""
+        shape, scales, zeros = (self._shape(node, place) for place in range(3))
+        axis = _axis(_int(node, "axis", 1), len(shape)) if scales not in ONE else 0
+        if not (scales in ONE and zeros in ONE) and not (scales == zeros == shape[axis : axis + 1]):
+            raise ValueError(f"scales {list(shape)} by {list(scales)} and {list(zeros)}")
+        return shape
+
+
+def _broadcast(a: Shape, b: Shape) -> Shape:
+    rank = max(len(a), len(b))
+    pairs = zip((1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b, strict=True)
+    if any(x != y and 1 not in (x, y) for x, y in pairs):
+        raise ValueError(f"joins the shapes {list(a)} and {list(b)}")
+    return tuple(map(max, (1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b))
+
+
+def _axis(axis: int, rank: int) -> int:
+    if not -rank <= axis < rank:
+        raise ValueError(f"names axis {axis} of {rank}")
+    return axis % rank
+
+
+def _axes(axes: Shape, rank: int) -> Shape:
+    found = tuple(_axis(axis, rank) for axis in axes)
+    if not found or len(set(found)) != len(found):
+        raise ValueError(f"names the axes {list(axes)}")
+    return found
+
+
+def _with(shape: Shape, axis: int, size: int) -> Shape:
+    return (*shape[:axis], size, *shape[axis + 1 :])
+
+
+def _int(node: Node, name: str, default: int | None = None) -> int:
+    value = node.attributes.get(name, default)
+    if not isinstance(value, int):
+        raise ValueError(f"has {name} {value}")
+    return value
+
+
+def _ints(node: Node, name: str) -> Shape:
+    value = node.attributes[name]
+    if not isinstance(value, tuple):
+        raise ValueError(f"has {name} {value}")
+    return value
+
+
+class Use(NamedTuple):
+    """How ffedge uses an operator: counts of inputs (none: any), attributes that it has, those that it may have."""
+
+    shape: Callable[[Any, Node], Shape | list[Shape]]  # of the walk and a node
+    inputs: tuple[int, ...]
+    has: frozenset[str] = frozenset()
+    may_have: frozenset[str] = frozenset()
+
+
+def _use(rule: Callable[[Any, Node], Any], *inputs: int, has: str = "", may_have: str = "") -> Use:
+    return Use(rule, inputs, frozenset(has.split()), frozenset(may_have.split()))
+
+
+def _rule(node: Node) -> Callable[[Any, Node], Shape | list[Shape]]:
+    """Return the rule for an operator that is used as ffedge uses it."""
+    use = OPERATORS.get(node.kind)
+    if use is None:
+        raise ValueError("no graph of ffedge has this operator")
+    given = set(node.attributes)
+    if (use.inputs and len(node.inputs) not in use.inputs) or not use.has <= given <= use.has | use.may_have:
+        raise ValueError(f"has {len(node.inputs)} inputs and the attributes {sorted(node.attributes)}")
+    return use.shape
+
+
+OPERATORS: dict[str, Use] = {
+    **{kind: _use(Walk._both, 2) for kind in ("Add", "Div", "GreaterOrEqual", "Less", "Mul", "Sub")},
+    **{kind: _use(Walk._same, 1) for kind in ("Identity", "Neg", "Relu", "Sigmoid", "Sign", "Softplus", "Sqrt")},
+    **{kind: _use(Walk._soft, 1, has="axis") for kind in ("LogSoftmax", "Softmax")},
+    **{kind: _use(Walk._mean, 1, has="axes keepdims") for kind in ("ReduceMean", "ReduceMin")},
+    **{kind: _use(Walk._rescaled, 3, may_have="axis") for kind in ("DequantizeLinear", "QuantizeLinear")},
+    "ArgMax": _use(Walk._largest, 1, has="axis keepdims"),
+    "Cast": _use(Walk._cast, 1, has="to"),
+    "Clip": _use(Walk._clip, 3),
+    "Concat": _use(Walk._concat, has="axis"),
+    "Gather": _use(Walk._rows_taken, 2),
+    "GatherND": _use(Walk._gathered, 2, may_have="batch_dims"),
+    "Gemm": _use(Walk._product, 2, 3, may_have="transA alpha"),
+    "MatMul": _use(Walk._matrix_product, 2),
+    "OneHot": _use(Walk._one_hot, 3),
+    "ReduceSum": _use(Walk._sum, 1, 2, has="keepdims"),
+    "Reshape": _use(Walk._reshape, 2),
+    "ScatterElements": _use(Walk._scattered, 3, has="axis"),
+    "Shape": _use(Walk._sizes, 1),
+    "Slice": _use(Walk._slice, 4),
+    "Squeeze": _use(Walk._squeeze, 2),
+    "TopK": _use(Walk._top, 2, has="axis"),
+    "Unsqueeze": _use(Walk._unsqueeze, 2),
+    "Where": _use(Walk._chosen, 3),
+}
+
+
+def walk(graph: Graph, sizes: Mapping[str, int]) -> Walk:
+    """Walk a graph that ffedge built, for the sizes that its inputs' symbols stand for."""
+    ports = graph.inputs | graph.weights
+    shapes = {name: array.shape for name, array in graph.constants.items()}
+    shapes |= {n: tuple(sizes[d] if isinstance(d, str) else d for d in port.dims) for n, port in ports.items()}
+    ints = {n: tuple(a.reshape(-1).tolist()) for n, a in graph.constants.items() if a.dtype.name == "int64"}
+    return Walk(graph.nodes, shapes, ints)
+
+
+def check_graph(graph: Graph, sizes: Mapping[str, int]) -> None:
+    """Raise ValueError where a graph holds what ffedge does not use, or its outputs have other sizes than it says."""
+    result = walk(graph, sizes)
+    for name, port in graph.outputs.items():
+        wanted = tuple(sizes[size] if isinstance(size, str) else size for size in port.dims)
+        if result.shape(name) != wanted:
+            raise ValueError(f"it makes {name} of shape {list(result.shape(name))}, but it must be {list(wanted)}")

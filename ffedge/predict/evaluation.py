@@ -1,0 +1,85 @@
+"""How well a model file does on a data set: read block by block, so that memory stays bounded."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge.data import Dataset, Split
+from ffedge.data.rows import places
+from ffedge.errors import DataError
+from ffedge.predict.predictor import Prediction, Predictor
+
+ROWS = 256
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found; accuracies are fractions, 0 to 1.
+
+    Attributes
+    ----------
+    known : share of the rows whose answers count as known.
+    known_error : share of these that are wrong; None where there are none.
+    layer_accuracy : of each layer's goodness alone; empty where the model does not tell it (an exported form).
+    class_accuracy : of the rows of each class; None where there are none.
+    confusion : [C, C] rows of true class i that were given label j.
+    """
+
+    accuracy: float
+    rows: int
+    known: float
+    known_error: float | None
+    layer_accuracy: list[float]
+    class_accuracy: list[float | None]
+    confusion: list[list[int]]
+    classes: list[str]
+
+
+def predicted(
+    predictor: Predictor, split: Split, rows: NDArray[np.int64] | None = None, *, layers: bool = False
+) -> Iterator[tuple[NDArray[np.int64], Prediction]]:
+    """Yield the true labels [n] of some rows (all, or the given ones), and a model's answers, a block at a time."""
+    for at in places(len(split.labels) if rows is None else len(rows), ROWS):
+        part = at if rows is None else rows[at]
+        yield np.asarray(split.labels[part], np.int64), predictor.predict(split.inputs.take(part), layers=layers)
+
+
+def accuracy(predictor: Predictor, split: Split, rows: NDArray[np.int64] | None = None) -> float:
+    """Return the share of rows (all, or the given ones) that get their true label."""
+    hits = sum(int((answers.label == true).sum()) for true, answers in predicted(predictor, split, rows))
+    return hits / (len(split.labels) if rows is None else len(rows))
+
+
+def evaluate(predictor: Predictor, dataset: Dataset, *, on_train: bool = False) -> Evaluation:
+    """Measure a model on a data set's test split, or on its train split where there is no other or it is asked for.
+
+    Raises
+    ------
+    DataError
+        The data set has other classes or another input shape than the model.
+    """
+    split = dataset.train if on_train or dataset.test is None else dataset.test
+    count, layers = predictor.facts.n_classes, len(predictor.recipe.network.widths) if predictor.has_layers else 0
+    if dataset.n_classes > count:
+        raise DataError(f"{dataset.name}: has {dataset.n_classes} classes, but the model knows {count}")
+    confusion, hits = np.zeros((count, count), np.int64), np.zeros(layers, np.int64)
+    known = wrong = 0
+    for true, answers in predicted(predictor, split, layers=layers > 0):
+        np.add.at(confusion, (true, answers.label), 1)
+        known += int(answers.known.sum())
+        wrong += int((answers.known & (answers.label != true)).sum())
+        if layers:
+            hits += (answers.goodness.argmax(axis=2) == true[:, None]).sum(axis=0)
+    rows, per_class = len(split.labels), confusion.sum(axis=1)
+    return Evaluation(
+        accuracy=float(confusion.trace()) / rows,
+        rows=rows,
+        known=known / rows,
+        known_error=wrong / known if known else None,
+        layer_accuracy=[float(hit) / rows for hit in hits],
+        class_accuracy=[float(confusion[c, c]) / n if (n := int(per_class[c])) else None for c in range(count)],
+        confusion=confusion.tolist(),
+        classes=list(predictor.classes),
+    )

@@ -1,0 +1,192 @@
+"""Predicts with a model file: numpy and onnxruntime only.
+
+Shape letters: N samples, C classes, L layers.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ffedge.engine.session import make_session
+from ffedge.errors import DataError, ModelError
+from ffedge.model.file import Model
+from ffedge.network import InputFacts
+from ffedge.onnx.graph import model_bytes
+from ffedge.onnx.shapes import walk
+
+MOST_ROWS = 640
+SPARE_BYTES = 1 << 26
+SPARE_WORK = 1 << 31
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of N samples.
+
+    Attributes
+    ----------
+    label : [N] int64, the class with the largest score.
+    margin : [N] float32, best minus second score.
+    scores : [N, C] float32, the layers' goodness summed. Exported forms (`ffedge export --form`) say less: ``pruned``
+        sums only the first layer's for labels that the others did not try, all of them below those that were tried;
+        ``head`` gives logits.
+    known : [N] bool, whether best score and margin are such as rows of the training data gave
+        (`ffedge.model.calibration`); True for all where the model holds no calibration.
+    goodness : [N, L, C] float32 of each layer; empty unless asked for.
+    """
+
+    label: NDArray[np.int64]
+    margin: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    known: NDArray[np.bool_]
+    goodness: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.label)
+
+
+class Predictor:
+    """A model file, loaded: its graph is built anew from what was read of it (`ffedge.model.file`).
+
+    Parameters
+    ----------
+    model : the file's path, or its bytes.
+    threads : 0 takes all cores.
+
+    Raises
+    ------
+    ModelError
+        There is no such file, it is no ONNX, it is not ffedge's, it comes from a newer format, or its metadata and
+        weights do not fit each other.
+    """
+
+    def __init__(self, model: str | Path | bytes, threads: int = 0) -> None:
+        opened = Model(model)
+        self._name, self._graph = opened.name, opened.graph
+        self.metadata, self.recipe, self.facts = opened.metadata, opened.recipe, opened.facts
+        self.calibration = opened.calibration
+        try:
+            self._rows = rows_at_once(opened)
+        except ValueError as error:
+            raise ModelError(f"{self._name}: its graph cannot be used ({error}). Export the model anew") from error
+        try:
+            self._session = make_session(model_bytes(self._graph), threads, opened.weights())
+        except Exception as error:  # onnxruntime raises a class of its own for each cause
+            raise ModelError(f"{self._name}: is no ONNX model that onnxruntime can load. Pass a model.onnx") from error
+
+    @property
+    def has_layers(self) -> bool:
+        """Whether the model tells each layer's goodness; exported forms do not."""
+        return "goodness" in self._graph.outputs
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the label numbers."""
+        return self.facts.classes
+
+    def predict(self, inputs: ArrayLike, *, layers: bool = False) -> Prediction:
+        """Predict one sample or N of them, in bounded memory.
+
+        Parameters
+        ----------
+        inputs : [N, ...] or one sample [...], in the shape and type of the training data, or flattened.
+        layers : also return each layer's goodness, where the model has it (`has_layers`).
+
+        Raises
+        ------
+        DataError
+            The inputs have another shape or type, or hold NaN or infinity.
+        ModelError
+            The model cannot be run, or does not give what a model must.
+        """
+        samples = samples_of(np.asarray(inputs), self.facts)
+        names = ["label", "margin", "scores", "known", *(["goodness"] if layers else [])]
+        parts = [
+            self._run(names, samples[start : start + self._rows])
+            for start in range(0, max(1, len(samples)), self._rows)
+        ]
+        if len(parts) == 1:
+            return Prediction(*parts[0])
+        return Prediction(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+
+    def _run(self, names: list[str], samples: NDArray[Any]) -> list[NDArray[Any]]:
+        """Run some samples, and hold the values against what a prediction is: a stranger's graph may give anything."""
+        n, classes = len(samples), self.facts.n_classes
+        wanted = {
+            "label": (np.int64, (n,)),
+            "margin": (np.float32, (n,)),
+            "scores": (np.float32, (n, classes)),
+            "known": (np.bool_, (n,)),
+            "goodness": (np.float32, (n, len(self.recipe.network.widths), classes)),
+        }
+        try:
+            present = [name for name in names if name in self._graph.outputs]
+            values: list[NDArray[Any]] = self._session.run(present, {"input": samples})
+        except Exception as error:  # onnxruntime raises a class of its own for each cause
+            raise ModelError(f"{self._name}: cannot be run ({error}). Export the model anew") from error
+        if "known" not in self._graph.outputs:  # an older model
+            values.insert(names.index("known"), np.ones(n, np.bool_))
+        for name, value in zip(names, values, strict=True):
+            dtype, shape = wanted[name]
+            if value.dtype != dtype or value.shape != shape:
+                raise ModelError(
+                    f"{self._name}: gives {name} {_dims(value.shape)} of {value.dtype}. Export the model anew"
+                )
+        if n and not 0 <= values[0].min() <= values[0].max() < classes:
+            raise ModelError(f"{self._name}: gives labels beyond its {classes} classes. Export the model anew")
+        return values
+
+
+def rows_at_once(model: Model) -> int:
+    """Return how many samples go through the graph together: 640 rows (samples times classes), or less of large ones.
+
+    A small file's run stays within 64 MiB; beyond that, each byte of the file allows 8.
+
+    Raises
+    ------
+    ValueError
+        One sample is too large.
+    """
+    rows, size = max(1, MOST_ROWS // model.facts.n_classes), model.parts.n_bytes
+    while True:
+        cost = walk(model.graph, {"N": rows}).cost
+        if cost.n_bytes <= SPARE_BYTES + 8 * size and cost.work <= SPARE_WORK + 1024 * size:
+            return rows
+        if rows == 1:
+            raise ValueError(f"one sample makes {cost.n_bytes >> 20} MiB and {cost.work / 1e9:.1f} G multiply-adds")
+        rows //= 2
+
+
+def samples_of(array: NDArray[Any], facts: InputFacts) -> NDArray[Any]:
+    """Return inputs, one sample or N of them, as [N, ...] in the shape and type of the training data.
+
+    Raises
+    ------
+    DataError
+        They have another shape or type, or hold NaN or infinity.
+    """
+    shape, size = facts.shape, facts.size
+    if array.shape[1:] == shape or (array.ndim == 2 and array.shape[1] == size):
+        samples = array.reshape(len(array), *shape)
+    elif array.shape in (shape, (size,)):
+        samples = array.reshape(1, *shape)
+    else:
+        raise DataError(f"inputs must have shape {_dims(shape)} or [N, …], got {_dims(array.shape)}")
+    kind = np.dtype(facts.dtype)
+    if kind == np.uint8 and array.dtype != np.uint8:
+        raise DataError(f"inputs must be uint8 from 0 to 255 as in training, got {array.dtype}")
+    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+        raise DataError(f"inputs must be numbers, got {array.dtype}")
+    with np.errstate(over="ignore"):  # a number beyond float32 becomes infinity, and is refused
+        samples = np.ascontiguousarray(samples, dtype=kind)
+    if kind == np.float32 and not np.isfinite(samples).all():
+        raise DataError("inputs must be finite, got NaN or infinity")
+    return samples
+
+
+def _dims(shape: tuple[int, ...]) -> str:
+    return f"[{', '.join(map(str, shape))}]"

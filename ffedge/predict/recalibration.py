@@ -1,0 +1,92 @@
+"""Chooses anew, without training, what a model counts as known: for another coverage, or on other rows."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge.data import Batches, Dataset, load
+from ffedge.errors import DataError, ModelError
+from ffedge.files import atomic_file
+from ffedge.model.calibration import Calibration, best_and_margin, calibrate
+from ffedge.model.file import Model
+from ffedge.model.write import write_file, write_model
+from ffedge.predict.evaluation import predicted
+from ffedge.predict.predictor import Predictor
+from ffedge.training.loop import split_rows
+
+Floats = NDArray[np.floating[Any]]
+
+
+def recalibrate(
+    model: Path,
+    data: str | Path | Dataset | Batches,
+    coverage: float = 0.95,
+    out: Path | None = None,
+    *,
+    data_dir: Path | None = None,
+    threads: int = 0,
+) -> Calibration:
+    """Write a model whose known answers are the share `coverage` of rows that it has not learnt from.
+
+    Parameters
+    ----------
+    data : what the model was trained on, of which its held-out rows serve, or other data, whose train split serves.
+    coverage : above 0, up to 1.
+    out : the file to write; None replaces the model, atomically.
+    data_dir : where known data sets are looked for first.
+
+    Raises
+    ------
+    ModelError
+        The model cannot be used, or is older than the output ``known``.
+    DataError
+        The data cannot be used, or the model has learnt from all of their rows.
+    ValueError
+        The coverage is outside its range.
+    """
+    predictor = Predictor(model, threads)
+    dataset = data if isinstance(data, Dataset) else load(data, data_dir)
+    calibration = calibrate(*unseen_scores(predictor, dataset), coverage)
+    with atomic_file(out or model) as temporary:
+        write_calibration(Model(model), temporary, calibration)
+    return calibration
+
+
+def unseen_scores(predictor: Predictor, dataset: Dataset) -> tuple[Floats, Floats]:
+    """Return the best score and the margin [N] of each row that a model has not learnt from.
+
+    Raises
+    ------
+    DataError
+        There are none, or the data have another shape than the model.
+    """
+    split, about = dataset.train, predictor.metadata.get("data")
+    rows = np.arange(len(split.labels))
+    if isinstance(about, dict) and about.get("sha256") == dataset.sha256:
+        rows = split_rows(len(rows), predictor.recipe)[0]
+    if not len(rows):
+        raise DataError(f"{dataset.name}: the model has learnt from all of its rows. Pass other data")
+    parts = [best_and_margin(answers.scores) for _, answers in predicted(predictor, split, rows)]
+    scores, margins = (np.concatenate(values) for values in zip(*parts, strict=True))
+    return scores, margins
+
+
+def write_calibration(model: Model, target: Path, calibration: Calibration) -> None:
+    """Write a model file anew with another calibration.
+
+    Raises
+    ------
+    ModelError
+        The model has no output ``known``.
+    OSError
+        The disk is full or the folder cannot be written.
+    """
+    if "known.bias" not in model.graph.weights:
+        raise ModelError(f"{model.name}: has no output known. Export it anew from its run folder")
+    if model.form is None:
+        write_model(target, model.recipe, model.facts, model.layers(), model.metadata, calibration)
+        return
+    metadata = model.metadata | {"known": calibration.to_dict()}
+    write_file(target, model.graph, model.weights() | {"known.bias": calibration.bias()}, metadata)

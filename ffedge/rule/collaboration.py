@@ -1,0 +1,47 @@
+"""Collaboration (NetworkFF eq. 5): ``G_l = g_l - theta + gamma_l sum_k alpha_lk (g_k - theta)``, g_k plain numbers.
+
+Shape letters: N samples, M labels tried for each, L layers.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge.onnx.graph import GraphBuilder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ffedge.recipe import Rule
+
+Floats = NDArray[np.float32]
+
+
+def others(layer: int, goodness: Mapping[int, Floats], shape: tuple[int, ...], rule: "Rule") -> Floats:
+    """Return the sum over the other layers [N, M], plain numbers: no gradient passes through them."""
+    theta = rule.theta if rule.theta_placement == "per_layer" else 0.0
+    total = np.zeros(shape, np.float32)
+    for k, weight in enumerate(rule.alpha[layer]):
+        if weight:
+            total += np.float32(weight) * (goodness[k] - np.float32(theta))
+    return total
+
+
+def joined(g: GraphBuilder, M: int, rule: "Rule") -> str:
+    """Return G [N, M] from ``g`` [N, M]; variants that collaborate read ``other`` [N, M] and ``gamma`` [] too."""
+    G = g.op("Sub", "g", g.const(rule.theta))
+    if rule.variant == "ff":
+        return G
+    return g.op("Add", G, g.op("Mul", g.input("other", ("N", M)), g.input("gamma", ())))
+
+
+def gamma_gradient(g: GraphBuilder, slope: str) -> str:
+    """Return dLoss/dgamma = sum dLoss/dG * other (eq. 7)."""
+    return g.op("ReduceSum", g.op("Mul", slope, "other"), keepdims=0, out="grad.gamma")
+
+
+def torch(goodness: "Tensor", other: "Tensor", gamma: "Tensor | None", rule: "Rule") -> "Tensor":
+    """Return G [N, M] from goodness and the sum over the others [N, M]."""
+    return goodness - rule.theta + (gamma * other if gamma is not None else 0.0)
