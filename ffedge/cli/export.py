@@ -77,7 +77,7 @@ def run(options: Namespace) -> None:
 
 
 def _as_trained(options: Namespace) -> None:
-    from ffedge.training.folder import export, stored
+    from ffedge.training.folder import StoredRun, export
 
     run: Path = options.run
     if not run.exists():
@@ -88,7 +88,7 @@ def _as_trained(options: Namespace) -> None:
     if options.coverage is not None:
         from ffedge.predict.recalibration import recalibrate
 
-        data = options.data or stored(run)[1]
+        data = options.data or StoredRun.read(run).source
         recalibrate(options.out, data, options.coverage, data_dir=options.data_dir)
 
 

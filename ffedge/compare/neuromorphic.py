@@ -32,7 +32,7 @@ from ffedge.spec import Spec
 from ffedge.spikes import SpikingNetwork, check_installed, read
 from ffedge.spikes.export import export_nir
 from ffedge.spikes.metrics import workload_of_mlp, workload_of_model
-from ffedge.training.folder import trained_network
+from ffedge.training.folder import StoredRun
 from ffedge.training.loop import split_rows
 from ffedge.training.run import train
 
@@ -91,7 +91,8 @@ def compare(choice: Choice, say: Callable[[str], None] = lambda _: None) -> tupl
     run = choice.out / "run"
     say("training")
     _train(choice, run, directory)
-    recipe, facts, layers, _ = trained_network(run)
+    trained = StoredRun.read(run)
+    recipe, facts, layers = trained.recipe, trained.facts, trained.layers()
     held_out, learnt = split_rows(len(dataset.train.labels), recipe)
     choosing = held_out[:CHOOSING] if len(held_out) else learnt[np.arange(min(CHOOSING, len(learnt)))]
     if not len(held_out):

@@ -15,8 +15,7 @@ from ffedge.model.file import Model
 from ffedge.network import InputFacts, Layers
 from ffedge.predict.predictor import Predictor
 from ffedge.recipe import Recipe
-from ffedge.training.folder import export
-from ffedge.training.folder import stored as begun_with
+from ffedge.training.folder import StoredRun
 from ffedge.training.loop import split_rows
 
 
@@ -74,11 +73,10 @@ def read_trained(place: Path) -> Trained:
     """
     source = None
     if place.is_dir():
-        source = begun_with(place)[1]
+        run = StoredRun.read(place)
+        source = run.source
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model.onnx"
-            export(place, path)
-            model = path.read_bytes()
+            model = run.write(Path(folder) / "model.onnx").read_bytes()
     else:
         try:
             model = place.read_bytes()

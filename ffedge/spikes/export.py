@@ -11,7 +11,7 @@ from ffedge.predict.predictor import samples_of
 from ffedge.spikes.convert import ROWS, check_convertible, convert
 from ffedge.spikes.network import MAX_TIMESTEPS, Reset, SpikingNetwork, check_timesteps
 from ffedge.spikes.nir_file import write
-from ffedge.training.folder import trained_network
+from ffedge.training.folder import StoredRun
 
 
 def export_nir(
@@ -49,7 +49,8 @@ def export_nir(
         raise ValueError(f"leak must be 2 to {MAX_TIMESTEPS} timesteps, got {leak!r}")
     if out.exists() and not force:
         raise FfedgeError(f"{out}: exists already. Choose another --nir, or use --force")
-    recipe, facts, layers, source = trained_network(run)
+    trained = StoredRun.read(run)
+    recipe, facts, source, layers = trained.recipe, trained.facts, trained.source, trained.layers()
     check_convertible(recipe, str(run), data or source)
     dataset = load(data or source, data_dir)
     rows = np.linspace(0, len(dataset.train.labels) - 1, min(ROWS, len(dataset.train.labels))).astype(np.int64)

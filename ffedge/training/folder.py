@@ -4,8 +4,9 @@ import contextlib
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ffedge.data import Dataset
 from ffedge.errors import FfedgeError, ModelError
@@ -14,7 +15,6 @@ from ffedge.model.calibration import Calibration
 from ffedge.model.write import write_model
 from ffedge.network import InputFacts, check_state, initial_layer, layers_of
 from ffedge.recipe import Recipe
-from ffedge.spec import Spec
 from ffedge.training.checkpoint import Checkpoints, Generation, Place, State
 from ffedge.training.records import EpochRecord, append_line
 from ffedge.training.watch import LayerFiles
@@ -82,7 +82,8 @@ class RunFolder(LayerFiles):
                 strange |= {f"checkpoint/{p.name}" for p in inside.iterdir() if not KEPT.fullmatch(p.name)}
             if strange and force:
                 raise FfedgeError(f"{self.path}: is no run folder (it holds {min(strange)}). Choose another --out")
-            if present and not force:
+            begun = strange or present & {"model.onnx", "report.json"} or self.checkpoints.generations()
+            if begun and not force:  # a run that was killed before its first checkpoint is no loss
                 raise FfedgeError(f"{self.path}: exists already. Choose another --out, or use --resume or --force")
             for name in present:
                 target = self.path / name
@@ -141,9 +142,51 @@ class RunFolder(LayerFiles):
 
     def write_model(self) -> Path:
         """Write model.onnx from the newest checkpoint."""
-        path = self.path / "model.onnx"
-        _write(self.checkpoints.newest(), path)
-        return path
+        return StoredRun.read(self.path).write(self.path / "model.onnx")
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """What a run's newest whole checkpoint holds, checked.
+
+    Attributes
+    ----------
+    state : the layers by number, views of the checkpoint's files; empty where a layer has not begun to learn.
+    source : the data that the run began with, as they were given to it.
+    data : their name and sha256.
+    known : of what counts as known, once all layers have learnt.
+    """
+
+    recipe: Recipe
+    facts: InputFacts
+    state: State
+    source: str
+    data: dict[str, Any]
+    known: Calibration | None
+
+    @classmethod
+    def read(cls, run: Path) -> Self:
+        """Read a run folder; ModelError where there is no checkpoint that can be read."""
+        generation = Checkpoints(run / "checkpoint").newest()
+        about = generation.about
+        with _checkpoint_used(generation.path):
+            recipe, facts = Recipe.from_dict(about["spec"]), InputFacts.from_dict(about["input"])
+            check_state(recipe, facts, generation.state)
+            data = {"name": about["name"], "sha256": about["data"]}
+            known = Calibration.from_dict(about["known"]) if "known" in about else None
+            return cls(recipe, facts, generation.state, str(about["source"]), data, known)
+
+    def layers(self) -> State:
+        """Return every layer's parameters; those that have not begun to learn are drawn."""
+        layers = zip(self.state, layers_of(self.recipe, self.facts), strict=True)
+        return [state or initial_layer(self.recipe, layer) for state, layer in layers]
+
+    def write(self, out: Path) -> Path:
+        """Write the model; return its path."""
+        about = {"version": __version__, "data": self.data}
+        with atomic_file(out) as temporary:
+            write_model(temporary, self.recipe, self.facts, self.layers(), about, self.known)
+        return out
 
 
 def export(run: Path, out: Path, *, force: bool = False) -> None:
@@ -155,57 +198,13 @@ def export(run: Path, out: Path, *, force: bool = False) -> None:
         `out` exists (without `force`), or there is no checkpoint that can be read.
     """
     check_free(out, force=force)
-    _write(Checkpoints(run / "checkpoint").newest(), out)
+    StoredRun.read(run).write(out)
 
 
 def check_free(out: Path, *, force: bool) -> None:
     """Raise FfedgeError where a file to write exists, without `force`."""
     if out.exists() and not force:
         raise FfedgeError(f"{out}: exists already. Choose another --out, or use --force")
-
-
-def trained_network(run: Path) -> tuple[Recipe, InputFacts, State, str]:
-    """Return the recipe, input facts and layers of a run's newest checkpoint, and the data source that it names.
-
-    Raises
-    ------
-    ModelError
-        There is no checkpoint that can be read.
-    """
-    found = Checkpoints(run / "checkpoint").newest()
-    return *_network(found), str(found.about.get("source"))
-
-
-def _network(found: Generation) -> tuple[Recipe, InputFacts, State]:
-    """Return the recipe, input facts and layers of a checkpoint; layers that have not begun to learn are drawn."""
-    with _checkpoint_used(found.path):
-        recipe, facts = Recipe.from_dict(found.about["spec"]), InputFacts.from_dict(found.about["input"])
-        check_state(recipe, facts, found.state)
-    layers = zip(found.state, layers_of(recipe, facts), strict=True)
-    return recipe, facts, [state or initial_layer(recipe, layer) for state, layer in layers]
-
-
-def _write(found: Generation, out: Path) -> None:
-    """Write the model of a checkpoint."""
-    recipe, facts, layers = _network(found)
-    with _checkpoint_used(found.path):
-        about = {"version": __version__, "data": {"name": found.about["name"], "sha256": found.about["data"]}}
-        known = Calibration.from_dict(found.about["known"]) if "known" in found.about else None
-    with atomic_file(out) as temporary:
-        write_model(temporary, recipe, facts, layers, about, known)
-
-
-def stored(path: Path) -> tuple[Spec, str]:
-    """Return what a run's newest checkpoint was made with, as a spec that leaves nothing open, and its data source.
-
-    Raises
-    ------
-    ModelError
-        There is no checkpoint that can be read.
-    """
-    found = Checkpoints(path / "checkpoint").newest()
-    with _checkpoint_used(found.path):
-        return Spec.from_dict(found.about["spec"]), str(found.about["source"])
 
 
 @contextlib.contextmanager

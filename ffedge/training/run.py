@@ -22,7 +22,7 @@ from ffedge.resolve import chosen, resolve
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place, State
 from ffedge.training.facts import measure
-from ffedge.training.folder import RunFolder, next_folder, stored
+from ffedge.training.folder import RunFolder, StoredRun, next_folder
 from ffedge.training.kept import KEPT_BYTES, Offer, keep, kept_file, nothing_kept
 from ffedge.training.loop import Diverged, Interrupted, Loop, spread_evenly
 from ffedge.training.memory import Plan, make_plan
@@ -92,9 +92,11 @@ def train(
     release_libraries()
     return_large_blocks()
     if resume and out:
-        began_with, source = stored(out)
+        began = StoredRun.read(out)
+        began_with = began.recipe.as_spec()
         spec = began_with if spec is None else _as_planned(spec, began_with)
-        data = source if data is None else data
+        data = began.source if data is None else data
+        del began  # with it go its views of the checkpoint's files
     data = "mnist-mini" if data is None else data
     spec = spec or Spec.make()
     dataset, facts, recipe, plan = _prepare(spec, data, data_dir)

@@ -17,7 +17,7 @@ import ffedge
 from ffedge.data import read_image, read_inputs
 from ffedge.errors import FfedgeError, one_line
 from ffedge.meter import PeakMeter
-from ffedge.training.folder import stored
+from ffedge.training.folder import StoredRun
 from ffedge.training.records import Report
 
 MOST_BYTES = 100 << 20  # that reading a file of some KB may take for a while
@@ -51,7 +51,7 @@ def targets(folder: Path) -> dict[str, Target]:
         "model": Target({"model.onnx": (run / "model.onnx").read_bytes()}, "model.onnx", _use_model),
         "report": Target({"report.json": (run / "report.json").read_bytes()}, "report.json", Report.read),
         "checkpoint": Target(
-            {n: c for n, c in stopped.items() if n not in older}, newest, lambda path: stored(path.parents[1])
+            {n: c for n, c in stopped.items() if n not in older}, newest, lambda path: StoredRun.read(path.parents[1])
         ),
         "idx": Target(idx, x, _use_data),
         "idx labels": Target(idx, y, lambda path: _use_data(path.with_name(x))),

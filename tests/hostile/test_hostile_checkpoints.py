@@ -12,7 +12,7 @@ from ffedge.errors import ModelError
 from ffedge.network import check_state
 from ffedge.tensors import TensorFile, write_tensors
 from ffedge.training.checkpoint import Checkpoints, Place
-from ffedge.training.folder import RunFolder, export, stored
+from ffedge.training.folder import RunFolder, StoredRun, export
 from ffedge.training.records import EpochRecord
 
 
@@ -82,7 +82,7 @@ def test_what_a_checkpoint_says_of_its_run_may_make_no_sense(model, tmp_path, sp
         spec = model[1].to_dict()
         spec["network"]["widths"] = nested(900)
     checkpointed(tmp_path, model, spec=spec)
-    for call in (lambda: stored(tmp_path), lambda: export(tmp_path, tmp_path / "model.onnx")):
+    for call in (lambda: StoredRun.read(tmp_path), lambda: export(tmp_path, tmp_path / "model.onnx")):
         text = refusal(ModelError, call)
         assert text.startswith(f"{tmp_path}/checkpoint")
         assert text.endswith("Train anew, without --resume")

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from ffedge.runtime import Predictor
 from toys import ask_here, clusters, in_child, prepared, small_spec
 
 import ffedge
 from ffedge.errors import FfedgeError, TrainingError
 from ffedge.recipe import Recipe
-from ffedge.runtime import Predictor
 from ffedge.spec import Spec
 from ffedge.training.folder import next_folder
 from ffedge.training.run import train
@@ -174,6 +174,18 @@ def test_a_folder_that_exists_is_not_overwritten(run, tmp_path):
     with pytest.raises(FfedgeError, match=text):
         train(SPEC, DATA, run.path)
     assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_is_begun_anew(tmp_path):
+    folder = tmp_path / "run"
+    (folder / "checkpoint").mkdir(parents=True)
+    (folder / "metrics.jsonl").write_text("half a li")
+    (folder / "checkpoint" / ".000001.safetensors.tmp").write_bytes(b"half")
+    with pytest.raises(FfedgeError, match=r"holds no checkpoint\. Train anew, without --resume"):
+        train(small_spec(epochs=1), clusters(), folder, resume=True)
+    train(small_spec(epochs=1), clusters(), folder)
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == 3  # of each layer one
+    assert not list(folder.rglob("*.tmp"))
 
 
 def test_force_replaces_a_run_and_nothing_else(tmp_path):
