@@ -8,6 +8,7 @@ import hashlib
 import io
 import itertools
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,10 @@ def is_nir(path: Path) -> bool:
 
 
 def check_installed() -> None:
-    """Raise FfedgeError, with what to install, where NIR files cannot be written."""
-    try:
-        import h5py  # noqa: F401
-        import nir  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise FfedgeError("NIR files need nir, which is not installed. Run: pip install 'ffedge[nir]'") from error
+    """Raise FfedgeError, with what to install, where NIR files can be neither written nor read."""
+    for package in ("nir", "h5py"):
+        if find_spec(package) is None:
+            raise FfedgeError(f"NIR files need {package}, which is not installed. Run: pip install 'ffedge[nir]'")
 
 
 def write(network: SpikingNetwork, path: Path) -> None:
@@ -88,12 +87,11 @@ def read(path: Path) -> SpikingNetwork:
     ModelError
         There is no such file, it is no NIR file, not ffedge's, from a newer format, or damaged.
     FfedgeError
-        The package h5py is not installed.
+        The package h5py or nir is not installed.
     """
-    try:
-        import h5py
-    except ModuleNotFoundError as error:
-        raise FfedgeError("NIR files need h5py, which is not installed. Run: pip install 'ffedge[nir]'") from error
+    check_installed()
+    import h5py
+
     if not path.is_file():
         raise ModelError(f"{path}: no such file. Write one with `ffedge export --nir`")
     try:

@@ -160,15 +160,15 @@ class Checkpoints:
     def _read(self, path: Path, torn: tuple[str, ...]) -> Generation:
         file = TensorFile(path)
         file.check()
-        place, about = parse(file.metadata["place"]), parse(file.metadata["about"])
-        if not isinstance(about, dict):
-            raise TypeError("about must be an object")
+        place, about, finished = (parse(file.metadata[name]) for name in ("place", "about", "kept"))
+        if not all(isinstance(part, dict) for part in (place, about, finished)):
+            raise TypeError("place, about and kept must be objects")
         place["sums"] = tuple(tuple(item) for item in place["sums"])
         state: State = [{} for _ in range(_count(file.metadata["layers"]))]
         for name, value in file.arrays.items():
             index, parameter = name.removeprefix("layers.").split(".", 1)
             state[int(index)][parameter] = value
-        kept = {int(i): str(digest) for i, digest in parse(file.metadata["kept"]).items()}
+        kept = {int(i): str(digest) for i, digest in finished.items()}
         for i, digest in kept.items():
             layer = TensorFile(self._layer_file(i))
             if layer.check() != digest:

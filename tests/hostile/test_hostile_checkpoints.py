@@ -63,6 +63,15 @@ def test_a_layer_that_no_network_has_takes_no_memory(model, tmp_path, name):
     assert text == f"{path.parent}: holds only torn files ({why}). Train anew, without --resume"
 
 
+@pytest.mark.parametrize("name", ["place", "about", "kept"])
+def test_a_checkpoint_whose_parts_are_no_objects_is_torn(model, tmp_path, name):
+    path = checkpointed(tmp_path, model)
+    texts = {k: v for k, v in TensorFile(path).metadata.items() if k != "sha256"}
+    write_tensors(path, {}, texts | {name: "1"})
+    text = refusal(ModelError, Checkpoints(path.parent).newest)
+    assert "(000000.safetensors: place, about and kept must be objects)" in text
+
+
 def test_a_spec_in_a_checkpoint_that_is_none_is_another_spec(model, tmp_path):
     path = checkpointed(tmp_path, model, spec={"network": "wide", "rule": [], "train": None})
     text = refusal(ModelError, Checkpoints(path.parent).load, {"spec": model[1].to_dict(), "data": "x"})
