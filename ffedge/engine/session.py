@@ -42,7 +42,7 @@ def make_session(model: bytes, threads: int = 0, weights: Mapping[str, Array] | 
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.load_model_format", "ONNX")  # whatever its first bytes look like
     if weights:
-        values = [ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array)) for array in weights.values()]
+        values = [ort.OrtValue.ortvalue_from_numpy(np.asarray(array, order="C")) for array in weights.values()]
         options.add_external_initializers(list(weights), values)
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
