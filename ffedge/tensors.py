@@ -112,8 +112,8 @@ class TensorFile:
         shape, (start, stop) = tuple(entry["shape"]), entry["data_offsets"]
         size, whole = math.prod(shape), len(self._map) - self._data_start
         dtype = DTYPES.get(entry["dtype"])
-        known = all(isinstance(n, int) and n >= 0 for n in (*shape, start, stop))
-        if dtype is None or not known or stop - start != dtype.itemsize * size or stop > whole:
+        known = all(isinstance(n, int) and 0 <= n <= whole for n in (*shape, start, stop))
+        if dtype is None or not known or stop - start != dtype.itemsize * size:
             raise ValueError(f"tensor {name} does not fit the file")
         view: Array = np.frombuffer(self._map, dtype, size, self._data_start + start).reshape(shape)
         return view
