@@ -12,7 +12,6 @@ from ffedge.data import Dataset
 from ffedge.errors import FfedgeError, ModelError
 from ffedge.files import atomic_file, locked, sync
 from ffedge.model.calibration import Calibration
-from ffedge.model.write import write_model
 from ffedge.network import InputFacts, check_state, initial_layer, layers_of
 from ffedge.recipe import Recipe
 from ffedge.training.checkpoint import Checkpoints, Generation, Place, State
@@ -183,6 +182,8 @@ class StoredRun:
 
     def write(self, out: Path) -> Path:
         """Write the model; return its path."""
+        from ffedge.model.write import write_model  # which a training needs at its end
+
         about = {"version": __version__, "data": self.data}
         with atomic_file(out) as temporary:
             write_model(temporary, self.recipe, self.facts, self.layers(), about, self.known)

@@ -165,10 +165,10 @@ def _choices(train: Train, free: Container[str], *, extremes: bool = False) -> I
     most, cores = min(train.batch_size, TUNED_CHUNK), thread_count(train)
     chunks = [most >> n for n in range(most.bit_length())] if "chunk_size" in free else [train.chunk_size]
     tiles = TILES if "tile_bytes" in free else (train.tile_bytes,)
-    places = ("memory", "file") if "moments" in free else (train.moments,)
+    places = ["memory", "file"] if "moments" in free else [train.moments]
     threads = (cores, 1) if "threads" in free and cores > 1 else (train.threads,)
     if extremes:  # chunks need sums of gradients beside the moments, so that a whole batch may take less
-        chunks, tiles, threads = [*{chunks[0], chunks[-1]}], tiles[-1:], threads[-1:]
+        chunks, tiles, places, threads = [*{chunks[0], chunks[-1]}], tiles[-1:], places[-1:], threads[-1:]
     for moments, count, chunk, tile in itertools.product(places, threads, chunks, tiles):
         changes: dict[str, Any] = {"chunk_size": chunk, "tile_bytes": tile, "moments": moments, "threads": count}
         yield dataclasses.replace(train, **changes)

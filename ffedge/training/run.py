@@ -112,6 +112,7 @@ def train(
         loop = Loop(recipe, dataset, facts, engine, folder, watcher, meter, rhythm, out, study)
         del state
         stopped = _train_until_stopped(loop, place, stop, folder)
+        release_libraries()  # of what training ran, so that writing and measuring do not come on top of it
         model = folder.write_model()
         if kept_bytes:
             rows, labels, nothing = dataset.train.inputs, dataset.train.labels, nothing_kept(facts)
