@@ -59,4 +59,11 @@ TABLE = {
     ),
 }
 # loaded by a command that has begun its work, so what stands in functions may be imported
-LATE = ("engine/torch.py", "export/int8.py", "cli/progress.py", "cli/bench_live.py", "cli/bench_tables.py", "cli/lines.py")
+LATE = (
+    "engine/torch.py",
+    "export/int8.py",
+    "cli/progress.py",
+    "cli/bench_live.py",
+    "cli/bench_tables.py",
+    "cli/lines.py",
+)
