@@ -140,7 +140,12 @@ class Forms:
         return exact_graph(network), fold(network, layers)
 
     def _quantised(self, name: str, graph: Graph, weights: dict[str, Array], *, per_channel: bool) -> Form:
-        from ffedge.export.int8 import quantised  # by the onnx package, which float forms do without
+        try:
+            from ffedge.export.int8 import quantised  # by the onnx package, which float forms do without
+        except ModuleNotFoundError as error:
+            raise FfedgeError(
+                f"the form {name} needs onnx, which is not installed. Run: pip install 'ffedge[int8]'"
+            ) from error
 
         whole = quantised(graph, weights, self._calibration(), per_channel=per_channel)
         return self._finished(name, whole, {}, f"int8, a scale a {'unit' if per_channel else 'layer'}")
