@@ -2,8 +2,10 @@
 
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, NewType, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, NewType, Union, get_args, get_origin, get_type_hints
 
 Bytes = NewType("Bytes", int)
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -29,14 +31,6 @@ def check(ok: bool, name: str, rule: str, value: object) -> None:
         raise ValueError(f"{name} must {rule}, got {value!r}")
 
 
-def check_choices(spec: object) -> None:
-    """Hold every ``Literal`` field of a dataclass to its values."""
-    for name, hint in get_type_hints(type(spec)).items():
-        if get_origin(hint) is Literal:
-            choices = get_args(hint)
-            check(getattr(spec, name) in choices, name, f"be one of {', '.join(choices)}", getattr(spec, name))
-
-
 def is_finite(value: object) -> bool:
     """Tell whether a value is a number that a float can hold: no bool, no NaN, no infinity, not 10**400."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
@@ -53,12 +47,39 @@ def is_whole(value: object) -> bool:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """What a number must be.
+
+    Attributes
+    ----------
+    text : what stands after "must".
+    holds : whether a number that is finite, and whole where it must be, keeps it.
+    """
+
+    text: str
+    holds: Callable[[Any], bool]
+
+
+FINITE = Limit("be a finite number", lambda value: True)
+POSITIVE = Limit("be positive", lambda value: value > 0)
+NOT_NEGATIVE = Limit("not be negative", lambda value: value >= 0)
+SHARE = Limit("be in [0, 1)", lambda value: 0 <= value < 1)
+COUNT = Limit("be 1 or more", lambda value: value >= 1)
+
+
+def between(least: int, most: int) -> Limit:
+    """Return the limit of numbers from one to another."""
+    return Limit(f"be {least} to {most}", lambda value: least <= value <= most)
+
+
+@dataclass(frozen=True)
 class Option:
     """What the command line, the data and a model file may do with a field of a spec.
 
     Attributes
     ----------
     help : what it is, on one line.
+    limit : of the number that it is, or of those that it lists; None where it is a word.
     auto : who fills it in where it was left open: the ``data`` or the memory ``plan``; None: it is never open.
     learns : whether `learn` may change what a model file says of it.
     machine : whether it belongs to the machine that trains, and so not to a model that goes on learning elsewhere.
@@ -66,6 +87,7 @@ class Option:
     """
 
     help: str
+    limit: Limit | None = None
     auto: Literal["data", "plan"] | None = None
     learns: bool = False
     machine: bool = False
@@ -76,11 +98,41 @@ class Option:
         return self.auto is not None and (value in ("auto", "max") or (self.auto == "plan" and value == 0))
 
 
-def option(default: Any, text: str, **rest: Any) -> Any:
+def option(default: Any, text: str, limit: Limit | None = None, **rest: Any) -> Any:
     """Return a dataclass field with its `Option`."""
-    return field(default=default, metadata={"option": Option(text, **rest)})
+    return field(default=default, metadata={"option": Option(text, limit, **rest)})
 
 
 def options(part: type) -> dict[str, Option]:
     """Return the options of a dataclass by field."""
     return {f.name: f.metadata["option"] for f in fields(part)}
+
+
+def check_fields(part: Any) -> None:
+    """Hold every field of a dataclass to its type's words and to its limit.
+
+    Raises
+    ------
+    ValueError
+        A field is neither one of its words nor what its limit says.
+    """
+    for name, hint in get_type_hints(type(part)).items():
+        limit, value = options(type(part))[name].limit, getattr(part, name)
+        kinds = get_args(hint) if get_origin(hint) in (UnionType, Union) else (hint,)
+        words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
+        listed = " or ".join(words) if limit else f"be one of {', '.join(words)}"
+        text = ", or ".join(filter(None, (limit.text if limit else "", listed)))
+        check(any(_fits(value, kind, limit) for kind in kinds), name, text, value)
+
+
+def _fits(value: Any, kind: Any, limit: Limit | None) -> bool:
+    if kind is NoneType:
+        return value is None
+    if kind is str:
+        return isinstance(value, str)
+    if get_origin(kind) is Literal:
+        return isinstance(value, str) and value in get_args(kind)
+    if get_origin(kind) is tuple:
+        return is_list(value) and len(value) > 0 and all(_fits(item, get_args(kind)[0], limit) for item in value)
+    number = is_finite(value) if kind is float else is_whole(value)
+    return number and (limit is None or limit.holds(value))

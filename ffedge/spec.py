@@ -12,7 +12,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
-from ffedge.fields import Bytes, Option, bytes_of, check, check_choices, is_finite, is_list, is_whole, option, options
+from ffedge.fields import (
+    COUNT,
+    FINITE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    Bytes,
+    Limit,
+    Option,
+    between,
+    bytes_of,
+    check,
+    check_fields,
+    option,
+    options,
+)
 from ffedge.presets import PRESETS
 
 Norm = Literal["unit", "rms", "layer", "fixed"]
@@ -27,7 +42,6 @@ Matrix = tuple[tuple[float, ...], ...]
 MODEL_FORMAT = 1
 MAX_LAYERS = 64
 MAX_CLASSES = 1000
-MAX_THREADS = 1024
 MOMENTS: dict[str, tuple[str, ...]] = {"adam": ("m", "v"), "momentum": ("m",), "sgd": ()}
 ADAM_DECAYS = (0.9, 0.999)
 ADAM_EPSILON = 1e-8
@@ -35,20 +49,25 @@ NORM_EPSILON = 1e-4
 FOLLOWING = 0.01  # share of the way that a fixed norm goes to a batch's activity
 HOMEOSTASIS = 0.5  # what a bias loses a step for each share of rows that its unit is active in too often
 ITEM_BYTES = 4  # of a float32
+WIDTH = Limit("be whole numbers from 1 to 65536", lambda value: 1 <= value <= 65536)
+SQUARE = Limit("be a square matrix of finite numbers", lambda value: True)
+PLANNED: dict[str, Any] = {"auto": "plan", "learns": True, "machine": True}
+INSIDE = Limit("be between 0 and 1", lambda value: 0 < value < 1)
+PART = Limit("be in (0, 1]", lambda value: 0 < value <= 1)
 
 
 @dataclass(frozen=True)
 class NetworkSpec:
     """The layers and how a label enters them. C is the number of classes."""
 
-    widths: tuple[int, ...] = option((500, 500), f"units of each layer, 1 to {MAX_LAYERS} layers")
+    widths: tuple[int, ...] = option((500, 500), f"units of each layer, 1 to {MAX_LAYERS} layers", WIDTH)
     norm: Norm = option(
         "rms",
         "what a layer's activity is divided by before the next layer sees it: its length (unit), its root mean square "
         "(rms), its deviation after the mean is taken off (layer), or one number for all rows, the root mean square of "
         "what the layer did in training (fixed: what spiking networks can carry)",
     )
-    bound: float | Literal["none"] = option("none", "the largest activity of a unit, or none", later=True)
+    bound: float | Literal["none"] = option("none", "the largest activity of a unit, or none", POSITIVE, later=True)
     skip: Literal["none", "add"] = option(
         "none",
         "add lets a layer that is as wide as what it reads pass on both, its normalised activity and what it read, "
@@ -67,6 +86,7 @@ class NetworkSpec:
         10.0,
         "value of the label's one active input, after scaling; max takes the largest scaled input, auto "
         "sqrt(inputs / 8), so that a label weighs as much beside 10 inputs as beside 1,000",
+        POSITIVE,
         auto="data",
     )
     scaling: Literal["auto", Scaling] = option(
@@ -83,16 +103,8 @@ class NetworkSpec:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value outside its rule."""
-        check_choices(self)
-        widths, scale = self.widths, self.label_scale
-        listed = is_list(widths) and 1 <= len(widths) <= MAX_LAYERS
-        check(listed, "widths", f"name 1 to {MAX_LAYERS} layers", widths)
-        sized = all(is_whole(width) and 1 <= width <= 65536 for width in widths)
-        check(sized, "widths", "be whole numbers from 1 to 65536", widths)
-        bounded = self.bound == "none" or (is_finite(self.bound) and self.bound > 0)
-        check(bounded, "bound", "be a positive number or 'none'", self.bound)
-        scaled = scale in ("max", "auto") if isinstance(scale, str) else is_finite(scale) and scale > 0
-        check(scaled, "label_scale", "be a positive number, 'max' or 'auto'", scale)
+        check_fields(self)
+        check(len(self.widths) <= MAX_LAYERS, "widths", f"name 1 to {MAX_LAYERS} layers", self.widths)
         check(self.skip == "none" or self.norm != "fixed", "skip", "be none where the norm is fixed", self.skip)
 
 
@@ -110,18 +122,20 @@ class RuleSpec:
         None,
         "factor on the goodness inside the loss; auto takes 4 for the symmetric loss and, on tables, for the "
         "contrastive one, else 1",
+        POSITIVE,
         auto="data",
     )
     smoothing: float | Literal["auto"] = option(
-        0.05, "label smoothing of the contrastive loss; auto takes 0.05 for images and 0 for tables", auto="data"
+        0.05, "label smoothing of the contrastive loss; auto takes 0.05 for images and 0 for tables", SHARE, auto="data"
     )
     sparsity: float | Literal["none"] = option(
         "none",
         "the share of rows that each unit is meant to be active in, or none: the bias of one that is active more often "
         "falls, of one that is active less often rises, without a gradient",
+        INSIDE,
         later=True,
     )
-    theta: float = option(2.0, "goodness threshold of the logistic loss")
+    theta: float = option(2.0, "goodness threshold of the logistic loss", FINITE)
     theta_placement: Literal["per_layer", "once"] = option(
         "per_layer", "per_layer takes theta off every layer's goodness in eq. 5, once off the layer's own only"
     )
@@ -129,10 +143,10 @@ class RuleSpec:
         "all", "the layers that layer l listens to: all others, those before it (previous), or those after it (next)"
     )
     alpha: Literal["ones", "mean"] | Matrix = option(
-        "ones", "weight of layer k in layer l: ones, mean (1/(L-1)), or an L x L matrix"
+        "ones", "weight of layer k in layer l: ones, mean (1/(L-1)), or an L x L matrix", SQUARE
     )
-    gamma: float = option(1.0, "collaboration strength (acff: its first value)")
-    gamma_rate: float = option(0.01, "learning rate of acff's gamma")
+    gamma: float = option(1.0, "collaboration strength (acff: its first value)", FINITE)
+    gamma_rate: float = option(0.01, "learning rate of acff's gamma", NOT_NEGATIVE)
     gamma_optimizer: Literal["sgd", "adam"] = option("sgd", "how acff learns gamma")
     prediction_weights: Literal["plain", "collaborative"] = option(
         "plain",
@@ -141,24 +155,9 @@ class RuleSpec:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value outside its rule."""
-        check_choices(self)
-        slope, smoothing, sparsity, alpha = self.slope, self.smoothing, self.sparsity, self.alpha
-        sloped = slope in (None, "auto") if isinstance(slope, str | None) else is_finite(slope) and slope > 0
-        check(sloped, "slope", "be positive or 'auto'", slope)
-        smoothed = smoothing == "auto" if isinstance(smoothing, str) else is_finite(smoothing) and 0 <= smoothing < 1
-        check(smoothed, "smoothing", "be in [0, 1) or 'auto'", smoothing)
-        sparse = sparsity == "none" or (is_finite(sparsity) and 0 < sparsity < 1)
-        check(sparse, "sparsity", "be between 0 and 1, or 'none'", sparsity)
-        for name in ("theta", "gamma", "gamma_rate"):
-            check(is_finite(getattr(self, name)), name, "be a finite number", getattr(self, name))
-        check(self.gamma_rate >= 0, "gamma_rate", "not be negative", self.gamma_rate)
-        if isinstance(alpha, str):
-            check(alpha in ("ones", "mean"), "alpha", "be ones, mean or a square matrix", alpha)
-        else:
-            square = is_list(alpha) and all(
-                is_list(row) and len(row) == len(alpha) and all(map(is_finite, row)) for row in alpha
-            )
-            check(square, "alpha", "be a square matrix of finite numbers", alpha)
+        check_fields(self)
+        if not isinstance(self.alpha, str):
+            check(all(len(row) == len(self.alpha) for row in self.alpha), "alpha", SQUARE.text, self.alpha)
 
 
 @dataclass(frozen=True)
@@ -169,6 +168,7 @@ class TrainSpec:
         20,
         "passes over the data that each layer gets, in either schedule; auto takes 20, or more where there are few "
         "rows: as many as make 1,000 minibatches, 100 at most; twice as many for tables of 20 classes and more",
+        COUNT,
         auto="data",
         learns=True,
     )
@@ -176,6 +176,7 @@ class TrainSpec:
         "auto",
         "rows of a minibatch; full takes the whole training set as one batch, auto takes 256, or fewer where there are "
         "few rows: a fiftieth of them, at least 32",
+        COUNT,
         auto="data",
         learns=True,
     )
@@ -183,6 +184,7 @@ class TrainSpec:
         "none",
         "most bytes that the training process may have resident, imports included (also 64MiB, 1GB); none sets no "
         "limit",
+        COUNT,
         learns=True,
         machine=True,
     )
@@ -190,25 +192,21 @@ class TrainSpec:
         "auto",
         "most rows in memory at once; a larger batch is accumulated exactly, chunk by chunk. auto takes 2048, or what "
         "the memory budget allows",
-        auto="plan",
-        learns=True,
-        machine=True,
+        COUNT,
+        **PLANNED,
     )
     tile_bytes: Bytes | Literal["auto"] = option(
         "auto",
         "most bytes of a layer's weights that are updated at once; the result is the same whatever it is. auto takes "
         "1 MiB, or less where the budget is tight",
-        auto="plan",
-        learns=True,
-        machine=True,
+        COUNT,
+        **PLANNED,
     )
     moments: Literal["auto", "memory", "file"] = option(
         "auto",
         "where the optimiser keeps the moments of the weights: in memory, or in a file in the run folder, which is "
         "slower. auto takes memory where the budget has room",
-        auto="plan",
-        learns=True,
-        machine=True,
+        **PLANNED,
     )
     schedule: Literal["greedy", "interleaved"] = option(
         "greedy",
@@ -224,29 +222,34 @@ class TrainSpec:
     n_negatives: int | Literal["auto"] = option(
         "auto",
         "wrong labels a sample; auto takes 2, or 1 of 2 classes, or 6 for tables of 20 classes and more",
+        COUNT,
         auto="data",
     )
     optimizer: Optimizer = option("adam", "how weights and biases take a step along their gradient")
     rate: tuple[float, ...] = option(
-        (0.015, 0.005), "learning rate of each layer; the last one serves all further layers", learns=True
+        (0.015, 0.005), "learning rate of each layer; the last one serves all further layers", POSITIVE, learns=True
     )
-    momentum: float = option(0.9, "of the optimiser momentum, and Adam's first decay")
+    momentum: float = option(0.9, "of the optimiser momentum, and Adam's first decay", SHARE)
     cooldown: Literal["none", "linear", "half"] = option(
         "linear",
         "the rate falls linearly to 0 over the second half, over all (linear), or never (none)",
         learns=True,
     )
-    weight_decay: float = option(0.05, "decoupled: W loses rate * weight_decay of itself a step")
+    weight_decay: float = option(0.05, "decoupled: W loses rate * weight_decay of itself a step", NOT_NEGATIVE)
     input_dropout: float | Literal["auto"] = option(
         0.2,
         "share of inputs set to 0 (after scaling), with one mask for all labels of a sample; auto takes 0.2 for images "
         "and 0 for tables, or 0.1 for those of 20 classes and more",
+        SHARE,
         auto="data",
     )
-    shift: int = option(0, "images move by up to so many pixels either way, each sample by its own draw", learns=True)
+    shift: int = option(
+        0, "images move by up to so many pixels either way, each by its own draw", between(0, 8), learns=True
+    )
     shift_share: float = option(
         1.0,
         "share of the images that a shift moves, drawn anew each epoch; the others stay as they are",
+        PART,
         learns=True,
         later=True,
     )
@@ -258,11 +261,15 @@ class TrainSpec:
         machine=True,
     )
     holdout: float = option(
-        0.05, "share of the training rows (2,000 at most) kept apart to measure accuracy while training", learns=True
+        0.05,
+        "share of the training rows (2,000 at most) held out to measure accuracy while training",
+        SHARE,
+        learns=True,
     )
     coverage: float = option(
         0.95,
         "share of the held-out rows whose answers shall count as known; the model calls other answers unknown",
+        PART,
         later=True,
     )
     engine: Literal["onnx", "torch"] = option(
@@ -272,46 +279,21 @@ class TrainSpec:
     threads: int = option(
         0,
         "of the onnx engine; 0 takes all cores, or one where the memory budget is tight",
-        auto="plan",
-        learns=True,
-        machine=True,
+        between(0, 1024),
+        **PLANNED,
     )
     seed: int = option(
         0,
         "of all that is drawn: first weights, order, wrong labels, dropout; same seed, same weights",
+        NOT_NEGATIVE,
         learns=True,
     )
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value outside its rule."""
-        check_choices(self)
-        for name, words in (
-            ("epochs", ("auto",)),
-            ("batch_size", ("full", "auto")),
-            ("n_negatives", ("auto",)),
-            ("chunk_size", ("auto",)),
-            ("tile_bytes", ("auto",)),
-            ("memory_budget", ("none",)),
-        ):
-            value = getattr(self, name)
-            counted = value in words or (is_whole(value) and value >= 1)
-            check(counted, name, f"be 1 or more, or {' or '.join(words)}", value)
-        check(is_whole(self.seed) and self.seed >= 0, "seed", "be 0 or more", self.seed)
-        check(is_whole(self.threads) and 0 <= self.threads <= MAX_THREADS, "threads", "be 0 to 1024", self.threads)
-        rated = is_list(self.rate) and bool(self.rate) and all(is_finite(rate) and rate > 0 for rate in self.rate)
-        check(rated, "rate", "be positive", self.rate)
-        for name in ("momentum", "input_dropout", "holdout"):
-            value = getattr(self, name)
-            if name != "input_dropout" or value != "auto":
-                check(is_finite(value) and 0 <= value < 1, name, "be in [0, 1)", value)
-        check(is_finite(self.coverage) and 0 < self.coverage <= 1, "coverage", "be in (0, 1]", self.coverage)
-        decay = self.weight_decay
-        check(is_finite(decay) and decay >= 0, "weight_decay", "not be negative", decay)
+        check_fields(self)
         most = 1 / max(self.rate)
-        check(max(self.rate) * decay < 1, "weight_decay", f"be less than {most:.3g} at this rate", decay)
-        check(is_whole(self.shift) and 0 <= self.shift <= 8, "shift", "be 0 to 8 pixels", self.shift)
-        share = self.shift_share
-        check(is_finite(share) and 0 < share <= 1, "shift_share", "be in (0, 1]", share)
+        check(self.weight_decay < most, "weight_decay", f"be less than {most:.3g} at this rate", self.weight_decay)
 
 
 @dataclass(frozen=True)

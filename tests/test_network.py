@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from toys import some_facts
 
-from ffedge.network import InputFacts, layers_of
+from ffedge.network import InputFacts, layers_of, parameter_sizes
 from ffedge.resolve import resolve
 from ffedge.spec import Spec
 
@@ -21,24 +21,23 @@ def test_a_factored_net_has_the_weights_of_the_whole_one(label_mode, label_layer
     given, C = some_facts(shape=(5, 4)), 4
     recipe = resolve(Spec.make(widths=(7, 6, 5), label_mode=label_mode, label_layers=label_layers), given, ROWS)
     inputs = [20 if label_mode == "overlay" else 20 + C, 7, 6]
-    for shape, width, units in zip(layers_of(recipe, given), inputs, (7, 6, 5), strict=True):
+    for layer, width, units in zip(layers_of(recipe, given), inputs, (7, 6, 5), strict=True):
         sees = layer.place.index == 0 or label_layers == "all"
         whole = width + (C if sees and layer.place.index else 0)
-        shapes = shape.parameters()
+        shapes = parameter_sizes(layer)
         assert set(shapes) == ({"W", "b", "V"} if sees else {"W", "b"})
         assert shapes["W"][0] + (shapes["V"][0] if sees else 0) == whole
         assert {dims[-1] for dims in shapes.values()} == {units}
-        assert shape.first == (layer.place.index == 0)
 
 
 def test_first_weights_are_uniform_within_the_fan_in():
     given = some_facts(shape=(400,))
     recipe = resolve(Spec.make(widths=(300, 200), label_mode="concat"), given, ROWS)
-    for shape, fan_in in zip(layers_of(recipe, given), (404, 300), strict=True):
+    for layer, fan_in in zip(layers_of(recipe, given), (404, 300), strict=True):
         bound = 1 / math.sqrt(fan_in)
-        for name, value in shape.initial(0).items():
+        for name, value in layer.draw(0).items():
             assert value.dtype == np.float32
-            assert value.shape == shape.parameters()[name]
+            assert value.shape == parameter_sizes(layer)[name]
             assert np.abs(value).max() <= np.float32(bound)
             if value.size > 1000:
                 assert np.abs(value).max() > 0.98 * bound
@@ -49,9 +48,9 @@ def test_first_weights_are_uniform_within_the_fan_in():
 def test_first_weights_depend_on_seed_and_layer_alone():
     spec, given = Spec.make(widths=(16, 16, 16), label_mode="concat"), some_facts()
     _, second, third = layers_of(resolve(spec, given, ROWS), given)
-    np.testing.assert_array_equal(second.initial(3)["W"], second.initial(3)["W"])
-    assert not np.array_equal(second.initial(3)["W"], second.initial(4)["W"])
-    assert not np.array_equal(second.initial(3)["W"], third.initial(3)["W"])
+    np.testing.assert_array_equal(second.draw(3)["W"], second.draw(3)["W"])
+    assert not np.array_equal(second.draw(3)["W"], second.draw(4)["W"])
+    assert not np.array_equal(second.draw(3)["W"], third.draw(3)["W"])
 
 
 def test_facts_survive_json():

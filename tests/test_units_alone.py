@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 from boundaries import TABLE
+from ffedge.training.graphs import needed_kernels
 from toys import builder, clusters, in_child, make_model, prepared, small_spec
 
 import ffedge
-from ffedge.training.graphs import needed_kernels
 
 THIRD_PARTY = {
     "PIL",

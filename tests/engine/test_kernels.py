@@ -8,12 +8,12 @@ from functools import cache
 import numpy as np
 import onnx
 import pytest
+from ffedge.graph.step import training_graph
+from ffedge.runtime.session import make_session
 from onnx.reference import ReferenceEvaluator
 from toys import clusters, prepared, small_spec
 
-from ffedge.graph.step import training_graph
 from ffedge.network import layer_shapes
-from ffedge.runtime.session import make_session
 
 SAMPLES = 5
 DATA = {

@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from toys import clusters, in_child, make_model, small_spec
-
 from ffedge.runtime.missing import missing
+from toys import clusters, in_child, make_model, small_spec
 
 ABSENT = ModuleNotFoundError("No module named 'onnxruntime'", name="onnxruntime")
 BROKEN = ImportError("libstdc++.so.6: version `GLIBCXX_3.4.30' not found", name="onnxruntime_pybind11_state")

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
-
 from ffedge.runtime.session import Kernel, Value, Workspace
+from onnx import TensorProto, helper
 
 
 def test_a_buffer_asked_for_again_is_the_same_memory():

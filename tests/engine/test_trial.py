@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from ffedge.runtime import kernels
+from ffedge.runtime.kernels import Kernels, trial_keys, updates_in_place
 from onnx import TensorProto, helper
 from toys import builder, clusters, make_engine, make_loop, prepared, small_spec
 
 from ffedge.network import layer_shapes
-from ffedge.runtime import kernels
-from ffedge.runtime.kernels import Kernels, trial_keys, updates_in_place
 from ffedge.training.checkpoint import Place
 
 

@@ -5,15 +5,15 @@ import dataclasses
 import numpy as np
 import onnx
 import pytest
-
-from ffedge import Spec, train
 from ffedge.calibration import best_and_margin, calibrate
-from ffedge.errors import FfedgeError
 from ffedge.exporting import fastest, forms
 from ffedge.exporting.forms import Forms
 from ffedge.exporting.names import FORMS
 from ffedge.exporting.source import read_trained
 from ffedge.runtime import Predictor
+
+from ffedge import Spec, train
+from ffedge.errors import FfedgeError
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,6 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from ffedge.calibration import (
     Calibration,
     Moments,
@@ -17,6 +14,8 @@ from ffedge.calibration import (
     levels,
     no_bias,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 RNG = np.random.default_rng(0)
 SCORES = RNG.normal(10, 2, 1000).astype(np.float32)

@@ -7,13 +7,13 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from ffedge.stages import bindings
 from networks import DATA
 from onnx.reference import ReferenceEvaluator
 from oracle import Oracle
 from toys import clusters, make_model, small_spec
 
 from ffedge.network import layer_shapes
-from ffedge.stages import bindings
 
 MATRIX = ((9.0, 0.5, -0.25), (0.75, 9.0, 0.3), (0.2, -0.4, 9.0))
 SPECS = {

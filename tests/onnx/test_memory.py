@@ -2,12 +2,11 @@
 
 import onnx
 import pytest
-from toys import clusters, prepared, small_spec
-
 from ffedge.graph import live, training_graph
 from ffedge.graph.build import GraphBuilder
 from ffedge.graph.live import live_lines, most_bytes
 from ffedge.training.graphs import needed_kernels
+from toys import clusters, prepared, small_spec
 
 
 def graph(*nodes):

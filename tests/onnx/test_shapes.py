@@ -7,6 +7,9 @@ from itertools import pairwise
 import numpy as np
 import onnx
 import pytest
+from ffedge.runtime import Predictor
+from ffedge.runtime.proto import ModelParts, Node, Tensor, read_parts
+from ffedge.runtime.verify import MAX_ROWS, Walk, rows_at_once
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import DATA, NETWORKS, rows_of
@@ -14,9 +17,6 @@ from onnx import TensorProto, helper
 from toys import clusters, make_model, small_spec
 
 from ffedge.errors import ModelError
-from ffedge.runtime import Predictor
-from ffedge.runtime.proto import ModelParts, Node, Tensor, read_parts
-from ffedge.runtime.verify import MAX_ROWS, Walk, rows_at_once
 
 MODEL, SPEC, FACTS, _ = make_model(small_spec(), DATA["floats"])
 

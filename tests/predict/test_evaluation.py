@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from toys import clusters, make_model, small_spec
-
 from ffedge.calibration import calibrate
 from ffedge.evaluation import evaluate
 from ffedge.runtime import Predictor
+from toys import clusters, make_model, small_spec
 
 DATA = clusters(rows=300)
 PLAIN = Predictor(make_model(small_spec(), DATA)[0]).predict(DATA.train.inputs.take(np.arange(300)))

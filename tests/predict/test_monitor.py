@@ -5,7 +5,6 @@ import tracemalloc
 
 import numpy as np
 import pytest
-
 from ffedge.calibration import calibrate
 from ffedge.runtime import Prediction
 from ffedge.runtime.monitor import SIDES, Monitor, _level
