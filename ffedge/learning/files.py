@@ -1,6 +1,7 @@
 """Where a model file and its kept examples stand: one process at a time, the ones before beside them, the way back."""
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +18,16 @@ def previous_file(path: Path) -> Path:
     return path.with_name(path.name + PREVIOUS)
 
 
-def set_aside(path: Path) -> None:
-    """Let a file stand under its previous name too."""
+def set_aside(path: Path, stood: os.stat_result | None = None) -> None:
+    """Let a file stand under its previous name too.
+
+    Raises
+    ------
+    ModelError
+        It is not the file any more that `stood` there.
+    """
+    if stood is not None and _which(path.stat()) != _which(stood):
+        raise ModelError(f"{path}: another model has taken its place meanwhile, and stands. Learn from that")
     beside = path.with_name(f".{path.name}.previous.tmp")
     beside.unlink(missing_ok=True)
     try:
@@ -71,3 +80,7 @@ def alone(model: Path) -> Iterator[tuple[Path, Path]]:
             for left in folder.iterdir():  # by a process that was killed
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
         yield path, folder
+
+
+def _which(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -20,12 +20,11 @@ from ffedge.learning.files import alone, previous_file, set_aside
 from ffedge.learning.rows import joined
 from ffedge.learning.session import fitted, learning_spec, make_engine
 from ffedge.meter import PeakMeter, rss_bytes
-from ffedge.model.calibration import Calibration
 from ffedge.model.write import write_model
 from ffedge.network import InputFacts
 from ffedge.pages import release_libraries, return_large_blocks
 from ffedge.recipe import Recipe
-from ffedge.training.checkpoint import Place, State
+from ffedge.training.checkpoint import Place
 from ffedge.training.kept import CHECK_SHARE, KEPT_BYTES, Kept, Offer, keep, kept_file, nothing_kept, read_kept
 from ffedge.training.loop import Diverged, Interrupted, Loop, split_rows
 from ffedge.training.records import LayerRecord
@@ -128,7 +127,7 @@ def learn(
         raise ModelError(f"{path}: no such file. Train one with `ffedge train`")
     with alone(path) as (path, folder):
         dataset = data if isinstance(data, Dataset) else load(data, data_dir, one_class=True)
-        before = opened(path)
+        stood, before = path.stat(), opened(path)
         start = with_classes(before, list(add_classes)) if add_classes else before
         source = replay_from if replay_from is None or isinstance(replay_from, Dataset) else load(replay_from, data_dir)
         stored = _examples(path, start.facts, source, folder)
@@ -141,9 +140,13 @@ def learn(
         previous: Path | None = None
         if refused is None:
             history = _history(before, dataset, work.own)
-            previous = _replace(path, work, loop.engine.state(), history, loop.calibration(work.parts))
-            if kept_bytes:
-                _keep(path, work, stored, kept_bytes)
+            with atomic_file(path) as temporary:
+                known = loop.calibration(work.parts)
+                write_model(temporary, start.recipe, start.facts, loop.engine.state(), start.metadata | history, known)
+                if kept_bytes:  # before the model, which stands as it was where there is no room for them
+                    _keep(path, work, stored, kept_bytes)
+                set_aside(path, stood)
+            previous = previous_file(path)
         return Learning(
             model=str(path),
             spec=work.recipe.to_dict(),
@@ -285,15 +288,6 @@ def _history(before: Start, dataset: Dataset, rows: int) -> dict[str, Any]:
     learnt = before.metadata.get("learnt")
     now = {"name": dataset.name, "sha256": dataset.sha256, "rows": rows}
     return {"version": __version__, "learnt": [*(learnt if isinstance(learnt, list) else []), now][-HISTORY:]}
-
-
-def _replace(path: Path, work: _Work, layers: State, about: dict[str, Any], known: Calibration | None) -> Path:
-    """Write the model in the place of the one before, which goes beside it; return where that is."""
-    with atomic_file(path) as temporary:
-        start = work.start
-        write_model(temporary, start.recipe, start.facts, layers, start.metadata | about, known)
-        set_aside(path)
-    return previous_file(path)
 
 
 def _keep(path: Path, work: _Work, stored: tuple[Kept, Kept], most_bytes: int) -> None:

@@ -1,0 +1,44 @@
+"""What `learn` leaves in a folder: the model and its kept examples, or what stood there before."""
+
+import os
+
+import pytest
+from toys import clusters, small_spec
+
+from ffedge.errors import FfedgeError, ModelError
+from ffedge.learning import files
+from ffedge.learning.run import learn
+from ffedge.training.kept import kept_file
+from ffedge.training.run import train
+from ffedge.training.watch import Watcher
+
+NEW = clusters(rows=200, seed=0, noise=1.5)
+
+
+@pytest.fixture
+def run(tmp_path):
+    return train(small_spec(), clusters(rows=400), tmp_path / "run")
+
+
+def test_where_the_kept_examples_find_no_room_the_model_stands(run, monkeypatch):
+    before = run.model.read_bytes(), kept_file(run.model).read_bytes()
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ffedge.training.kept.write_tensors", full)
+    with pytest.raises(FfedgeError, match="cannot be written"):
+        learn(run.model, NEW, epochs=1, max_drop=1.0)
+    assert (run.model.read_bytes(), kept_file(run.model).read_bytes()) == before
+    assert not files.previous_file(run.model).exists()
+
+
+def test_a_model_that_another_puts_there_meanwhile_is_not_replaced(run, tmp_path):
+    class Admin(Watcher):
+        def epoch(self, records):
+            (tmp_path / "new").write_bytes(b"another")
+            os.replace(tmp_path / "new", run.model)
+
+    with pytest.raises(ModelError, match="another model has taken its place meanwhile, and stands"):
+        learn(run.model, NEW, epochs=1, max_drop=1.0, kept_bytes=0, watcher=Admin())
+    assert run.model.read_bytes() == b"another"
