@@ -53,8 +53,9 @@ def fitted(start: Start, spec: Spec, rows: int) -> tuple[Recipe, Plan]:
         The file asks for steps that are out of proportion.
     """
     recipe = resolve(spec, start.facts, rows)
-    chunk = affordable_rows(start, recipe, min(recipe.train.batch_size, recipe.train.chunk_size))
-    if chunk < recipe.train.chunk_size:
+    most = min(recipe.train.batch_size, recipe.train.chunk_size)
+    chunk = affordable_rows(start, recipe, most)
+    if chunk < most:
         spec, recipe = spec.with_train(chunk_size=chunk), recipe.with_train(chunk_size=chunk)
     left = rows - recipe.train.held_out(rows)
     return make_plan(spec, recipe, start.facts, anonymous_bytes(), left)
