@@ -5,6 +5,7 @@ the next one that writes the same file begins it anew: no left-over outlives tha
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -16,6 +17,7 @@ from typing import IO
 from ffedge.errors import FfedgeError
 
 REMEDY = "choose another place"
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of a file system that has none: nobody is kept out
 MOUNTS = Path("/proc/self/mountinfo")
 
 
@@ -179,7 +181,11 @@ def _hold(path: Path, flags: int, mode: int = 0) -> int:
             path.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, flags, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | mode)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | mode)
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(descriptor), path.lstat()):
                     return descriptor

@@ -1,5 +1,7 @@
 """Files that take their place whole, and locks."""
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -159,6 +161,16 @@ def test_a_locked_folder_keeps_another_process_out_until_the_first_ends_or_is_ki
     other.communicate()
     with locked(tmp_path / "new" / "folder", "busy"):
         assert os.listdir(tmp_path / "new") == ["folder"]
+
+
+def test_a_file_system_without_locks_is_written_all_the_same(tmp_path, monkeypatch):
+    def none(descriptor, kind):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    write(tmp_path / "a", "new")
+    with locked(tmp_path / "folder", "busy"):
+        assert (tmp_path / "a").read_text() == "new"
 
 
 def test_a_nameless_file_is_opened_by_its_path_and_leaves_nothing(tmp_path):

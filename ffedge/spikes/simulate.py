@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ffedge.model.calibration import best_and_margin
 from ffedge.spikes.network import Floats, SpikingNetwork
 
 ROWS = 320
@@ -103,8 +104,8 @@ class Decisions:
     def see(self, scores: Floats) -> NDArray[np.bool_]:
         """Take the scores [N, C] of one more timestep; return which decisions hold [N]."""
         best = scores.argmax(axis=1)
-        top = np.partition(scores, -2, axis=1)[:, -2:]
-        clear = (top[:, 1] > 0) & (top[:, 1] - top[:, 0] >= self._margin * top[:, 1])
+        top, margin = best_and_margin(scores)
+        clear = (top > 0) & (margin >= self._margin * top)
         self._held = np.where(clear & (best == self._leader), self._held + 1, clear.astype(np.int64))
         self._leader = best
         return self._held >= HELD
