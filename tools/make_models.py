@@ -25,9 +25,9 @@ from ffedge.child import variables
 from ffedge.data import NAMES, Split, load
 from ffedge.data.cache_folder import sha256_of
 from ffedge.errors import FfedgeError
-from ffedge.evaluation import accuracy
 from ffedge.files import atomic_file
-from ffedge.runtime import Predictor
+from ffedge.predict.evaluation import accuracy
+from ffedge.predict.predictor import Predictor
 from ffedge.training.records import Report
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,7 +37,7 @@ ROWS = 1000
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Training:
     """What a model learns, and how."""
 
     data: str
@@ -56,11 +56,11 @@ class Recipe:
         return shlex.join(["ffedge", *self.words()])
 
 
-RECIPES = {
-    "mnist-ff": Recipe("mnist", "ff"),
-    "mnist-fcff": Recipe("mnist", "fcff"),
-    "mnist-acff": Recipe("mnist", "acff"),
-    "fashion-acff": Recipe("fashion-mnist", "acff"),
+TRAININGS = {
+    "mnist-ff": Training("mnist", "ff"),
+    "mnist-fcff": Training("mnist", "fcff"),
+    "mnist-acff": Training("mnist", "acff"),
+    "fashion-acff": Training("fashion-mnist", "acff"),
 }
 SEEN = {
     "mnist": "handwritten digits, white on black, centred in 28 x 28 grey pixels, to 0 … 9",
@@ -90,7 +90,7 @@ Made by `python tools/make_models.py --only {name}`; `pytest tests/models` holds
 def main(words: list[str] | None = None) -> int:
     """Make models; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", choices=RECIPES, help="this model")
+    parser.add_argument("--only", action="append", choices=TRAININGS, help="this model")
     parser.add_argument("--force", action="store_true", help="also what is there already")
     parser.add_argument("--out", type=Path, default=ROOT / "models")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "models", help="where runs stand until done")
@@ -103,20 +103,20 @@ def main(words: list[str] | None = None) -> int:
     if trial_changes and options.out == ROOT / "models":
         parser.error("--data, --widths and --epochs need another --out than models/")
     try:
-        for name in options.only or RECIPES:
-            recipe = dataclasses.replace(RECIPES[name], **trial_changes)
-            stale = problems(options.out / name, recipe)
+        for name in options.only or TRAININGS:
+            training = dataclasses.replace(TRAININGS[name], **trial_changes)
+            stale = problems(options.out / name, training)
             if not stale and not options.force:
                 print(f"{options.out / name}: is there, and its card is of it")
                 continue
-            make(name, recipe, options.out / name, options.work)
+            make(name, training, options.out / name, options.work)
     except (FfedgeError, subprocess.CalledProcessError) as error:
         print(f"make_models: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def make(name: str, recipe: Recipe, folder: Path, work: Path) -> None:
+def make(name: str, training: Training, folder: Path, work: Path) -> None:
     """Train a model, check it, and write it and its card.
 
     Raises
@@ -129,31 +129,31 @@ def make(name: str, recipe: Recipe, folder: Path, work: Path) -> None:
     commit = at_commit()
     run = work / commit / name
     run.parent.mkdir(parents=True, exist_ok=True)
-    words = [*recipe.words(), "--out", str(run), *(["--resume"] if (run / "checkpoint").exists() else [])]
+    words = [*training.words(), "--out", str(run), *(["--resume"] if (run / "checkpoint").exists() else [])]
     subprocess.run([sys.executable, "-m", "ffedge", *words], check=True, env=variables(), stdout=sys.stderr)
-    fields = checked(run, recipe, commit)
+    fields = checked(run, training, commit)
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / "model.onnx") as temporary:
         shutil.copyfile(run / "model.onnx", temporary)
     with atomic_file(folder / "MODEL.md") as temporary:
-        temporary.write_text(card(name, recipe, fields))
+        temporary.write_text(card(name, training, fields))
     shutil.rmtree(run)
     print(f"{folder}: {fields['test accuracy']}, {fields['bytes']} bytes")
 
 
-def checked(run: Path, recipe: Recipe, commit: str) -> dict[str, str]:
+def checked(run: Path, training: Training, commit: str) -> dict[str, str]:
     """Return the fields of a card, measured on the model file."""
-    model, report, data = run / "model.onnx", Report.read(run / "report.json"), load(recipe.data)
+    model, report, data = run / "model.onnx", Report.read(run / "report.json"), load(training.data)
     predictor, split = Predictor(model, threads=1), data.test or data.train
     found = accuracy(predictor, split)
     if found != report.test_accuracy or sha256_of(model) != report.model_sha256:
         raise FfedgeError(f"{model}: is not the model that {run / 'report.json'} tells of. Remove {run}")
     finite(model, split)
     right, labels = on_digits(predictor)
-    known = NAMES[recipe.data]
+    known = NAMES[training.data]
     return {
-        "made by": f"`{recipe.command()}`",
-        "seed": str(recipe.seed),
+        "made by": f"`{training.command()}`",
+        "seed": str(training.seed),
         "commit": f"`{commit}`",
         "versions": ", ".join(f"{package} {version}" for package, version in report.versions.items()),
         "data": f"{known.name}, sha256 `{data.sha256}`",
@@ -185,10 +185,10 @@ def finite(model: Path, split: Split) -> None:
                 raise FfedgeError(f"{model}: gives {output.name} that is not finite. Look into its training")
 
 
-def card(name: str, recipe: Recipe, fields: dict[str, str]) -> str:
+def card(name: str, training: Training, fields: dict[str, str]) -> str:
     """Return the text of a MODEL.md."""
     table = "\n".join(f"| {key} | {value} |" for key, value in fields.items())
-    return CARD.format(name=name, seen=SEEN[recipe.data], table=table)
+    return CARD.format(name=name, seen=SEEN[training.data], table=table)
 
 
 def fields_of(text: str) -> dict[str, str]:
@@ -196,13 +196,13 @@ def fields_of(text: str) -> dict[str, str]:
     return {key: value.strip("`") for key, value in FIELD.findall(text)}
 
 
-def problems(folder: Path, recipe: Recipe) -> list[str]:
+def problems(folder: Path, training: Training) -> list[str]:
     """Say what is wrong with a model's folder, a line each: a missing file, or a card that is not of its file."""
     model, told = folder / "model.onnx", folder / "MODEL.md"
     if not model.is_file() or not told.is_file():
         return [f"{folder}: lacks {model.name if told.is_file() else told.name}"]
     fields = fields_of(told.read_text())
-    true = {"made by": recipe.command(), "bytes": str(model.stat().st_size), "sha256": sha256_of(model)}
+    true = {"made by": training.command(), "bytes": str(model.stat().st_size), "sha256": sha256_of(model)}
     wrong = {key: value for key, value in true.items() if fields.get(key) != value}
     return [f"{told}: says {key} {fields.get(key)}, but it is {value}" for key, value in wrong.items()]
 

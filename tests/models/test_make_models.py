@@ -5,14 +5,14 @@ import dataclasses
 import make_models
 import numpy as np
 import pytest
-from make_models import RECIPES, at_commit, fields_of, finite, problems
+from make_models import TRAININGS, at_commit, fields_of, finite, problems
 from toys import clusters, make_model, small_spec
 
 from ffedge import Spec, load, train
 from ffedge.errors import FfedgeError, TrainingError
 
 TRIAL = ("--data", "mnist-mini", "--widths", "16,12", "--epochs", "1")
-RECIPE = dataclasses.replace(RECIPES["mnist-fcff"], data="mnist-mini", widths="16,12", epochs=1)
+TRAINING = dataclasses.replace(TRAININGS["mnist-fcff"], data="mnist-mini", widths="16,12", epochs=1)
 
 
 def make(folder, *words):
@@ -41,7 +41,7 @@ def made(first):
 
 
 def test_a_card_tells_what_was_measured_on_the_file(made):
-    assert problems(made / "mnist-fcff", RECIPE) == []
+    assert problems(made / "mnist-fcff", TRAINING) == []
     told, test = fields_of((made / "mnist-fcff" / "MODEL.md").read_text()), load("mnist-mini").test
     import onnxruntime
 
@@ -67,7 +67,7 @@ def test_a_card_that_is_not_of_its_file_is_told_and_mended(made, spoilt):
     path = made / "mnist-fcff" / spoilt
     before = content(made)
     path.write_bytes(path.read_bytes().replace(b"sha256 |", b"sha512 |") if spoilt == "MODEL.md" else b"other")
-    assert any("says sha256" in line for line in problems(made / "mnist-fcff", RECIPE))
+    assert any("says sha256" in line for line in problems(made / "mnist-fcff", TRAINING))
     assert make(made, *TRIAL) == 0
     assert content(made) == before
 
@@ -75,11 +75,11 @@ def test_a_card_that_is_not_of_its_file_is_told_and_mended(made, spoilt):
 @pytest.mark.parametrize("gone", ["model.onnx", "MODEL.md"])
 def test_half_a_model_is_told(made, gone):
     (made / "mnist-fcff" / gone).unlink()
-    assert problems(made / "mnist-fcff", RECIPE) == [f"{made / 'mnist-fcff'}: lacks {gone}"]
+    assert problems(made / "mnist-fcff", TRAINING) == [f"{made / 'mnist-fcff'}: lacks {gone}"]
 
 
-def test_a_card_of_another_recipe_is_told(made):
-    (line,) = problems(made / "mnist-fcff", RECIPES["mnist-fcff"])
+def test_a_card_of_another_training_is_told(made):
+    (line,) = problems(made / "mnist-fcff", TRAININGS["mnist-fcff"])
     assert "says made by ffedge train --data mnist-mini" in line
 
 

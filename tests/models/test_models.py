@@ -5,17 +5,17 @@ import re
 
 import numpy as np
 import pytest
-from make_models import RECIPES, ROOT, fields_of, on_digits, problems
+from make_models import ROOT, TRAININGS, fields_of, on_digits, problems
 
 from ffedge import FfedgeError, Predictor, load
-from ffedge.evaluation import accuracy
+from ffedge.predict.evaluation import accuracy
 
 MODELS = ROOT / "models"
 MOST_APART = 3  # of 1,000 rows that may get another label on another machine
 POINTS_APART = 0.05
 
 
-@pytest.fixture(params=RECIPES)
+@pytest.fixture(params=TRAININGS)
 def name(request):
     """Give each model's name; all are there or none is."""
     if not MODELS.is_dir():
@@ -34,7 +34,7 @@ def predictor(name):
 
 
 def test_a_card_is_of_the_file_beside_it(name):
-    assert problems(MODELS / name, RECIPES[name]) == []
+    assert problems(MODELS / name, TRAININGS[name]) == []
 
 
 def test_a_model_gives_mnist_minis_digits_the_labels_on_its_card(told, predictor):
@@ -53,9 +53,9 @@ def test_a_model_has_the_accuracy_of_its_card(name, told, predictor):
     if not os.environ.get("FFEDGE_DATA"):
         pytest.skip("FFEDGE_DATA is not set")
     try:
-        split = load(RECIPES[name].data).test
+        split = load(TRAININGS[name].data).test
     except FfedgeError as error:
-        pytest.skip(f"{RECIPES[name].data} is not at hand: {error}")
+        pytest.skip(f"{TRAININGS[name].data} is not at hand: {error}")
     share, rows = re.fullmatch(r"([\d.]+) % of ([\d,]+) rows", told["test accuracy"]).groups()
     assert len(split.labels) == int(rows.replace(",", ""))
     assert 100 * accuracy(predictor, split) == pytest.approx(float(share), abs=POINTS_APART)
