@@ -73,6 +73,7 @@ def header(**entries):
         header(W={"dtype": "F32", "shape": [4], "data_offsets": [-16, 0]}) + bytes(16),
         header(W={"dtype": "F32", "shape": [4.0], "data_offsets": [0, 16]}) + bytes(16),
         header(W={"dtype": "F32", "shape": [0, 2**64], "data_offsets": [0, 0]}) + bytes(16),
+        header(W={"dtype": "F32", "shape": [2**63, [1]], "data_offsets": [0, 16]}) + bytes(16),
         header(__metadata__=None),
         header(__metadata__={"sha256": 7}),
         header(__metadata__={"place": "here"}),

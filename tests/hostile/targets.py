@@ -15,7 +15,7 @@ import numpy as np
 
 import ffedge
 from ffedge.data import read_image, read_inputs
-from ffedge.errors import FfedgeError, one_line
+from ffedge.errors import FfedgeError, TrainingError, one_line
 from ffedge.meter import PeakMeter
 from ffedge.training.folder import StoredRun
 from ffedge.training.records import Report
@@ -88,7 +88,7 @@ def hold(target: Target, content: bytes, folder: Path) -> str:
         target.use(folder / target.main)
     except (FfedgeError, ValueError) as error:
         said = str(error)
-        named = str(folder) in said or type(error) is ValueError
+        named = str(folder) in said or type(error) is ValueError or isinstance(error, TrainingError)
     assert named, f"does not name the file: {said}"
     assert one_line(said) == said, f"is no line: {said!r}"
     assert (took := meter.peak() - begin) < MOST_BYTES, f"took {took >> 20} MiB"
