@@ -83,6 +83,7 @@ class Option:
     auto : who fills it in where it was left open: the ``data`` or the memory ``plan``; None: it is never open.
     learns : whether `learn` may change what a model file says of it.
     machine : whether it belongs to the machine that trains, and so not to a model that goes on learning elsewhere.
+    choices : the words that it may be, where its type does not say them.
     later : whether it came after the first model files, which lack it and mean its default.
     """
 
@@ -92,6 +93,7 @@ class Option:
     learns: bool = False
     machine: bool = False
     later: bool = False
+    choices: tuple[str, ...] = ()
 
     def is_open(self, value: object) -> bool:
         """Tell whether a value leaves the field to the data or to the plan."""
@@ -117,12 +119,17 @@ def check_fields(part: Any) -> None:
         A field is neither one of its words nor what its limit says.
     """
     for name, hint in get_type_hints(type(part)).items():
-        limit, value = options(type(part))[name].limit, getattr(part, name)
-        kinds = get_args(hint) if get_origin(hint) in (UnionType, Union) else (hint,)
+        own, value = options(type(part))[name], getattr(part, name)
+        limit, kinds = own.limit, kinds_of(Literal[own.choices] if own.choices else hint)
         words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
         listed = " or ".join(words) if limit else f"be one of {', '.join(words)}"
         text = ", or ".join(filter(None, (limit.text if limit else "", listed)))
         check(any(_fits(value, kind, limit) for kind in kinds), name, text, value)
+
+
+def kinds_of(hint: Any) -> tuple[Any, ...]:
+    """Return the types of a union, or the one that it is."""
+    return get_args(hint) if get_origin(hint) in (UnionType, Union) else (hint,)
 
 
 def _fits(value: Any, kind: Any, limit: Limit | None) -> bool:
@@ -133,6 +140,7 @@ def _fits(value: Any, kind: Any, limit: Limit | None) -> bool:
     if get_origin(kind) is Literal:
         return isinstance(value, str) and value in get_args(kind)
     if get_origin(kind) is tuple:
-        return is_list(value) and len(value) > 0 and all(_fits(item, get_args(kind)[0], limit) for item in value)
+        items = kinds_of(get_args(kind)[0])
+        return is_list(value) and len(value) > 0 and all(any(_fits(v, k, limit) for k in items) for v in value)
     number = is_finite(value) if kind is float else is_whole(value)
     return number and (limit is None or limit.holds(value))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ffedge.errors import one_line
 from ffedge.fields import is_finite
-from ffedge.layers import make_layer
+from ffedge.kinds import kind_and_words, layer_kind
 from ffedge.layers.base import Layer, Place
 from ffedge.recipe import Network, Recipe
 
@@ -109,7 +109,8 @@ def layers_of(recipe: Recipe, facts: InputFacts) -> tuple[Layer, ...]:
     for index, item in enumerate(network.widths):
         sees_label = index == 0 or network.label_layers == "all"
         place = Place(index, inputs, classes, sees_label, network.label_scale, network.bound)
-        result.append(make_layer(item, place))
+        kind, words = kind_and_words(item)
+        result.append(layer_kind(kind).made(place, words))
         inputs = result[-1].units
     return tuple(result)
 

@@ -25,16 +25,23 @@ class Network:
     bound : None: a unit has no largest activity.
     """
 
-    widths: tuple[int, ...]
+    widths: tuple[int | str, ...]
     norm: Norm
     bound: float | None
     skip: Literal["none", "add"]
-    goodness: Literal["mean", "sum"]
+    goodness: str
     label_mode: LabelMode
     label_layers: Literal["first", "all"]
     label_scale: float
     scaling: Scaling
     input_norm: Literal["none", "unit", "rms"]
+
+    @property
+    def dense_units(self) -> tuple[int, ...]:
+        """Units of each layer, where all are dense; ValueError where one is not."""
+        if kinds := [item for item in self.widths if not isinstance(item, int)]:
+            raise ValueError(f"widths must be of dense layers here, got {kinds[0]!r}")
+        return tuple(int(item) for item in self.widths)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from ffedge.fields import (
     option,
     options,
 )
+from ffedge.kinds import GOODNESS, LAYERS, kind_and_words
 from ffedge.presets import PRESETS
 
 Norm = Literal["unit", "rms", "layer", "fixed"]
@@ -60,7 +61,11 @@ PART = Limit("be in (0, 1]", lambda value: 0 < value <= 1)
 class NetworkSpec:
     """The layers and how a label enters them. C is the number of classes."""
 
-    widths: tuple[int, ...] = option((500, 500), f"units of each layer, 1 to {MAX_LAYERS} layers", WIDTH)
+    widths: tuple[int | str, ...] = option(
+        (500, 500),
+        f"units of each layer, 1 to {MAX_LAYERS} layers; kind:words is a layer of another kind than dense",
+        WIDTH,
+    )
     norm: Norm = option(
         "rms",
         "what a layer's activity is divided by before the next layer sees it: its length (unit), its root mean square "
@@ -74,7 +79,7 @@ class NetworkSpec:
         "added and normalised again, so that what the first layer saw reaches all further ones; none does not",
         later=True,
     )
-    goodness: Literal["mean", "sum"] = option("mean", "mean or sum of a layer's squared activities")
+    goodness: str = option("mean", "mean or sum of a layer's squared activities", choices=tuple(GOODNESS))
     label_mode: Literal["auto", LabelMode] = option(
         "auto",
         "overlay replaces the first C inputs by the label, concat puts it beside the input, auto chooses concat where "
@@ -105,6 +110,8 @@ class NetworkSpec:
         """Raise ValueError for a value outside its rule."""
         check_fields(self)
         check(len(self.widths) <= MAX_LAYERS, "widths", f"name 1 to {MAX_LAYERS} layers", self.widths)
+        named = [kind_and_words(item)[0] for item in self.widths if isinstance(item, str)]
+        check(all(kind in LAYERS and kind != "dense" for kind in named), "widths", WIDTH.text, self.widths)
         check(self.skip == "none" or self.norm != "fixed", "skip", "be none where the norm is fixed", self.skip)
 
 

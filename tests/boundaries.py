@@ -13,7 +13,7 @@ class Allowed:
 
 
 BASE = "errors fields files json_text labels meter pages presets recipe resolve seeds spec tensors version"
-NETWORK = "layers network onnx rule"
+NETWORK = "kinds layers network onnx rule"
 TABLE = {
     "__init__": Allowed("version"),
     "__main__": Allowed("cli"),
@@ -24,7 +24,7 @@ TABLE = {
     "child": Allowed("errors"),
     "fields": Allowed(),
     "presets": Allowed(),
-    "spec": Allowed("fields presets"),
+    "spec": Allowed("fields kinds presets"),
     "recipe": Allowed("spec"),
     "resolve": Allowed("network recipe spec"),
     "seeds": Allowed("", "numpy"),
@@ -33,9 +33,10 @@ TABLE = {
     "pages": Allowed("files", "numpy"),
     "tensors": Allowed("pages", "numpy"),
     "onnx": Allowed("", "numpy"),  # graphs by protobuf alone: the onnx package is for int8 forms and tests
-    "layers": Allowed("onnx seeds spec", "numpy", "torch"),  # a layer's torch twin stands beside its graph
-    "rule": Allowed("onnx spec", "numpy", "torch"),
-    "network": Allowed("errors fields layers recipe", "numpy"),
+    "kinds": Allowed(),  # the modules that it names are loaded by their users
+    "layers": Allowed("kinds onnx seeds spec", "numpy", "torch"),  # a layer's torch twin stands beside its graph
+    "rule": Allowed("kinds onnx spec", "numpy", "torch"),
+    "network": Allowed("errors fields kinds layers recipe", "numpy"),
     "engine": Allowed(f"errors pages recipe spec {NETWORK}", "numpy onnxruntime", "torch"),
     "model": Allowed(f"engine {BASE} {NETWORK}", "numpy"),
     "data": Allowed("errors files recipe seeds spec", "numpy", "PIL"),

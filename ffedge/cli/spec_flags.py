@@ -30,7 +30,7 @@ def add_spec_flags(parser: Parser, only: Container[str] | None = None, *, stored
         for field in fields:
             default = "as stored" if stored else _shown(PRESETS["tuned"].get(field.name, field.default))
             text = f"{field.metadata['option'].help} (default: {default})"
-            flag(group, f"--{field.name.replace('_', '-')}", text, reader(field.type))
+            flag(group, f"--{field.name.replace('_', '-')}", text, reader(field.type, field.metadata["option"].choices))
 
 
 def changes(options: argparse.Namespace) -> dict[str, Any]:
@@ -39,8 +39,10 @@ def changes(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def reader(hint: Any) -> Any:
+def reader(hint: Any, choices: tuple[str, ...] = ()) -> Any:
     """Return what reads a field's value from its flag's text: ``500,500``, ``auto``, ``64MiB``, ``0,1;1,0``."""
+    if choices:
+        hint = Literal[choices]
     kinds = [kind for kind in get_args(hint) if kind is not NoneType] if _is_union(hint) else [hint]
     return value(partial(_read_one_of, kinds), "|".join(map(_letters, kinds)))
 
@@ -68,7 +70,8 @@ def _read(kind: Any, text: str) -> Any:
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
         separator = ";" if get_origin(item) is tuple else ","
-        return tuple(_read(item, part) for part in text.split(separator) if part.strip())
+        items = get_args(item) if _is_union(item) else (item,)
+        return tuple(_read_one_of(list(items), part) for part in text.split(separator) if part.strip())
     return kind(text)
 
 
@@ -77,7 +80,8 @@ def _letters(kind: Any) -> str:
         return "|".join(get_args(kind))
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
-        return "X,X;X,X" if get_origin(item) is tuple else f"{LETTERS[item]},{LETTERS[item]}"
+        letters = LETTERS[get_args(item)[0] if _is_union(item) else item] if get_origin(item) is not tuple else "X,X"
+        return f"{letters};{letters}" if get_origin(item) is tuple else f"{letters},{letters}"
     return LETTERS[kind]
 
 

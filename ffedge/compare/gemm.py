@@ -24,7 +24,7 @@ def gemm_flop(recipe: Recipe, layer: int, inputs: int, classes: int) -> float:
     recipe : with greedy training.
     inputs, classes : of a sample; with an overlay the first layer sees so many inputs less.
     """
-    widths, tried = recipe.network.widths, 1 + recipe.train.n_negatives
+    widths, tried = recipe.network.dense_units, 1 + recipe.train.n_negatives
     overlay = recipe.network.label_mode != "concat"
     above = [k for k, weight in enumerate(recipe.rule.alpha[layer]) if weight and k > layer]
 

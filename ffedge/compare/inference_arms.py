@@ -101,7 +101,7 @@ def backprop_mlp(predictor: Predictor) -> bytes:
     from ffedge.onnx.graph import GraphBuilder, model_bytes
 
     facts, network = predictor.facts, predictor.recipe.network
-    sizes, rng = (facts.size, *network.widths, facts.n_classes), np.random.default_rng(0)
+    sizes, rng = (facts.size, *network.dense_units, facts.n_classes), np.random.default_rng(0)
     g = GraphBuilder("mlp")
     rows = g.op("Reshape", g.input("input", ("N", *facts.shape), facts.dtype), g.ints(-1, facts.size))
     z = g.op("Cast", rows, to=1) if facts.dtype == "uint8" else rows

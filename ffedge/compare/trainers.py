@@ -142,7 +142,7 @@ def _in_folder(
     from ffedge.training.loop import Loop
     from ffedge.training.run import make_engine
 
-    engine = make_engine(recipe, facts, [{} for _ in recipe.network.widths])
+    engine = make_engine(recipe, facts, [{} for _ in recipe.network.dense_units])
     saved = _first_step_of(engine) if arm.trainer == "torch" else None
     relay = _Relay(Learner(recipe, engine, facts.n_classes), watch)
     loop = Loop(recipe, dataset, facts, engine, LayerFiles(folder), relay, meter)
@@ -151,7 +151,7 @@ def _in_folder(
     with contextlib.suppress(Diverged):
         loop.train(Place(), lambda: False)
     records = loop.layer_records()
-    if len(records) < len(recipe.network.widths):
+    if len(records) < len(recipe.network.dense_units):
         unknown["accuracy"] = "a loss was not a number; the accuracy is that of the layers before"
     layers = layers_of(recipe, facts)
     sizes = [sum(4 * math.prod(dims) for dims in parameter_sizes(layer).values()) for layer in layers]
@@ -159,7 +159,7 @@ def _in_folder(
         unknown["buffers"] = NO_BUFFERS
     return Trained(
         [
-            LayerMeasure(r.index, recipe.network.widths[r.index], r.seconds, r.rss_start_bytes, r.rss_peak_bytes)
+            LayerMeasure(r.index, recipe.network.dense_units[r.index], r.seconds, r.rss_start_bytes, r.rss_peak_bytes)
             for r in records
         ],
         {
@@ -239,7 +239,7 @@ def _in_torch(arm: Arm, recipe: Recipe, facts: InputFacts) -> tuple[Net, Callabl
     from ffedge.reference.backprop import Backprop
 
     torch.set_num_threads(recipe.train.threads)
-    widths, rate = recipe.network.widths, BACKPROP_RATES[arm.optimizer]
+    widths, rate = recipe.network.dense_units, BACKPROP_RATES[arm.optimizer]
     net = Backprop(widths, facts, optimizer=arm.optimizer, rate=rate, form=arm.form, seed=recipe.train.seed)
 
     def finish(start: int, peak: int) -> Trained:
@@ -260,7 +260,7 @@ def _in_torch(arm: Arm, recipe: Recipe, facts: InputFacts) -> tuple[Net, Callabl
 def _in_onnxruntime(arm: Arm, recipe: Recipe, facts: InputFacts) -> tuple[Net, Callable[[int, int], Trained]]:
     from ffedge.compare.backprop_onnx import BackpropOnnx
 
-    widths = recipe.network.widths
+    widths = recipe.network.dense_units
     net = BackpropOnnx(
         widths,
         facts,

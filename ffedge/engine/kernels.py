@@ -16,13 +16,13 @@ The gradient needs no autograd: a loss on goodness gives one number a row, and e
 from collections.abc import Callable
 from typing import Literal
 
+from ffedge.kinds import goodness_kind
 from ffedge.layers import inputs
 from ffedge.layers.base import Layer, Read, answering
 from ffedge.network import InputFacts, adds_input, gathered
 from ffedge.onnx.graph import Dims, Graph, GraphBuilder
 from ffedge.recipe import Recipe
 from ffedge.rule import collaboration
-from ffedge.rule.goodness import GOODNESS
 from ffedge.rule.loss import loss_and_slope
 from ffedge.rule.norm import passed_on
 from ffedge.rule.optimizer import update
@@ -38,7 +38,7 @@ class Kernels:
 
     def __init__(self, recipe: Recipe, facts: InputFacts) -> None:
         self.recipe, self.facts = recipe, facts
-        self._network, self._goodness = recipe.network, GOODNESS[recipe.network.goodness]
+        self._network, self._goodness = recipe.network, goodness_kind(recipe.network.goodness)
         self._tried = 1 + recipe.train.n_negatives
 
     def build(self, kind: Kind, layer: Layer, flag: bool = False, parameter: str = "") -> Graph:

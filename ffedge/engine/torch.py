@@ -15,11 +15,11 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from ffedge.engine.base import Learned
 from ffedge.errors import FfedgeError
+from ffedge.kinds import goodness_kind
 from ffedge.layers import inputs
 from ffedge.network import InputFacts, adds_input, layers_of
 from ffedge.recipe import Recipe
 from ffedge.rule import collaboration, loss, norm
-from ffedge.rule.goodness import GOODNESS
 from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, FOLLOWING, HOMEOSTASIS, MOMENTS
 
 Array = NDArray[Any]
@@ -120,7 +120,7 @@ class TorchEngine:
     def forward(self, layer: int, source: Source, labels: Array | None) -> tuple[Source, Array]:
         """Run a layer for labels [N, M] (None: all C); return the next layer's source and goodness [N, M]."""
         y, tried = self._activity(layer, source, labels)
-        g = GOODNESS[self.recipe.network.goodness].torch(y).view(source.samples, tried)
+        g = goodness_kind(self.recipe.network.goodness).torch(y).view(source.samples, tried)
         following = Source(source.samples, self._passed_on(layer, source, y), source.value)
         return following, g.cpu().numpy()
 
@@ -133,7 +133,7 @@ class TorchEngine:
     ) -> Learned:
         """Take one learning step, or add to the gradients where a batch comes in chunks (batch > N)."""
         y, tried = self._activity(layer, source, labels)
-        g = GOODNESS[self.recipe.network.goodness].torch(y).view(source.samples, tried)
+        g = goodness_kind(self.recipe.network.goodness).torch(y).view(source.samples, tried)
         G = collaboration.torch(g, self._tensor(other), self._parameters[layer].get("gamma"), self.recipe.rule)
         mean = loss.torch(G, self.recipe.rule).sum() / batch
         mean.backward()  # type: ignore[no-untyped-call]

@@ -1,7 +1,7 @@
 """What a kind of layer is: one file that holds its parameters, its graphs, its local gradient and its torch twin.
 
 All that the trainer, the predictor, the forms and the memory plan know of a layer, they ask of this protocol. A new
-kind is a file beside `ffedge.layers.dense` and a line in `ffedge.layers.KINDS`.
+kind is a file beside `ffedge.layers.dense` and a line in `ffedge.kinds`.
 
 Shape letters: N samples, M labels tried for each, R = N * M rows, I values of a sample that the first layer reads,
 D values of a row that a layer reads, H units, C classes, T rows of a tiled parameter that are updated at once.

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ffedge.kinds import goodness_kind
 from ffedge.layers import inputs
 from ffedge.layers.base import Layer, bounded
 from ffedge.model.graph import add_answers, add_known
@@ -26,7 +27,6 @@ from ffedge.onnx.read import Parts, ints_of, read_nodes
 from ffedge.onnx.shapes import check_graph
 from ffedge.onnx.wire import Source
 from ffedge.recipe import Recipe
-from ffedge.rule.goodness import GOODNESS
 from ffedge.rule.norm import centred, over
 from ffedge.spec import NORM_EPSILON
 
@@ -94,7 +94,8 @@ def folded(recipe: Recipe, facts: InputFacts, gammas: Sequence[float], *, even: 
         A layer or a goodness has no folded form.
     """
     network = recipe.network
-    if not GOODNESS[network.goodness].of_squares or not all(layer.folds for layer in layers_of(recipe, facts)):
+    divisors = [goodness_kind(network.goodness).divisor(layer.units) for layer in layers_of(recipe, facts)]
+    if None in divisors or not all(layer.folds for layer in layers_of(recipe, facts)):
         raise ValueError("only dense layers whose goodness is the mean or sum of squares have other forms")
     alike = facts.dtype == "uint8" and len(facts.scale) == 1
     raw = network.input_norm == "none" and (alike or not even)
@@ -102,7 +103,7 @@ def folded(recipe: Recipe, facts: InputFacts, gammas: Sequence[float], *, even: 
     shares = recipe.score_weights([{"gamma": gamma} for gamma in gammas] or [{}] * len(network.widths))
     layers = []
     for layer, share in zip(layers_of(recipe, facts), shares, strict=True):
-        factor = math.sqrt((abs(share) or 1.0) / (layer.units if network.goodness == "mean" else 1))
+        factor = math.sqrt((abs(share) or 1.0) / (goodness_kind(network.goodness).divisor(layer.units) or 1.0))
         root = math.sqrt(layer.units) if network.norm == "rms" else 1.0
         epsilon = {"layer": NORM_EPSILON * factor**2, "fixed": 0.0}.get(network.norm, NORM_EPSILON * factor * root)
         bound = None if layer.place.bound is None else factor * layer.place.bound

@@ -5,12 +5,12 @@ Shape letters: N samples, C classes, L layers, R = N * C rows, H units of a laye
 
 from collections.abc import Iterator
 
+from ffedge.kinds import goodness_kind
 from ffedge.layers import inputs
 from ffedge.layers.base import Layer, Read
 from ffedge.network import InputFacts, adds_input, layers_of, stored
 from ffedge.onnx.graph import Graph, GraphBuilder
 from ffedge.recipe import Recipe
-from ffedge.rule.goodness import GOODNESS
 from ffedge.rule.norm import passed_on
 
 
@@ -63,7 +63,7 @@ def _layers(g: GraphBuilder, recipe: Recipe, facts: InputFacts) -> Iterator[tupl
         shared = layer.shared(g, x, names, out="z") if layer.place.index == 0 else None
         y, axis = layer.activity(g, Read(x, shared, None, value), names)
         y = y if axis == 1 else g.op("Reshape", y, g.ints(-1, layer.units))
-        good = GOODNESS[network.goodness].of(g, y, 1)
+        good = goodness_kind(network.goodness).of(g, y, 1)
         yield layer, y, good
         if layer is not layers[-1]:
             power, out = names.get("power"), f"rows.{layer.place.index}"

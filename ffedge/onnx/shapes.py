@@ -175,9 +175,10 @@ class Walk:
         return [_with(shape, axis, count[0])] * 2
 
     def _product(self, node: Node) -> Shape:
-        """Work out a product of two matrices, the first one turned or not, and of what is added to it."""
+        """Work out a product of two matrices, each turned or not, and of what is added to it."""
         first, second = self._shape(node), self._shape(node, 1)
-        (rows, inner), (again, columns) = (first[::-1] if node.attributes.get("transA") else first), second
+        first = first[::-1] if node.attributes.get("transA") else first
+        (rows, inner), (again, columns) = first, second[::-1] if node.attributes.get("transB") else second
         shape = (rows, columns)
         if inner != again or (len(node.inputs) == 3 and _broadcast(shape, self._shape(node, 2)) != shape):
             raise ValueError(f"multiplies {[rows, inner]} with {[again, columns]}")
@@ -313,7 +314,7 @@ OPERATORS: dict[str, Use] = {
     "Concat": _use(Walk._concat, has="axis"),
     "Gather": _use(Walk._rows_taken, 2),
     "GatherND": _use(Walk._gathered, 2, may_have="batch_dims"),
-    "Gemm": _use(Walk._product, 2, 3, may_have="transA alpha"),
+    "Gemm": _use(Walk._product, 2, 3, may_have="transA transB alpha"),
     "MatMul": _use(Walk._matrix_product, 2),
     "OneHot": _use(Walk._one_hot, 3),
     "ReduceSum": _use(Walk._sum, 1, 2, has="keepdims"),

@@ -1,4 +1,6 @@
-"""Goodness: one number for a layer's activity, which is to be high for the true label. A kind is a class, and its name.
+"""Goodness: one number for a layer's activity, which is to be high for the true label; a kind is a class.
+
+A new kind is a file beside this one and a line in `ffedge.kinds`.
 
 Shape letters: R rows (a sample with a label tried), H units; an activity is [..., H], goodness [..., 1].
 """
@@ -12,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class Goodness(Protocol):
-    """A kind of goodness.
+    """A kind of goodness."""
 
-    Attributes
-    ----------
-    of_squares : whether goodness is the mean or sum of squares, which folded forms and spiking networks are made for.
-    """
+    def divisor(self, units: int) -> float | None:
+        """Return what the sum of squares is divided by, where goodness is that; else None.
 
-    of_squares: bool
+        Folded forms and spiking networks are made for such a goodness alone.
+        """
+        ...
 
     def of(self, g: GraphBuilder, y: str, axis: int) -> str:
         """Return the goodness [..., 1] of an activity [..., H] along its last axis."""
@@ -46,7 +48,8 @@ class Goodness(Protocol):
 class Mean:
     """``mean_h y_h^2`` (NetworkFF eq. 2 with the mean for the sum)."""
 
-    of_squares = True
+    def divisor(self, units: int) -> float | None:  # noqa: D102
+        return float(units)
 
     def of(self, g: GraphBuilder, y: str, axis: int) -> str:  # noqa: D102
         return g.mean(g.op("Mul", y, y), axis, keep=True)
@@ -64,7 +67,8 @@ class Mean:
 class Sum:
     """``sum_h y_h^2`` (NetworkFF eq. 2)."""
 
-    of_squares = True
+    def divisor(self, units: int) -> float | None:  # noqa: D102
+        return 1.0
 
     def of(self, g: GraphBuilder, y: str, axis: int) -> str:  # noqa: D102
         return g.sum(g.op("Mul", y, y), axis, keep=True)
@@ -77,6 +81,3 @@ class Sum:
 
     def torch(self, y: "Tensor") -> "Tensor":  # noqa: D102
         return y.square().sum(1)
-
-
-GOODNESS: dict[str, Goodness] = {"mean": Mean(), "sum": Sum()}

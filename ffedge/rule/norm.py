@@ -10,8 +10,8 @@ Shape letters: R rows, H units; an activity is [..., H].
 
 from typing import TYPE_CHECKING
 
+from ffedge.kinds import goodness_kind
 from ffedge.onnx.graph import GraphBuilder
-from ffedge.rule.goodness import GOODNESS
 from ffedge.spec import NORM_EPSILON
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def normed(
     if network.norm == "fixed":
         assert power is not None
         return over(g, y, power, 1.0, NORM_EPSILON, out)
-    squares, factor = GOODNESS[network.goodness].square_sum(g, y, good, axis, units)
+    squares, factor = goodness_kind(network.goodness).square_sum(g, y, good, axis, units)
     factor = factor if network.norm == "unit" else factor / units
     return over(g, y, squares, factor, NORM_EPSILON, out)
 

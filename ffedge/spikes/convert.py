@@ -15,8 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ffedge.engine.session import make_session
 from ffedge.errors import FfedgeError
+from ffedge.kinds import goodness_kind
+from ffedge.model.graph import activities_graph
 from ffedge.network import InputFacts, layers_of
+from ffedge.onnx.graph import model_bytes
 from ffedge.recipe import Recipe
 from ffedge.spec import NORM_EPSILON
 from ffedge.spikes.network import PASSING, Floats, LabelPlace, Reset, SpikingLayer, SpikingNetwork
@@ -36,6 +40,10 @@ def check_convertible(recipe: Recipe, name: str, data: str) -> None:
         what = f"--norm {network.norm}, which divides each row by a number of its own"
     elif network.input_norm != "none":
         what = f"--input-norm {network.input_norm}, which divides each input by a number of its own"
+    elif goodness_kind(network.goodness).divisor(1) is None:
+        what = f"--goodness {network.goodness}, which is no sum of squares"
+    elif any(not isinstance(item, int) for item in network.widths):
+        what = "layers that are not dense"
     else:
         return
     words = (
@@ -100,22 +108,22 @@ def fitted(network: SpikingNetwork, raw: NDArray[Any], wanted: Floats) -> tuple[
 
 def forward(recipe: Recipe, facts: InputFacts, layers: Layers, raw: NDArray[Any]) -> list[Floats]:
     """Return the activity [R, H] of each layer of the trained network, for every label of some rows."""
-    thetas = [1.0] * len(layers)
-    network, result = _network(recipe, facts, layers, thetas, 1, "subtract", None, ""), list[Floats]()
-    x = network.scaled(raw)
-    bound = math.inf if recipe.network.bound is None else recipe.network.bound
-    classes = facts.n_classes
-    rows = np.concatenate([np.repeat(x, classes, axis=0), np.tile(np.eye(classes, dtype=np.float32), (len(x), 1))], 1)
-    for layer in network.layers:
-        y = np.clip(rows @ layer.W.T + layer.b, 0.0, bound)
-        result.append(y[:, : layer.units])
-        rows = np.concatenate([y[:, : layer.units], np.minimum(y[:, layer.units :], 1.0)], axis=1)
+    graph = activities_graph(recipe, facts)
+    weights = {name: np.asarray(layers[int(name.split(".")[1])][name.split(".")[2]]) for name in graph.weights}
+    session = make_session(model_bytes(graph), threads=1, weights=weights)
+    rows = np.ascontiguousarray(raw.reshape(len(raw), *facts.shape))
+    result: list[Floats] = session.run(list(graph.outputs), {"input": rows})
     return result
 
 
 def _goodness(recipe: Recipe, y: Floats) -> Floats:
     squares: Floats = np.einsum("rh,rh->r", y, y)
-    return squares / y.shape[1] if recipe.network.goodness == "mean" else squares
+    return squares / np.float32(_divisor(recipe, y.shape[1]))
+
+
+def _divisor(recipe: Recipe, units: int) -> float:
+    """Return what a layer's sum of squares is divided by to be its goodness (see `check_convertible`)."""
+    return goodness_kind(recipe.network.goodness).divisor(units) or 1.0
 
 
 def _network(
@@ -141,7 +149,7 @@ def _network(
             W[: own.units, own.place.inputs :] = layer["V"].T * (recipe.network.label_scale / theta)
         W[own.units :, own.place.inputs :] = PASSING * np.eye(passing, labelled)
         b = np.concatenate([layer["b"] / theta, np.zeros(passing)]).astype(np.float32)
-        scale = theta**2 * (own.units if recipe.network.goodness == "sum" else 1)
+        scale = theta**2 * own.units / _divisor(recipe, own.units)
         decay = 1.0 if leak_steps is None else 1.0 - 1.0 / leak_steps
         made.append(SpikingLayer(W, b, 1.0, decay, own.units, scale, share))
         if own.place.index < last:
