@@ -38,23 +38,27 @@ def writing(place: Path, remedy: str = REMEDY, kind: type[FfedgeError] = FfedgeE
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path, remedy: str = REMEDY, kind: type[FfedgeError] = FfedgeError) -> Iterator[Path]:
+def atomic_file(
+    path: Path, remedy: str = REMEDY, kind: type[FfedgeError] = FfedgeError, like: Path | None = None
+) -> Iterator[Path]:
     """Yield a path to write to; the file then takes its place whole or not at all, even if power fails.
 
-    The new file has the owner and the permissions of the one that it replaces. A link stays one: what it leads to is
-    replaced. If another process is writing the same file, this one waits until it is done.
+    The new file has the owner and the permissions of the one that it replaces, or else of the file `like`. A link stays
+    one: what it leads to is replaced. If another process is writing the same file, this one waits until it is done.
 
     Raises
     ------
     FfedgeError
         The disk is full, the folder cannot be written, or the place holds what cannot be replaced; of this `kind`.
     """
-    with writing(path, remedy, kind), replacing(path) as temporary:
+    with writing(path, remedy, kind), replacing(path, like=like) as temporary:
         yield temporary
 
 
 @contextlib.contextmanager
-def replacing(path: Path, guard: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext) -> Iterator[Path]:
+def replacing(
+    path: Path, guard: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext, like: Path | None = None
+) -> Iterator[Path]:
     """Do what `atomic_file` does; the block's own errors pass, and only what is done around it is guarded."""
     with guard():
         target = replaceable(path)
@@ -64,7 +68,7 @@ def replacing(path: Path, guard: Callable[[], AbstractContextManager[None]] = co
         try:
             with guard():
                 os.ftruncate(descriptor, 0)  # what a killed process had written
-                _liken(descriptor, target)
+                _liken(descriptor, like if like is not None and not target.exists() else target)
             yield temporary
             with guard():
                 sync(temporary)
@@ -195,10 +199,10 @@ def _hold(path: Path, flags: int, mode: int = 0) -> int:
         os.close(descriptor)  # the one before has moved or removed it meanwhile
 
 
-def _liken(descriptor: int, target: Path) -> None:
-    """Give a file the owner and the permissions of the one whose place it will take, as far as that is allowed."""
+def _liken(descriptor: int, other: Path) -> None:
+    """Give a file the owner and the permissions of another, where there is one, as far as that is allowed."""
     with contextlib.suppress(FileNotFoundError):
-        before = target.stat()
+        before = other.stat()
         with contextlib.suppress(PermissionError):
             os.fchown(descriptor, before.st_uid, before.st_gid)
         with contextlib.suppress(PermissionError):

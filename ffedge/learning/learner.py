@@ -162,7 +162,7 @@ class Learner:
             if check.rows is not None:
                 rows = check.rows.take(np.arange(len(check))).reshape(len(check), -1)
             learnt = self._kept[:count], kept.labels[:count], kept.seen
-            write_kept(kept_file(path), self.facts, learnt, (rows, check.labels, check.seen))
+            write_kept(kept_file(path), self.facts, learnt, (rows, check.labels, check.seen), path)
 
     def _known(self) -> Calibration | None:
         """Choose what counts as known, on kept examples that are never learnt from."""

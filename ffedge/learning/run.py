@@ -296,4 +296,4 @@ def _keep(path: Path, work: _Work, stored: tuple[Kept, Kept], most_bytes: int) -
     offers = Offer(split.inputs, split.labels, OtherRows(work.own, held)), Offer(split.inputs, split.labels, held)
     if kept_file(path).is_file():
         set_aside(kept_file(path))
-    keep(kept_file(path), work.start.facts, stored, offers, most_bytes, work.recipe.train.seed)
+    keep(kept_file(path), work.start.facts, stored, offers, most_bytes, work.recipe.train.seed, path)

@@ -119,7 +119,13 @@ def _read(file: TensorFile, path: Path, kind: str, names: list[str], facts: Inpu
 
 
 def keep(
-    path: Path, facts: InputFacts, old: tuple[Kept, Kept], new: tuple[Offer, Offer], most_bytes: int, seed: int
+    path: Path,
+    facts: InputFacts,
+    old: tuple[Kept, Kept],
+    new: tuple[Offer, Offer],
+    most_bytes: int,
+    seed: int,
+    like: Path | None = None,
 ) -> tuple[int, int]:
     """Write the examples of a model: some of the old ones, and some of the rows that have come since.
 
@@ -127,6 +133,7 @@ def keep(
     ----------
     new : rows that were learnt from, and rows that were held out.
     most_bytes : that the rows may take; of each kind there are 16,384 at most.
+    like : the file whose permissions a new file gets.
 
     Returns
     -------
@@ -136,7 +143,7 @@ def keep(
     room = int(CHECK_SHARE * most_bytes) if len(old[1]) + len(new[1].which) else 0
     learn = _chosen(path.parent, facts, old[0], new[0], most_bytes - room, seed)
     check = _chosen(path.parent, facts, old[1], new[1], room, seed)
-    write_kept(path, facts, learn, check)
+    write_kept(path, facts, learn, check, like)
     return len(learn[1]), len(check[1])
 
 
@@ -172,9 +179,15 @@ def _chosen(
 
 
 def write_kept(
-    path: Path, facts: InputFacts, learn: tuple[Array, Labels, Labels], check: tuple[Array, Labels, Labels]
+    path: Path,
+    facts: InputFacts,
+    learn: tuple[Array, Labels, Labels],
+    check: tuple[Array, Labels, Labels],
+    like: Path | None = None,
 ) -> None:
     """Write examples of both kinds: rows [n, I], labels [n], and how many of each class have come by [C].
+
+    A new file gets the permissions of the file `like`: who may not read the model may not read what it learnt from.
 
     Raises
     ------
@@ -187,5 +200,5 @@ def write_kept(
         about[f"{kind}seen"] = json.dumps(seen.tolist())
         if len(rows):
             tensors |= {f"{kind}rows": rows, f"{kind}labels": labels.astype(np.float32)}
-    with atomic_file(path) as temporary:
+    with atomic_file(path, like=like) as temporary:
         write_tensors(temporary, tensors, about)

@@ -42,3 +42,10 @@ def test_a_model_that_another_puts_there_meanwhile_is_not_replaced(run, tmp_path
     with pytest.raises(ModelError, match="another model has taken its place meanwhile, and stands"):
         learn(run.model, NEW, epochs=1, max_drop=1.0, kept_bytes=0, watcher=Admin())
     assert run.model.read_bytes() == b"another"
+
+
+def test_the_first_examples_of_a_private_model_are_private(tmp_path):
+    model = train(small_spec(), clusters(rows=400), tmp_path / "run", kept_bytes=0).model
+    model.chmod(0o600)
+    learn(model, NEW, epochs=1, max_drop=1.0)
+    assert kept_file(model).stat().st_mode & 0o777 == 0o600
