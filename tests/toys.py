@@ -1,4 +1,4 @@
-"""Small data, specs and engines that the tests share; graphs are built in this process, not in a child."""
+"""Small data, specs, engines and models that the tests share."""
 
 import dataclasses
 import os
@@ -18,7 +18,7 @@ from ffedge.data.stream import Stream
 from ffedge.engine.onnx import OnnxEngine
 from ffedge.labels import hard_labels, wrong_labels
 from ffedge.meter import PeakMeter
-from ffedge.model.write import write_model
+from ffedge.model.write import file_bytes, write_model
 from ffedge.network import InputFacts, initial_state
 from ffedge.resolve import resolve
 from ffedge.seeds import Draw, generator, key
@@ -132,6 +132,11 @@ def model_bytes(recipe, facts, layers, calibration=None, **about):
         path = Path(folder) / "model.onnx"
         write_model(path, recipe, facts, layers, about, calibration)
         return path.read_bytes()
+
+
+def as_onnx(graph, weights=None):
+    """Return a graph as the onnx package reads it, with its weights."""
+    return onnx.load_from_string(file_bytes(graph, weights or {}, {}))
 
 
 def changed(model, **changes):

@@ -248,11 +248,14 @@ class OnnxEngine:
     def _trial_kernels(self) -> list[Any]:
         """Return the graphs of the first layer's learning step."""
         emit = self.recipe.train.schedule == "interleaved" and len(self.layers) > 1
-        parts = ("",) if self.recipe.train.batch_size <= self.recipe.train.chunk_size else ("-accumulate", "-apply")
-        tiles = [self._kernel(f"tile{part}", 0, False, n) for part in parts for n in tiled_of(self.layers[0])]  # type: ignore[arg-type]
-        if parts == ("",):
-            return [self._kernel("learn", 0, emit), *tiles]
-        return [self._kernel("accumulate", 0, emit), self._kernel("apply", 0), *tiles]
+        kinds: list[Kind] = ["learn", "tile"]
+        if self.recipe.train.batch_size > self.recipe.train.chunk_size:
+            kinds += ["accumulate", "apply", "tile-accumulate", "tile-apply"]
+        return [
+            self._kernel(kind, 0, emit and kind in ("learn", "accumulate"), name)
+            for kind in kinds
+            for name in (tiled_of(self.layers[0]) if kind.startswith("tile") else [""])
+        ]
 
     def _set_scalars(self, step: int, rate: float, batch: int) -> None:
         train, rule = self.recipe.train, self.recipe.rule
@@ -275,7 +278,7 @@ class OnnxEngine:
         if tile.stop - tile.start == x.array.shape[1]:
             return x
         part = self._room.buffer("x.tile", (len(x.array), tile.stop - tile.start))
-        self._room.copy_columns(x.array[:, tile.start : tile.stop], part.array)
+        self._room.copy_part(x.array[:, tile.start : tile.stop], part.array)
         return part
 
     def _run(self, kernel: Runs, inputs: Mapping[str, Value], outputs: Mapping[str, Value], layer: int) -> None:
@@ -293,15 +296,19 @@ class OnnxEngine:
     def _run_on(
         self, state: dict[str, Value], kernel: Runs, inputs: Mapping[str, Value], outputs: Mapping[str, Value]
     ) -> None:
-        """Run a kernel; ``new.p`` goes into p's own buffer, or into a spare one and from there into p's."""
+        """Run a kernel; ``new.p`` goes into p's own buffer, or into a spare one and from there into p's.
+
+        A single number always has a spare one: of a fixed norm, ``power`` may be read after ``new.power`` is made.
+        """
         fresh = {name: state[name.removeprefix("new.")] for name in kernel.outputs if name.startswith("new.")}
-        given = (
-            fresh if self.in_place else {n: self._room.buffer(f"spare.{n}", v.array.shape) for n, v in fresh.items()}
-        )
+        given = {
+            name: value if self.in_place and value.array.ndim else self._room.buffer(f"spare.{name}", value.array.shape)
+            for name, value in fresh.items()
+        }
         kernel.run({**state, **inputs}, {**outputs, **given})
-        if not self.in_place:
-            for name, value in fresh.items():
-                np.copyto(value.array, given[name].array)
+        for name, value in fresh.items():
+            if given[name] is not value:
+                self._room.copy_part(given[name].array, value.array)
 
 
 def needs(recipe: Recipe, facts: InputFacts, samples: int, tried_samples: int, folder: Path) -> dict[str, int]:
@@ -336,7 +343,8 @@ def needs(recipe: Recipe, facts: InputFacts, samples: int, tried_samples: int, f
         for i in stage:
             last, other = i == len(layers) - 1, nothing(labels.shape)
             emit = not greedy and not last
-            learned = engine.learn(i, source, labels, other, batch=n + chunked, step=0, rate=0.0, emit=emit)
+            for batch in {n + chunked, n}:  # an epoch's last batch may be one chunk
+                learned = engine.learn(i, source, labels, other, batch=batch, step=0, rate=0.0, emit=emit)
             source = learned.source if emit else source if last else engine.forward(i, source, labels)[0]
             if chunked:
                 engine.apply(i, step=0, rate=0.0)

@@ -53,8 +53,8 @@ class Room(Protocol):
         """Copy an array into another of its shape."""
         ...
 
-    def copy_columns(self, source: Array, target: Array) -> None:
-        """Copy some columns of rows."""
+    def copy_part(self, source: Array, target: Array) -> None:
+        """Copy a few numbers, or some columns of rows."""
         ...
 
     def clear(self, array: Array) -> None:
@@ -102,7 +102,7 @@ class Memory:
     def copy(self, source: Array, target: Array) -> None:  # noqa: D102
         copy(source, target)
 
-    def copy_columns(self, source: Array, target: Array) -> None:  # noqa: D102
+    def copy_part(self, source: Array, target: Array) -> None:  # noqa: D102
         np.copyto(target, source)
 
     def clear(self, array: Array) -> None:  # noqa: D102
@@ -154,7 +154,7 @@ class Count:
     def copy(self, source: Array, target: Array) -> None:  # noqa: D102
         assert source.shape == target.shape
 
-    copy_columns = copy
+    copy_part = copy
 
     def clear(self, array: Array) -> None:  # noqa: D102
         pass

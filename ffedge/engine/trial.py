@@ -28,18 +28,18 @@ def _trial(kernel: Kernel, *, in_place: bool) -> list[np.ndarray]:
     def array(value: object, kind: str) -> np.ndarray:
         dims = tuple(sizes[d] if isinstance(d, str) else d for d in value.shape)  # type: ignore[attr-defined]
         drawn = rng.integers(0, 2, dims) if kind == "tensor(int64)" else rng.random(dims, dtype=np.float32)
-        return np.ascontiguousarray(drawn)
+        return np.asarray(drawn)
 
     inputs = {value.name: Value(array(value, value.type)) for value in kernel.session.get_inputs()}
     outputs = {value.name: Value(array(value, value.type)) for value in kernel.session.get_outputs()}
     state = [name for name in outputs if name.startswith("new.")]
     for name in state:
-        if in_place:
+        if in_place and outputs[name].array.ndim:  # as the engine does
             outputs[name] = inputs[name.removeprefix("new.")]
     for _ in range(2):
         kernel.run(inputs, outputs)
         for name in state:
-            if not in_place:
+            if outputs[name] is not inputs[name.removeprefix("new.")]:
                 inputs[name.removeprefix("new.")], outputs[name] = outputs[name], inputs[name.removeprefix("new.")]
     others = [value.array for name, value in outputs.items() if name not in state]
     return [inputs[name.removeprefix("new.")].array for name in state] + others

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ffedge import Predictor
-from ffedge.exporting.names import FORMS
+from ffedge.model.form import FORMS
 from tests.cli.conftest import Ffedge, bars
 
 
@@ -44,8 +44,8 @@ def test_eval_and_predict_take_a_form_as_any_model(ffedge: Ffedge, pruned: Path,
 def test_the_fastest_form_is_written_and_the_table_printed(
     ffedge: Ffedge, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ffedge.exporting.fastest.ROUNDS", 3)
-    monkeypatch.setattr("ffedge.exporting.fastest.BLOCK_S", 0.005)
+    monkeypatch.setattr("ffedge.export.fastest.ROUNDS", 3)
+    monkeypatch.setattr("ffedge.export.fastest.BLOCK_S", 0.005)
     out = tmp_path / "fast.onnx"
     done = ffedge("export", run_folder, "--out", out, "--fastest", "--max-loss", "10", "--json")
     told = json.loads(done.out)

@@ -7,7 +7,7 @@ from toys import clusters, in_child, make_model, small_spec
 from ffedge.compare import inference
 from ffedge.compare.arms import Work
 from ffedge.compare.inference_arms import ARMS, FORM_ARMS, SAME_NETWORK, backprop_mlp, build_arms
-from ffedge.runtime import Predictor
+from ffedge.predict.predictor import Predictor
 
 CALLS = {"ffedge-session": [1.0, 2.0, 4.0], "torch-passes": [4.0, 4.0, 12.0], "backprop-ort": [0.5, 1.0, 1.0]}
 

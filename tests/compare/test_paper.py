@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from toys import ask_here, clusters, some_facts
+from toys import clusters, some_facts
 
 from ffedge.compare import paper, paper_found, paper_points, paper_trials
 from ffedge.compare.gemm import gemm_flop, gemm_flop_per_s
@@ -25,7 +25,6 @@ SMALL = (("widths", (10, 8)),)
 
 @pytest.fixture(autouse=True)
 def small_data(monkeypatch):
-    monkeypatch.setattr("ffedge.training.graphs._ask", ask_here)
     monkeypatch.setattr(paper, "load", lambda name, folder: DATA)
 
 
@@ -159,7 +158,7 @@ def test_what_a_trial_found_is_what_its_model_does(tmp_path, monkeypatch):
 
 
 def model(run):
-    from ffedge.runtime import Predictor
+    from ffedge.predict.predictor import Predictor
 
     return Predictor(run.model.read_bytes(), threads=1)
 

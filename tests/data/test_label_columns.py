@@ -13,8 +13,8 @@ from ffedge.data.catalogue import load
 from ffedge.data.checks import as_labels
 from ffedge.data.rows import FileLabels
 from ffedge.errors import DataError
-from ffedge.evaluation import accuracy, evaluate
-from ffedge.runtime import Predictor
+from ffedge.predict.evaluation import accuracy, evaluate
+from ffedge.predict.predictor import Predictor
 
 ROWS = 40_000
 PLACES = np.arange(ROWS)

@@ -3,23 +3,19 @@
 Shape letters: N samples, M labels tried for each, R = N * M rows, C classes.
 """
 
-from functools import cache
-
 import numpy as np
 import onnx
 import pytest
-from ffedge.graph.step import training_graph
-from ffedge.runtime.session import make_session
+from networks import DATA
 from onnx.reference import ReferenceEvaluator
-from toys import clusters, prepared, small_spec
+from toys import as_onnx, prepared, small_spec
 
-from ffedge.network import layer_shapes
+from ffedge.engine.kernels import Kernels
+from ffedge.engine.session import make_session
+from ffedge.network import layers_of
+from ffedge.onnx.graph import model_bytes
 
 SAMPLES = 5
-DATA = {
-    "floats": clusters(),
-    "bytes": clusters(inputs=20, uint8=True, border=True),
-}
 SPECS = {
     "plain": {},
     "dropout": {"input_dropout": 0.25},
@@ -42,104 +38,90 @@ SPECS = {
     "momentum": {"optimizer": "momentum", "gamma_optimizer": "adam"},
     "sgd": {"optimizer": "sgd", "weight_decay": 0.0},
 }
-KINDS = [(kind, flag) for kind in ("product", "forward", "learn", "accumulate") for flag in (False, True)]
-KINDS += [("goodness", True)]
-KINDS += [(kind, False) for kind in ("apply", "tile", "tile-accumulate", "tile-apply")]
+FLAGGED = ("product", "forward", "learn", "accumulate")
+KINDS = [(kind, flag) for kind in FLAGGED for flag in (False, True)]
+KINDS += [(kind, False) for kind in ("goodness", "apply", "tile", "tile-accumulate", "tile-apply")]
 
 
-@cache
-def setting(name, data="floats"):
-    return prepared(small_spec(**SPECS[name]), DATA[data])
+def graphs(recipe, facts, kinds=KINDS):
+    """Yield every graph of the first two layers, with its kind."""
+    kernels = Kernels(recipe, facts)
+    for kind, flag in kinds:
+        only_first = kind in ("product", "goodness") or (kind == "forward" and flag)
+        for layer in layers_of(recipe, facts)[: 1 if only_first else 2]:
+            yield kind, kernels.build(kind, layer, flag, "W" if kind.startswith("tile") else "")
 
 
-def graphs(name, kind, flag, data="floats"):
-    """Yield the recipe and the graph of each layer that this kind is for."""
-    recipe, facts = setting(name, data)
-    shapes = layer_shapes(recipe, facts)
-    for shape in shapes[: 1 if kind == "product" else 2]:
-        if not (kind in ("forward", "goodness") and flag and not shape.first):
-            yield recipe, onnx.load_from_string(training_graph(recipe, facts, kind, shape, flag))
-
-
-def feeds(model, classes=4):
+def feeds(graph, classes=4):
     """Draw a value for every input: positive moments, labels that exist, a mask of zeros and ones."""
     rng = np.random.default_rng(0)
-    dims = {value.name: value.type.tensor_type.shape.dim for value in [*model.graph.input, *model.graph.output]}
-    tried = next((d[1].dim_value for n, d in dims.items() if n == "g" and len(d) == 2), 3) or 3
+    good = graph.outputs.get("g")
+    tried = good.dims[1] if good and len(good.dims) == 2 else 3
     sizes = {"N": SAMPLES, "M": tried, "R": SAMPLES * tried, "T": 3}
     result = {}
-    for value in model.graph.input:
-        shape = [sizes[d.dim_param] if d.dim_param else d.dim_value for d in dims[value.name]]
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-        if value.name == "labels":
-            drawn = rng.integers(0, classes, shape)
-        elif value.name == "mask":
-            drawn = rng.integers(0, 2, shape)
-        elif value.name == "raw" and dtype == np.uint8:
-            drawn = rng.integers(0, 256, shape)
-        elif value.name.endswith(".v") or not shape:
-            drawn = rng.uniform(0.1, 1.0, shape)
+    for name, port in graph.inputs.items():
+        shape = [sizes.get(dim, dim) for dim in port.dims]
+        most = {"labels": classes, "mask": 2, "raw": 256}.get(name)
+        if most and port.dtype != "float32":
+            drawn = rng.integers(0, most, shape)
         else:
-            drawn = rng.normal(size=shape)
-        result[value.name] = np.asarray(drawn, dtype)
+            positive = name.endswith(".v") or not shape
+            drawn = rng.uniform(0.1, 1.0, shape) if positive else rng.normal(size=shape)
+        result[name] = np.asarray(drawn, port.dtype)
     return result
 
 
-@pytest.mark.parametrize(("kind", "flag"), KINDS)
-@pytest.mark.parametrize("name", SPECS)
-def test_a_graph_is_valid_and_uses_standard_operators_alone(name, kind, flag):
-    for _, model in graphs(name, kind, flag):
-        onnx.checker.check_model(model, full_check=True)
-        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-        assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 17)]
-        assert model.ir_version == 8
-        assert {node.domain for node in model.graph.node} == {""}
-        assert not model.functions
+def check_graph(graph):
+    """Hold a graph against onnx's checker, its operator set, and its reference evaluator."""
+    model = as_onnx(graph)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 17)]
+    assert (model.ir_version, len(model.functions), {node.domain for node in model.graph.node}) == (8, 0, {""})
+    given = feeds(graph)
+    wanted = ReferenceEvaluator(model).run(None, given)
+    values = make_session(model_bytes(graph), 1).run(None, given)
+    for output, a, b in zip(graph.outputs, values, wanted, strict=True):
+        assert a.shape == np.shape(b), output
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5, err_msg=output)
+        assert np.isfinite(a).all(), output
 
 
-@pytest.mark.parametrize(("kind", "flag"), KINDS)
 @pytest.mark.parametrize("name", SPECS)
-def test_onnxruntime_computes_what_the_reference_evaluator_computes(name, kind, flag):
-    for _, model in graphs(name, kind, flag):
-        given = feeds(model)
-        wanted = ReferenceEvaluator(model).run(None, given)
-        found = make_session(model.SerializeToString(), 1).run(None, given)
-        for output, a, b in zip(model.graph.output, found, wanted, strict=True):
-            assert a.shape == np.shape(b), output.name
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5, err_msg=output.name)
-            assert np.isfinite(a).all(), output.name
+def test_a_graph_is_valid_and_onnxruntime_computes_what_the_reference_evaluator_computes(name):
+    for _, graph in graphs(*prepared(small_spec(**SPECS[name]), DATA["floats"])):
+        check_graph(graph)
 
 
 @pytest.mark.parametrize("name", ["plain", "dropout", "concat", "input_norm unit"])
 def test_bytes_go_in_as_they_are(name):
-    for _, model in graphs(name, "product", SPECS[name].get("input_dropout", 0) > 0, "bytes"):
-        assert model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
-        given = feeds(model)
-        found = make_session(model.SerializeToString(), 1).run(None, given)
-        for a, b in zip(found, ReferenceEvaluator(model).run(None, given), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    recipe, facts = prepared(small_spec(**SPECS[name]), DATA["bytes"])
+    for _, graph in graphs(recipe, facts, [("product", recipe.train.input_dropout > 0)]):
+        assert graph.inputs["raw"].dtype == "uint8"
+        check_graph(graph)
 
 
 @pytest.mark.parametrize(("optimizer", "moments"), [("adam", "mv"), ("momentum", "m"), ("sgd", "")])
 def test_a_step_takes_and_gives_the_state_of_its_optimizer(optimizer, moments):
     recipe, facts = prepared(small_spec(optimizer=optimizer, gamma_optimizer="sgd"), DATA["floats"])
-    shape = layer_shapes(recipe, facts)[0]
-    for kind, names, others in (("learn", ("b", "V"), {"g", "loss", "dz"}), ("tile", ("W",), set())):
-        model = onnx.load_from_string(training_graph(recipe, facts, kind, shape, False))
-        state = {part for p in names for part in (p, *(f"{p}.{m}" for m in moments))}
-        state |= {"gamma"} if kind == "learn" else set()
-        assert {output.name for output in model.graph.output} == {f"new.{name}" for name in state} | others
-        assert state <= {value.name for value in model.graph.input}
+    expected = {"learn": (("b", "V"), {"g", "loss", "dz"}, {"gamma"}), "tile": (("W",), set(), set())}
+    first = layers_of(recipe, facts)[0]
+    for kind, (names, others, more) in expected.items():
+        graph = Kernels(recipe, facts).build(kind, first, parameter="W")
+        state = {part for p in names for part in (p, *(f"{p}.{m}" for m in moments))} | more
+        assert set(graph.outputs) == {f"new.{name}" for name in state} | others
+        assert state <= set(graph.inputs)
 
 
-def test_a_variant_that_does_not_learn_gamma_does_not_touch_it():
-    for name, takes in (("ff", False), ("fcff", True)):
-        for _, model in graphs(name, "learn", False):
-            assert ("gamma" in {value.name for value in model.graph.input}) == takes
-            assert "new.gamma" not in {value.name for value in model.graph.output}
+@pytest.mark.parametrize(("variant", "takes"), [("ff", False), ("fcff", True)])
+def test_a_variant_that_does_not_learn_gamma_does_not_touch_it(variant, takes):
+    for _, graph in graphs(*prepared(small_spec(variant=variant), DATA["floats"]), [("learn", False)]):
+        assert ("gamma" in graph.inputs, "new.gamma" in graph.outputs) == (takes, False)
 
 
-def test_the_same_key_gives_the_same_bytes():
-    recipe, facts = setting("plain")
-    shape = layer_shapes(recipe, facts)[0]
-    assert training_graph(recipe, facts, "learn", shape, True) == training_graph(recipe, facts, "learn", shape, True)
+def test_layers_alike_have_the_same_bytes():
+    recipe, facts = prepared(small_spec(widths=(10, 10, 10)), DATA["floats"])
+    _, second, third = layers_of(recipe, facts)
+    for kind, flag in KINDS[2:]:
+        a, b = (model_bytes(Kernels(recipe, facts).build(kind, layer, flag, "W")) for layer in (second, third))
+        assert a == b

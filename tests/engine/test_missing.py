@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from ffedge.runtime.missing import missing
 from toys import clusters, in_child, make_model, small_spec
+
+from ffedge.engine.missing import missing
 
 ABSENT = ModuleNotFoundError("No module named 'onnxruntime'", name="onnxruntime")
 BROKEN = ImportError("libstdc++.so.6: version `GLIBCXX_3.4.30' not found", name="onnxruntime_pybind11_state")
@@ -70,5 +71,5 @@ def test_the_library_raises_an_error_that_names_the_remedy():
 
 
 def test_a_normal_start_does_not_load_the_explanation():
-    printed = in_child("import sys, ffedge.runtime; print('ffedge.runtime.missing' in sys.modules)")
+    printed = in_child("import sys, ffedge.predict.predictor; print('ffedge.engine.missing' in sys.modules)")
     assert printed == "False\n"

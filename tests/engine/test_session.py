@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from ffedge.runtime.session import Kernel, Value, Workspace
-from onnx import TensorProto, helper
+
+from ffedge.engine.session import Kernel, Value, Workspace
+from ffedge.onnx.graph import GraphBuilder, model_bytes
 
 
 def test_a_buffer_asked_for_again_is_the_same_memory():
@@ -48,10 +49,10 @@ def test_an_array_and_its_value_are_one_memory():
 
 
 def twice():
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N"])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N"])
-    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "twice", [x], [y])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    g = GraphBuilder("twice")
+    g.op("Add", g.input("x", ("N",)), "x", out="y")
+    g.output("y", ("N",))
+    return model_bytes(g.graph)
 
 
 def test_a_kernel_writes_into_the_memory_it_was_given():
@@ -59,13 +60,13 @@ def test_a_kernel_writes_into_the_memory_it_was_given():
     assert (kernel.inputs, kernel.outputs) == (("x",), ("y",))
     for size in (3, 5, 3):  # shapes may change from run to run
         x, y = Value(np.arange(size, dtype=np.float32)), Value(np.zeros(size, np.float32))
-        kernel.run({"x": x.ort, "unused": y.ort}, {"y": y.ort, "unused": x.ort})
+        kernel.run({"x": x, "unused": y}, {"y": y, "unused": x})
         np.testing.assert_array_equal(y.array, 2 * x.array)
 
 
 def test_a_kernel_keeps_no_value_of_the_run_before():
     kernel = Kernel(twice(), 1)
     x, y = Value(np.ones(2, np.float32)), Value(np.zeros(2, np.float32))
-    kernel.run({"x": x.ort}, {"y": y.ort})
+    kernel.run({"x": x}, {"y": y})
     with pytest.raises(KeyError, match=r"x"):
-        kernel.run({}, {"y": y.ort})
+        kernel.run({}, {"y": y})

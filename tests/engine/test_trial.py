@@ -1,91 +1,65 @@
 """Updates in place: the check at start-up, and that it is right about the graphs of training."""
 
-import numpy as np
 import pytest
-from ffedge.runtime import kernels
-from ffedge.runtime.kernels import Kernels, trial_keys, updates_in_place
-from onnx import TensorProto, helper
-from toys import builder, clusters, make_engine, make_loop, prepared, small_spec
+from toys import clusters, make_engine, make_loop, prepared, small_spec
 
-from ffedge.network import layer_shapes
+from ffedge.engine.room import Memory
+from ffedge.engine.session import Kernel
+from ffedge.engine.trial import updates_in_place
+from ffedge.onnx.graph import GraphBuilder, model_bytes
 from ffedge.training.checkpoint import Place
-
-
-def shape_of_last(**changes):
-    recipe, facts = prepared(small_spec(**changes), clusters())
-    return builder(recipe, facts), trial_keys(layer_shapes(recipe, facts)[-1])
 
 
 def step_whose_loss_reads(name):
     """Make a learning step that is right in two buffers: ``new.W = W - x``, then ``loss = sum(<name>)``."""
-
-    def value(name, *dims):
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, dims)
-
-    nodes = [
-        helper.make_node("Sub", ["W", "x"], ["new.W"]),
-        helper.make_node("ReduceSum", ["new.W"], ["whole"], keepdims=0),
-        helper.make_node("ReduceSum", [name], ["other"], keepdims=0),
-        helper.make_node("Sub", ["whole", "whole"], ["nothing"]),
-        helper.make_node("Add", ["nothing", "other"], ["loss"]),
-        helper.make_node("Identity", ["x"], ["g"]),
-    ]
-    inputs, outputs = [value("x", 4, 3), value("W", 4, 3)], [value("new.W", 4, 3), value("g", 4, 3), value("loss")]
-    graph = helper.make_graph(nodes, "step", inputs, outputs)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return lambda key: model.SerializeToString()
+    g = GraphBuilder("step")
+    g.op("Sub", g.input("W", (4, 3)), g.input("x", (4, 3)), out="new.W")
+    whole, other = (g.op("ReduceSum", value, keepdims=0) for value in ("new.W", name))
+    g.op("Add", g.op("Sub", whole, whole), other, out="loss")
+    g.op("Identity", "x", out="g")
+    for value, dims in (("new.W", (4, 3)), ("g", (4, 3)), ("loss", ())):
+        g.output(value, dims)
+    return model_bytes(g.graph)
 
 
 @pytest.mark.parametrize("changes", [{}, {"optimizer": "sgd"}, {"label_layers": "all"}, {"variant": "ff"}], ids=str)
 def test_a_sound_step_passes_the_check_on_this_onnxruntime(changes):
-    assert updates_in_place(*shape_of_last(**changes))
+    engine = make_engine(*prepared(small_spec(**changes), clusters()))
+    assert engine.in_place
+    assert len(engine._trial_kernels()) == 2
 
 
 def test_a_step_that_reads_a_weight_after_writing_it_fails_the_check():
     """Right with two buffers, wrong with one: just what the check is there to find."""
-    _, shape = shape_of_last()
-    assert updates_in_place(step_whose_loss_reads("x"), shape)
-    assert not updates_in_place(step_whose_loss_reads("W"), shape)
+    assert updates_in_place([Kernel(step_whose_loss_reads("x"), 1)])
+    assert not updates_in_place([Kernel(step_whose_loss_reads("W"), 1)])
 
 
-def test_a_kernel_that_writes_before_it_reads_fails_the_check(monkeypatch):
-    class Hasty(kernels.Kernel):
+def test_a_kernel_that_writes_before_it_reads_fails_the_check():
+    class Hasty(Kernel):
         def run(self, inputs, outputs):
             for name in self.outputs:  # as if outputs were cleared first
                 if any(outputs[name] is value for value in inputs.values()):
-                    outputs[name].update_inplace(np.zeros_like(outputs[name].numpy()))
+                    outputs[name].array.fill(0)
             super().run(inputs, outputs)
 
-    build, shape = shape_of_last()
-    monkeypatch.setattr(kernels, "Kernel", Hasty)
-    assert not updates_in_place(build, shape)
+    assert not updates_in_place([Hasty(step_whose_loss_reads("x"), 1)])
 
 
 def test_an_engine_takes_two_buffers_where_the_check_fails(monkeypatch):
-    recipe, facts = prepared(small_spec(), clusters())
-    monkeypatch.setattr("ffedge.runtime.stepper.updates_in_place", lambda *_: False)
-    engine = make_engine(recipe, facts)
-    assert not engine.in_place
+    monkeypatch.setattr("ffedge.engine.onnx.updates_in_place", lambda *_: False)
+    assert not make_engine(*prepared(small_spec(), clusters())).in_place
 
 
 @pytest.mark.parametrize("schedule", ["greedy", "interleaved"])
 @pytest.mark.parametrize("optimizer", ["adam", "momentum", "sgd"])
-@pytest.mark.parametrize("batch_size", [16, "full"])
-@pytest.mark.parametrize("label_layers", ["first", "all"])
-def test_one_buffer_and_two_give_the_same_bits(schedule, optimizer, batch_size, label_layers):
-    recipe, facts = prepared(
-        small_spec(
-            schedule=schedule,
-            optimizer=optimizer,
-            batch_size=batch_size,
-            chunk_size=50,
-            label_layers=label_layers,
-            gamma_optimizer="adam",
-            epochs=3,
-            negatives="hard",
-        ),
-        clusters(),
-    )
+@pytest.mark.parametrize("batch_size", [16, 50])
+@pytest.mark.parametrize("changes", [{}, {"label_layers": "all"}, {"norm": "fixed", "sparsity": 0.1}], ids=str)
+def test_one_buffer_and_two_give_the_same_bits(schedule, optimizer, batch_size, changes):
+    """A batch of 50 comes in chunks, and the last of an epoch, of 10 rows, as a whole."""
+    changes = {"chunk_size": 16, "gamma_optimizer": "adam", "epochs": 3, "negatives": "hard"} | changes
+    spec = small_spec(schedule=schedule, optimizer=optimizer, batch_size=batch_size, **changes)
+    recipe, facts = prepared(spec, clusters())
     states = []
     for in_place in (True, False):
         engine = make_engine(recipe, facts)
@@ -108,13 +82,16 @@ def test_one_buffer_and_two_give_the_same_bits(schedule, optimizer, batch_size, 
                 assert array.tobytes() == b[name].tobytes(), name
 
 
-def test_layers_of_equal_shape_share_a_kernel_and_all_tiles_of_a_width_do():
-    recipe, facts = prepared(small_spec(widths=(9, 9, 9)), clusters())
-    built = []
-    loaded = Kernels(lambda key: built.append(key) or builder(recipe, facts)(key), 1)
-    shapes = layer_shapes(recipe, facts)
-    assert loaded.get("learn", shapes[1]) is loaded.get("learn", shapes[2], False)
-    assert loaded.get("learn", shapes[1]) is not loaded.get("forward", shapes[1])
-    assert len(built) == 2
-    assert loaded.get("tile", shapes[0]) is loaded.get("tile", shapes[1])
-    assert loaded.get("tile", shapes[0]) is not loaded.get("tile-apply", shapes[0])
+def test_equal_graphs_are_loaded_once(monkeypatch):
+    """Layers of equal shape share a step, and all tiles of a width do."""
+    recipe, facts = prepared(small_spec(widths=(9, 9, 9), schedule="interleaved"), clusters())
+    loaded = []
+    monkeypatch.setattr(
+        "ffedge.engine.room.Kernel", lambda content, threads: loaded.append(content) or Kernel(content, 1)
+    )
+    engine = make_engine(recipe, facts)
+    make_loop(recipe, clusters(), engine, facts=facts).train(Place(), lambda: False)
+    assert len(loaded) == len(set(loaded))
+    assert engine._kernel("tile", 0, False, "W") is engine._kernel("tile", 2, False, "W")
+    assert engine._kernel("learn", 1, True) is not engine._kernel("forward", 1)
+    assert isinstance(engine._room, Memory)

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from ffedge.exporting.source import open_rows, read_trained
 
 from ffedge import Spec, train
+from ffedge.export.source import open_rows, read_trained
 from tests.cli.conftest import bars
 
 

@@ -5,15 +5,15 @@ import dataclasses
 import numpy as np
 import onnx
 import pytest
-from ffedge.calibration import best_and_margin, calibrate
-from ffedge.exporting import fastest, forms
-from ffedge.exporting.forms import Forms
-from ffedge.exporting.names import FORMS
-from ffedge.exporting.source import read_trained
-from ffedge.runtime import Predictor
+from ffedge.predict.calibration import best_and_margin, calibrate
 
 from ffedge import Spec, train
 from ffedge.errors import FfedgeError
+from ffedge.export import fastest, forms
+from ffedge.export.forms import Forms
+from ffedge.export.source import read_trained
+from ffedge.model.form import FORMS
+from ffedge.predict.predictor import Predictor
 
 
 @pytest.fixture(scope="module")

@@ -6,17 +6,18 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from ffedge.exporting.candidates import fewest_candidates, hits_by_candidates
-from ffedge.exporting.quantised import quantised
-from ffedge.exporting.readout import BATCH, Softmax, inputs_factor, train_head
-from ffedge.exporting.source import Rows
 from ffedge.graph.folded import fold
 from ffedge.graph.forms import Head, activities_graph, exact_graph, head_graph, pruned_graph
-from ffedge.runtime.session import make_session
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 from toys import clusters, prepared, random_layers, small_spec
+
+from ffedge.engine.session import make_session
+from ffedge.export.candidates import fewest_candidates, hits_by_candidates
+from ffedge.export.int8 import quantised
+from ffedge.export.readout import BATCH, Softmax, inputs_factor, train_head
+from ffedge.export.source import Rows
 
 
 @settings(max_examples=60)

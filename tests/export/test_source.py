@@ -6,13 +6,13 @@ import json
 import numpy as np
 import onnx
 import pytest
-from ffedge.exporting.forms import Forms
-from ffedge.exporting.names import FORMS
-from ffedge.exporting.source import open_rows, read_trained
 from toys import make_loop
 
 from ffedge import Predictor, Spec, load, train
 from ffedge.errors import FfedgeError, ModelError
+from ffedge.export.forms import Forms
+from ffedge.export.source import open_rows, read_trained
+from ffedge.model.form import FORMS
 from tests.cli.conftest import bars
 
 

@@ -8,21 +8,21 @@ import shutil
 import numpy as np
 import onnx
 import pytest
+from ffedge.learning.rewrite import OWN, rewrite, with_classes
+from ffedge.runtime.model import OpenModel
 from oracle import Oracle
-from toys import ask_here, builder, clusters, make_model, small_spec
+from toys import builder, clusters, make_model, small_spec
 
 from ffedge import Predictor
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.rows import ArrayRows
+from ffedge.engine.onnx import OnnxEngine
 from ffedge.errors import DataError, FfedgeError, ModelError, StoppedError, TrainingError
 from ffedge.learning.files import roll_back
-from ffedge.learning.rewrite import OWN, rewrite, with_classes
 from ffedge.learning.run import learn
 from ffedge.meter import PeakMeter
 from ffedge.recipe import Recipe
 from ffedge.resolve import resolve
-from ffedge.runtime.model import OpenModel
-from ffedge.runtime.stepper import OnnxEngine
 from ffedge.training.checkpoint import Place
 from ffedge.training.kept import kept_file, read_kept
 from ffedge.training.loop import Loop
@@ -353,7 +353,6 @@ def test_a_memory_budget_is_kept_to_or_refused(tmp_path):
 
 
 def test_the_trainer_writes_a_file_that_learns(tmp_path, monkeypatch):
-    monkeypatch.setattr("ffedge.training.graphs._ask", ask_here)
     run = train(small_spec(epochs=1), clusters(rows=400), tmp_path / "run")
     assert learn(run.model, NEW, epochs=1, max_drop=1.0).accepted
     bare = train(small_spec(epochs=1), clusters(rows=400), tmp_path / "bare", kept_bytes=0)

@@ -3,6 +3,7 @@
 import numpy as np
 import onnx
 import pytest
+from ffedge.runtime.model import OpenModel
 from onnx import TensorProto
 from oracle import Oracle
 from toys import clusters, in_child, make_model, small_spec
@@ -11,7 +12,6 @@ from ffedge import Predictor
 from ffedge.errors import DataError, ModelError
 from ffedge.labels import wrong_labels
 from ffedge.learning import Learner
-from ffedge.runtime.model import OpenModel
 from ffedge.seeds import Draw, key
 from ffedge.training.kept import kept_file, read_kept
 

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from ffedge.calibration import (
+from ffedge.predict.calibration import (
     Calibration,
     Moments,
     best_and_margin,

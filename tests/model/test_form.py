@@ -5,7 +5,6 @@ import onnx
 import pytest
 from ffedge.graph.folded import fold
 from ffedge.graph.forms import Head, activities_graph, exact_graph, head_graph, pruned_graph, with_known
-from ffedge.runtime.session import make_session
 from networks import DATA, NETWORKS, rows_of
 from onnx.reference import ReferenceEvaluator
 from oracle import EPSILON, Oracle
@@ -13,6 +12,7 @@ from toys import model_bytes, prepared, random_layers, small_spec
 
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.rows import ArrayRows
+from ffedge.engine.session import make_session
 
 FOLDED = NETWORKS + [
     {"scaling": scaling} for scaling in ("none", "range", "centred", "feature")

@@ -6,10 +6,8 @@ import re
 import numpy as np
 import onnx
 import pytest
-from ffedge.exporting.quantised import quantised
 from ffedge.graph.folded import fold
 from ffedge.graph.forms import Head, exact_graph, head_graph, pruned_graph
-from ffedge.runtime import Predictor
 from ffedge.runtime.proto import Node, Tensor, read_parts
 from ffedge.runtime.verify import Walk, rows_at_once
 from networks import DATA, rows_of
@@ -18,6 +16,8 @@ from tests.runtime.test_verify import MODEL, inferred, toy
 from toys import prepared, random_layers, small_spec
 
 from ffedge.errors import ModelError
+from ffedge.export.int8 import quantised
+from ffedge.predict.predictor import Predictor
 
 
 def form(kind, data, *, int8, per_channel=False):

@@ -13,7 +13,7 @@ from onnx.reference import ReferenceEvaluator
 from oracle import Oracle
 from toys import clusters, make_model, small_spec
 
-from ffedge.network import layer_shapes
+from ffedge.network import layers_of
 
 MATRIX = ((9.0, 0.5, -0.25), (0.75, 9.0, 0.3), (0.2, -0.4, 9.0))
 SPECS = {
@@ -51,7 +51,7 @@ def made(name, data="floats"):
 def batches(recipe, facts, dataset):
     """Draw what a step is fed: samples, true labels, wrong ones, and a mask."""
     rng = np.random.default_rng(0)
-    first = layer_shapes(recipe, facts)[0].inputs
+    first = layers_of(recipe, facts)[0].inputs
     for step in range(STEPS):
         rows = np.arange(SAMPLES) + SAMPLES * step
         true = dataset.train.labels[rows].astype(np.int64)
@@ -130,7 +130,7 @@ def test_what_learns_is_bound_and_is_stored_in_the_file(name):
     _, model, recipe, facts, _ = made(name)
     info = model.training_info[0]
     update = {pair.key: pair.value for pair in info.update_binding}
-    assert update == bindings(recipe, layer_shapes(recipe, facts))
+    assert update == bindings(recipe, layers_of(recipe, facts))
     stored = {tensor.name for tensor in (*model.graph.initializer, *info.algorithm.initializer)}
     assert set(update) <= stored
     assert set(update.values()) <= {output.name for output in info.algorithm.output}

@@ -5,12 +5,12 @@ import onnx
 import pytest
 from ffedge.graph import template
 from ffedge.model_file import model_content, write_model
-from ffedge.wire import read_varint, varint
 from toys import clusters, model_bytes, prepared, random_layers, small_spec
 
 from ffedge import model_file
 from ffedge.errors import FfedgeError
 from ffedge.meter import rss_bytes
+from ffedge.onnx.wire import read_varint, varint
 from ffedge.pages import on_disk
 
 

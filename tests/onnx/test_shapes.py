@@ -7,7 +7,6 @@ from itertools import pairwise
 import numpy as np
 import onnx
 import pytest
-from ffedge.runtime import Predictor
 from ffedge.runtime.proto import ModelParts, Node, Tensor, read_parts
 from ffedge.runtime.verify import MAX_ROWS, Walk, rows_at_once
 from hypothesis import given, settings
@@ -17,6 +16,7 @@ from onnx import TensorProto, helper
 from toys import clusters, make_model, small_spec
 
 from ffedge.errors import ModelError
+from ffedge.predict.predictor import Predictor
 
 MODEL, SPEC, FACTS, _ = make_model(small_spec(), DATA["floats"])
 
@@ -227,7 +227,7 @@ CANNOT_USE = "model: its graph cannot be used ({}). Export the model anew"
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_what_ffedge_does_not_write_is_refused_before_onnxruntime_sees_it(change, line, monkeypatch):
-    monkeypatch.setattr("ffedge.runtime.predictor.make_session", None)
+    monkeypatch.setattr("ffedge.predict.predictor.make_session", None)
     assert refusal(altered(change)) == line
 
 

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from ffedge.calibration import calibrate
-from ffedge.evaluation import evaluate
-from ffedge.runtime import Predictor
+from ffedge.predict.calibration import calibrate
 from toys import clusters, make_model, small_spec
+
+from ffedge.predict.evaluation import evaluate
+from ffedge.predict.predictor import Predictor
 
 DATA = clusters(rows=300)
 PLAIN = Predictor(make_model(small_spec(), DATA)[0]).predict(DATA.train.inputs.take(np.arange(300)))

@@ -5,13 +5,13 @@ import json
 import numpy as np
 import onnx
 import pytest
-from ffedge.calibration import calibrate
-from ffedge.runtime import Predictor
+from ffedge.predict.calibration import calibrate
 from networks import DATA, rows_of
 from onnx.reference import ReferenceEvaluator
 from toys import changed, make_model, small_spec
 
 from ffedge.errors import ModelError
+from ffedge.predict.predictor import Predictor
 
 PLAIN = make_model(small_spec(), DATA["floats"])[0]
 RAW = rows_of(DATA["floats"])

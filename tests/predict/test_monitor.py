@@ -5,9 +5,10 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from ffedge.calibration import calibrate
-from ffedge.runtime import Prediction
-from ffedge.runtime.monitor import SIDES, Monitor, _level
+from ffedge.predict.calibration import calibrate
+
+from ffedge.predict.monitor import SIDES, Monitor, _level
+from ffedge.predict.predictor import Prediction
 
 
 def normal(rng, count):

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import onnx
 import pytest
-from ffedge.runtime import Predictor
 from ffedge.runtime.verify import MAX_ROWS
 from networks import DATA, NETWORKS, rows_of
 from onnx.reference import ReferenceEvaluator
@@ -15,6 +14,7 @@ from toys import changed, clusters, in_child, make_model, small_spec
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.rows import ArrayRows
 from ffedge.errors import DataError, ModelError
+from ffedge.predict.predictor import Predictor
 
 
 @pytest.fixture(scope="module")

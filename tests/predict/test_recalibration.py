@@ -3,12 +3,12 @@
 import numpy as np
 import onnx
 import pytest
-from tests.runtime.test_known import older
 from toys import clusters, make_model, small_spec
 
 import ffedge
 from ffedge.errors import DataError, ModelError
 from ffedge.training.loop import split_rows
+from tests.predict.test_known import older
 
 DATA = clusters(rows=800)
 SPEC = small_spec(epochs=2, holdout=0.25)

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from toys import ask_here, clusters, make_engine, make_loop, prepared, small_spec
+from toys import clusters, make_engine, make_loop, prepared, small_spec
 
 from ffedge.errors import FfedgeError, StoppedError
-from ffedge.runtime import Predictor
+from ffedge.predict.predictor import Predictor
 from ffedge.spec import Spec
 from ffedge.training.activations import cache_bytes
 from ffedge.training.checkpoint import Place
@@ -14,11 +14,6 @@ from ffedge.training.run import plan, train
 DATA = clusters(rows=200, noise=0.5, test_rows=80)
 ENGINES = ["onnx", pytest.param("torch", marks=pytest.mark.torch)]
 SPEC = small_spec(widths=(24, 16, 12, 8), scope="previous", epochs=3, holdout=0.1, negatives="hard", rate=(0.02,))
-
-
-@pytest.fixture(autouse=True)
-def graphs_built_here(monkeypatch):
-    monkeypatch.setattr("ffedge.training.graphs._ask", ask_here)
 
 
 def cached(spec=SPEC, **changes):

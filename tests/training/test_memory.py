@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from toys import ask_here, clusters, in_child, small_spec
+from toys import clusters, in_child, small_spec
 
 from ffedge.errors import FfedgeError, StoppedError
 from ffedge.fields import bytes_of
@@ -17,8 +17,7 @@ WIDE = small_spec(widths=(512, 512), batch_size=128, epochs=1)
 
 
 @pytest.fixture(autouse=True)
-def graphs_built_here(monkeypatch):
-    monkeypatch.setattr("ffedge.training.graphs._ask", ask_here)
+def steady_start(monkeypatch):
     monkeypatch.setattr("ffedge.training.run.anonymous_bytes", lambda: 30 * MIB)  # else it differs from call to call
 
 

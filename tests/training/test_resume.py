@@ -225,13 +225,9 @@ from pathlib import Path
 
 sys.path.insert(0, sys.argv[1])
 from test_resume import DATA, spec_of
-from toys import ask_here
 
-from ffedge.training import graphs
 from ffedge.training.run import train
 from ffedge.training.watch import Watcher
-
-graphs._ask = ask_here
 
 class Telling(Watcher):
     def batch(self, progress):

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from ffedge.runtime import Predictor
-from toys import ask_here, clusters, in_child, prepared, small_spec
+from toys import clusters, in_child, prepared, small_spec
 
 import ffedge
 from ffedge.errors import FfedgeError, TrainingError
+from ffedge.predict.predictor import Predictor
 from ffedge.recipe import Recipe
 from ffedge.spec import Spec
 from ffedge.training.folder import next_folder
@@ -35,9 +35,7 @@ def weights(model):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ffedge.training.graphs._ask", ask_here)
-        return train(SPEC, DATA, tmp_path_factory.mktemp("runs") / "one")
+    return train(SPEC, DATA, tmp_path_factory.mktemp("runs") / "one")
 
 
 def test_the_folder_holds_four_things(run):
@@ -145,9 +143,7 @@ def test_a_seed_gives_the_same_model_and_another_does_not(tmp_path, engine):
 
 
 @pytest.mark.parametrize("preset", ["tuned", "spiking", "paper"])
-def test_presets_and_real_children_train_too(tmp_path, monkeypatch, preset):
-    """Nothing in this process's stead: graphs and the model come from child processes."""
-    monkeypatch.undo()
+def test_presets_train_too(tmp_path, preset):
     report = train(Spec.make(preset, widths=(32, 24), epochs=5, batch_size=32), DATA, tmp_path / "run").report
     assert report.test_accuracy > 0.97
     assert Predictor(tmp_path / "run" / "model.onnx").classes == DATA.classes
@@ -323,7 +319,7 @@ def test_torch_that_is_not_there_is_one_line(tmp_path):
         import sys
         from pathlib import Path
 
-        from toys import ask_here, clusters, small_spec
+        from toys import clusters, small_spec
 
         from ffedge import FfedgeError, train
 

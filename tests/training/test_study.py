@@ -2,20 +2,15 @@
 
 import numpy as np
 import pytest
-from toys import ask_here, clusters, small_spec
+from toys import clusters, small_spec
 
-from ffedge.evaluation import accuracy
-from ffedge.runtime import Predictor
+from ffedge.predict.evaluation import accuracy
+from ffedge.predict.predictor import Predictor
 from ffedge.training.run import train
 from ffedge.training.study import Study
 
 DATA = clusters(rows=200, noise=0.5, test_rows=80)
 SPEC = small_spec(widths=(12, 10), variant="fcff", theta_placement="once", loss="logistic", theta=1.0, epochs=2)
-
-
-@pytest.fixture(autouse=True)
-def graphs_built_here(monkeypatch):
-    monkeypatch.setattr("ffedge.training.graphs._ask", ask_here)
 
 
 def run(tmp_path, name, study=None):
