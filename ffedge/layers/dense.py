@@ -103,7 +103,7 @@ class Dense:
         return g.op("Gemm", x, dz, out=f"grad.{name}", transA=1)
 
     def with_classes(  # noqa: D102
-        self, own: Mapping[str, Array], more: int, rng: np.random.Generator, *, overlay: bool
+        self, own: Mapping[str, Array], more: int, rng: "np.random.Generator", *, overlay: bool
     ) -> dict[str, Array]:
         result = dict(own)
         if self._first and overlay:  # the inputs under the new labels are gone
