@@ -1,28 +1,59 @@
-"""What the benchmarks share: clean child processes, facts of the machine, result files, plain tables.
+"""What the benchmarks share: arguments, clean child processes, commands of ffedge, result files, tables, figures.
 
 The parent of a benchmark imports neither torch nor a peer: arms run in a child, started anew and never forked.
 """
 
+import argparse
 import datetime
 import importlib.metadata
 import json
 import os
 import resource
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ffedge.child import ask
+from ffedge.child import ask, variables
+from ffedge.compare.runner import thread_variables
 from ffedge.training.records import machine, versions
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+PATHS = {"PYTHONPATH": os.pathsep.join([str(HERE), str(ROOT)]), "TQDM_DISABLE": "1"}  # of a child
+MIB = 2**20
 QUIET_CORES = 0.25
 TRIES = 3
 WAIT_S = 30
+
+
+def arguments(about: str | None, *, out: Path = HERE / "results") -> argparse.ArgumentParser:
+    """Return a parser of a script with its docstring, and the flag that all have."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=out, help="folder of the result file")
+    return parser
+
+
+def settings_of(options: argparse.Namespace) -> dict[str, Any]:
+    """Return everything that was chosen for a run, but for the places of files."""
+    return {name: value for name, value in vars(options).items() if name != "data_dir" and not isinstance(value, Path)}
+
+
+def ffedge(*words: object) -> dict[str, Any]:
+    """Run a command of ffedge in a process of its own; return what it prints with ``--json``.
+
+    Raises
+    ------
+    RuntimeError
+        It printed none; its last line on standard error is in the text.
+    """
+    command = [sys.executable, "-m", "ffedge", *map(str, words), "--json"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=variables())
+    if not done.stdout:
+        raise RuntimeError(f"{' '.join(command[2:])}: {(done.stderr.splitlines() or [done.returncode])[-1]}")
+    return dict(json.loads(done.stdout))
 
 
 def child(module: str, request: dict[str, Any], threads: int, tries: int = TRIES) -> dict[str, Any]:
@@ -42,13 +73,11 @@ def child(module: str, request: dict[str, Any], threads: int, tries: int = TRIES
     RuntimeError
         The child failed; its standard error is in the text.
     """
-    variables = dict.fromkeys(THREAD_VARIABLES, str(threads))
-    variables |= {"TQDM_DISABLE": "1", "PYTHONPATH": os.pathsep.join([str(HERE), str(ROOT)])}
     answers = []
     for _ in range(tries):
         _wait_for_quiet()
         before = _times_s()
-        answer = ask(module, request, variables)
+        answer = ask(module, request, thread_variables(threads) | PATHS)
         answers.append(answer | {"cores_elsewhere": _cores_elsewhere(before)})
         if answers[-1]["cores_elsewhere"] <= QUIET_CORES:
             break
@@ -101,16 +130,17 @@ def pyplot() -> Any:
     import matplotlib as mpl
 
     mpl.use("Agg")
-    mpl.rcParams["svg.hashsalt"] = "ffedge"
+    mpl.rcParams |= {"svg.hashsalt": "ffedge", "svg.fonttype": "none"}
     import matplotlib.pyplot as plt
 
     return plt
 
 
 def save_figure(figure: Any, path: Path) -> None:
-    """Write a figure, without the date."""
-    path.parent.mkdir(exist_ok=True)
+    """Write a figure, without the date, and close it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
+    pyplot().close(figure)
     print(path)
 
 

@@ -20,7 +20,7 @@ from common import HERE, child, table, write_results
 from deploy_arms import FLOORS
 
 from ffedge.child import variables
-from ffedge.compare.rounds import medians, spread_text
+from ffedge.compare.runner import medians, spread_text
 
 AS_TRAINED = "model.onnx"
 BATCH_SIZES = (1, 100)

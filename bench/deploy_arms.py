@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import THREAD_VARIABLES
 
 from ffedge.child import serve
-from ffedge.compare.inference_arms import build_arms, rounds
+from ffedge.compare.inference import labels_of, rounds, ways
+from ffedge.compare.runner import thread_variables
 from ffedge.data import load
 
-ROWS = 100
 FLOORS = {  # what onnxruntime takes alone: timed beside `ffedge predict`
     "import": "import onnxruntime",
     "import, load, one row": (
@@ -45,10 +44,9 @@ def timings(request: dict[str, Any]) -> dict[str, Any]:
     samples = next(split.inputs.blocks(len(split.labels)))
     arms, forms, first = {}, {}, None
     for form, path in request["models"].items():
-        ways = build_arms(path, list(WAYS), request["threads"])
-        arms |= {f"{form} {WAYS[way]}": arm for way, arm in ways.items()}
-        predict = ways["ffedge-predictor"].predict
-        labels = np.concatenate([predict(samples[at : at + ROWS]) for at in range(0, len(samples), ROWS)])
+        found = ways({"model": path, "threads": request["threads"], "arms": list(WAYS)})
+        arms |= {f"{form} {name}": found[way] for way, name in WAYS.items()}
+        labels = labels_of(found["ffedge-predictor"], samples)
         first = labels if first is None else first
         content = Path(path).read_bytes()
         forms[form] = {
@@ -91,7 +89,7 @@ def launched(command: Sequence[str], output: str) -> dict[str, float]:
         It failed, or took less memory than launch.py itself, so that its peak is not known.
     """
     words = [sys.executable, "-I", "-S", LAUNCH, output, *command]
-    plain = {name: value for name, value in os.environ.items() if name not in THREAD_VARIABLES}  # as a user runs it
+    plain = {name: value for name, value in os.environ.items() if name not in thread_variables(1)}  # as a user runs it
     done = subprocess.run(words, capture_output=True, text=True, check=True, env=plain)
     measured: dict[str, float] = json.loads(done.stdout)
     if measured["code"] != 0:

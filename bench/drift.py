@@ -18,7 +18,7 @@ from common import HERE, table, write_results
 from numpy.typing import NDArray
 
 import ffedge
-from ffedge.runtime import Prediction
+from ffedge.predict.predictor import Prediction
 
 Array = NDArray[Any]
 STREAMS = 30  # of each change and seed

@@ -14,7 +14,7 @@ from typing import Any
 from common import HERE, child, table, write_results
 from epoch_arms import FFEDGE, PEERS
 
-from ffedge.compare.rounds import medians, ratios, spread_text
+from ffedge.compare.runner import medians, ratios, spread_text
 
 ARMS = [*FFEDGE, *PEERS]
 PACKAGES = ("torch", "fflib", "scikit-learn")

@@ -17,7 +17,7 @@ from typing import Any
 
 from common import HERE, ROOT, table, write_results
 
-from ffedge.exporting.names import FORMS
+from ffedge.model.form import FORMS
 
 MODEL = "model"
 

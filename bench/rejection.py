@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from common import HERE, ROOT, THREAD_VARIABLES, table, write_results
+from common import HERE, ROOT, THREADX, table, write_results
 
 from ffedge.child import ask
 
@@ -51,7 +51,7 @@ def measure(data: str, network: str, seed: int, options: argparse.Namespace) -> 
     request = {"data": data, "other": OTHER[data], "network": network, "seed": seed}
     more = {name: getattr(options, name) for name in ("epochs", "variant", "coverage")}
     folder = str(options.data_dir) if options.data_dir else None
-    variables = dict.fromkeys(THREAD_VARIABLES, "1") | {"PYTHONPATH": os.pathsep.join([str(HERE), str(ROOT)])}
+    variables = dict.fromkeys(THREADX, "1") | {"PYTHONPATH": os.pathsep.join([str(HERE), str(ROOT)])}
     return request | ask("rejection_arms", request | more | {"data_dir": folder}, variables)
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import ffedge
-from ffedge.calibration import best_and_margin, calibrate, levels
 from ffedge.child import serve
 from ffedge.data import Dataset, load
+from ffedge.model.calibration import best_and_margin, calibrate, levels
 from ffedge.training.loop import split_rows
 
 Array = NDArray[Any]

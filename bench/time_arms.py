@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ffedge.child import serve
 from ffedge.compare.arms import ARMS, Work
-from ffedge.compare.trainers import Predict, Watch
-from ffedge.compare.trainers import train as train_arm
+from ffedge.compare.train import Predict, Watch
+from ffedge.compare.train import train as train_arm
 from ffedge.data import Dataset, load
 from ffedge.meter import PeakMeter
 from ffedge.presets import PRESETS

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from common import HERE, THREAD_VARIABLES, table, write_results
+from common import HERE, THREADX, table, write_results
 
 from ffedge.child import ask
 
@@ -61,7 +61,7 @@ def best(runs: list[dict[str, Any]], target: float) -> tuple[float, int] | None:
 
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Run everything; what a call before this one has run stands in the file of runs and is taken from there."""
-    variables = dict.fromkeys(THREAD_VARIABLES, "1") | {"TQDM_DISABLE": "1", "PYTHONPATH": f"{HERE}:{HERE.parent}"}
+    variables = dict.fromkeys(THREADX, "1") | {"TQDM_DISABLE": "1", "PYTHONPATH": f"{HERE}:{HERE.parent}"}
     kept, runs = [json.loads(line) for line in _lines(options.runs)], []
     for seed, data, name in itertools.product(options.seeds, options.data, options.arms):
         for epochs in (count for count in ARMS[name] if count <= options.most_epochs):

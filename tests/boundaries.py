@@ -46,13 +46,8 @@ TABLE = {
     # forms are made on a workstation: a graph is built, run on held-out rows and, for int8, given to the quantizer
     "export": Allowed(f"data engine model predict training {BASE} {NETWORK}", "numpy onnxruntime", "onnx"),
     "spikes": Allowed(f"data engine model predict training {BASE} {NETWORK}", "numpy", "h5py nir"),
-    "reference": Allowed("errors network recipe rule spec", "numpy torch"),
-    # engine: backprop in onnxruntime runs in sessions like ffedge's; export: its forms are arms, its clock times them
-    "compare": Allowed(
-        f"child data engine export model predict spikes training {BASE} {NETWORK}",
-        "numpy onnxruntime",
-        "matplotlib onnx onnxsim reference scipy torch",
-    ),
+    # export: its clock times ways to predict; onnx: the plain MLP beside them
+    "compare": Allowed(f"child data export predict training {BASE} {NETWORK}", "numpy torch"),
     "cli": Allowed(
         "errors fields presets spec version",
         "",
@@ -60,11 +55,4 @@ TABLE = {
     ),
 }
 # loaded by a command that has begun its work, so what stands in functions may be imported
-LATE = (
-    "engine/torch.py",
-    "export/int8.py",
-    "cli/progress.py",
-    "cli/bench_live.py",
-    "cli/bench_tables.py",
-    "cli/lines.py",
-)
+LATE = ("engine/torch.py", "export/int8.py", "cli/progress.py", "cli/lines.py")

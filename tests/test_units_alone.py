@@ -43,7 +43,7 @@ def folder(tmp_path_factory):
 USES = {
     "__init__": "import ffedge; print(ffedge.__version__)",
     "child": "from ffedge.child import ask; print(ask)",
-    "compare": "from ffedge.compare.memory import Work, bound_bytes; print(bound_bytes(Work(), 784, 'adam'))",
+    "compare": "from ffedge.compare.arms import ARMS, Work; print(len(ARMS), Work().text)",
     "version": "from ffedge.version import __version__; print(__version__)",
     "files": """
         from pathlib import Path

@@ -1,79 +1,261 @@
-"""The blocks on accuracy, from bench/accuracy.py."""
+"""The blocks on what networks reach: accuracy, depth, tables, time to an accuracy, learning, what a model knows."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from results import COMMANDS, only
-from wording import DATA, counted, layers, listed, percent, span, table, widest, wrapped
+from results import only
+from wording import DATA, MIB, caption, counted, layers, percent, rounded, span, table
 
-MIB = 2**20
+SIDES = {"ffedge": "**ffedge**", "backprop": "backprop, torch"}
+TIMED = {  # arms of bench/time_to_accuracy.py
+    "ffedge": "**`ffedge train` as it comes**",
+    "ffedge-interleaved": "ffedge `ff`, interleaved, one random wrong label",
+    "backprop-tuned": "backprop, torch, AdamW, dropout, smoothing, cooldown",
+    "backprop": "backprop, torch, Adam",
+    "sklearn": "backprop, scikit-learn, Adam",
+    "fflib": "fflib",
+    "mpezeshki": "mpezeshki's net, minibatched",
+}
+TARGETS = {"mnist": (0.95, 0.97, 0.98, 0.985), "fashion-mnist": (0.85, 0.88, 0.89, 0.90)}
+RULES = {  # network and rule of bench/rejection.py
+    ("ffedge", "score and margin"): "**ffedge, score and margin**",
+    ("ffedge", "max softmax"): "ffedge, max softmax",
+    ("backprop", "score and margin"): "backprop, score and margin",
+    ("backprop", "max softmax"): "backprop, max softmax",
+}
+Results = Sequence[Any]
 
 
-def accuracy(documents: Sequence[Any]) -> str:
-    """Tabulate data sets by variants; say how far variants and seeds lie apart, and what a process peaks at."""
+def of(runs: Results, **same: Any) -> list[Any]:
+    """Return the runs in which some values are these."""
+    return [run for run in runs if same.items() <= run.items()]
+
+
+def percents(runs: Results, **same: Any) -> list[float]:
+    """Return the test accuracies of such runs."""
+    return [100 * run["test_accuracy"] for run in of(runs, **same)]
+
+
+def peaks(runs: Results) -> str:
+    """Write the resident peaks of some processes, and what of them is imports."""
+    return f"{span(r['rss_peak_bytes'] / MIB for r in runs)} ({span(r['import_bytes'] / MIB for r in runs)})"
+
+
+def accuracy(documents: Results) -> str:
+    """Tabulate data sets by variants, with the peaks of the processes."""
     settings, runs = only(documents)
-    each = {
-        (data, variant): [100 * r["test_accuracy"] for r in runs if (r["data_name"], r["variant"]) == (data, variant)]
+    rows = [
+        [
+            DATA[data],
+            *(percent(percents(runs, data_name=data, variant=v)) for v in settings["variants"]),
+            peaks(of(runs, data_name=data)),
+        ]
         for data in settings["data"]
-        for variant in settings["variants"]
-    }
-    rows = [[DATA[d], *(percent(each[d, v]) for v in settings["variants"])] for d in settings["data"]]
+    ]
     head = f"{layers(runs[0]['spec']['network']['widths'])}, {settings['epochs']} epochs a layer"
-    means = [[statistics.mean(each[d, v]) for v in settings["variants"]] for d in settings["data"]]
-    said = (
-        f"Mean of {len(settings['seeds'])} seeds (each); `{COMMANDS['accuracy']}`. The variants' means differ by "
-        f"up to {widest(means):.2f} points, the seeds of one variant by up to {widest(each.values()):.2f}. Each of "
-        f"these `ffedge train` processes peaks at {span([r['rss_peak_bytes'] / MIB for r in runs])} MiB resident, "
-        f"{span([r['import_bytes'] / MIB for r in runs])} of them imports."
-    )
-    return f"{table([head, *(f'`{v}`' for v in settings['variants'])], rows)}\n\n{wrapped(said)}"
+    columns = [head, *(f"`{v}`" for v in settings["variants"]), "peak, MiB (imports)"]
+    return table(columns, rows, f"Test accuracy, mean of {len(settings['seeds'])} seeds (each)", "accuracy")
 
 
-def accuracy_wide(*results: Sequence[Any]) -> str:
+def accuracy_wide(*results: Results) -> str:
     """Tabulate what wider layers, more epochs and shifted images reach."""
-    rows, commands, runs = [], [], list[Any]()
+    rows, names = [], []
     for documents in results:
-        settings, own = only(documents)
-        train = own[0]["spec"]["train"]
+        settings, runs = only(documents)
+        train = runs[0]["spec"]["train"]
         share = "" if train["shift_share"] == 1.0 else f"{100 * train['shift_share']:.0f} % of the "
-        name = f"{DATA[own[0]['data_name']]}, {share}images shifted by up to {counted(train['shift'], 'pixel')}"
-        rows.append([name, percent([100 * r["test_accuracy"] for r in own])])
-        commands.append(f"`{COMMANDS[settings['name']]}`")
-        runs += own
-    spec = runs[0]["spec"]
-    head = [f"{layers(spec['network']['widths'])}, {spec['train']['epochs']} epochs a layer", f"`{runs[0]['variant']}`"]
-    peaks = span([r["rss_peak_bytes"] / MIB for r in runs])
-    return (
-        f"{table(head, rows)}\n\n{wrapped(f'Mean (each seed). The processes peak at {peaks} MiB; {listed(commands)}.')}"
-    )
+        what = f"{DATA[runs[0]['data_name']]}, {share}images shifted by up to {counted(train['shift'], 'pixel')}"
+        rows.append([what, percent(percents(runs)), peaks(runs)])
+        names.append(settings["name"])
+    head = f"{layers(runs[0]['spec']['network']['widths'])}, {train['epochs']} epochs a layer"
+    return table([head, f"`{runs[0]['variant']}`", "peak, MiB (imports)"], rows, "Mean (each seed)", *names)
 
 
-def accuracy_default(documents: Sequence[Any]) -> str:
-    """Say what the first command reaches."""
+def accuracy_default(documents: Results) -> str:
+    """Tabulate what README's first command reaches."""
     _, runs = only(documents)
-    return wrapped(
-        f"The first command above gets {percent([100 * r['test_accuracy'] for r in runs], 1)} of the embedded test "
-        f"digits right, in {statistics.median(r['seconds'] for r in runs):.0f} s; `{COMMANDS['accuracy-default']}`."
-    )
+    row = [percent(percents(runs), 1), f"{statistics.median(r['seconds'] for r in runs):.0f}", peaks(runs)]
+    columns = ["test accuracy (each seed)", "s", "peak, MiB (imports)"]
+    return table(columns, [row], "The first command, on the embedded digits", "accuracy-default")
 
 
-def accuracy_spiking(spiking: Sequence[Any], tuned: Sequence[Any]) -> str:
+def accuracy_spiking(spiking: Results, tuned: Results) -> str:
     """Tabulate the spiking preset by data sets and variants, each with its distance from the tuned one."""
-    settings, runs = spiking[0]["settings"], spiking[0]["results"]
-
-    def mean(found: Sequence[Any], data: str, variant: str) -> float:
-        own = [r["test_accuracy"] for r in found if (r["data_name"], r["variant"]) == (data, variant)]
-        return 100 * statistics.mean(own)
-
+    (settings, runs), (of_tuned, others) = only(spiking), only(tuned)
     rows = []
     for data in settings["data"]:
-        each = {variant: mean(runs, data, variant) for variant in settings["variants"]}
-        apart = {variant: each[variant] - mean(tuned[0]["results"], data, variant) for variant in each}
-        rows.append([DATA[data], *(f"{each[v]:.2f} % ({apart[v]:+.2f})" for v in each)])
+        cells = []
+        for variant in settings["variants"]:
+            own, other = (statistics.mean(percents(r, data_name=data, variant=variant)) for r in (runs, others))
+            cells.append(f"{own:.2f} % ({own - other:+.2f})")
+        rows.append([DATA[data], *cells])
     head = f"preset `spiking`, {settings['epochs']} epochs a layer"
-    said = (
-        f"In brackets: points from the `tuned` preset's mean ({tuned[0]['settings']['epochs']} epochs, README's "
-        f"table). Mean of {len(settings['seeds'])} seeds; `{COMMANDS['accuracy-spiking']}`."
+    text = f"Mean of {len(settings['seeds'])} seeds; in brackets: points from the preset `tuned`'s mean "
+    text += f"({of_tuned['epochs']} epochs)"
+    return table([head, *(f"`{v}`" for v in settings["variants"])], rows, text, "accuracy-spiking")
+
+
+def depth(*results: Results) -> str:
+    """Tabulate accuracy by depth, and what is gained up to 4 layers, seed by seed."""
+    tables = []
+    for document in (documents[-1] for documents in results):
+        settings, rows = document["settings"], []
+        depths = settings["depths"]
+        for data in settings["data"]:
+            for arm in settings["arms"]:
+                own = sorted(of(document["results"], data=data, arm=arm), key=lambda run: run["seed"])
+                each = {d: [100 * r["accuracy"][str(d)] for r in own if str(d) in r["accuracy"]] for d in depths}
+                gains = [b - a for a, b in zip(each[depths[0]], each[4], strict=True)]
+                gained = f"{statistics.mean(gains):+.2f} ({' '.join(f'{gain:+.2f}' for gain in gains)})"
+                means = [f"{statistics.mean(values):.2f}" for values in each.values()]
+                rows.append([f"{DATA[data]}, {SIDES[arm]}", *means, gained])
+        columns = ["test accuracy, %", *(counted(d, "layer") for d in depths), f"points from {depths[0]} to 4 (each)"]
+        size = f"Layers of {settings['width']}, `{settings['variant']}`, {counted(len(settings['seeds']), 'seed')}"
+        tables.append(table(columns, rows, size, document["benchmark"]))
+    return "\n\n".join(tables)
+
+
+def tables(documents: Results) -> str:
+    """Tabulate balanced accuracy beside MLPClassifier's."""
+    settings, runs, rows = documents[-1]["settings"], documents[-1]["results"], []
+    for name in settings["tables"]:
+        ours, theirs = (
+            [100 * statistics.mean(run[side][measure] for run in of(runs, table=name)) for measure in SCORES]
+            for side in ("ffedge", "mlp")
+        )
+        rows.append([name, *(f"{a:.1f} ({b:.1f})" for a, b in (ours, theirs)), f"{ours[0] - theirs[0]:+.1f}"])
+    columns = ["balanced accuracy, % (accuracy)", "`ffedge train`", "MLPClassifier", "points"]
+    seeds = counted(len(settings["seeds"]), "seed")
+    text = f"Layers of {settings['widths']}, both as they come, mean of {seeds}"
+    return table(columns, rows, text, "tables")
+
+
+SCORES = ("balanced_accuracy", "accuracy")
+
+
+def time_to_accuracy(documents: Results) -> str:
+    """Tabulate the seconds of training until a test accuracy is reached, data set by data set."""
+    settings, runs = only(documents)
+    made = []
+    for data in settings["data"]:
+        rows = []
+        for name in (name for name in TIMED if name in settings["arms"]):
+            own = of(runs, data=data, name=name)
+            ends = [
+                statistics.median(run["points"][-1][1] for run in of(own, epochs=epochs))
+                for epochs in {run["epochs"] for run in own}
+            ]
+            rows.append([TIMED[name], *(_least(own, target) for target in TARGETS[data]), f"{100 * max(ends):.2f} %"])
+        head = f"{DATA[data]}: s to a test accuracy of"
+        made.append(table([head, *(f"{100 * target:g} %" for target in TARGETS[data]), "in the end"], rows))
+    text = (
+        "2 layers of 500, batch 256, one thread, seconds of the processor, evaluation left out; medians of "
+        f"{counted(len(settings['seeds']), 'seed')}, of the number of epochs that gets there first (in brackets; up to "
+        f"{settings['most_epochs']})"
     )
-    return f"{table([head, *(f'`{v}`' for v in settings['variants'])], rows)}\n\n{wrapped(said)}"
+    return "\n\n".join([*made, caption(text, "time-to-accuracy")])
+
+
+def _least(runs: Results, target: float) -> str:
+    """Write the least median over the seeds, all of which must get there, and its number of epochs."""
+    reached = []
+    for epochs in {run["epochs"] for run in runs}:
+        times = [
+            next((seconds for seconds, share in run["points"] if share >= target), None)
+            for run in of(runs, epochs=epochs)
+        ]
+        if None not in times:
+            reached.append((statistics.median(times), epochs))
+    return "never" if not reached else "{:.1f} ({})".format(*min(reached))
+
+
+def learn(documents: Results) -> str:
+    """Tabulate what models learnt on the spot, and what they kept of what they knew."""
+    settings, runs = only(documents)
+    rows = []
+    for case in dict.fromkeys(run["case"] for run in runs):
+        ends = [
+            [
+                statistics.mean(100 * run[f"{kind}_{when}"] for run in of(runs, case=case))
+                for when in ("before", "after")
+            ]
+            for kind in ("old", "new")
+        ]
+        rows.append([case, *(f"{before:.2f} -> {after:.2f}" for before, after in ends), peaks(of(runs, case=case))])
+    text = (
+        f"MNIST, 2 layers of 500, {settings['epochs']} epochs a layer, then {settings['learn_epochs']} epochs on "
+        f"{settings['new_rows']:,} new rows; {counted(len(settings['seeds']), 'seed')}"
+    )
+    return table(["test accuracy, %", "old rows", "new rows", "peak, MiB (imports)"], rows, text, "learn")
+
+
+def rejection(documents: Results) -> str:
+    """Tabulate how well known rows are told from strange ones."""
+    settings, runs = only(documents)
+    kinds = list(runs[0]["max softmax"]["auroc"])
+    rows = []
+    for data in settings["data"]:
+        for (network, rule), name in RULES.items():
+            own = of(runs, data=data, network=network)
+
+            def middle(pick: Callable[[Any], float], own: Results = own) -> float:
+                return 100 * statistics.median(map(pick, own))
+
+            areas = [f"{middle(lambda run, k=kind, r=rule: run[r]['auroc'][k]):.1f}" for kind in kinds]  # type: ignore[misc]
+            error = f"{100 - middle(lambda run: run['accuracy']):.2f}"
+            risk, known = (middle(lambda run, k=k, r=rule: run[r][k]) for k in ("risk_at_coverage", "coverage"))  # type: ignore[misc]
+            rows.append([f"{DATA[data]}: {name}", *areas, error, f"{risk:.2f}", f"{known:.1f}"])
+    columns = ["AUROC, %", *(kind if kind != "other data" else "the other data" for kind in kinds)]
+    columns += ["error, %", f"of the {100 * settings['coverage']:.0f} % most known", "known by the bounds, %"]
+    seeds = counted(len(settings["seeds"]), "seed")
+    return table(columns, rows, f"Medians of {seeds}; 2 layers of 500, {settings['epochs']} epochs", "rejection")
+
+
+def drift(documents: Results) -> str:
+    """Tabulate how soon changes were seen, and how often there was an alarm before them."""
+    settings, runs = only(documents)
+    rows = []
+    for name in runs[0]["changes"]:
+        own = [run["changes"][name] for run in runs]
+        every = [delay for change in own for delay in change["delays"]]
+        delays, right = sorted(d for d in every if d is not None), [change["accuracy"] for change in own]
+        rows.append(
+            [
+                name,
+                "-" if None in right else f"{100 * statistics.mean(right):.1f} %",
+                f"{100 * statistics.mean(change['known'] for change in own):.1f} %",
+                f"{statistics.median(delays):.0f} [{delays[0]}, {delays[-1]}]" if delays else "-",
+                f"{len(delays)} of {len(every)}",
+                f"{sum(c['false_alarms'] for c in own)} in {len(every) * settings['before']:,}",
+            ]
+        )
+    columns = ["change", "accuracy", "known", "samples to the alarm", "seen", "false alarms before, in samples"]
+    text = f"MNIST's test images, changed after {settings['before']:,}; window {settings['window']}, "
+    return table(columns, rows, text + counted(len(settings["seeds"]), "network"), "drift")
+
+
+def spikes(documents: Results) -> str:
+    """Tabulate accuracy and operations of numbers, spikes and backprop; the figure has all timesteps."""
+    made = []
+    for data, one in documents[0]["results"].items():
+        settings = one["settings"]
+        calibrated = settings["calibrated_timesteps"]
+        rows = [
+            [
+                p["name"].removeprefix("spikes, "),
+                f"{p['timesteps']:.0f}" if p["timesteps"] else "",
+                f"{100 * p['accuracy']:.2f} %",
+                *(rounded(p["workload"][n] / 1e6) for n in ("effective_macs", "effective_acs", "neuron_updates")),
+                f"{p['workload']['activation_sparsity']:.3f}",
+                rounded(p["energy_nj"] / 1000),
+            ]
+            for p in one["points"]
+            if p["kind"] != "spikes" or p["chosen"] or (p["margin"] is None and p["timesteps"] in (16, 64, calibrated))
+        ]
+        head = f"{DATA[data]}, {layers(settings['widths'])}, `{settings['variant']}`"
+        columns = [head, "timesteps", "accuracy", "M MACs", "M ACs", "M updates", "activation sparsity", "µJ, estimate"]
+        images = f"the first {settings['rows']:,}" if settings["rows"] else "all"
+        text = f"{settings['epochs']} epochs a layer, one seed, {images} test images; margins chosen on held-out rows"
+        made.append(table(columns, rows, f"Operations of a sample, all classes together. {text}", "spikes"))
+    return "\n\n".join(made)

@@ -1,40 +1,53 @@
-"""Rewrite what is generated in README.md, docs/measurements.md and docs/commands.md, and the figures of bench/figures.
+"""Rewrite what is generated in README.md, docs/measurements.md, bench/PAPER.md and docs/commands.md, and the figures.
 
     python tools/readme_tables.py            # rewrite
     python tools/readme_tables.py --check    # change nothing; exit 1 naming what is out of date
 
 A block stands between ``<!-- generated: NAME -->`` and ``<!-- /generated -->``. Its text comes from the newest files of
-bench/results (`results`, `readme_blocks`), and then stands once in README.md or docs/measurements.md, or from the
-command line's own help (`command_tables`), in docs/commands.md. A figure holds the hash of what it was drawn from, and
-is drawn anew where that differs: bytes would differ between versions of matplotlib.
+bench/results (`results`, `blocks`), and then stands once in one of the first three documents, or from the command
+line's own help (`command_tables`), in docs/commands.md. A figure holds the hash of what it was drawn from, and is drawn
+anew where that differs: bytes would differ between versions of matplotlib.
 """
 
+import argparse
+import contextlib
 import hashlib
+import io
 import re
 import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import command_tables
-import rewriting
-from readme_blocks import BLOCKS
-from results import newest, points, read
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "bench"))
 
-from ffedge.errors import FfedgeError
+import command_tables  # noqa: E402
+from blocks import BLOCKS, PAPER  # noqa: E402
+from results import newest, points, read  # noqa: E402
 
-TOOL = "python tools/readme_tables.py"
+from ffedge.errors import FfedgeError  # noqa: E402
+
 BLOCK = re.compile(r"^<!-- generated: ([\w-]+) -->\n(.*?)^<!-- /generated -->$", re.MULTILINE | re.DOTALL)
-MEASURED = ("README.md", "docs/measurements.md")  # each of readme_blocks.BLOCKS stands in one of the two
+MEASURED = ("README.md", "docs/measurements.md", "bench/PAPER.md")  # each of BLOCKS stands in one of them
 COMMANDS = ("docs/commands.md",)
-FIGURES = {"memory-depth": "depth"}  # result and sweep; drawn to bench/figures/<result>.svg
 
 
 def main(words: list[str] | None = None) -> int:
     """Rewrite or check; return the exit code."""
-    return rewriting.run("readme_tables", __doc__, update, words)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing")
+    parser.add_argument("--root", type=Path, default=ROOT, help="folder of README.md, docs and bench")
+    options = parser.parse_args(words)
+    try:
+        stale = update(options.root, write=not options.check)
+    except FfedgeError as error:
+        print(f"readme_tables: {error}", file=sys.stderr)
+        return 1
+    for line in stale:
+        print(line + (". Run: python tools/readme_tables.py" if options.check else ": rewritten"), file=sys.stderr)
+    return int(options.check and bool(stale))
 
 
 def update(root: Path, *, write: bool) -> list[str]:
@@ -45,25 +58,20 @@ def update(root: Path, *, write: bool) -> list[str]:
     FfedgeError
         A result is missing, a block does not stand once where it belongs, or nothing makes it.
     """
-    measured = {name: _of_results(name, root) for name in BLOCKS}
-    commands = {name: (text, "the command's help") for name, text in command_tables.blocks().items()}
-    stale = _documents(root, MEASURED, measured, write) + _documents(root, COMMANDS, commands, write)
-    for name, sweep in FIGURES.items():
-        path, mark = root / "bench" / "figures" / f"{name}.svg", stamp(newest(name, root))
-        if not path.exists() or mark not in path.read_text():
-            stale.append(f"bench/figures/{path.name}: is not drawn from {newest(name, root)[-1].name}")
-            if write:
-                _draw(read(name, root), sweep, path, mark)
+    measured = {name: text(*(read(result, root) for result in results)) for name, (results, text) in BLOCKS.items()}
+    stale = _documents(root, MEASURED, measured, write) + _documents(root, COMMANDS, command_tables.blocks(), write)
+    for names, draw in FIGURES.items():
+        for name in names:
+            path, files = root / "bench" / "figures" / f"{name}.svg", [f for r in draw[0] for f in newest(r, root)]
+            mark = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+            if not path.exists() or mark not in path.read_text():
+                stale.append(f"bench/figures/{path.name}: is not drawn from {files[-1].name}")
+                if write:
+                    _draw(draw[1], name, root, path, mark)
     return stale
 
 
-def _of_results(name: str, root: Path) -> tuple[str, str]:
-    """Return a block's text and what it comes from."""
-    block = BLOCKS[name]
-    return block.text(*(read(result, root) for result in block.results)), f"bench/results ({', '.join(block.results)})"
-
-
-def _documents(root: Path, names: tuple[str, ...], wanted: dict[str, tuple[str, str]], write: bool) -> list[str]:
+def _documents(root: Path, names: tuple[str, ...], wanted: dict[str, str], write: bool) -> list[str]:
     """Return a line for each block that is not as wanted; each must stand once in all documents together."""
     texts = {name: (root / name).read_text() for name in names}
     stale, seen = list[str](), list[str]()
@@ -72,11 +80,10 @@ def _documents(root: Path, names: tuple[str, ...], wanted: dict[str, tuple[str, 
         name, old = found.groups()
         seen.append(name)
         if name not in wanted:
-            raise FfedgeError(f"{document}: block {name!r} is made by nothing. Remove it, or see {TOOL.split()[1]}")
-        new, source = wanted[name]
-        if old != f"{new}\n":
-            stale.append(f"{document}: block {name!r} is not what {source} says")
-        return f"<!-- generated: {name} -->\n{new}\n<!-- /generated -->"
+            raise FfedgeError(f"{document}: block {name!r} is made by nothing. Remove it, or see tools/blocks.py")
+        if old != f"{wanted[name]}\n":
+            stale.append(f"{document}: block {name!r} is out of date")
+        return f"<!-- generated: {name} -->\n{wanted[name]}\n<!-- /generated -->"
 
     renewed = {document: BLOCK.sub(partial(renew, document=document), text) for document, text in texts.items()}
     for name in wanted:
@@ -92,33 +99,32 @@ def _documents(root: Path, names: tuple[str, ...], wanted: dict[str, tuple[str, 
     return stale
 
 
-def stamp(files: list[Path]) -> str:
-    """Return a hash of what stands in files."""
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+def _memory_depth(root: Path, folder: Path) -> None:
+    from backprop import draw_memory
+
+    draw_memory(points(read("memory-depth", root)), "depth", folder / "memory-depth.svg")
 
 
-def _draw(documents: list[Any], sweep: str, path: Path, mark: str) -> None:
-    """Draw a sweep as `ffedge bench` does; the same data and versions give the same bytes."""
-    from ffedge.compare.figures import draw_memory
-    from ffedge.compare.memory import bound_bytes
+def _paper(root: Path, folder: Path) -> None:
+    from paper_blocks import main_groups
+    from paper_figures import draw
 
-    found = points(documents)
-    bounds = [bound_bytes(point.work, point.inputs, "adam") for point in found]
-    with tempfile.TemporaryDirectory() as folder:
-        drawn = steadily(lambda: draw_memory(found, sweep, bounds, Path(folder) / "figure"))
-        svg = next(file for file in drawn if file.suffix == ".svg").read_text()
+    draw(main_groups(*(read(name, root) for name in PAPER)), folder)
+
+
+Draw = Callable[[Path, Path], None]
+FIGURES: dict[tuple[str, ...], tuple[tuple[str, ...], Draw]] = {  # names of figures: their results, and what draws them
+    ("memory-depth",): (("memory-depth",), _memory_depth),
+    ("paper-progress", "paper-bars", "paper-gamma"): (PAPER, _paper),
+}
+
+
+def _draw(draw: Draw, name: str, root: Path, path: Path, mark: str) -> None:
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        draw(root, Path(folder))
+        svg = (Path(folder) / f"{name}.svg").read_text().rstrip()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(re.sub(r" *<dc:date>.*?</dc:date>\n", "", svg).rstrip() + f"\n<!-- data: sha256 {mark} -->\n")
-
-
-def steadily(work: Callable[[], list[Path]]) -> list[Path]:
-    """Draw with text as text, and with the same names inside the SVG each time."""
-    try:
-        import matplotlib as mpl
-    except ModuleNotFoundError:
-        return work()  # which says what to install
-    with mpl.rc_context({"svg.hashsalt": "ffedge", "svg.fonttype": "none"}):
-        return work()
+    path.write_text(f"{svg}\n<!-- data: sha256 {mark} -->\n")
 
 
 if __name__ == "__main__":

@@ -4,15 +4,14 @@ A file is ``bench/results/<name>-<date>-<machine>.json``, or ``…-run1.json``, 
 taken several times. The newest date of a name serves, with all its runs; older files stay as history.
 """
 
+import itertools
 import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ffedge.compare.arms import Work
-from ffedge.compare.measure import Measure
-from ffedge.compare.memory import Point
+from ffedge.compare.runner import median_of
 from ffedge.errors import FfedgeError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,7 +25,6 @@ SPEED_ARMS = "ffedge-ff-adam,ffedge-acff-adam,backprop-adam,backprop-adam-ort-in
 DEFAULT = "--data mnist-mini --variants acff --epochs 20"  # what the first command of README trains
 AGAIN = '--reading "gamma: 0.3" --reading "gamma: 0.3, theta once" --reading "scope: previous"'  # gained at first
 WIDER = "--variants acff --epochs 60 --threads 1 --seeds 0 1 2"  # chosen on a split: docs/recipe.md
-PAPER = ("paper", "paper-whole", "paper-whole-fashion")  # its arms on few rows, over seeds, and on the paper's own
 COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "accuracy": "python bench/accuracy.py --epochs 20 --seeds 0 1 2 3 4",
     "accuracy-wide-shifts": (
@@ -43,22 +41,22 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
         "python bench/depth.py --data fashion-mnist --depths 1 2 4 8 16 --seeds 0 --threads 1 --name depth-deep"
     ),
     "tables": "python bench/tables.py --seeds 10 11 --threads 1",
-    "memory-4x500": "ffedge bench --memory",
-    "memory-8x2000": f"ffedge bench --memory --widths {WIDE} --rows 600 --arms {WIDE_ARMS}",
-    "memory-depth": "ffedge bench --memory --sweep depth --widths 500",
+    "memory-4x500": "python bench/backprop.py --memory",
+    "memory-8x2000": f"python bench/backprop.py --memory --widths {WIDE} --rows 600 --arms {WIDE_ARMS}",
+    "memory-depth": "python bench/backprop.py --memory --sweep depth --widths 500",
     "peers-memory": "python bench/peers_memory.py --runs 3",
     "epoch-time": "python bench/epoch_time.py --rounds 3",
     "predict-latency": "python bench/predict_latency.py",
     "forms": "python bench/forms.py --epochs 4 --seeds 0",
-    "speed": f"ffedge bench --speed --arms {SPEED_ARMS} --repeat 1",
+    "speed": f"python bench/backprop.py --speed --arms {SPEED_ARMS} --repeat 1",
     "budget": "python bench/budget.py --specs 100",
     "budget-speed": "python bench/budget.py --speed",
     "kills": "python bench/kills.py --kills 200",
-    "paper": "ffedge bench --paper --rows 5000",
-    "paper-whole": "ffedge bench --paper --repeat 1 --data mnist",
-    "paper-whole-fashion": "ffedge bench --paper --repeat 1 --data fashion-mnist",
-    "paper-points": "ffedge bench --paper --open-points --data mnist",
-    "paper-points-again": f"ffedge bench --paper --open-points --data mnist --seed 3 --repeat 5 {AGAIN}",
+    "paper": "python bench/paper.py --rows 5000",
+    "paper-whole": "python bench/paper.py --seeds 0 --data mnist",
+    "paper-whole-fashion": "python bench/paper.py --seeds 0 --data fashion-mnist",
+    "paper-points": "python bench/paper.py --readings --data mnist",
+    "paper-points-again": f"python bench/paper.py --readings --data mnist --seeds 3 4 5 6 7 {AGAIN}",
     "deploy": "python bench/deploy.py --forms exact pruned head int8 pruned-int8 head-int8",
     "learn": "python bench/learn.py --seeds 0 --epochs 3 --threads 1",
     "accuracy-spiking": ("python bench/accuracy.py --preset spiking --epochs 20 --seeds 0 1 2 --name accuracy-spiking"),
@@ -115,26 +113,11 @@ def only(documents: Sequence[Any]) -> tuple[Any, Any]:
     return documents[0]["settings"], documents[0]["results"]
 
 
-def measures(documents: Sequence[Any], value: int | None = None) -> dict[str, list[Any]]:
-    """Return what `ffedge bench` measured of each arm at one value of a sweep, a dictionary a run."""
-    found: dict[str, list[Any]] = {}
-    for document in documents:
-        for point in document["points"]:
-            if point["value"] == value:
-                for runs in point["runs"]:
-                    found.setdefault(runs[0]["arm"], []).extend(runs)
-    return found
-
-
-def works(documents: Sequence[Any]) -> dict[int | None, Work]:
-    """Return the work at each value of a sweep; under None where there is no sweep."""
-    lists = [(point["value"], point["work"]) for point in documents[0]["points"]]
-    return {value: Work(**work | {"widths": tuple(work["widths"])}) for value, work in lists}
-
-
-def points(documents: Sequence[Any]) -> list[Point]:
-    """Return a sweep as `ffedge.compare` draws it, with all runs."""
-    return [
-        Point(value, work, [[Measure.read(run) for run in runs] for runs in measures(documents, value).values()])
-        for value, work in works(documents).items()
-    ]
+def points(documents: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return a measurement of memory value by value of its sweep, the runs of all its files together."""
+    merged = []
+    for same in zip(*(document["points"] for document in documents), strict=True):
+        of_arms = zip(*(point["runs"] for point in same), strict=True)
+        runs = [list(itertools.chain(*files)) for files in of_arms]
+        merged.append(same[0] | {"runs": runs, "measures": [median_of(own) for own in runs]})
+    return merged

@@ -1,4 +1,4 @@
-"""How README and docs/measurements.md write numbers, lists, tables and paragraphs."""
+"""How the documents write numbers, tables and captions."""
 
 import math
 import re
@@ -6,13 +6,16 @@ import statistics
 import textwrap
 from collections.abc import Iterable, Sequence
 
+from results import COMMANDS
+
+MIB = 2**20
 DATA = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}  # data sets as the documents call them
 
 
 def spread(values: Iterable[float]) -> str:
     """Write the median and the range; the median alone where the range is no wider than what is printed."""
-    found = list(values)
-    low, middle, high = (rounded(f(found)) for f in (min, statistics.median, max))
+    numbers = list(values)
+    low, middle, high = (rounded(f(numbers)) for f in (min, statistics.median, max))
     return middle if low == high else f"{middle} [{low}, {high}]"
 
 
@@ -30,15 +33,11 @@ def percent(each: Sequence[float], digits: int = 2) -> str:
     return f"{statistics.mean(each):.{digits}f} % ({' '.join(f'{value:.2f}' for value in each)})"
 
 
-def span(values: Sequence[float]) -> str:
-    """Write the least and the greatest, in whole numbers."""
-    low, high = f"{min(values):.0f}", f"{max(values):.0f}"
+def span(values: Iterable[float], digits: int = 0) -> str:
+    """Write the least and the greatest."""
+    numbers = list(values)
+    low, high = f"{min(numbers):.{digits}f}", f"{max(numbers):.{digits}f}"
     return low if low == high else f"{low} to {high}"
-
-
-def widest(groups: Iterable[Sequence[float]]) -> float:
-    """Return the widest range within a group."""
-    return max(max(group) - min(group) for group in groups)
 
 
 def counted(number: int, noun: str) -> str:
@@ -51,23 +50,19 @@ def layers(widths: Sequence[int]) -> str:
     return f"{len(widths)} layers of {widths[0]}" if len(set(widths)) == 1 else "-".join(map(str, widths))
 
 
-def listed(parts: Sequence[str]) -> str:
-    """Join parts with commas and a last ``and``."""
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lay out a table in Markdown."""
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], text: str = "", *made_by: str) -> str:
+    """Lay out a table in Markdown, over its caption."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    whole = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return f"{whole}\n\n{caption(text, *made_by)}" if text or made_by else whole
+
+
+def caption(text: str, *made_by: str) -> str:
+    """Write what tables hold, and the commands that made the results of some names."""
+    return wrapped("; ".join([text] * bool(text) + [f"`{COMMANDS[name]}`" for name in made_by]) + ".")
 
 
 def wrapped(text: str) -> str:
     """Break a text into lines, but for what stands in backticks."""
-    whole = re.sub("`[^`]*`", lambda found: found[0].replace(" ", "\0"), text)
+    whole = re.sub("`[^`]*`", lambda code: code[0].replace(" ", "\0"), text)
     return textwrap.fill(whole, 120, break_long_words=False, break_on_hyphens=False).replace("\0", " ")
-
-
-def bullets(lines: Sequence[str]) -> str:
-    """Lay out sentences as a list."""
-    return "\n".join(wrapped(f"- {line}").replace("\n", "\n  ") for line in lines)

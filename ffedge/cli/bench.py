@@ -1,19 +1,22 @@
 """ffedge bench."""
 
 import json
-import sys
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 from ffedge.cli.parser import Parser, flag, shared, value, whole
 from ffedge.cli.spec_flags import reader
+from ffedge.cli.tables import percent, print_table
 
+MIB = 2**20
 WIDTHS = reader(tuple[int, ...])
-TARGETS = value(lambda text: tuple(map(float, text.split(","))), "X,X", "fractions with commas between")
+NAMES = value(lambda text: text.split(","), "NAME,NAME", "names with commas between")
+TARGETS = value(lambda text: list(map(float, text.split(","))), "X,X", "fractions with commas between")
+MEASURES = ("memory", "speed", "inference")
+BELONGS = {"targets": MEASURES[1:2], "repeat": MEASURES[:2], "rows": MEASURES[:2], "batch_size": MEASURES[:2]}
 WORK = ("data", "widths", "epochs", "batch_size", "rows", "threads", "seed")
-NOT_OF_SPIKES = (
-    *("memory", "speed", "inference", "paper", "open_points", "reading", "sweep", "targets", "repeat", "arms"),
-)
+COUNTED = ("weights", "gradients", "moments", "saved_for_backward")
 
 
 def add_flags(parser: Parser) -> None:
@@ -21,77 +24,147 @@ def add_flags(parser: Parser) -> None:
     measures = parser.add_argument_group("Measures")
     flag(measures, "--memory", "Peak memory and time, layer by layer, of each arm.")
     flag(measures, "--speed", "Rows a second, and time to given accuracies, of each arm.")
-    flag(measures, "--inference", "Latency and throughput of an exported model, beside others.")
-    flag(measures, "--paper", "FF, F-CFF and A-CFF as the NetworkFF paper trains them, over seeds.")
-    flag(measures, "--open-points", "Paper: each reading of what it leaves open, with the shuffled control.")
-    flag(measures, "--neuromorphic", "A network as spikes, as numbers, and an MLP, by NeuroBench's metrics.")
-    text = "Open points: this reading only, and FF beside it; may be given several times. (default: all)"
-    flag(parser, "--reading", text, value(str, "'POINT: VALUE'"), action="append")
-    flag(parser, "--sweep", "Memory at several depths, widths or batch sizes.", value(str, "depth|width|batch"))
-    flag(parser, "--targets", "Accuracies to reach. (default: 0.97,0.98; quick: 0.9,0.92)", TARGETS)
-    text = "Runs of each arm, whose median counts; seeds of the paper. (default: 3; paper: 5; quick: 1)"
-    flag(parser, "--repeat", text, whole(1))
-    flag(parser, "--arms", "Names, with commas. (default: all; a few with --sweep or --quick)", str)
-    flag(parser, "--quick", "A few arms and values, in about a minute.")
-    text = "A data set. (default: mnist-mini for memory and when quick, else mnist; paper: mnist,fashion-mnist)"
-    flag(parser, "--data", text, str)
+    flag(measures, "--inference", "Latency and throughput of an exported model, beside a plain MLP.")
+    flag(parser, "--arms", "What is compared. (default: all whose packages are installed; a few with --quick)", NAMES)
+    flag(parser, "--repeat", "Memory, speed: runs of each arm, whose median counts. (default: 3; quick: 1)", whole(1))
+    flag(parser, "--targets", "Speed: accuracies to reach. (default: 0.97,0.98; quick: 0.9,0.92)", TARGETS)
+    flag(parser, "--quick", "A few arms, once, in about a minute.")
+    flag(parser, "--data", "A data set. (default: mnist-mini for memory and when quick, else mnist)", str)
     shared(parser, "--data-dir")
     flag(parser, "--widths", "Units of each layer. (default: 4 of 500 for memory, else 2)", WIDTHS)
-    text = "Samples of a training batch. (default: 64; neuromorphic: 256; paper: all, open points 125)"
-    flag(parser, "--batch-size", text, whole(1))
-    text = "Training rows used; neuromorphic: test rows. (default: 3000 for memory, else all; paper: 50000, its open "
-    flag(parser, "--rows", f"{text}points 25000)", whole(64))
-    text = "Passes over the rows, for each layer. (default: 1; speed: 5, quick 4; neuromorphic: 15, quick 8; paper: "
-    flag(parser, "--epochs", f"{text}1000, open points 5)", whole(1))
+    flag(parser, "--batch-size", "Memory, speed: samples of a training batch. (default: 64)", whole(1))
+    flag(parser, "--rows", "Memory, speed: training rows used. (default: 3000 for memory, else all)", whole(64))
+    flag(parser, "--epochs", "Passes over the rows, for each layer. (default: 1; speed: 5, quick 4)", whole(1))
     flag(parser, "--seed", "Of the weights and the order of rows.", whole(0), default=0)
-    flag(parser, "--threads", "Of every arm. (default: 2; inference, paper: 1)", whole(1))
+    flag(parser, "--threads", "Of every arm. (default: 2; inference: 1)", whole(1))
     text = "Folder of the results; what stands there is not measured again. (default: bench-<measure>)"
     flag(parser, "--out", text, Path, metavar="FOLDER")
     flag(parser, "--json", "Print the results as one JSON document.")
 
 
 def run(options: Namespace) -> None:
-    """Compare ffedge with backpropagation, each arm in a process of its own.
+    """Compare ffedge with backpropagation on this machine, each arm in a process of its own.
 
-    Backprop arms need torch, those in onnxruntime onnxsim. The paper's arms are ff, fcff and acff, with -shuffled the
-    control of a collaborating one; they train in this process, and go on where they were stopped.
+    Arms of memory and speed are ffedge-<variant>-<optimizer> and backprop-<optimizer>, with -hook stepped as gradients
+    come; backprop needs torch. Those of inference are ffedge-session, ffedge-predictor and backprop-ort.
     """
-    if options.neuromorphic:
-        from ffedge.cli import bench_spikes
-
-        if any(getattr(options, name) for name in NOT_OF_SPIKES):
-            raise ValueError("--neuromorphic goes with no other measure, open points, sweep, targets, repeat or arms")
-        given = {name: getattr(options, name) for name in WORK}
-        bench_spikes.run(given, options.out, options.data_dir, quick=options.quick, as_json=options.json)
-        return
-    from ffedge.cli.bench_live import Live
-    from ffedge.compare import runs
-
-    chosen = [kind for kind in ("memory", "speed", "inference", "paper") if getattr(options, kind)]
-    if len(chosen) != 1:
-        raise ValueError(
-            "bench needs one of --memory, --speed, --inference, --paper and --neuromorphic, the measure to take"
-        )
-    work = {name: getattr(options, name) for name in WORK}
-    work["data_dir"] = str(options.data_dir.resolve()) if options.data_dir else None
-    request = runs.Request(
-        kind=chosen[0],  # type: ignore[arg-type]
-        out=options.out or Path(f"bench-{chosen[0]}"),
-        work=work,
-        arms=tuple(options.arms.split(",")) if options.arms else None,
-        sweep=options.sweep,
-        targets=options.targets,
-        repeat=options.repeat,
-        quick=options.quick,
-        open_points=options.open_points or None,
-        reading=tuple(options.reading) if options.reading else None,
-    )
-    outcome = runs.run(request, Live())
-    if outcome.no_figure:
-        print(f"no figure: {outcome.no_figure}", file=sys.stderr)
+    measures = [name for name in MEASURES if getattr(options, name)]
+    if len(measures) != 1:
+        raise ValueError("bench needs one of --memory, --speed and --inference, the measure to take")
+    (measure,) = measures
+    for name, owners in BELONGS.items():
+        if getattr(options, name) is not None and measure not in owners:
+            flags = " and ".join(f"--{owner}" for owner in owners)
+            raise ValueError(f"--{name.replace('_', '-')} belongs to {flags} alone")
+    work = {name: getattr(options, name) for name in WORK if getattr(options, name) is not None}
+    if options.data_dir:
+        work["data_dir"] = str(options.data_dir.resolve())
+    folder = options.out or Path(f"bench-{measure}")
+    found = _taken(measure, folder, work, options)
+    path = folder / f"{measure}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=1) + "\n")
     if options.json:
-        print(json.dumps(outcome.document))
-    else:
-        from ffedge.cli.bench_tables import print_outcome
+        print(json.dumps(found))
+        return
+    {"memory": _print_memory, "speed": _print_speed, "inference": _print_inference}[measure](found)
+    print(f"Energy is not measured. {path}")
 
-        print_outcome(outcome)
+
+def _taken(measure: str, folder: Path, work: dict[str, Any], options: Namespace) -> dict[str, Any]:
+    """Take a measure; those that stand in the folder are not taken again."""
+    from ffedge.compare import inference, memory, runner, speed
+
+    arms, repeat, quick = options.arms or (), options.repeat or 0, options.quick
+    if measure == "inference":
+        return inference.compare(work, arms, quick=quick)
+    own = runner.Runner(folder / "measures.jsonl")
+    if measure == "speed":
+        return speed.compare(own, work, arms, repeat, options.targets or (), quick=quick)
+    return memory.compare(own, work, arms, repeat, quick=quick)
+
+
+def _print_memory(found: dict[str, Any]) -> None:
+    """Print the medians of each arm, and each layer of one arm and of one baseline."""
+    (point,) = found["points"]
+    measures, several = point["measures"], len(point["runs"][0]) > 1
+    rows = [
+        [
+            m["arm"],
+            *(_mib(m[key], 1) for key in ("import_bytes", "peak_over_imports_bytes")),
+            f"{100 * apart['peak_over_imports_bytes']:.0f}" if several else "-",
+            _mib(m["rss_peak_bytes"], 1),
+            *(_mib(m["counted_bytes"][key]) for key in COUNTED),
+            f"{m['setup_s']:.1f}",
+            f"{m['seconds']:.1f}",
+            percent(m["accuracy"]),
+        ]
+        for m, apart in zip(measures, point["spread"], strict=True)
+    ]
+    columns = ["arm", "imports", "over\nimports", "+-\n%", "process", "weights", "grad.", "moments"]
+    columns += ["saved f.\nbackward", "set-up\ns", "all\ns", "held out"]
+    print_table(f"MiB, {_runs(point['runs'][0])}; +-: greatest less least run", columns, rows)
+    baselines = [m for m in measures if m["arm"].startswith("backprop")]
+    for m in measures[:1] + baselines[:1]:
+        layers = [
+            [
+                f"{x['index']}: {x['units']}",
+                "-" if x["seconds"] is None else f"{x['seconds']:.2f}",
+                *(_mib(x[key], 1) for key in ("rss_start_bytes", "rss_peak_bytes")),
+            ]
+            for x in m["layers"]
+        ]
+        print_table(m["arm"], ["layer", "seconds", "start MiB", "peak MiB"], layers)
+    for why in sorted({f"-: {name}: {why}" for m in measures for name, why in m["unknown"].items()}):
+        print(why)
+
+
+def _print_speed(found: dict[str, Any]) -> None:
+    """Print the medians of each arm, and the seconds to each target with the least and the greatest run."""
+    from ffedge.compare.runner import spread_text
+
+    rows = [
+        [
+            a["arm"],
+            f"{a['rows_per_second']:,.0f}",
+            *(f"{a[key]:.1f}" for key in ("setup_s", "seconds")),
+            *(
+                "-" if t["seconds"] is None else spread_text([s for s in t["runs"] if s is not None])
+                for t in a["time_to"]
+            ),
+            percent(a["accuracy"]),
+        ]
+        for a in found["arms"]
+    ]
+    first, targets = found["arms"][0]["runs"][0], (f"s to\n{100 * t:g} %" for t in found["targets"])
+    title = f"{first['epochs']} epochs of {first['rows']:,} rows, {_runs(found['arms'][0]['runs'])}"
+    print_table(title, ["arm", "rows/s", "set-up\ns", "all\ns", *targets, "held out"], rows)
+    for a in found["arms"]:
+        for t in (t for t in a["time_to"] if t["why"]):
+            print(f"-: {a['arm']}, {100 * t['target']:g} %: {t['why']}")
+    print("Seconds are of training alone: the clock stands still while accuracy is measured.")
+
+
+def _print_inference(found: dict[str, Any]) -> None:
+    """Print milliseconds, throughput and ratios of each batch size: median [least, greatest] of the rounds."""
+    from ffedge.compare.runner import spread_text
+
+    for size, result in found["batch_size"].items():
+        medians = result["call_s_median"]
+        rows = [
+            [name, spread_text([1e3 * s for s in rounds], 3), f"{int(size) / medians[name]:,.0f}"]
+            for name, rounds in result["call_s"].items()
+        ]
+        print_table(f"batch {size}", ["arm", "ms a call", "samples/s"], rows)
+        if result["ratio"]:
+            ratios = [[name, spread_text(rounds)] for name, rounds in result["ratio"].items()]
+            print_table("", ["", "ratio of times"], ratios)
+    print(f"labels unlike the first arm's, of {found['samples']:,}: {found['labels_unlike_the_first']}")
+
+
+def _runs(runs: list[Any]) -> str:
+    return f"medians of {len(runs)} runs" if len(runs) > 1 else "1 run"
+
+
+def _mib(count: int | None, digits: int = 2) -> str:
+    return "-" if count is None else f"{count / MIB:.{digits}f}"

@@ -1,1 +1,1 @@
-"""ffedge beside backpropagation: arms in clean child processes, what they are measured by, tables and figures."""
+"""ffedge beside backpropagation on this machine: arms in clean child processes, and what they are measured by."""

@@ -1,15 +1,11 @@
 """The arms of a comparison, and the work that all of them do: same data, batches, widths, seed and threads."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Literal, get_args
 
 from ffedge.errors import FfedgeError
 from ffedge.spec import Optimizer, Variant
-
-Trainer = Literal["onnx", "torch", "backprop", "backprop-ort"]
-Form = Literal["plain", "checkpoint", "hook", "accumulate"]
-NEEDS = {"torch": ("torch", "torch"), "backprop": ("torch", "torch"), "backprop-ort": ("onnxsim", "bench")}
 
 
 @dataclass(frozen=True)
@@ -18,53 +14,34 @@ class Arm:
 
     Attributes
     ----------
-    trainer : ffedge's engine, or ``backprop`` in torch, or ``backprop-ort`` in onnxruntime, compiled by onnxsim.
-    variant : of ffedge.
-    optimizer : of either.
-    form : of backprop in torch (`ffedge.reference.backprop`).
-    in_place : of backprop in onnxruntime (`ffedge.compare.backprop_onnx`).
+    variant : of ffedge; None: a baseline, trained by backpropagation.
+    form : of a baseline, as its module understands it.
+    module : makes a baseline's network, by its ``build(arm, widths, facts, rate, train)``; see `train.Net`.
+    needs : package that a baseline needs, and ffedge's extra that brings it.
     """
 
-    trainer: Trainer
-    variant: Variant = "ff"
-    optimizer: Optimizer = "adam"
-    form: Form = "plain"
-    in_place: bool = False
-
-    @property
-    def is_backprop(self) -> bool:
-        """Whether the arm is a baseline."""
-        return self.trainer.startswith("backprop")
-
-    @property
-    def name(self) -> str:
-        """Return the arm's name in tables and files."""
-        if self.trainer == "backprop":
-            return f"backprop-{self.optimizer}" + ("" if self.form == "plain" else f"-{self.form}")
-        if self.trainer == "backprop-ort":
-            return f"backprop-{self.optimizer}-ort" + ("-inplace" if self.in_place else "")
-        return f"ffedge-{self.variant}-{self.optimizer}" + ("" if self.trainer == "onnx" else "-torch")
+    name: str
+    optimizer: Optimizer
+    variant: Variant | None = None
+    form: str = ""
+    module: str = "ffedge.compare.backprop"
+    needs: tuple[str, str] = ("torch", "torch")
 
 
-FORMS: tuple[Form, ...] = get_args(Form)
+def ffedge_arm(variant: Variant, optimizer: Optimizer) -> Arm:
+    """Return an arm of ffedge."""
+    return Arm(f"ffedge-{variant}-{optimizer}", optimizer, variant)
+
+
 OPTIMIZERS: tuple[Optimizer, ...] = ("adam", "sgd", "momentum")
 ALL = (
-    *(Arm("onnx", variant) for variant in ("ff", "fcff", "acff")),
-    *(Arm("onnx", "ff", optimizer) for optimizer in ("sgd", "momentum")),
-    Arm("torch", "ff"),
-    *(Arm("backprop", optimizer=optimizer, form=form) for optimizer in OPTIMIZERS for form in FORMS),
-    *(Arm("backprop-ort", optimizer=optimizer, in_place=also) for optimizer in OPTIMIZERS for also in (False, True)),
+    *(ffedge_arm(variant, "adam") for variant in ("ff", "fcff", "acff")),
+    *(ffedge_arm("ff", optimizer) for optimizer in ("sgd", "momentum")),
+    *(Arm(f"backprop-{optimizer}", optimizer) for optimizer in OPTIMIZERS),
+    *(Arm(f"backprop-{optimizer}-hook", optimizer, form="hook") for optimizer in OPTIMIZERS),
 )
 ARMS = {arm.name: arm for arm in ALL}
-SWEPT = (
-    "ffedge-ff-adam",
-    "ffedge-ff-sgd",
-    "backprop-adam",
-    "backprop-adam-hook",
-    "backprop-sgd",
-    "backprop-adam-ort-inplace",
-)
-QUICK = ("ffedge-ff-adam", "ffedge-acff-adam", "backprop-adam", "backprop-adam-hook", "backprop-adam-ort-inplace")
+QUICK = ("ffedge-ff-adam", "ffedge-acff-adam", "backprop-adam", "backprop-adam-hook")
 
 
 @dataclass(frozen=True)
@@ -90,28 +67,28 @@ class Work:
     @property
     def text(self) -> str:
         """The work in a few words."""
-        widths = ",".join(map(str, self.widths))
-        if len(set(self.widths)) == 1:
-            widths = f"{len(self.widths)} x {self.widths[0]}"
+        alike = len(set(self.widths)) == 1
+        widths = f"{len(self.widths)} x {self.widths[0]}" if alike else ",".join(map(str, self.widths))
         return f"{widths}, batch {self.batch_size}"
 
 
-def check_arms(names: list[str]) -> None:
-    """Say what is wrong with a choice of arms, before any is measured.
+def chosen_arms(names: Sequence[str] = (), *, quick: bool = False) -> list[str]:
+    """Return the arms to measure: those named, or, of all or a few, those whose packages are installed.
 
     Raises
     ------
     ValueError
         There is no such arm.
     FfedgeError
-        A package that an arm needs is not installed.
+        A package that a named arm needs is not installed.
     """
     if unknown := [name for name in names if name not in ARMS]:
-        raise ValueError(f"--arms must be of {', '.join(ARMS)}, got {unknown[0]!r}")
-    for name in names:
-        package, extra = NEEDS.get(ARMS[name].trainer, (None, None))
-        if package is not None and find_spec(package) is None:
-            raise FfedgeError(
-                f"the arm {name} needs {package}, which is not installed. Run: pip install 'ffedge[{extra}]', or "
-                "choose others with --arms"
-            )
+        raise ValueError(f"arms must be of {', '.join(ARMS)}, got {unknown[0]!r}")
+    missing = {name for name, arm in ARMS.items() if not arm.variant and find_spec(arm.needs[0]) is None}
+    for name in (name for name in names if name in missing):
+        package, extra = ARMS[name].needs
+        raise FfedgeError(
+            f"the arm {name} needs {package}, which is not installed. Run: pip install 'ffedge[{extra}]', or choose "
+            "other arms"
+        )
+    return list(names) or [name for name in (QUICK if quick else ARMS) if name not in missing]

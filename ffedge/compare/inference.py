@@ -1,40 +1,41 @@
-"""Latency and throughput of prediction: an exported model beside the same network in torch and a backprop MLP.
+"""Latency and throughput of prediction: an exported model in onnxruntime and in `Predictor`, beside a backprop MLP.
 
 A model is trained in a process of its own; another then times all arms, block by block in turns, on the same samples,
-the batch changing from call to call. Ratios are taken within a round. What an arm takes is ready in memory: raw samples
-for the ONNX models, which scale inside; scaled float32 for torch, which is kind to it. Exported forms
-(`ffedge.export`) may give other labels: how many, and what each gets right, stands beside the times.
+the batch changing from call to call. Ratios are taken within a round. Samples are raw and ready in memory: all arms
+scale inside.
 """
 
 import dataclasses
-import statistics
+import functools
+import itertools
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ffedge.child import ask
 from ffedge.compare.arms import Work
-from ffedge.compare.inference_arms import ARMS, BASELINE, SAME_NETWORK
-from ffedge.compare.measurer import all_versions
-from ffedge.compare.rounds import medians, ratios, spread_text
-from ffedge.compare.verdict import NOT_MEASURED
-from ffedge.training.records import machine
+from ffedge.compare.runner import MODULE, Ask, document, medians, ratios, thread_variables
+from ffedge.data import load
+from ffedge.predict.predictor import Predictor
+from ffedge.spec import Spec
 
+BASELINE = "backprop-ort"  # of random weights: it is timed, not judged
+ARMS = ("ffedge-session", "ffedge-predictor", BASELINE)
 DEFAULT = Work("mnist", widths=(500, 500), batch_size=256, epochs=1, threads=1)
 QUICK = dataclasses.replace(DEFAULT, data="mnist-mini")
-BATCH_SIZES = (1, 100, 1000)
-ROUNDS, QUICK_ROUNDS = 15, 3
-BLOCK_S = 0.2
-Child = Callable[[dict[str, Any]], Any]
-Alive = Callable[[int], None]
-
-__all__ = ["ARMS", "BASELINE", "SAME_NETWORK", "Choice", "compare", "document", "sentences", "summary"]
+QUICK_ROUNDS = 3
+BATCHES_MOST = 100
+ROWS = 100
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Choice:
+class Timing:
     """What is compared, and how long.
 
     Attributes
@@ -45,38 +46,134 @@ class Choice:
 
     work: Work = DEFAULT
     arms: tuple[str, ...] = ARMS
-    batch_sizes: tuple[int, ...] = BATCH_SIZES
-    rounds: int = ROUNDS
-    block_s: float = BLOCK_S
-
-    @property
-    def rough_s(self) -> float:
-        """Roughly the seconds that it takes."""
-        return 15 + (self.rounds + 1) * len(self.arms) * len(self.batch_sizes) * 1.3 * self.block_s
-
-    def check(self) -> None:
-        """Raise ValueError for an arm that there is not."""
-        if unknown := [name for name in self.arms if name not in ARMS]:
-            raise ValueError(f"--arms must be of {', '.join(ARMS)}, got {unknown[0]!r}")
+    batch_sizes: tuple[int, ...] = (1, 100, 1000)
+    rounds: int = 15
+    block_s: float = 0.2
 
 
-def compare(choice: Choice, alive: Alive | None = None, child: Child | None = None) -> dict[str, Any]:
-    """Train a model and time all arms; return each round's seconds of a call by batch size and arm.
+@dataclass(frozen=True)
+class Way:
+    """A way to predict: `prepare` turns raw samples [N, …] into what `predict` takes, untimed; labels [N] come out."""
+
+    predict: Callable[[Any], Any]
+    prepare: Callable[[Array], Any] = np.ascontiguousarray
+
+
+Ways = Callable[[dict[str, Any]], dict[str, Way]]
+
+
+def compare(changes: dict[str, Any], arms: Sequence[str] = (), *, quick: bool = False) -> dict[str, Any]:
+    """Train a model and time arms; return the result's document.
+
+    Raises
+    ------
+    ValueError
+        There is no such arm.
+    """
+    if unknown := [name for name in arms if name not in ARMS]:
+        raise ValueError(f"arms must be of {', '.join(ARMS)}, got {unknown[0]!r}")
+    work = dataclasses.replace(QUICK if quick else DEFAULT, **changes)
+    timing = Timing(work, tuple(arms) or ARMS, rounds=QUICK_ROUNDS if quick else Timing.rounds)
+    return document("inference", choice=dataclasses.asdict(timing), **taken(timing))
+
+
+def taken(timing: Timing, child: Ask | None = None) -> dict[str, Any]:
+    """Train a model and time all arms; return labels and, by batch size, each round's seconds of a call.
 
     Parameters
     ----------
-    alive : is told the child's process id while it runs.
     child : answers the requests of training and of timing; None asks a process of its own.
     """
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(choice.work.threads))
-    answer = child or (lambda request: ask("ffedge.compare", request, threads, alive))
-    request = {"task": "inference"} | dataclasses.asdict(choice.work)
+    answer = child or (lambda request: ask(MODULE, request, thread_variables(timing.work.threads)))
+    request = {"task": "inference"} | dataclasses.asdict(timing) | dataclasses.asdict(timing.work)
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         trained = answer(request | {"run": str(run)})
-        options = {name: getattr(choice, name) for name in ("arms", "batch_sizes", "rounds", "block_s")}
-        timed = answer(request | options | {"model": str(run / "model.onnx")})
-    return dict(trained | timed)
+        timed = answer(request | {"model": str(run / "model.onnx")})
+    sizes = {size: summary(call_s) for size, call_s in timed.pop("call_s").items()}
+    return dict(trained | timed | {"batch_size": sizes})
+
+
+def ways(request: dict[str, Any]) -> dict[str, Way]:
+    """Return the ways to predict with a model file of ffedge, by arm."""
+    from ffedge.export.clock import plain_session
+
+    model, threads = request["model"], request["threads"]
+    predictor, session = Predictor(model, threads=threads), plain_session(model, threads)
+    baseline = plain_session(backprop_mlp(predictor), threads) if BASELINE in request["arms"] else None
+    return {
+        "ffedge-session": session_way(session),
+        "ffedge-predictor": Way(lambda x: predictor.predict(x).label),
+        BASELINE: session_way(baseline),
+    }
+
+
+def session_way(session: Any) -> Way:
+    """Return the way to predict by a session of onnxruntime."""
+    return Way(lambda x: session.run(["label"], {"input": x})[0])
+
+
+def backprop_mlp(predictor: Predictor) -> bytes:
+    """Return a plain MLP of a model's widths as ONNX: raw samples in, label out; its weights are random."""
+    from ffedge.onnx.graph import GraphBuilder, model_bytes
+
+    facts, network = predictor.facts, predictor.recipe.network
+    sizes, rng = (facts.size, *network.dense_units, facts.n_classes), np.random.default_rng(0)
+    g = GraphBuilder("mlp")
+    rows = g.op("Reshape", g.input("input", ("N", *facts.shape), facts.dtype), g.ints(-1, facts.size))
+    x = g.op("Cast", rows, to=1) if facts.dtype == "uint8" else rows
+    z = g.op("Mul", g.op("Sub", x, g.const(facts.offset)), g.const(facts.scale))
+    for i, (inputs, units) in enumerate(itertools.pairwise(sizes)):
+        W = g.const(rng.normal(0, inputs**-0.5, (inputs, units)), name=f"W{i}")
+        z = g.op("Gemm", g.op("Relu", z) if i else z, W, g.const(np.zeros(units), name=f"b{i}"))
+    g.op("ArgMax", z, out="label", axis=1, keepdims=0)
+    g.output("label", ("N",), "int64")
+    return model_bytes(g.graph)
+
+
+def answer(request: dict[str, Any], ways_of: Ways = ways) -> dict[str, Any]:
+    """Do a child's work: train what `ffedge train` trains to the folder ``run``, or time."""
+    if "run" not in request:
+        return time_ways(request, ways_of(request))
+    from ffedge.training.run import train
+
+    spec = Spec.make(widths=tuple(request["widths"]), epochs=request["epochs"], seed=request["seed"])
+    run = train(spec, request["data"], Path(request["run"]), data_dir=request["data_dir"], force=True)
+    return {"test_accuracy": run.report.test_accuracy, "model_bytes": run.report.model_bytes}
+
+
+def time_ways(request: dict[str, Any], found: dict[str, Way]) -> dict[str, Any]:
+    """Time the arms in this process; compare the labels that they give to all test samples."""
+    dataset = load(request["data"], request["data_dir"])
+    split = dataset.test or dataset.train
+    samples = next(split.inputs.blocks(len(split.labels)))
+    arms = {name: found[name] for name in request["arms"]}
+    labels = {name: labels_of(way, samples) for name, way in arms.items() if name != BASELINE}
+    first = next(iter(labels.values()), None)
+    return {
+        "samples": len(samples),
+        "accuracy": {name: float((own == split.labels).mean()) for name, own in labels.items()},
+        "labels_unlike_the_first": {name: int((own != first).sum()) for name, own in labels.items()},
+        "call_s": {str(size): rounds(arms, samples, size, request) for size in request["batch_sizes"]},
+    }
+
+
+def labels_of(way: Way, samples: Array) -> Array:
+    """Return the label [N] of each sample, some at a time."""
+    parts = (samples[at : at + ROWS] for at in range(0, len(samples), ROWS))
+    return np.concatenate([np.asarray(way.predict(way.prepare(part))) for part in parts])
+
+
+def rounds(arms: dict[str, Way], samples: Array, size: int, request: dict[str, Any]) -> dict[str, list[float]]:
+    """Return the seconds of a call, each round's mean over its block; the arms take turns."""
+    from ffedge.export.clock import take_turns
+
+    if size > len(samples):
+        samples = np.concatenate([samples] * -(-size // len(samples)))
+    count = min(BATCHES_MOST, len(samples) // size)
+    batches = [samples[at * size : (at + 1) * size] for at in range(count)]
+    calls = {name: [functools.partial(way.predict, way.prepare(x)) for x in batches] for name, way in arms.items()}
+    return take_turns(calls, request["rounds"], request["block_s"])
 
 
 def summary(call_s: dict[str, list[float]]) -> dict[str, Any]:
@@ -84,36 +181,3 @@ def summary(call_s: dict[str, list[float]]) -> dict[str, Any]:
     ours = [name for name in call_s if name.startswith("ffedge")]
     faster = ratios(call_s, [(other, mine) for mine in ours for other in call_s if other not in ours])
     return {"call_s": call_s, "call_s_median": medians(call_s), "ratio": faster, "ratio_median": medians(faster)}
-
-
-def sentences(found: dict[str, Any]) -> list[str]:
-    """Say how ffedge's fastest arm stands beside the fastest of the others, whoever wins."""
-    said = []
-    for size, call_s in found["call_s"].items():
-        ours = [name for name in call_s if name.startswith("ffedge")]
-        if not ours:
-            continue
-        own = min(ours, key=lambda name: statistics.median(call_s[name]))
-        for other in (name for name in call_s if name not in ours):
-            rounds = [b / a for a, b in zip(call_s[own], call_s[other], strict=True)]
-            if statistics.median(rounds) >= 1:
-                text = f"{own} is {spread_text(rounds)} times as fast as {other}"
-            else:
-                text = f"{other} is {spread_text([1 / r for r in rounds])} times as fast as {own}: backprop is better"
-                text = text if other == BASELINE else text.removesuffix(": backprop is better")
-            said.append(f"Batch {size}: {text}.")
-    return [*said, NOT_MEASURED]
-
-
-def document(choice: Choice, found: dict[str, Any], said: Sequence[str]) -> dict[str, Any]:
-    """Return everything measured as one JSON document; units stand in the names."""
-    rest = {key: value for key, value in found.items() if key != "call_s"}
-    return {
-        "benchmark": "inference",
-        "machine": machine(),
-        "versions": all_versions(),
-        "choice": dataclasses.asdict(choice),
-        "said": list(said),
-        **rest,
-        "batch_size": {size: summary(call_s) for size, call_s in found["call_s"].items()},
-    }

@@ -1,145 +1,156 @@
-"""Rows a second and time to given accuracies, arm beside arm: medians of several runs, and what they say."""
+"""Rows a second and time to given accuracies: an arm's accuracy over its seconds of training.
+
+Seconds are of training alone: the clock stands still while accuracy is measured on the held-out rows, and set-up is
+told apart. ffedge's are those of all layers up to that point.
+"""
 
 import dataclasses
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from ffedge.compare.arms import ARMS, OPTIMIZERS, Work
-from ffedge.compare.curve import AS_SHIPPED, EVALUATIONS, Curve
-from ffedge.compare.measurer import Job, Measurer, all_versions
-from ffedge.compare.rounds import spread
-from ffedge.compare.verdict import NOT_MEASURED
-from ffedge.training.records import machine
+from ffedge.compare.arms import Arm, Work, chosen_arms
+from ffedge.compare.runner import Runner, document, repeats, spread
+from ffedge.compare.train import Labels, Predict, Watch, accuracy, first_rows, train, warm_up
+from ffedge.data import Dataset, load
+from ffedge.meter import PeakMeter
+from ffedge.spec import TrainSpec
 
 DEFAULT = Work("mnist", widths=(500, 500), batch_size=64, rows=60_000, epochs=5)
 QUICK = Work("mnist-mini", widths=(500, 500), batch_size=64, rows=6000, epochs=4)
-TARGETS = (0.97, 0.98)
-QUICK_TARGETS = (0.90, 0.92)
-LITTLE = 1.05
-QUICK_ARMS = ("ffedge-ff-adam", "ffedge-acff-adam", "backprop-adam", "backprop-sgd", "backprop-adam-ort")
-CLOCK = (
-    "Seconds are of training alone: the clock stands still while accuracy is measured on the held-out rows, "
-    f"{EVALUATIONS} times an epoch, and set-up is told apart. ffedge's are those of all layers up to that point."
-)
+TARGETS, QUICK_TARGETS = (0.97, 0.98), (0.90, 0.92)
+EVALUATIONS = 10  # in an epoch
+AS_SHIPPED = {"input_dropout": TrainSpec.input_dropout, "weight_decay": TrainSpec.weight_decay}
 
 
-@dataclass(frozen=True)
-class Time:
-    """When an arm reached a target: the median of its runs, and each of them; None where it never did, and why."""
+class Recorder(Watch):
+    """Draws a curve while an arm trains.
 
-    target: float
-    seconds: float | None
-    runs: list[float | None]
-    why: str | None = None
+    Parameters
+    ----------
+    evaluations : in an epoch, evenly spread, the last one at its end.
+    clock : tells seconds.
+    """
 
+    def __init__(self, evaluations: int = EVALUATIONS, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._evaluations, self._clock = evaluations, clock
+        self.began = clock()
+        self.seconds = self.evaluation_s = 0.0
+        self.points: list[dict[str, Any]] = []
+        self.epoch_rows = self.held_out = 0
+        self._rows = self._taken = 0
 
-@dataclass(frozen=True)
-class ArmCurves:
-    """An arm's runs."""
+    def begin(self, dataset: Dataset, held_out: Labels, rows: int) -> None:
+        """Start the clock."""
+        self._dataset, self._held_out = dataset, held_out
+        self.epoch_rows, self.held_out = rows, len(held_out)
+        self._since = self._clock()
+        self.setup_s = self._since - self.began
 
-    runs: list[Curve]
+    def batch(self, samples: int, *, ends_epoch: bool, predict: Predict) -> None:
+        """Stop the clock and evaluate, where it is time to."""
+        before = self._taken * self._evaluations // self.epoch_rows
+        self._taken, self._rows = self._taken + samples, self._rows + samples
+        if self._taken * self._evaluations // self.epoch_rows == before and not ends_epoch:
+            return
+        stopped = self._clock()
+        self.seconds += stopped - self._since
+        reached = accuracy(predict, self._dataset, self._held_out)
+        self.points.append({"seconds": self.seconds, "rows": self._rows, "accuracy": reached})
+        self._since = self._clock()
+        self.evaluation_s += self._since - stopped
+        if ends_epoch:
+            self._taken = 0
 
-    @property
-    def arm(self) -> str:
-        """The arm's name."""
-        return self.runs[0].arm
-
-    def median(self, name: str) -> float:
-        """Return the median over the runs of one of a curve's numbers."""
-        return float(statistics.median(getattr(run, name) for run in self.runs))
-
-    def spread(self, name: str) -> float:
-        """Return how far the runs lie apart, as a share of the median."""
-        return spread([getattr(run, name) for run in self.runs])
-
-    def time_to(self, target: float) -> Time:
-        """Return when a target was reached; a run that never did counts as slower than all others."""
-        times = [run.time_to(target) for run in self.runs]
-        reached = [seconds for seconds in times if seconds is not None]
-        if 2 * len(reached) > len(times):
-            counted = [float("inf") if seconds is None else seconds for seconds in times]
-            return Time(target, float(statistics.median(counted)), times)
-        best = max(point.accuracy for run in self.runs for point in run.points)
-        epochs = self.runs[0].epochs
-        why = f"reached in {len(reached)} of {len(times)} runs of {epochs} epochs; the best accuracy was {best:.4f}"
-        return Time(target, None, times, why)
-
-
-def curves(measurer: Measurer, arms: Sequence[str], work: Work, repeat: int) -> list[ArmCurves]:
-    """Train every arm `repeat` times, the arms taking turns."""
-    jobs = [Job("speed", arm, work, run) for run in range(repeat) for arm in arms]
-    found = dict(zip(jobs, map(Curve.read, measurer.take(jobs)), strict=True))
-    return [ArmCurves([found[Job("speed", arm, work, run)] for run in range(repeat)]) for arm in arms]
+    def epoch(self) -> None:
+        """Start the clock again: what the loop evaluated for itself is not in it."""
+        now = self._clock()
+        self.evaluation_s += now - self._since
+        self._since = now
 
 
-def sentences(found: Sequence[ArmCurves], targets: Sequence[float]) -> list[str]:
-    """Say who is fastest to each target and in rows a second, of all and by each optimiser, whoever wins."""
-    groups = {"any optimiser": list(found)}
-    for optimizer in OPTIMIZERS:
-        same = [a for a in found if ARMS[a.arm].optimizer == optimizer]
-        if len({ARMS[a.arm].is_backprop for a in same}) > 1:
-            groups[optimizer] = same
-    said = [_who(arms, target, by) for target in targets for by, arms in groups.items()]
-    return [*said, *(_most_rows(arms, by) for by, arms in groups.items()), CLOCK, NOT_MEASURED]
+def measure(arm: Arm, work: Work) -> dict[str, Any]:
+    """Train an arm; ffedge drops inputs and decays weights as `ffedge train` does. Return its curve.
 
-
-def _most_rows(found: Sequence[ArmCurves], by: str) -> str:
-    sides = [
-        [(a.median("rows_per_second"), a.arm) for a in found if ARMS[a.arm].is_backprop == s] for s in (False, True)
-    ]
-    if not all(sides):
-        return f"Rows a second by {by}: only one side was measured."
-    (less, last), (more, first) = sorted(map(max, sides))
-    who = "backprop" if ARMS[first].is_backprop else "ffedge"
-    return f"Rows a second by {by}: {who} has {more / less:.1f} times as many: {first} {more:,.0f}, {last} {less:,.0f}."
-
-
-def _who(found: Sequence[ArmCurves], target: float, by: str) -> str:
-    times = {a.arm: a.time_to(target).seconds for a in found}
-    reached = {arm: seconds for arm, seconds in times.items() if seconds is not None}
-    text = f"To {100 * target:g} % by {by}: "
-    sides = {
-        side: min((a for a in reached if ARMS[a].is_backprop == side), key=reached.__getitem__, default=None)
-        for side in (False, True)
-    }
-    own, other = sides[False], sides[True]
-    if own is None and other is None:
-        return text + "no arm reached it."
-    if own is None or other is None:
-        first = own or other
-        loser = "backprop" if other is None else "ffedge"
-        return text + f"{first} took {reached[str(first)]:.2f} s; no arm of {loser} reached it."
-    winner, last = sorted((own, other), key=reached.__getitem__)
-    who = "backprop" if ARMS[winner].is_backprop else "ffedge"
-    times_text = f"{winner} took {reached[winner]:.2f} s, {last} {reached[last]:.2f} s"
-    if reached[last] < LITTLE * reached[winner]:
-        return text + f"neither is faster by more than 5 %: {times_text}."
-    return text + f"{who} is faster, {reached[last] / reached[winner]:.1f} times: {times_text}."
-
-
-def document(found: Sequence[ArmCurves], work: Work, targets: Sequence[float], said: Sequence[str]) -> dict[str, Any]:
-    """Return everything measured as one JSON document; units stand in the names."""
+    - ``setup_s``: from opening the data set to the first batch; ``seconds``: of training all layers; beside them
+      ``evaluation_s``.
+    - ``rows``, ``epochs``: trained on in an epoch of a layer; of each layer. ``held_out``: rows of the accuracy.
+    - ``points``: accuracy after so many seconds and rows; ffedge's rows count once for each layer.
+    """
+    options: dict[str, Any] = dict(AS_SHIPPED) if arm.variant else {}
+    if options and arm.optimizer != "adam":  # the decay is a share of the rate, here hundreds of times Adam's
+        options["weight_decay"] = 0.0
+    warm_up(arm, **options)
+    recorder = Recorder()
+    dataset = first_rows(load(work.data, work.data_dir), work.rows)
+    train(arm, work, dataset, PeakMeter(), recorder, **options)
     return {
-        "benchmark": "speed",
-        "machine": machine(),
-        "versions": all_versions(),
-        "work": dataclasses.asdict(work),
-        "ffedge_as_shipped": AS_SHIPPED,
-        "targets": list(targets),
-        "said": list(said),
-        "arms": [
-            {
-                "arm": a.arm,
-                "rows_per_second": a.median("rows_per_second"),
-                "seconds": a.median("seconds"),
-                "setup_s": a.median("setup_s"),
-                "accuracy": a.median("accuracy"),
-                "time_to": [dataclasses.asdict(a.time_to(target)) for target in targets],
-                "spread": {name: a.spread(name) for name in ("rows_per_second", "seconds", "setup_s", "accuracy")},
-                "runs": [dataclasses.asdict(run) for run in a.runs],
-            }
-            for a in found
-        ],
+        "arm": arm.name,
+        "setup_s": recorder.setup_s,
+        "seconds": recorder.seconds,
+        "evaluation_s": recorder.evaluation_s,
+        "rows": recorder.epoch_rows,
+        "epochs": work.epochs,
+        "held_out": recorder.held_out,
+        "points": recorder.points,
     }
+
+
+def time_to(runs: Sequence[dict[str, Any]], target: float) -> dict[str, Any]:
+    """Return when a target was reached: the median of an arm's runs, and each; None where it never was, and why.
+
+    A run's time is that of the first evaluation at or above the target; one that never got there counts as slower than
+    all others.
+    """
+    times = [next((p["seconds"] for p in run["points"] if p["accuracy"] >= target), None) for run in runs]
+    reached, seconds, why = [t for t in times if t is not None], None, None
+    if 2 * len(reached) > len(times):
+        seconds = statistics.median([float("inf") if t is None else t for t in times])
+    else:
+        best = max(p["accuracy"] for run in runs for p in run["points"])
+        epochs = runs[0]["epochs"]
+        why = f"reached in {len(reached)} of {len(times)} runs of {epochs} epochs; the best accuracy was {best:.4f}"
+    return {"target": target, "seconds": seconds, "runs": times, "why": why}
+
+
+def summary(runs: list[dict[str, Any]], targets: Sequence[float]) -> dict[str, Any]:
+    """Return the medians of an arm's runs, when it reached each target, and all runs."""
+    values: dict[str, list[float]] = {
+        "rows_per_second": [run["rows"] * run["epochs"] / run["seconds"] for run in runs],
+        "seconds": [run["seconds"] for run in runs],
+        "setup_s": [run["setup_s"] for run in runs],
+        "accuracy": [run["points"][-1]["accuracy"] for run in runs],
+    }
+    return {
+        "arm": runs[0]["arm"],
+        **{name: statistics.median(own) for name, own in values.items()},
+        "time_to": [time_to(runs, target) for target in targets],
+        "spread": {name: spread(own) for name, own in values.items()},
+        "runs": runs,
+    }
+
+
+def compare(
+    runner: Runner,
+    changes: dict[str, Any],
+    arms: Sequence[str] = (),
+    repeat: int = 0,
+    targets: Sequence[float] = (),
+    *,
+    quick: bool = False,
+) -> dict[str, Any]:
+    """Train every arm `repeat` times; return the result's document. See `memory.compare`.
+
+    Raises
+    ------
+    ValueError
+        A target is no fraction between 0 and 1.
+    """
+    targets = targets or (QUICK_TARGETS if quick else TARGETS)
+    if not all(0 < target < 1 for target in targets):
+        raise ValueError(f"targets must be fractions between 0 and 1, got {targets!r}")
+    work = dataclasses.replace(QUICK if quick else DEFAULT, **changes)
+    taken = runner.take("speed", chosen_arms(arms, quick=quick), work, repeats(repeat, quick=quick))
+    facts = {"work": dataclasses.asdict(work), "ffedge_as_shipped": AS_SHIPPED, "targets": list(targets)}
+    return document("speed", **facts, arms=[summary(runs, targets) for runs in taken.values()])

@@ -28,7 +28,6 @@ from ffedge.training.checkpoint import Place, State
 from ffedge.training.records import EpochRecord, LayerRecord
 from ffedge.training.rhythm import Rhythm
 from ffedge.training.step import Floats, LayerSums, Learner, Turn, Wrong, weighted_sum
-from ffedge.training.study import Study
 from ffedge.training.watch import Journal, Progress, Watcher
 
 EVALUATION_ROWS = 256
@@ -64,7 +63,6 @@ class Loop:
         meter: PeakMeter,
         rhythm: Rhythm | None = None,
         folder: Path | None = None,
-        study: Study | None = None,
         layers: Sequence[int] | None = None,
         kept: tuple[int, float] = (0, 0.0),
     ) -> None:
@@ -81,7 +79,6 @@ class Loop:
         if recipe.train.cache == "activations":
             place = folder or Path(tempfile.gettempdir())
             self._cache = self._learner.cache = make_cache(recipe, engine, self._stream, facts.n_classes, place)
-        self._study = study or Study()
         self._rhythm = rhythm or Rhythm()
         self._seconds = 0.0
 
@@ -179,7 +176,7 @@ class Loop:
             done = epoch * self._stream.batches + step
             rng = generator(self.recipe.train.seed, Draw.NEGATIVES, stage, epoch, step)
             chunks = self._stream.chunks(stage, epoch, step)
-            turn = Turn(active, wrong, rng, done, rates, self._elsewhere(stage, epoch, step))
+            turn = Turn(active, wrong, rng, done, rates)
             bad = self._learner.batch(chunks, samples, turn)
             if bad is not None:
                 raise self._diverged(bad, epoch)
@@ -221,9 +218,6 @@ class Loop:
             chunk.labels, chunk.positions, train.n_negatives, self.dataset.n_classes, drawn
         )
 
-    def _elsewhere(self, *where: int) -> np.random.Generator | None:
-        return generator(self.recipe.train.seed, Draw.OTHER, *where) if self._study.shuffled else None
-
     def _rate(self, layer: int, stage: int, epoch: int, step: int) -> float:
         train = self.recipe.train
         left = 1.0 - (epoch * self._stream.batches + step) / (train.epochs * self._stream.batches)
@@ -250,7 +244,7 @@ class Loop:
 
     def _record(self, stage: int, epoch: int, rss_start: int) -> None:
         active, rows, peak = self.stages[stage], self._stream.samples_of_epoch, self._meter.peak()
-        rows_measured = self._measured_in(epoch)
+        rows_measured = self.measured_in(epoch)
         accuracy, finite = self._measure(max(active) + 1, rows_measured)
         self._check(stage, epoch, finite)
         measured, state = len(rows_measured) > 0, self.engine.state()
@@ -280,11 +274,9 @@ class Loop:
         """Return the share of some rows of a split that all layers together give their true label."""
         return float(self._hits(split, rows, len(self._layers))[0][-1]) / len(rows)
 
-    def _measured_in(self, epoch: int) -> NDArray[np.int64]:
-        """Return the rows that give an epoch's accuracy."""
-        if len(self.held_out) or not self._study.measures(epoch, self.recipe.train.epochs):
-            return self.held_out
-        return self._stream.rows[spread_evenly(len(self._stream.rows), self._study.measured_rows)]
+    def measured_in(self, epoch: int) -> NDArray[np.int64]:
+        """Return the rows that give an epoch's accuracy; a comparison may take others."""
+        return self.held_out
 
     def _measure(self, layers: int, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return the accuracy [layers + 1] on some rows of each of the first layers and of their sum.

@@ -26,8 +26,7 @@ class EpochRecord:
     layer, epoch : both count from 0.
     loss : mean over the epoch's batches.
     goodness_positive, goodness_negative : mean goodness of true and of wrong labels, before each step.
-    accuracy : of this layer alone on the held-out rows, 0 to 1; None without held-out rows (but see
-        `ffedge.training.study`).
+    accuracy : of this layer alone on the held-out rows, 0 to 1; None without held-out rows.
     accuracy_sum : of the sum of all layers so far.
     seconds : of training; evaluation and checkpoints apart. Layers that learn in turns share it equally.
     """

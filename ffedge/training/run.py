@@ -28,7 +28,6 @@ from ffedge.training.loop import Diverged, Interrupted, Loop, spread_evenly
 from ffedge.training.memory import Plan, make_plan
 from ffedge.training.records import Report
 from ffedge.training.rhythm import Rhythm
-from ffedge.training.study import Study
 from ffedge.training.watch import Watcher
 
 TRAIN_ACCURACY_ROWS = 10_000
@@ -58,7 +57,7 @@ def train(
     checkpoint_every: str = "auto",
     watcher: Watcher | None = None,
     stop: Callable[[], bool] = lambda: False,
-    study: Study | None = None,
+    loop: type[Loop] = Loop,
     kept_bytes: int = KEPT_BYTES,
 ) -> Run:
     """Train a network on a data set and write the run folder.
@@ -77,7 +76,7 @@ def train(
     checkpoint_every : steps (``500``) or seconds (``2s``) between checkpoints; ``auto`` spends 1 % of the time on them.
     watcher : is told of every batch and epoch.
     stop : asked after each batch; True ends the run at a checkpoint.
-    study : of a comparison.
+    loop : trains; a comparison may change what it does.
 
     Raises
     ------
@@ -109,26 +108,26 @@ def train(
         if choice:
             watcher.note(_said(choice, dataset, facts))
         engine = make_engine(recipe, facts, state, out)
-        loop = Loop(recipe, dataset, facts, engine, folder, watcher, meter, rhythm, out, study)
+        training = loop(recipe, dataset, facts, engine, folder, watcher, meter, rhythm, out)
         del state
-        stopped = _train_until_stopped(loop, place, stop, folder)
+        stopped = _train_until_stopped(training, place, stop, folder)
         release_libraries()  # of what training ran, so that writing and measuring do not come on top of it
         model = folder.write_model()
         if kept_bytes:
             rows, labels, nothing = dataset.train.inputs, dataset.train.labels, nothing_kept(facts)
-            offers = Offer(rows, labels, loop.rows), Offer(rows, labels, loop.held_out)
+            offers = Offer(rows, labels, training.rows), Offer(rows, labels, training.held_out)
             keep(kept_file(model), facts, (nothing, nothing), offers, kept_bytes, recipe.train.seed)
         report = Report(
             spec=recipe.to_dict(),
             data={"name": dataset.name, "sha256": dataset.sha256},
             input=facts.to_dict(),
-            layers=loop.layer_records(),
+            layers=training.layer_records(),
             import_bytes=imported,
             chosen=folder.chosen,
             plan=plan.to_dict() if plan else None,
             in_place=engine.in_place,
             stopped=stopped,
-            **_accuracies(loop, dataset),
+            **_accuracies(training, dataset),
             model_sha256=sha256_of(model),
             model_bytes=model.stat().st_size,
             seconds=time.perf_counter() - started,

@@ -37,13 +37,6 @@ def evaluation_rows(train: Train, classes: int, chunk: int) -> int:
     return rows - rows % classes
 
 
-def _other_samples(samples: int, rng: np.random.Generator | None) -> slice | NDArray[np.int64]:
-    """Return for each sample of a chunk which one is meant: itself, or another (where there is another)."""
-    if rng is None or samples < 2:
-        return slice(None)
-    return (np.arange(samples) + rng.integers(1, samples)) % samples
-
-
 @dataclass
 class LayerSums:
     """What one layer did over some batches, summed over samples."""
@@ -70,8 +63,6 @@ class Turn:
     rng : draws hard negatives.
     step : updates before this one.
     rates : learning rate of each active layer.
-    elsewhere : draws the sample whose goodness in the other layers stands for the own one in eq. 5: the control of a
-        comparison (`ffedge.training.study`). None: the sample's own.
     """
 
     active: list[int]
@@ -79,7 +70,6 @@ class Turn:
     rng: np.random.Generator
     step: int
     rates: dict[int, float]
-    elsewhere: np.random.Generator | None = None
 
 
 class Cache(Protocol):
@@ -136,7 +126,6 @@ class Learner:
         source, known = self.cache.read(chunk.positions, labels) if self.cache and begun else (first, {})
         known |= self._goodness_ahead(source, begun, labels, turn.active)
         losses, last = dict[int, float](), max(turn.active)
-        from_sample = _other_samples(len(labels), turn.elsewhere)
         for layer in range(begun, last + 1):
             if layer not in turn.active:
                 source, known[layer] = self.engine.forward(layer, source, labels)
@@ -145,7 +134,7 @@ class Learner:
                 layer,
                 source,
                 labels,
-                others(layer, known, labels.shape, self.recipe.rule)[from_sample],
+                others(layer, known, labels.shape, self.recipe.rule),
                 batch=samples,
                 step=turn.step,
                 rate=turn.rates[layer],

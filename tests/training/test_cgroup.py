@@ -21,7 +21,7 @@ FLAGS = ["--data", "mnist", "--epochs", "2"]
 BACKPROP = """
 import sys
 from ffedge.compare.arms import ARMS, Work
-from ffedge.compare.measure import measure
+from ffedge.compare.memory import measure
 measure(ARMS["backprop-adam"], Work("mnist", None, (500, 500), 256, 2000, 1, 0, 2))
 """
 

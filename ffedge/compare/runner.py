@@ -1,0 +1,153 @@
+"""Has jobs measured, each in a clean child; what stands in a file is not measured again. What the results share."""
+
+import dataclasses
+import functools
+import importlib.metadata
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ffedge.child import ask
+from ffedge.compare.arms import Work
+from ffedge.training.records import machine, versions
+
+MODULE = "ffedge.compare"  # answers a job's request (`ffedge.compare.__main__`)
+PACKAGES = ("torch", "onnxsim")
+REPEAT = 3
+Values = Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One measurement: an arm doing some work for the n-th time; `task` is ``memory`` or ``speed``."""
+
+    task: str
+    arm: str
+    work: Work
+    run: int
+
+    @property
+    def text(self) -> str:
+        """The job in a few words."""
+        return f"{self.arm}, {self.work.text}, run {self.run + 1}"
+
+    @property
+    def key(self) -> str:
+        """What tells its result from others, versions included."""
+        return json.dumps([dataclasses.asdict(self), all_versions()])
+
+
+class Runner:
+    """Takes measurements, one child process after the other, and says on stderr which.
+
+    Parameters
+    ----------
+    file : JSON lines, a result a line; what stands there is not measured again.
+    module, variables : of the child; and what is set in its environment.
+    """
+
+    def __init__(self, file: Path, module: str = MODULE, variables: dict[str, str] | None = None) -> None:
+        self._file, self._module, self._variables = file, module, variables or {}
+        self._results: dict[str, Any] = {}
+        if file.exists():
+            whole, end, torn = file.read_text().rpartition("\n")
+            if torn:  # whoever wrote it was stopped
+                file.write_text(whole + end)
+            self._results = {entry["key"]: entry["measure"] for entry in map(json.loads, whole.splitlines())}
+
+    def take(self, task: str, arms: Sequence[str], work: Work, repeat: int) -> dict[str, list[Any]]:
+        """Return the results of each arm, run by run; the arms take turns."""
+        jobs = [Job(task, arm, work, run) for run in range(repeat) for arm in arms]
+        missing, began = [job for job in jobs if job.key not in self._results], time.perf_counter()
+        for index, job in enumerate(missing):
+            left_s = (time.perf_counter() - began) / max(1, index) * (len(missing) - index)
+            left = f", about {minutes(left_s)} left" * (index > 0)
+            print(f"[{index + 1}/{len(missing)}] {job.text}{left}", file=sys.stderr, flush=True)
+            self._measure(job)
+        return {arm: [self._results[Job(task, arm, work, run).key] for run in range(repeat)] for arm in arms}
+
+    def _measure(self, job: Job) -> None:
+        request = {"task": job.task, "arm": job.arm, "work": dataclasses.asdict(job.work)}
+        result = ask(self._module, request, thread_variables(job.work.threads) | self._variables)
+        self._results[job.key] = result
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with self._file.open("a") as file:
+            file.write(json.dumps({"key": job.key, "measure": result}) + "\n")
+
+
+def repeats(repeat: int, *, quick: bool) -> int:
+    """Return how often each arm is measured where nobody says."""
+    return repeat or (1 if quick else REPEAT)
+
+
+def thread_variables(threads: int) -> dict[str, str]:
+    """Return the environment of a child whose libraries take so many threads."""
+    return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+
+
+def minutes(seconds: float) -> str:
+    """Write seconds as a person says them."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+@functools.cache
+def all_versions() -> dict[str, str]:
+    """Return the versions of all that computes here, those of packages that are not installed left out."""
+    installed = versions()
+    for package in PACKAGES:
+        try:
+            installed[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return installed
+
+
+def document(benchmark: str, **facts: Any) -> dict[str, Any]:
+    """Return a result as one JSON document; units stand in the names."""
+    return {"benchmark": benchmark, "machine": machine(), "versions": all_versions()} | facts
+
+
+def ratios(values: Values, pairs: Iterable[tuple[str, str]]) -> dict[str, list[float]]:
+    """Divide the first arm's value by the second's, round by round."""
+    return {f"{a} / {b}": [x / y for x, y in zip(values[a], values[b], strict=True)] for a, b in pairs}
+
+
+def medians(values: Values) -> dict[str, float]:
+    """Return the median over the rounds of each entry."""
+    return {name: statistics.median(rounds) for name, rounds in values.items()}
+
+
+def spread_text(rounds: Sequence[float], digits: int = 2) -> str:
+    """Write a median and, in brackets, the least and the greatest round."""
+    low, high = min(rounds), max(rounds)
+    return f"{statistics.median(rounds):.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def spread(runs: Sequence[float]) -> float:
+    """Return the greatest less the least, as a share of the median: 0.03 where runs repeat within 3 %."""
+    middle = statistics.median(runs)
+    return (max(runs) - min(runs)) / middle if middle else 0.0
+
+
+def median_of(runs: Sequence[Any]) -> Any:
+    """Return the median of equally built dicts and lists, number by number; whole numbers stay whole.
+
+    What is no number in every run is the first run's.
+    """
+    first = runs[0]
+    if isinstance(first, dict):
+        return {key: median_of([run[key] for run in runs]) for key in first}
+    if isinstance(first, list):
+        return [median_of(items) for items in zip(*runs, strict=False)]
+    if any(isinstance(run, bool) or not isinstance(run, int | float) for run in runs):
+        return first
+    middle = statistics.median(runs)
+    return round(middle) if all(isinstance(run, int) for run in runs) else middle
+
+
+Ask = Callable[[dict[str, Any]], Any]

@@ -1,0 +1,29 @@
+"""What each block of measured numbers is made from: the names of its results, whose documents its text gets."""
+
+from collections.abc import Callable
+
+import accuracy_blocks as reached
+import cost_blocks as cost
+import paper_blocks
+from results import COMMANDS
+
+PAPER = ("paper", "paper-whole", "paper-whole-fashion")  # its arms on few rows, over seeds, and on the paper's own
+BLOCKS: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
+    "machine": (tuple(COMMANDS), cost.machine),
+    "accuracy-wide": (("accuracy-wide-shifts-mnist", "accuracy-wide-shifts"), reached.accuracy_wide),
+    "accuracy-spiking": (("accuracy-spiking", "accuracy"), reached.accuracy_spiking),
+    "depth": (("depth", "depth-deep"), reached.depth),
+    "memory": (cost.MEMORY, cost.memory),
+    "paper": (PAPER, paper_blocks.paper),
+    "paper-runs": (PAPER, paper_blocks.runs),
+    "paper-tables": (PAPER, paper_blocks.tables),
+    "paper-gammas": (PAPER, paper_blocks.gammas),
+    "paper-readings": (("paper-points",), paper_blocks.readings),
+    "paper-again": (("paper-points-again",), paper_blocks.readings),
+}
+REACHED = ("accuracy", "accuracy-default", "tables", "time-to-accuracy", "learn", "rejection", "drift", "spikes")
+COST = ("memory-depth", "peers-memory", "epoch-time", "predict-latency", "forms", "speed", "budget", "budget-speed")
+ALONE = {reached: REACHED, cost: (*COST, "kills", "deploy")}  # made from the result of the same name alone
+BLOCKS |= {
+    name: ((name,), getattr(module, name.replace("-", "_"))) for module, names in ALONE.items() for name in names
+}

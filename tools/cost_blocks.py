@@ -1,0 +1,264 @@
+"""The blocks on what networks cost: memory, time, bytes, latency, kills."""
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from backprop import crossover
+from results import COMMANDS, only, points
+from wording import DATA, MIB, counted, layers, percent, rounded, span, spread, table
+
+OURS, THEIRS = "ffedge-interleaved", "backprop"
+TRAINERS = {  # arms of bench/epoch_arms.py
+    OURS: "**ffedge `ff`, tuned preset**",
+    "ffedge-same-rule": "ffedge, mpezeshki's rule",
+    "ffedge-as-shipped": "`ffedge train` as it comes",
+    "fflib": "fflib",
+    "mpezeshki": "mpezeshki's net, minibatched",
+    THEIRS: "backprop, torch, Adam",
+    "backprop-fused": "the same, fused Adam",
+    "sklearn": "backprop, scikit-learn, Adam",
+}
+FORMS = {  # of `ffedge export --form`
+    "model": "model.onnx as trained",
+    "exact": "`exact`",
+    "pruned": "`pruned`",
+    "head": "`head`",
+    "int8": "`int8`",
+    "pruned-int8": "`pruned-int8`",
+    "head-int8": "`head-int8`",
+}
+PREDICTORS = {  # arms of bench/predict_latency.py
+    "ffedge-session": "**model.onnx in onnxruntime**",
+    **{f"ffedge-{name}": f"its form {text}" for name, text in FORMS.items() if name != "model"},
+    "ffedge-predictor": "`ffedge.Predictor`",
+    "torch-passes": "the same weights in torch, a pass a label",
+    "torch-stacked": "the same, all labels in one pass",
+    "backprop-ort": "a backprop MLP in onnxruntime",
+}
+COMPARED = {  # arms of bench/backprop.py
+    "ffedge-ff-adam": "ffedge `ff`, Adam",
+    "backprop-adam": "backprop, Adam",
+    "backprop-adam-hook": "stepped in the hook",
+    "backprop-adam-ort-inplace": "in onnxruntime",
+    "backprop-sgd": "backprop, SGD",
+}
+MEMORY_ROWS = (("memory-depth", 2), ("memory-4x500", None), ("memory-depth", 32), ("memory-8x2000", None))
+MEMORY = tuple(dict.fromkeys(name for name, _ in MEMORY_ROWS))
+Results = Sequence[Any]
+
+
+def machine(*results: Results) -> str:
+    """Tabulate on what was measured, with which versions."""
+    machines: dict[str, dict[str, list[str]]] = {}
+    for name, documents in zip(COMMANDS, results, strict=True):
+        for document in documents:
+            m = document["machine"]
+            place = f"{m['cores']} cores of an {m['processor']} ({m['architecture']})"
+            cells = machines.setdefault(place, {key: [] for key in (*VERSIONS, "results")})
+            cells["results"].append(f"`{name}`")
+            for package in VERSIONS:
+                cells[package] += [version] if (version := document["versions"].get(package)) else []
+    rows = [
+        [place, *(", ".join(dict.fromkeys(cell)) or "-" for cell in cells.values())]
+        for place, cells in machines.items()
+    ]
+    return table(["machine", *VERSIONS, "results"], rows)
+
+
+VERSIONS = ("onnxruntime", "torch", "fflib", "scikit-learn")
+
+
+def memory(*results: Results) -> str:
+    """Tabulate peaks of networks by arms."""
+    found = dict(zip(MEMORY, map(points, results), strict=True))
+    rows = []
+    for name, value in MEMORY_ROWS:
+        point = next(point for point in found[name] if point["value"] == value)
+        arms = {runs[0]["arm"]: runs for runs in point["runs"]}
+        rows.append([layers(point["work"]["widths"]), *(_peak(arms.get(arm)) for arm in COMPARED)])
+    work = found[MEMORY[0]][0]["work"]
+    caption = f"Peak MiB over imports (whole process), batch {work['batch_size']}, {work['threads']} threads"
+    return table(["", *COMPARED.values()], rows, caption, *MEMORY)
+
+
+def _peak(runs: Results | None) -> str:
+    if runs is None:
+        return "not run"
+    whole = statistics.median(run["rss_peak_bytes"] for run in runs) / MIB
+    return f"{spread(run['peak_over_imports_bytes'] / MIB for run in runs)} ({whole:.0f})"
+
+
+def memory_depth(documents: Results) -> str:
+    """Tabulate median peaks by depth, and from which depth on ffedge's is the lower one."""
+    sweep = points(documents)
+    own, rows = next(iter(COMPARED)), []
+    for arm, name in COMPARED.items():
+        peaks = [next(m for m in p["measures"] if m["arm"] == arm)["peak_over_imports_bytes"] for p in sweep]
+        below = "-" if arm == own else _depth(crossover(sweep, own, arm))
+        rows.append([name, *(f"{peak / MIB:.1f}" for peak in peaks), below])
+    columns = ["layers", *(str(point["value"]) for point in sweep), "ffedge below from"]
+    return table(columns, rows, "Peak MiB over imports", "memory-depth")
+
+
+def _depth(depth: float | None) -> str:
+    return "nowhere" if depth is None else rounded(depth, 2)
+
+
+def epoch_time(documents: Results) -> str:
+    """Tabulate an epoch's seconds by arms and threads, each with its ratio to backprop."""
+    settings, results = only(documents)
+    arms = [arm for arm in TRAINERS if arm in settings["arms"]]
+    seconds = [results[f"threads_{threads}"]["epoch_s"] for threads in settings["threads"]]
+    rows = [[TRAINERS[arm], *(_timed(s[arm], s[THEIRS]) for s in seconds)] for arm in arms]
+    head = f"s of an epoch, batch {settings['batch_size']} (times backprop's, torch, Adam)"
+    caption = f"Median of {settings['rounds']} rounds [least, greatest ratio within a round]"
+    return table([head, *(counted(n, "thread") for n in settings["threads"])], rows, caption, "epoch-time")
+
+
+def peers_memory(documents: Results) -> str:
+    """Tabulate a process's peak by arms: imports, training rows held in memory, the rest."""
+    settings, results = only(documents)
+    rows = []
+    for arm in (arm for arm in TRAINERS if arm in results):
+        imports, data, peak = (results[arm][key] for key in ("import_bytes", "data_bytes", "rss_peak_bytes"))
+        rest = [p - i - d for p, i, d in zip(peak, imports, data, strict=True)]
+        medians = [rounded(statistics.median(part) / MIB) for part in (peak, imports, data)]
+        rows.append([TRAINERS[arm], *medians, spread(part / MIB for part in rest)])
+    threads, runs = counted(settings["threads"], "thread"), counted(settings["runs"], "run")
+    caption = f"Batch {settings['batch_size']}, {threads}, median [least, greatest] of {runs}"
+    columns = ["peak MiB while training", "whole process", "imports", "data in memory", "the rest"]
+    return table(columns, rows, caption, "peers-memory")
+
+
+def predict_latency(documents: Results) -> str:
+    """Tabulate a call's milliseconds by arms and batch sizes, each with its ratio to the model file's."""
+    settings, results = only(documents)
+    sizes = results["batch_size"]
+    calls = [{arm: [1e3 * s for s in rounds] for arm, rounds in of["call_s"].items()} for of in sizes.values()]
+    ours = next(iter(PREDICTORS))
+    rows = [[name, *(_timed(ms[arm], ms[ours]) for ms in calls)] for arm, name in PREDICTORS.items() if arm in calls[0]]
+    head = f"ms a call, {counted(settings['threads'], 'thread')} (times model.onnx's)"
+    caption = f"Median of {settings['rounds']} rounds [least, greatest ratio]"
+    return table([head, *(f"batch {size}" for size in sizes)], rows, caption, "predict-latency")
+
+
+def _timed(own: Sequence[float], other: Sequence[float]) -> str:
+    """Write a median and, in brackets, the ratio to another arm's, round by round."""
+    ratio = "" if own == other else f" ({spread(a / b for a, b in zip(own, other, strict=True))})"
+    return f"{rounded(statistics.median(own))}{ratio}"
+
+
+def forms(documents: Results) -> str:
+    """Tabulate the test accuracy and the bytes of each form, what it lost, and the labels that pruned forms try."""
+    settings, runs = only(documents)
+    rows = []
+    for form, name in FORMS.items():
+        own = [run for run in runs if run["form"] == form]
+        each = [percent([100 * r["test_accuracy"] for r in own if r["data_name"] == data]) for data in settings["data"]]
+        tried = "none" if form.startswith("head") else "all"
+        if form.startswith("pruned"):
+            tried = span(run["candidates"] for run in own)
+        lost = f"{max(100 * (run['lost'] or 0) for run in own):.2f}"
+        rows.append([name, *each, lost, tried, f"{statistics.median(run['bytes'] for run in own) / 1e6:.2f}"])
+    columns = ["form", *(DATA[data] for data in settings["data"]), "points lost, at most"]
+    columns += ["labels that deeper layers try", "MB"]
+    caption = f"Test accuracy after {settings['epochs']} epochs, {counted(len(settings['seeds']), 'seed')}; what is "
+    return table(columns, rows, f"{caption}lost is of the held-out rows", "forms")
+
+
+def speed(documents: Results) -> str:
+    """Tabulate rows a second and the seconds to given accuracies by arms."""
+    (document,) = documents
+    rows = [
+        [
+            f"`{arm['arm']}`",
+            rounded(arm["rows_per_second"] / 1000),
+            *("never" if to["seconds"] is None else rounded(to["seconds"]) for to in arm["time_to"]),
+            f"{100 * arm['accuracy']:.1f} %",
+        ]
+        for arm in document["arms"]
+    ]
+    work = document["work"]
+    columns = ["training", "1000 rows a second", *(f"s to {100 * t:g} %" for t in document["targets"]), "in the end"]
+    caption = (
+        f"MNIST, {layers(work['widths'])}, batch {work['batch_size']}, {counted(work['threads'], 'thread')}, at most "
+        f"{work['epochs']} epochs (of each layer), on held-out rows"
+    )
+    return table(columns, rows, caption, "speed")
+
+
+def budget(documents: Results) -> str:
+    """Tabulate how budgets of drawn networks were kept, and how near the plan was."""
+    _, found = only(documents)
+    shares = [f"{100 * share:.0f} %" for share in found["measured_by_planned"].values()]
+    columns = [
+        "drawn networks",
+        "budgets kept",
+        *(f"measured by planned peak, {n}" for n in found["measured_by_planned"]),
+    ]
+    return table(columns, [[str(found["of"]), str(found["kept"]), *shares]], "", "budget")
+
+
+def budget_speed(documents: Results) -> str:
+    """Tabulate what a budget costs in time."""
+    _, runs = only(documents)
+    rows = [
+        [
+            run["network"],
+            f"{run['budget_bytes'] / MIB:.0f}",
+            f"{run['measured_bytes'] / MIB:.1f}",
+            rounded(run["training_seconds"]),
+            str(run["plan"]["chunk_size"]),
+            run["plan"]["moments"],
+        ]
+        for run in runs
+    ]
+    columns = ["network", "budget, MiB", "measured peak, MiB", "s of an epoch, all layers", "chunk", "moments in"]
+    return table(columns, rows, "", "budget-speed")
+
+
+def kills(documents: Results) -> str:
+    """Tabulate how runs that were killed ended."""
+    _, found = only(documents)
+    total = found["total"]
+    columns = ["kills at random moments", "runs", "ended as one that nobody killed, bit for bit"]
+    row = [str(total[name]) for name in ("kills", "ends", "equal")]
+    return table(columns, [row], "`kill -9`, over both engines, both schedules and all variants", "kills")
+
+
+def deploy(documents: Results) -> str:
+    """Tabulate forms of a model file: bytes, accuracy, times of the predictor, the whole process."""
+    settings, found = only(documents)
+
+    def both(form: str, size: str, scale: float) -> str:
+        """Write the predictor's median and, in brackets, that of onnxruntime without ffedge."""
+        calls = (found["call_s"][size][f"{form} {way}"] for way in ("predictor", "session"))
+        predictor, session = (scale * statistics.median(call) ** (1 if size == "1" else -1) for call in calls)
+        write = rounded if size == "1" else "{:,.0f}".format
+        return f"{write(predictor)} ({write(session)})"
+
+    def process(name: str) -> list[str]:
+        measured = found["processes"][name]
+        return [spread(measured["seconds"]), spread(peak / 1e6 for peak in measured["rss_peak_bytes"])]
+
+    rows = [
+        [
+            f"`{form}`",
+            f"{facts['bytes'] / 1e6:.2f}",
+            f"{100 * facts['accuracy']:.2f} %",
+            both(form, "1", 1e3),
+            both(form, "100", 100),
+            *process(form),
+        ]
+        for form, facts in found["forms"].items()
+    ]
+    rows.append(["onnxruntime alone: import, load, one row", *["-"] * 4, *process("import, load, one row")])
+    busy = max(found["cores_elsewhere"], found["processes"]["cores_elsewhere"])
+    caption = (
+        f"{settings['data']}, widths {settings['widths']}, {counted(settings['threads'], 'thread')}; in brackets "
+        "onnxruntime without ffedge; the process is `ffedge predict MODEL digit.png` from start to end; other work "
+        f"kept {busy:.1f} cores busy"
+    )
+    columns = ["form", "file, MB", "accuracy", "ms a row", "rows a second, batch 100", "process, s", "its peak, MB"]
+    return table(columns, rows, caption, "deploy")
