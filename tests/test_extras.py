@@ -21,11 +21,13 @@ FOR_WORK_ON_FFEDGE = {"clients", "dev", "simulators"}
 
 
 def names(requirements):
-    """Name the packages of some requirements; an extra of ffedge's own stands for what it brings."""
+    """Name the packages of some requirements; extras of ffedge's own stand for what they bring."""
     found = set()
     for text in requirements:
-        own = re.fullmatch(r"ffedge\[(\w+)\]", text)
-        found |= names(PROJECT["optional-dependencies"][own[1]]) if own else {re.match(r"[\w-]+", text)[0]}
+        if own := re.fullmatch(r"ffedge\[([\w,]+)\]", text):
+            found |= names(brings for extra in own[1].split(",") for brings in PROJECT["optional-dependencies"][extra])
+        else:
+            found.add(re.match(r"[\w-]+", text)[0])
     return found
 
 
