@@ -1,7 +1,6 @@
 """What the fields of a spec are, and are held to: help, who fills them in; choices, numbers, sizes in bytes."""
 
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from types import NoneType, UnionType
@@ -9,6 +8,7 @@ from typing import Any, Literal, NewType, Union, get_args, get_origin, get_type_
 
 Bytes = NewType("Bytes", int)
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+FLOAT32_MAX = (2 - 2**-23) * 2.0**127
 
 
 def bytes_of(text: str) -> Bytes:
@@ -32,8 +32,8 @@ def check(ok: bool, name: str, rule: str, value: object) -> None:
 
 
 def is_finite(value: object) -> bool:
-    """Tell whether a value is a number that a float can hold: no bool, no NaN, no infinity, not 10**400."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    """Tell whether a value is a number that float32 can hold, as graphs do: no bool, no NaN, no infinity, not 1e39."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= FLOAT32_MAX
 
 
 def is_list(value: object) -> bool:

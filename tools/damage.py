@@ -1,5 +1,6 @@
 """What a bad disk or an enemy makes of a file: bytes changed anywhere, mostly within the structure that they have."""
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -16,8 +17,8 @@ ENDS = ("little", "big")
 
 def damaged(data: bytes, rng: random.Random) -> bytes:
     """Change something in JSON, npz, gzip, safetensors or protobuf, at any depth, or in bytes without a structure."""
-    if rng.random() < 0.8:
-        for change in (_json, _zip, _gzip, _tensors, _protobuf):
+    for change in (_json, _zip, _gzip, _tensors, _protobuf) if rng.random() < 0.8 else ():
+        with contextlib.suppress(Exception):  # damaged before, so that it has no such structure any more
             if (changed := change(data, rng)) is not None:
                 return changed
     return _bytes(data, rng)
@@ -38,17 +39,15 @@ def _bytes(data: bytes, rng: random.Random) -> bytes:
 
 
 def _json(data: bytes, rng: random.Random) -> bytes | None:
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError):
-        return None
+    value = json.loads(data)
     return json.dumps(_value(value, rng), separators=(",", ":")).encode() if isinstance(value, dict | list) else None
 
 
 def _value(value: Any, rng: random.Random) -> Any:
     """Change a value of JSON, in place where it can be; a text may be JSON itself."""
     if isinstance(value, str) and value[:1] in ("{", "["):
-        return (_json(value.encode(), rng) or b"{").decode()
+        with contextlib.suppress(ValueError):
+            return (_json(value.encode(), rng) or b"{").decode()
     if not isinstance(value, dict | list) or not value or rng.random() < 0.05:
         return rng.choice(VALUES)
     at, way = rng.choice(list(value) if isinstance(value, dict) else range(len(value))), rng.random()
@@ -92,14 +91,11 @@ def _tensors(data: bytes, rng: random.Random) -> bytes | None:
 def _protobuf(data: bytes, rng: random.Random) -> bytes | None:
     """Leave out, double or change one field of a message."""
     fields, at = [], 0
-    try:
-        while at < len(data):
-            start, (key, content) = at, _varint(data, at)
-            size, content = _varint(data, content) if key & 7 == 2 else (SIZES.get(key & 7), content)
-            at = _varint(data, content)[1] if key & 7 == 0 else content + size
-            fields.append((start, key, content, at))
-    except (TypeError, IndexError):  # no such wire type, or cut
-        return None
+    while at < len(data):
+        start, (key, content) = at, _varint(data, at)
+        size, content = _varint(data, content) if key & 7 == 2 else (SIZES.get(key & 7), content)
+        at = _varint(data, content)[1] if key & 7 == 0 else content + size
+        fields.append((start, key, content, at))
     if not fields or at != len(data):
         return None
     start, key, content, end = rng.choice(fields)

@@ -157,7 +157,7 @@ def refusal(path):
 def test_extreme_numbers_in_a_file_warn_of_nothing(path, reset, margin):
     with changing(path) as file:
         layers = json.loads(file[META][()])["layers"]
-        about(file, reset=reset, layers=[layer | {"goodness_scale": 1e308, "weight": -1e308} for layer in layers])
+        about(file, reset=reset, layers=[layer | {"goodness_scale": 3e38, "weight": -3e38} for layer in layers])
         for i in range(3):
             name = f"node/nodes/affine{i}/weight"
             replaced(name, np.where(np.arange(file[name].shape[1]) % 2, 3e38, -3e38) * np.ones(file[name].shape))(file)
