@@ -68,43 +68,36 @@ class NetworkSpec:
     )
     norm: Norm = option(
         "rms",
-        "what a layer's activity is divided by before the next layer sees it: its length (unit), its root mean square "
-        "(rms), its deviation after the mean is taken off (layer), or one number for all rows, the root mean square of "
-        "what the layer did in training (fixed: what spiking networks can carry)",
+        "what a layer's activity is divided by: its length (unit), root mean square (rms), deviation (layer), or one "
+        "number for all rows (fixed, for spiking networks)",
     )
     bound: float | Literal["none"] = option("none", "the largest activity of a unit, or none", POSITIVE, later=True)
     skip: Literal["none", "add"] = option(
         "none",
-        "add lets a layer that is as wide as what it reads pass on both, its normalised activity and what it read, "
-        "added and normalised again, so that what the first layer saw reaches all further ones; none does not",
+        "add lets a layer that is as wide as what it reads pass on both, its activity and what it read, normed",
         later=True,
     )
     goodness: str = option("mean", "mean or sum of a layer's squared activities", choices=tuple(GOODNESS))
     label_mode: Literal["auto", LabelMode] = option(
         "auto",
-        "overlay replaces the first C inputs by the label, concat puts it beside the input, auto chooses concat where "
-        "the input has no free border or fewer inputs than classes",
+        "overlay puts the label in the place of the first inputs, concat beside them; auto takes overlay where those "
+        "are free",
         auto="data",
     )
     label_layers: Literal["first", "all"] = option("first", "the layers that see the label")
     label_scale: float | Literal["max", "auto"] = option(
         10.0,
-        "value of the label's one active input, after scaling; max takes the largest scaled input, auto "
-        "sqrt(inputs / 8), so that a label weighs as much beside 10 inputs as beside 1,000",
+        "value of the label's one active input; max: the largest scaled input; auto: sqrt(inputs / 8)",
         POSITIVE,
         auto="data",
     )
     scaling: Literal["auto", Scaling] = option(
         "auto",
-        "of the raw inputs, from the training rows: standard (one mean and deviation for all inputs), centred (a mean "
-        "for each, one deviation for all), feature (a mean and deviation for each), range (divide by the largest "
-        "magnitude), none. auto: feature for floats; for bytes centred, or standard where they are strokes on an even "
-        "ground",
+        "of the inputs: standard (one mean and deviation), centred (a mean for each input), feature (both for each), "
+        "range (largest is 1); auto: feature for floats, centred for pictures, standard for strokes",
         auto="data",
     )
-    input_norm: Literal["none", "unit", "rms"] = option(
-        "none", "norm of each input row, label included, before the first layer"
-    )
+    input_norm: Literal["none", "unit", "rms"] = option("none", "norm of each input row, label included")
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value outside its rule."""
@@ -117,28 +110,27 @@ class NetworkSpec:
 
 @dataclass(frozen=True)
 class RuleSpec:
-    """The learning rule of a layer: docs/design.md, the step; the paper's open points are its options."""
+    """The learning rule of a layer (`ffedge.rule`); the points that the paper leaves open are its options."""
 
     variant: Variant = option("acff", "ff (layers alone), fcff (gamma fixed, eq. 6), acff (gamma learnt, eq. 7)")
     loss: Loss = option(
         "contrastive",
-        "logistic (eq. 4 and 8), symmetric (softplus of the difference, SymBa), contrastive (cross-entropy over the "
-        "goodness of the true label and of the wrong ones)",
+        "logistic (eq. 4 and 8), symmetric (of the difference of goodness), contrastive (cross-entropy over the "
+        "labels that are tried)",
     )
     slope: float | Literal["auto"] | None = option(
         None,
-        "factor on the goodness inside the loss; auto takes 4 for the symmetric loss and, on tables, for the "
-        "contrastive one, else 1",
+        "factor on the goodness inside the loss; auto: 4 for symmetric and, on tables, for contrastive, else 1",
         POSITIVE,
         auto="data",
     )
     smoothing: float | Literal["auto"] = option(
-        0.05, "label smoothing of the contrastive loss; auto takes 0.05 for images and 0 for tables", SHARE, auto="data"
+        0.05, "label smoothing of the contrastive loss; auto: 0.05 for images, 0 for tables", SHARE, auto="data"
     )
     sparsity: float | Literal["none"] = option(
         "none",
-        "the share of rows that each unit is meant to be active in, or none: the bias of one that is active more often "
-        "falls, of one that is active less often rises, without a gradient",
+        "share of rows that a unit is meant to be active in: its bias falls where it is active too often, and rises "
+        "else",
         INSIDE,
         later=True,
     )
@@ -156,8 +148,7 @@ class RuleSpec:
     gamma_rate: float = option(0.01, "learning rate of acff's gamma", NOT_NEGATIVE)
     gamma_optimizer: Literal["sgd", "adam"] = option("sgd", "how acff learns gamma")
     prediction_weights: Literal["plain", "collaborative"] = option(
-        "plain",
-        "plain sums the layers' goodness, collaborative weighs layer l by 1 + sum_{m != l} gamma_m alpha_ml",
+        "plain", "plain sums the layers' goodness, collaborative weighs layer l by 1 + sum_m gamma_m alpha_ml"
     )
 
     def __post_init__(self) -> None:
@@ -173,46 +164,44 @@ class TrainSpec:
 
     epochs: int | Literal["auto"] = option(
         20,
-        "passes over the data that each layer gets, in either schedule; auto takes 20, or more where there are few "
-        "rows: as many as make 1,000 minibatches, 100 at most; twice as many for tables of 20 classes and more",
+        "passes over the data that each layer gets; auto: 20, or as many as make 1,000 minibatches, 100 at most; "
+        "twice as many for tables of 20 classes and more",
         COUNT,
         auto="data",
         learns=True,
     )
     batch_size: int | Literal["full", "auto"] = option(
         "auto",
-        "rows of a minibatch; full takes the whole training set as one batch, auto takes 256, or fewer where there are "
-        "few rows: a fiftieth of them, at least 32",
+        "rows of a minibatch; full: all rows; auto: 256, or a fiftieth of few rows, at least 32",
         COUNT,
         auto="data",
         learns=True,
     )
     memory_budget: Bytes | Literal["none"] = option(
         "none",
-        "most bytes that the training process may have resident, imports included (also 64MiB, 1GB); none sets no "
-        "limit",
+        "most bytes that the process may have resident, imports included, as in 64MiB",
         COUNT,
         learns=True,
         machine=True,
     )
     chunk_size: int | Literal["auto"] = option(
         "auto",
-        "most rows in memory at once; a larger batch is accumulated exactly, chunk by chunk. auto takes 2048, or what "
-        "the memory budget allows",
+        "most rows in memory at once; a larger batch is accumulated, with the same gradient; auto: 2048, or what the "
+        "budget allows",
         COUNT,
         **PLANNED,
     )
     tile_bytes: Bytes | Literal["auto"] = option(
         "auto",
-        "most bytes of a layer's weights that are updated at once; the result is the same whatever it is. auto takes "
-        "1 MiB, or less where the budget is tight",
+        "most bytes of weights that are updated at once, with the same result; auto: 1 MiB, or less where the budget "
+        "is tight",
         COUNT,
         **PLANNED,
     )
     moments: Literal["auto", "memory", "file"] = option(
         "auto",
-        "where the optimiser keeps the moments of the weights: in memory, or in a file in the run folder, which is "
-        "slower. auto takes memory where the budget has room",
+        "where the optimiser keeps its moments: in memory, or in a file, which is slower; auto: memory where the "
+        "budget has room",
         **PLANNED,
     )
     schedule: Literal["greedy", "interleaved"] = option(
@@ -222,13 +211,13 @@ class TrainSpec:
     )
     negatives: Literal["fixed", "fresh", "hard", "hard-sum"] = option(
         "hard",
-        "wrong labels drawn once (fixed), anew each epoch (fresh), or from the softmax of the network's own class "
-        "goodness: of the first layer (hard) or of all layers so far (hard-sum)",
+        "wrong labels: drawn once (fixed), each epoch (fresh), or by the network's own goodness, of the first layer "
+        "(hard) or of all so far (hard-sum)",
         learns=True,
     )
     n_negatives: int | Literal["auto"] = option(
         "auto",
-        "wrong labels a sample; auto takes 2, or 1 of 2 classes, or 6 for tables of 20 classes and more",
+        "wrong labels a sample; auto: 2, or 1 of 2 classes, or 6 for tables of 20 classes and more",
         COUNT,
         auto="data",
     )
@@ -239,14 +228,14 @@ class TrainSpec:
     momentum: float = option(0.9, "of the optimiser momentum, and Adam's first decay", SHARE)
     cooldown: Literal["none", "linear", "half"] = option(
         "linear",
-        "the rate falls linearly to 0 over the second half, over all (linear), or never (none)",
+        "the rate falls to 0 over all steps (linear), over the second half of them (half), or not (none)",
         learns=True,
     )
     weight_decay: float = option(0.05, "decoupled: W loses rate * weight_decay of itself a step", NOT_NEGATIVE)
     input_dropout: float | Literal["auto"] = option(
         0.2,
-        "share of inputs set to 0 (after scaling), with one mask for all labels of a sample; auto takes 0.2 for images "
-        "and 0 for tables, or 0.1 for those of 20 classes and more",
+        "share of inputs set to 0, the same for all labels of a sample; auto: 0.2 for images, 0 for tables, 0.1 for "
+        "those of 20 classes and more",
         SHARE,
         auto="data",
     )
@@ -254,47 +243,33 @@ class TrainSpec:
         0, "images move by up to so many pixels either way, each by its own draw", between(0, 8), learns=True
     )
     shift_share: float = option(
-        1.0,
-        "share of the images that a shift moves, drawn anew each epoch; the others stay as they are",
-        PART,
-        learns=True,
-        later=True,
+        1.0, "share of the images that a shift moves, drawn anew each epoch", PART, learns=True, later=True
     )
     cache: Literal["none", "activations"] = option(
         "none",
-        "activations keeps what finished layers make of every row on disk (for every class, in float16; with fixed "
-        "negatives for the labels that are tried, in float32), so that each layer costs the same however deep it "
-        "stands; needs greedy training without input_dropout and shift",
+        "activations keeps what finished layers make of every row on disk, so that a deep layer costs no more than a "
+        "first one",
         machine=True,
     )
     holdout: float = option(
-        0.05,
-        "share of the training rows (2,000 at most) held out to measure accuracy while training",
-        SHARE,
-        learns=True,
+        0.05, "share of the training rows held out to measure accuracy by, 2,000 rows at most", SHARE, learns=True
     )
     coverage: float = option(
         0.95,
-        "share of the held-out rows whose answers shall count as known; the model calls other answers unknown",
+        "share of the held-out rows whose answers shall count as known; the model calls others unknown",
         PART,
         later=True,
     )
     engine: Literal["onnx", "torch"] = option(
-        "onnx", "what computes: onnx keeps a memory budget, torch is the reference and can use a GPU", machine=True
+        "onnx",
+        "what computes: onnx, which keeps a memory budget, or torch, the reference, which can use a GPU",
+        machine=True,
     )
     device: str = option("cpu", "of the torch engine: cpu, cuda, cuda:1")
     threads: int = option(
-        0,
-        "of the onnx engine; 0 takes all cores, or one where the memory budget is tight",
-        between(0, 1024),
-        **PLANNED,
+        0, "of the onnx engine; 0: all cores, or one where the budget is tight", between(0, 1024), **PLANNED
     )
-    seed: int = option(
-        0,
-        "of all that is drawn: first weights, order, wrong labels, dropout; same seed, same weights",
-        NOT_NEGATIVE,
-        learns=True,
-    )
+    seed: int = option(0, "of all that is drawn: the same seed gives the same weights", NOT_NEGATIVE, learns=True)
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value outside its rule."""

@@ -82,7 +82,7 @@ def test_an_existing_run_is_not_overwritten_unless_forced(ffedge: Ffedge, data: 
     [
         (["--variant", "xyz"], "--variant must be ff|fcff|acff, got 'xyz'"),
         (["--widths", "0"], "--widths must be whole numbers from 1 to 65536, got (0,)"),
-        (["--widths", "a"], "--widths must be N,N, got 'a'"),
+        (["--widths", "a"], "--widths must be whole numbers from 1 to 65536, got ('a',)"),
         (["--widths", ",".join(["4"] * 65)], "--widths must name 1 to 64 layers"),
         (["--preset", "best"], "--preset must be one of tuned, spiking, paper, got 'best'"),
         (["--epochs", "1.5"], "--epochs must be N|auto, got '1.5'"),
