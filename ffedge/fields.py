@@ -1,6 +1,5 @@
 """What the fields of a spec are, and are held to: help, who fills them in; choices, numbers, sizes in bytes."""
 
-import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -111,7 +110,7 @@ def options(part: type) -> dict[str, Option]:
     return {f.name: f.metadata["option"] for f in fields(part)}
 
 
-def check_fields(part: Any) -> None:
+def check_fields(part: object) -> None:
     """Hold every field of a dataclass to its type's words and to its limit.
 
     Raises
@@ -120,7 +119,7 @@ def check_fields(part: Any) -> None:
         A field is neither one of its words nor what its limit says.
     """
     known = options(type(part))
-    for name, hint in _hints(type(part)).items():
+    for name, hint in get_type_hints(type(part)).items():
         own, value = known[name], getattr(part, name)
         limit, kinds = own.limit, kinds_of(Literal[own.choices] if own.choices else hint)
         words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
@@ -132,11 +131,6 @@ def check_fields(part: Any) -> None:
 def kinds_of(hint: Any) -> tuple[Any, ...]:
     """Return the types of a union, or the one that it is."""
     return get_args(hint) if get_origin(hint) in (UnionType, Union) else (hint,)
-
-
-@functools.cache
-def _hints(part: type) -> dict[str, Any]:
-    return get_type_hints(part)
 
 
 def _fits(value: Any, kind: Any, limit: Limit | None) -> bool:
