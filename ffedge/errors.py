@@ -5,6 +5,7 @@ line prints either as one line and exits with 2 or 1. Anything else is a bug and
 """
 
 import re
+from pathlib import Path
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 LONGEST_LINE = 1000
@@ -33,7 +34,16 @@ class TrainingError(FfedgeError):
 
 
 class StoppedError(TrainingError):
-    """Training was asked to stop, and its checkpoint is written."""
+    """Training was asked to stop, and its checkpoint is written.
+
+    Attributes
+    ----------
+    folder : the run that can go on; None where there is nothing to go on with.
+    """
+
+    def __init__(self, message: str, folder: Path | None = None) -> None:
+        super().__init__(message)
+        self.folder = folder
 
 
 def one_line(text: str) -> str:

@@ -28,7 +28,7 @@ def bytes_of(text: str) -> Bytes:
 def check(ok: bool, name: str, rule: str, value: object) -> None:
     """Raise ValueError where a field's value is not what it must be."""
     if not ok:
-        raise ValueError(f"{name} must {rule}, got {value!r}")
+        raise ValueError(f"`{name}` must {rule}, got {value!r}")
 
 
 def is_finite(value: object) -> bool:

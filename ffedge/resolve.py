@@ -59,8 +59,8 @@ def _network(network: NetworkSpec, facts: InputFacts) -> dict[str, Any]:
         mode = "overlay" if facts.free_border and classes < facts.size else "concat"
     if mode == "overlay" and classes >= facts.size:
         raise ValueError(
-            f"label_mode overlay needs more inputs than classes, got {facts.size} inputs and {classes} classes. "
-            "Use --label-mode concat"
+            f"`label_mode='overlay'` needs more inputs than classes, got {facts.size} inputs and {classes} classes. "
+            "Use `label_mode='concat'`"
         )
     if isinstance(scale, str):
         scale = facts.largest if scale == "max" else round(math.sqrt(facts.size / INPUTS_A_LABEL), 2)
@@ -85,13 +85,13 @@ def _train(train: TrainSpec, facts: InputFacts, rows: int) -> dict[str, Any]:
     if isinstance(negatives, str):
         negatives = min(MANY_NEGATIVES if many else TUNED_NEGATIVES, facts.n_classes - 1)
     if negatives >= facts.n_classes:
-        raise ValueError(f"n_negatives must be less than the {facts.n_classes} classes, got {negatives}")
+        raise ValueError(f"`n_negatives` must be less than the {facts.n_classes} classes, got {negatives}")
     if isinstance(size, str):
         size = min(TUNED_BATCH, max(SMALLEST_BATCH, rows // FEWEST_BATCHES), rows)
     if size > rows:
-        raise ValueError(f"batch_size must be at most the {rows} rows that are trained on, got {size}")
+        raise ValueError(f"`batch_size` must be at most the {rows} rows that are trained on, got {size}")
     if train.shift and len(facts.shape) < 2:
-        raise ValueError(f"shift needs images, got rows of shape {list(facts.shape)}. Use --shift 0")
+        raise ValueError(f"`shift` needs images, got rows of shape {list(facts.shape)}. Use `shift=0`")
     if isinstance(dropout, str):
         noise = TUNED_DROPOUT if facts.is_image else MANY_DROPOUT if many else 0.0
         dropout = noise if train.cache == "none" else 0.0

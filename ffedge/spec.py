@@ -276,6 +276,8 @@ class TrainSpec:
         check_fields(self)
         most = 1 / max(self.rate)
         check(self.weight_decay < most, "weight_decay", f"be less than {most:.3g} at this rate", self.weight_decay)
+        placed = self.engine == "torch" or self.device == "cpu"
+        check(placed, "device", "be cpu where `engine` is not torch", self.device)
 
 
 @dataclass(frozen=True)
@@ -301,13 +303,13 @@ class Spec:
         """Hold to what stays the same from epoch to epoch."""
         train = self.train
         for wrong, remedy in (
-            (train.schedule != "greedy", "--schedule greedy"),
-            (train.input_dropout not in (0, "auto"), "--input-dropout 0"),
-            (train.shift > 0, "--shift 0"),
-            (train.negatives == "hard-sum", "other --negatives than hard-sum"),
+            (train.schedule != "greedy", "`schedule='greedy'`"),
+            (train.input_dropout not in (0, "auto"), "`input_dropout=0`"),
+            (train.shift > 0, "`shift=0`"),
+            (train.negatives == "hard-sum", "other `negatives` than hard-sum"),
         ):
             if wrong:
-                raise ValueError(f"cache activations needs rows that are the same in each epoch. Use {remedy}")
+                raise ValueError(f"`cache='activations'` needs rows that are the same in each epoch. Use {remedy}")
 
     def left_open(self, to: Literal["data", "plan"]) -> list[str]:
         """Return the fields that the data, or a memory plan, are to fill in."""
@@ -329,7 +331,7 @@ class Spec:
             An unknown preset or field, or a value outside its rule.
         """
         if preset not in PRESETS:
-            raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
+            raise ValueError(f"`preset` must be one of {', '.join(PRESETS)}, got {preset!r}")
         values = {**PRESETS[preset], **changes}
         if unknown := sorted(set(values) - set(cls.options())):
             raise ValueError(f"a spec has no field {unknown[0]!r}. Use {', '.join(sorted(cls.options()))}")

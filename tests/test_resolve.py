@@ -137,11 +137,12 @@ def test_label_scale_max_is_the_largest_scaled_input():
         (
             {"label_mode": "overlay"},
             some_facts(shape=(4,)),
-            "label_mode overlay needs more inputs than classes, got 4 inputs and 4 classes. Use --label-mode concat",
+            "`label_mode='overlay'` needs more inputs than classes, got 4 inputs and 4 classes. "
+            "Use `label_mode='concat'`",
         ),
-        ({"n_negatives": 4}, some_facts(), "n_negatives must be less than the 4 classes, got 4"),
-        ({"batch_size": 951}, some_facts(), "batch_size must be at most the 950 rows that are trained on, got 951"),
-        ({"shift": 1}, some_facts(), r"shift needs images, got rows of shape \[16\]. Use --shift 0"),
+        ({"n_negatives": 4}, some_facts(), "`n_negatives` must be less than the 4 classes, got 4"),
+        ({"batch_size": 951}, some_facts(), "`batch_size` must be at most the 950 rows that are trained on, got 951"),
+        ({"shift": 1}, some_facts(), r"`shift` needs images, got rows of shape \[16\]. Use `shift=0`"),
     ],
 )
 def test_what_the_data_cannot_bear_is_refused(changes, given, text):

@@ -96,21 +96,21 @@ REFUSED = [
 
 @pytest.mark.parametrize(("name", "value"), REFUSED, ids=str)
 def test_a_value_outside_its_rule_is_refused_by_name_and_value(name, value):
-    with pytest.raises(ValueError, match=f"^{name} must ") as caught:
+    with pytest.raises(ValueError, match=f"^`{name}` must ") as caught:
         Spec.make(**{name: value})
     assert repr(value) in str(caught.value)
 
 
 @pytest.mark.parametrize(("changes", "name"), [({"alpha": ((0.0,),)}, "alpha"), ({"rate": (0.1, 0.1, 0.1)}, "rate")])
 def test_parts_that_do_not_fit_each_other_are_refused(changes, name):
-    with pytest.raises(ValueError, match=f"^{name} must "):
+    with pytest.raises(ValueError, match=f"^`{name}` must "):
         Spec.make(widths=(5, 5), **changes)
 
 
 def test_an_unknown_field_or_preset_is_refused_by_name():
     with pytest.raises(ValueError, match=r"'banana'"):
         Spec.make(banana=1)
-    with pytest.raises(ValueError, match=r"preset must be one of tuned, spiking, paper, got 'best'"):
+    with pytest.raises(ValueError, match=r"`preset` must be one of tuned, spiking, paper, got 'best'"):
         Spec.make("best")
 
 

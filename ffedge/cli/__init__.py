@@ -20,12 +20,13 @@ def main(words: list[str] | None = None) -> int:
     """
     from ffedge.cli.commands import run
 
+    words = sys.argv[1:] if words is None else words
     try:
-        return run(sys.argv[1:] if words is None else words)
+        return run(words)
     except FfedgeError as error:
-        return fail(str(error), 1)
+        return fail(str(error), 1, *words[:1])
     except ValueError as error:
-        return fail(str(error), 2)
+        return fail(str(error), 2, *words[:1])
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -35,9 +36,9 @@ def main(words: list[str] | None = None) -> int:
         return 130
 
 
-def fail(message: str, code: int) -> int:
-    """Print what is wrong, with the flags in the place of the parameters that it names; return the exit code."""
+def fail(message: str, code: int, command: str = "train") -> int:
+    """Print what is wrong, with a command's flags in the place of the parameters named there; return the exit code."""
     from ffedge.cli.commands import with_flags
 
-    print(f"ffedge: {one_line(with_flags(message))}", file=sys.stderr)
+    print(f"ffedge: {one_line(with_flags(message, command))}", file=sys.stderr)
     return code

@@ -56,17 +56,24 @@ def parser_of(name: str) -> Parser:
     return parser
 
 
-def with_flags(message: str) -> str:
-    """Name flags where the library names parameters: `` `label_mode='concat'` `` becomes ``--label-mode concat``."""
-    flags = {action.dest: action.option_strings[0] for name in COMMANDS for action in parser_of(name).flags()}
+def with_flags(message: str, command: str = "train") -> str:
+    """Name flags where the library names parameters: `` `label_mode='concat'` `` becomes ``--label-mode concat``.
+
+    They are those of the command and of ``train``, which remedies speak of.
+    """
+    names = [name for name in ("train", command) if name in COMMANDS]
+    flags = {action.dest: action.option_strings[-1] for name in names for action in parser_of(name).flags()}
 
     def written(found: re.Match[str]) -> str:
-        name, value = found[1] or found[3], (found[2] or found[4] or "").strip("'")
+        name, value = found.groups()
         if name not in flags:
             return found[0]
-        return flags[name] if value in ("", "True") else f"{flags[name]} {value}"
+        if value in (None, "True"):
+            return flags[name]
+        values = re.findall(r"'([^']*)'", value) or [value]  # a list is a flag given several times
+        return " ".join(f"{flags[name]} {text}" for text in values)
 
-    return re.sub(r"^(\w+)()(?= must | needs )|`(\w+)(?:=([^`]*))?`", written, message)
+    return re.sub(r"`(\w+)(?:=([^`]*))?`", written, message)
 
 
 def _parser_of_all() -> Parser:

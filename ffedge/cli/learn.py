@@ -57,12 +57,12 @@ def run(options: Namespace) -> int:
         try:
             learnt = _learn(options, stop)
         except StoppedError as error:
-            return fail(str(error), 128 + stop.number)
+            return fail(str(error), 128 + stop.number, "learn")
     if options.json:
         print(learnt.to_json())
     elif learnt.accepted:
         _print_learning(learnt)
-    return fail(learnt.refused, 1) if learnt.refused else 0
+    return fail(learnt.refused, 1, "learn") if learnt.refused else 0
 
 
 def _learn(options: Namespace, stop: Stop) -> "Learning":

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ffedge.cli import fail
+from ffedge.cli.commands import with_flags
 from ffedge.cli.parser import Parser, flag, shared, value
 from ffedge.cli.spec_flags import add_spec_flags, changes
 from ffedge.cli.stop import Stop
@@ -53,7 +54,8 @@ def run(options: Namespace) -> int:
             else:
                 _train(spec, options, stop)
         except StoppedError as error:
-            return fail(str(error), 128 + stop.number)
+            again = f"{error.folder}: stopped at a checkpoint. Go on with: ffedge train --resume --out {error.folder}"
+            return fail(again, 128 + stop.number)
     return 0
 
 
@@ -100,4 +102,4 @@ def _print_plan(plan: "Plan") -> None:
     print(f"{'the least that is possible':34s}{plan.floor_bytes / MIB:8.1f} MiB")
     print(f"{'on disk, beside checkpoints':34s}{plan.disk_bytes / MIB:8.1f} MiB")
     for why in plan.reasons:
-        print(why)
+        print(with_flags(why))

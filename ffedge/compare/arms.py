@@ -83,7 +83,7 @@ def chosen_arms(names: Sequence[str] = (), *, quick: bool = False) -> list[str]:
         A package that a named arm needs is not installed.
     """
     if unknown := [name for name in names if name not in ARMS]:
-        raise ValueError(f"arms must be of {', '.join(ARMS)}, got {unknown[0]!r}")
+        raise ValueError(f"`arms` must be of {', '.join(ARMS)}, got {unknown[0]!r}")
     missing = {name for name, arm in ARMS.items() if not arm.variant and find_spec(arm.needs[0]) is None}
     for name in (name for name in names if name in missing):
         package, extra = ARMS[name].needs

@@ -71,7 +71,7 @@ def compare(changes: dict[str, Any], arms: Sequence[str] = (), *, quick: bool = 
         There is no such arm.
     """
     if unknown := [name for name in arms if name not in ARMS]:
-        raise ValueError(f"arms must be of {', '.join(ARMS)}, got {unknown[0]!r}")
+        raise ValueError(f"`arms` must be of {', '.join(ARMS)}, got {unknown[0]!r}")
     work = dataclasses.replace(QUICK if quick else DEFAULT, **changes)
     timing = Timing(work, tuple(arms) or ARMS, rounds=QUICK_ROUNDS if quick else Timing.rounds)
     return document("inference", choice=dataclasses.asdict(timing), **taken(timing))

@@ -149,7 +149,7 @@ def compare(
     """
     targets = targets or (QUICK_TARGETS if quick else TARGETS)
     if not all(0 < target < 1 for target in targets):
-        raise ValueError(f"targets must be fractions between 0 and 1, got {targets!r}")
+        raise ValueError(f"`targets` must be fractions between 0 and 1, got {targets!r}")
     work = dataclasses.replace(QUICK if quick else DEFAULT, **changes)
     taken = runner.take("speed", chosen_arms(arms, quick=quick), work, repeats(repeat, quick=quick))
     facts = {"work": dataclasses.asdict(work), "ffedge_as_shipped": AS_SHIPPED, "targets": list(targets)}

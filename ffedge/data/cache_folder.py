@@ -138,5 +138,5 @@ def write_whole(target: Path, chunks: Iterable[bytes], n_bytes: int, source: str
         if sha256 and (got := digest.hexdigest()) != sha256:
             raise DataError(
                 f"{source}: is not the expected file (its unpacked sha256 is {got}, not {sha256}). "
-                "Get the file elsewhere and pass its folder with --data-dir."
+                "Get the file elsewhere and pass its folder as `data_dir`."
             )

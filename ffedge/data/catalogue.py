@@ -99,7 +99,7 @@ def _find(known: KnownDataset, data_dir: str | Path | None, progress: bool) -> P
         raise DataError(
             f"{known.name}: was not found in {', '.join(map(str, places))}, and downloading from {known.url} "
             f"failed ({error}). Put {', '.join(IDX_FILES)} (plain or .gz) into one of these "
-            "folders, or use --data mnist-mini, which needs no network."
+            "folders, or use `data='mnist-mini'`, which needs no network."
         ) from error
 
 
@@ -107,7 +107,7 @@ def _places(name: str, data_dir: str | Path | None) -> list[Path]:
     places = []
     if data_dir is not None:
         if not Path(data_dir).is_dir():
-            raise DataError(f"{data_dir}: is not a folder. Check --data-dir.")
+            raise DataError(f"{data_dir}: is not a folder. Check `data_dir`.")
         places += [Path(data_dir) / name, Path(data_dir)]
     if root := os.environ.get("FFEDGE_DATA"):
         places.append(Path(root) / name)

@@ -107,7 +107,7 @@ def _check_known(known: KnownDataset, parts: tuple[Rows, ...], digests: list[str
         if got != expected:
             raise DataError(
                 f"{part.name}: is not {known.name}'s (its unpacked sha256 is {got}, not {expected}). "
-                "Replace it, or pass its folder with --data to use it as it is."
+                "Replace it, or pass its folder as `data` to use it as it is."
             )
 
 

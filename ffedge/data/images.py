@@ -126,7 +126,7 @@ def _check_size(picture: "Image", path: str | Path, size: tuple[int, int], resiz
     if not resize:
         turned = picture.size[::-1] == size and picture.getexif().get(ORIENTATION, 1) > 4
         if picture.size != size and not turned:
-            raise DataError(f"{found}, but the model takes {size[0]}x{size[1]}. Resize it or pass --resize.")
+            raise DataError(f"{found}, but the model takes {size[0]}x{size[1]}. Resize it or pass `resize=True`.")
     elif not picture.info.get("progressive"):
         picture.draft("L", (max(size), max(size)))
     weight = 2 if picture.mode == "CMYK" else 1  # four bands, of which a progressive JPEG holds every coefficient, too

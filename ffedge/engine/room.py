@@ -96,7 +96,7 @@ class Memory:
             return on_disk(shape, folder)
         except OSError as error:
             why = error.strerror or str(error)
-            remedy = "Free space, or use --moments memory"
+            remedy = "Free space, or use `moments='memory'`"
             raise FfedgeError(f"{folder}: moments cannot be written ({why}). {remedy}") from error
 
     def copy(self, source: Array, target: Array) -> None:  # noqa: D102

@@ -217,5 +217,5 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise FfedgeError(f"--device {name}: torch cannot use it here. Use --device cpu") from error
+        raise FfedgeError(f"`device='{name}'`: torch cannot use it here. Use `device='cpu'`") from error
     return device

@@ -84,7 +84,7 @@ class Forms:
             There is no form of this name.
         """
         if name not in FORMS:
-            raise ValueError(f"form must be one of {', '.join(FORMS)}, got {name!r}")
+            raise ValueError(f"`form` must be one of {', '.join(FORMS)}, got {name!r}")
         base, few_bits = FORMS[name]
         try:
             graph, weights = self._graph(base, self._even if few_bits else self._folded)
@@ -100,7 +100,7 @@ class Forms:
     @property
     def _rows(self) -> Rows:
         if self._given is None:
-            raise ValueError("rows must be given for every form but exact")
+            raise ValueError("`rows` must be given for every form but exact")
         return self._given
 
     @functools.cached_property
@@ -193,7 +193,7 @@ class Forms:
             f"{self._trained.name}: the form {form.name} gets {100 * form.accuracy:.2f} % of "
             f"{len(self._rows.held_out):,} held-out rows right and the model {100 * self.model_accuracy:.2f} %: "
             f"{100 * form.lost:.2f} points lost, where {self._most:g} are allowed. "
-            "Use another --form or a larger --max-loss"
+            "Use another `form` or a larger `max_loss`"
         )
 
 

@@ -105,15 +105,15 @@ def open_rows(trained: Trained, data: str | None, data_dir: Path | None) -> Rows
     learnt_from = str(trained.source or about.get("name"))
     if data is None and trained.source is None and learnt_from not in NAMES:  # a stranger's model opens no files
         raise FfedgeError(
-            f"{trained.name}: learnt from {learnt_from!r}, which ffedge does not know by name. Pass --data"
+            f"{trained.name}: learnt from {learnt_from!r}, which ffedge does not know by name. Pass `data`"
         )
     dataset: Dataset = load(data or learnt_from, data_dir)
     if dataset.sha256 != about.get("sha256"):
         raise FfedgeError(
             f"{trained.name}: learnt from other data than {dataset.name} (their sha256 differs), so that its held-out "
-            "rows are not known. Pass --data with what it was trained on"
+            "rows are not known. Pass `data` with what it was trained on"
         )
     held_out, learnt = split_rows(len(dataset.train.labels), trained.recipe)
     if not len(held_out):
-        raise FfedgeError(f"{trained.name}: no rows were held out to choose by. Train with --holdout 0.05")
+        raise FfedgeError(f"{trained.name}: no rows were held out to choose by. Train with `holdout=0.05`")
     return Rows(dataset.train, held_out, learnt)

@@ -60,13 +60,13 @@ def with_classes(start: Start, names: list[str]) -> Start:
     """
     facts, recipe = start.facts, start.recipe
     if known := [name for name in names if name in facts.classes]:
-        raise ValueError(f"--add-class must name a new class, but the model knows {known[0]!r}")
+        raise ValueError(f"`add_classes` must name a new class, but the model knows {known[0]!r}")
     classes, overlay = (*facts.classes, *names), recipe.network.label_mode == "overlay"
     if len(classes) > MAX_CLASSES or (overlay and len(classes) >= facts.size) or facts.size > MAX_SIZE:
         most = min(MAX_CLASSES, facts.size - 1) if overlay else MAX_CLASSES
         raise ValueError(
-            f"--add-class would make {len(classes)} classes, but this model has room for {most}"
-            f"{', as the label takes the place of inputs' if overlay else ''}. Train anew with --label-mode concat"
+            f"`add_classes` would make {len(classes)} classes, but this model has room for {most}"
+            f"{', as the label takes the place of inputs' if overlay else ''}. Train anew with `label_mode='concat'`"
         )
     grown = replace(facts, classes=classes)
     layers = layers_of(recipe, grown)

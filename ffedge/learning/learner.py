@@ -67,7 +67,7 @@ class Learner:
         **changes: Any,
     ) -> None:
         if not 0 <= replay_share < 1:
-            raise ValueError(f"replay_share must be in [0, 1), got {replay_share}")
+            raise ValueError(f"`replay_share` must be in [0, 1), got {replay_share}")
         self._start = start = opened(Path(model))
         self.facts = start.facts
         stored = start.recipe.train.rate
@@ -81,7 +81,7 @@ class Learner:
         self.recipe = recipe = recipe.with_train(batch_size=rows, chunk_size=rows)
         self._active = list(range(len(recipe.network.widths))) if layers is None else sorted(set(layers))
         if not self._active or not 0 <= self._active[0] <= self._active[-1] < len(recipe.network.widths):
-            raise ValueError(f"layers must be numbers from 0 to {len(recipe.network.widths) - 1}, got {layers}")
+            raise ValueError(f"`layers` must be numbers from 0 to {len(recipe.network.widths) - 1}, got {layers}")
         layers_read = (start.layer(index) for index in range(len(recipe.network.widths)))
         parameters = [{name: np.array(array) for name, array in layer.items()} for layer in layers_read]
         self._engine = OnnxEngine(self.recipe, self.facts, parameters)
@@ -234,7 +234,9 @@ class Learner:
         if labels.dtype.kind == "U":
             known = {name: number for number, name in enumerate(self.classes)}
             if unknown := [name for name in labels.tolist() if name not in known]:
-                raise DataError(f"labels must name the model's classes, got {unknown[0]!r}. See `ffedge learn --help`")
+                raise DataError(
+                    f"labels must name the model's classes, got {unknown[0]!r}. `ffedge.learn` adds classes"
+                )
             labels = np.array([known[name] for name in labels.tolist()])
         if labels.shape != (count,):
             raise DataError(f"labels must number {count}, one a row, got shape {list(labels.shape)}")

@@ -70,8 +70,8 @@ def numbers_of(dataset: Dataset, split: Split, facts: InputFacts) -> NDArray[np.
             numbers[place] = place
     unknown = [dataset.classes[place] for place in np.flatnonzero((numbers < 0) & (counts > 0))]
     if unknown:
-        flags = " ".join(f"--add-class {name}" for name in unknown[:10])
         raise DataError(
-            f"{dataset.name}: has the class {unknown[0]!r}, which the model does not know. To add it, pass {flags}"
+            f"{dataset.name}: has the class {unknown[0]!r}, which the model does not know. "
+            f"To add it, pass `add_classes={unknown[:10]}`"
         )
     return numbers

@@ -122,7 +122,7 @@ def learn(
     began = _Began()
     path = Path(model)
     if not 0 <= replay_share < 1:
-        raise ValueError(f"replay_share must be in [0, 1), got {replay_share}")
+        raise ValueError(f"`replay_share` must be in [0, 1), got {replay_share}")
     if not path.is_file():
         raise ModelError(f"{path}: no such file. Train one with `ffedge train`")
     with alone(path) as (path, folder):
@@ -245,7 +245,7 @@ def _prepare(start: Start, dataset: Dataset, stored: tuple[Kept, Kept], share: f
 def _layers(layers: Sequence[int] | None, recipe: Recipe) -> list[int] | None:
     count = len(recipe.network.widths)
     if layers is not None and (not layers or not all(0 <= layer < count for layer in layers)):
-        raise ValueError(f"layers must be numbers from 0 to {count - 1}, got {','.join(map(str, layers)) or 'none'}")
+        raise ValueError(f"`layers` must be numbers from 0 to {count - 1}, got {','.join(map(str, layers)) or 'none'}")
     return None if layers is None else sorted(set(layers))
 
 
@@ -277,8 +277,8 @@ def _refusal(path: Path, new: Held, old: Held, max_drop: float) -> str | None:
         if held.drop > max_drop:
             return (
                 f"{path}: stands as it was: accuracy on {held.rows} {what} would fall from "
-                f"{100 * (held.before or 0):.2f} % to {100 * (held.after or 0):.2f} %, by more than --max-drop "
-                f"{max_drop:g}. Use a smaller --rate, fewer --epochs or a larger --replay-share"
+                f"{100 * (held.before or 0):.2f} % to {100 * (held.after or 0):.2f} %, by more than `max_drop` "
+                f"{max_drop:g}. Use a smaller `rate`, fewer `epochs` or a larger `replay_share`"
             )
     return None
 

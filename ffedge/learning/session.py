@@ -38,7 +38,7 @@ def learning_spec(start: Start, changes: dict[str, Any], rows: int) -> Spec:
     spec = start.recipe.as_spec().with_train(**(machine | changes))
     left = rows - held_out(rows, spec.train.holdout)
     if left < 1:
-        raise ValueError(f"holdout leaves none of {rows} rows to learn from. Use a smaller --holdout")
+        raise ValueError(f"`holdout` leaves none of {rows} rows to learn from. Use a smaller `holdout`")
     return spec if "batch_size" in changes else spec.with_train(batch_size=min(start.recipe.train.batch_size, left))
 
 

@@ -125,7 +125,7 @@ def calibrate(scores: Floats, margins: Floats, coverage: float) -> Calibration:
         There are no rows, they hold numbers that are not finite, or the coverage is outside its range.
     """
     if not 0 < coverage <= 1:
-        raise ValueError(f"coverage must be above 0 and at most 1, got {coverage!r}")
+        raise ValueError(f"`coverage` must be above 0 and at most 1, got {coverage!r}")
     if not len(scores) or not (np.isfinite(scores).all() and np.isfinite(margins).all()):
         raise ValueError(f"scores and margins must be finite and of some rows, got {len(scores)} rows")
     deep = np.sort(levels(scores, margins, (scores, margins)))

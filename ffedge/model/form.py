@@ -115,9 +115,9 @@ def folded(recipe: Recipe, facts: InputFacts, gammas: Sequence[float], *, even: 
 def check_prunable(network: Folded) -> None:
     """Raise ValueError where a network has one layer, or a layer that takes off from the score."""
     if len(network.layers) == 1:
-        raise ValueError("the form pruned needs two layers or more. Use --form exact")
+        raise ValueError("the form pruned needs two layers or more. Use `form='exact'`")
     if network.layers[0].sign < 1 or any(layer.sign < 0 for layer in network.layers):
-        raise ValueError("the form pruned needs prediction weights that are positive. Use --form exact")
+        raise ValueError("the form pruned needs prediction weights that are positive. Use `form='exact'`")
 
 
 def exact_graph(network: Folded) -> Graph:
@@ -181,7 +181,7 @@ def form_graph(
     """
     name = form.get("name") if isinstance(form, Mapping) else form
     if name not in FORMS:
-        raise ValueError(f"form must be one of {', '.join(FORMS)}, got {name!r}")
+        raise ValueError(f"`form` must be one of {', '.join(FORMS)}, got {name!r}")
     base, few_bits = FORMS[name]
     if few_bits:
         return _graph_read(data, parts, facts, len(recipe.network.widths))

@@ -98,12 +98,12 @@ class Monitor:
     ) -> None:
         if calibration is None:
             raise ValueError(
-                "calibration is missing, as no rows were held out. Train with --holdout, or use ffedge.recalibrate"
+                "calibration is missing, as no rows were held out. Train with `holdout`, or use ffedge.recalibrate"
             )
         if window < 1:
-            raise ValueError(f"window must be 1 or more, got {window}")
+            raise ValueError(f"`window` must be 1 or more, got {window}")
         if false_alarm_every < window:
-            raise ValueError(f"false_alarm_every must be the window or more, got {false_alarm_every}")
+            raise ValueError(f"`false_alarm_every` must be the window or more, got {false_alarm_every}")
         share = 2 / (window + 1)
         level = _level(SIDES * false_alarm_every * -math.log1p(-share) if share < 1 else SIDES * false_alarm_every)
         rows, is_known = calibration.rows, (calibration.known * calibration.rows + 1) / (calibration.rows + 2)

@@ -33,23 +33,20 @@ FACTORS: dict[Reset, tuple[float, ...]] = {"subtract": (0.5, 0.7, 1.0, 1.4, 2.0)
 Layers = list[dict[str, NDArray[Any]]]
 
 
-def check_convertible(recipe: Recipe, name: str, data: str) -> None:
-    """Raise FfedgeError, with the command that trains another on `data`, for a network that spikes cannot carry."""
+def check_convertible(recipe: Recipe, name: str) -> None:
+    """Raise FfedgeError for a network that spikes cannot carry."""
     network = recipe.network
     if len(network.widths) > 1 and network.norm != "fixed":
-        what = f"--norm {network.norm}, which divides each row by a number of its own"
+        what = f"`norm='{network.norm}'`, which divides each row by a number of its own"
     elif network.input_norm != "none":
-        what = f"--input-norm {network.input_norm}, which divides each input by a number of its own"
+        what = f"`input_norm='{network.input_norm}'`, which divides each input by a number of its own"
     elif goodness_kind(network.goodness).divisor(1) is None:
-        what = f"--goodness {network.goodness}, which is no sum of squares"
+        what = f"`goodness='{network.goodness}'`, which is no sum of squares"
     elif any(not isinstance(item, int) for item in network.widths):
         what = "layers that are not dense"
     else:
         return
-    words = (
-        f"--preset spiking --data {data} --variant {recipe.rule.variant} --widths {','.join(map(str, network.widths))}"
-    )
-    raise FfedgeError(f"{name}: was trained with {what}; spikes cannot. Train with: ffedge train {words}")
+    raise FfedgeError(f"{name}: was trained with {what}; spikes cannot. Train another with `preset='spiking'`")
 
 
 def convert(

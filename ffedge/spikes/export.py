@@ -44,14 +44,14 @@ def export_nir(
     """
     check_timesteps(timesteps)
     if reset not in ("subtract", "zero"):
-        raise ValueError(f"reset must be subtract or zero, got {reset!r}")
+        raise ValueError(f"`reset` must be subtract or zero, got {reset!r}")
     if leak is not None and not 2 <= leak <= MAX_TIMESTEPS:
-        raise ValueError(f"leak must be 2 to {MAX_TIMESTEPS} timesteps, got {leak!r}")
+        raise ValueError(f"`leak` must be 2 to {MAX_TIMESTEPS} timesteps, got {leak!r}")
     if out.exists() and not force:
-        raise FfedgeError(f"{out}: exists already. Choose another --nir, or use --force")
+        raise FfedgeError(f"{out}: exists already. Choose another place, or use `force`")
     trained = StoredRun.read(run)
     recipe, facts, source, layers = trained.recipe, trained.facts, trained.source, trained.layers()
-    check_convertible(recipe, str(run), data or source)
+    check_convertible(recipe, str(run))
     dataset = load(data or source, data_dir)
     rows = np.linspace(0, len(dataset.train.labels) - 1, min(ROWS, len(dataset.train.labels))).astype(np.int64)
     try:

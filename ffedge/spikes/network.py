@@ -153,7 +153,7 @@ class SpikingNetwork:
 def check_timesteps(count: object) -> None:
     """Raise ValueError for a number of timesteps that no run takes."""
     if type(count) is not int or not 1 <= count <= MAX_TIMESTEPS:
-        raise ValueError(f"timesteps must be 1 to {MAX_TIMESTEPS}, got {count!r}")
+        raise ValueError(f"`timesteps` must be 1 to {MAX_TIMESTEPS}, got {count!r}")
 
 
 def decay_of(tau_s: float) -> float:

@@ -41,7 +41,7 @@ class SpikingPredictor:
         self.timesteps = self.network.timesteps if timesteps is None else timesteps
         check_timesteps(self.timesteps)
         if margin is not None and not 0 < margin <= 1:
-            raise ValueError(f"margin must be above 0 and at most 1, got {margin!r}")
+            raise ValueError(f"`margin` must be above 0 and at most 1, got {margin!r}")
         self.margin = margin
         self.learnt_from = self.network.data
         self.taken, self.calibration = np.zeros(0, np.int64), None

@@ -41,7 +41,7 @@ class _Rows:
                 self._descriptor = os.dup(file.fileno())
         except OSError as error:
             what = f"{size / 1e9:.2f} GB of activities cannot be kept ({error.strerror or error})"
-            raise FfedgeError(f"{folder}: {what}. Free space, or use --cache none") from error
+            raise FfedgeError(f"{folder}: {what}. Free space, or use `cache='none'`") from error
         weakref.finalize(self, os.close, self._descriptor)
         self.take = self._rows.take
 
@@ -155,7 +155,9 @@ class FixedActivations:
 
     def first_goodness(self, positions: NDArray[np.int64]) -> Array:
         """Raise ValueError: fixed labels are not drawn from goodness."""
-        raise ValueError(f"negatives must be hard to need every label's goodness, got {self._recipe.train.negatives!r}")
+        raise ValueError(
+            f"`negatives` must be hard to need every label's goodness, got {self._recipe.train.negatives!r}"
+        )
 
     def advance(self, layers: int, wrong: Wrong | None) -> None:
         """Run every training row through all finished layers, for the labels of the stage that begins."""

@@ -121,7 +121,7 @@ class Checkpoints:
             except (OSError, IndexError, KeyError, TypeError, ValueError, RecursionError) as error:
                 torn.append(f"{path.name}: {error}")
         found = f"only torn files ({'; '.join(torn)})" if torn else "no checkpoint"
-        raise ModelError(f"{self.folder}: holds {found}. Train anew, without --resume")
+        raise ModelError(f"{self.folder}: holds {found}. Train anew, without `resume`")
 
     def load(self, about: dict[str, Any], rows: int = MOST_ROWS) -> Generation:
         """Read the newest whole generation, and go on from it.

@@ -32,7 +32,9 @@ def measure(dataset: Dataset, scaling: str = "auto") -> InputFacts:
     count = len(source)
     offset, scale = _scaling(scaling, dataset, total / count, squares / count, low, high)
     if not np.isfinite(scale).all():
-        raise DataError(f"{dataset.name}: inputs are all the same or too large. Check the file, or use --scaling none")
+        raise DataError(
+            f"{dataset.name}: inputs are all the same or too large. Check the file, or use `scaling='none'`"
+        )
     largest = float(np.max((np.maximum(low, high) - offset) * scale))
     return InputFacts(
         shape=tuple(source.row_shape),

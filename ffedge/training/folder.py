@@ -59,7 +59,7 @@ class RunFolder(LayerFiles):
         FfedgeError
             Another one is in it, or it cannot be made.
         """
-        busy = f"{self.path}: another process trains there. Choose another --out, or wait"
+        busy = f"{self.path}: another process trains there. Choose another `out`, or wait"
         with contextlib.ExitStack() as stack:
             with self._making():
                 stack.enter_context(locked(self.path, busy))
@@ -80,10 +80,10 @@ class RunFolder(LayerFiles):
             if inside.is_dir():
                 strange |= {f"checkpoint/{p.name}" for p in inside.iterdir() if not KEPT.fullmatch(p.name)}
             if strange and force:
-                raise FfedgeError(f"{self.path}: is no run folder (it holds {min(strange)}). Choose another --out")
+                raise FfedgeError(f"{self.path}: is no run folder (it holds {min(strange)}). Choose another `out`")
             begun = strange or present & {"model.onnx", "report.json"} or self.checkpoints.generations()
             if begun and not force:  # a run that was killed before its first checkpoint is no loss
-                raise FfedgeError(f"{self.path}: exists already. Choose another --out, or use --resume or --force")
+                raise FfedgeError(f"{self.path}: exists already. Choose another `out`, or use `resume` or `force`")
             for name in present:
                 target = self.path / name
                 shutil.rmtree(target) if target.is_dir() else target.unlink()
@@ -93,7 +93,7 @@ class RunFolder(LayerFiles):
         try:
             yield
         except OSError as error:
-            raise FfedgeError(f"{self.path}: cannot be made ({error.strerror}). Choose another --out") from error
+            raise FfedgeError(f"{self.path}: cannot be made ({error.strerror}). Choose another `out`") from error
 
     def nothing(self) -> State:
         """Return the state of a run that has not begun."""
@@ -115,7 +115,7 @@ class RunFolder(LayerFiles):
             lines = text[: text.rfind("\n") + 1].splitlines()  # a kill may have torn the last one
             self.records = [record for line in lines if _before(record := EpochRecord.read(line), place, self._recipe)]
         except (ValueError, TypeError) as error:
-            raise ModelError(f"{path}: is damaged ({error}). Train anew, without --resume") from error
+            raise ModelError(f"{path}: is damaged ({error}). Train anew, without `resume`") from error
         with atomic_file(path) as temporary:
             temporary.touch()
             for record in self.records:
@@ -205,7 +205,7 @@ def export(run: Path, out: Path, *, force: bool = False) -> None:
 def check_free(out: Path, *, force: bool) -> None:
     """Raise FfedgeError where a file to write exists, without `force`."""
     if out.exists() and not force:
-        raise FfedgeError(f"{out}: exists already. Choose another --out, or use --force")
+        raise FfedgeError(f"{out}: exists already. Choose another `out`, or use `force`")
 
 
 @contextlib.contextmanager
@@ -214,7 +214,7 @@ def _checkpoint_used(path: Path) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be used ({error}). Train anew, without --resume") from error
+        raise ModelError(f"{path}: cannot be used ({error}). Train anew, without `resume`") from error
 
 
 def _before(record: EpochRecord, place: Place, recipe: Recipe) -> bool:

@@ -91,7 +91,7 @@ def read_kept(path: Path, facts: InputFacts) -> tuple[Kept, Kept]:
             raise ValueError("classes must be names")
         learn, check = (_read(file, path, kind, names, facts) for kind in KINDS)
     except (KeyError, TypeError, ValueError, OSError) as error:
-        raise DataError(f"{path}: cannot be used ({error}). Remove it, or pass --replay-from DATA") from error
+        raise DataError(f"{path}: cannot be used ({error}). Remove it, or pass `replay_from`") from error
     return learn, check
 
 

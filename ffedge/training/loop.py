@@ -201,7 +201,7 @@ class Loop:
 
     def _diverged(self, layer: int, epoch: int) -> Diverged:
         rate = f"at rate {self.recipe.train.layer_rate(layer):g}"
-        return Diverged(f"layer {layer}, epoch {epoch}: the loss is not a number {rate}. Use a smaller --rate")
+        return Diverged(f"layer {layer}, epoch {epoch}: the loss is not a number {rate}. Use a smaller `rate`")
 
     def _place(self, stage: int, epoch: int, step: int) -> Place:
         sums = tuple((i, s.loss, s.positive, s.negative) for i, s in self._learner.sums.items())

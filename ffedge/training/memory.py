@@ -201,7 +201,9 @@ def _depth(chosen: Train, layers: int) -> list[str]:
     if chosen.cache != "none":
         return ["activities of finished layers are kept on disk: each layer costs about the same"]
     passes = (layers + 1) / 2
-    return [f"each batch runs through the layers below too, {passes:.1f} in the mean; --cache activations spares that"]
+    return [
+        f"each batch runs through the layers below too, {passes:.1f} in the mean; `cache='activations'` spares that"
+    ]
 
 
 def _refusal(recipe: Recipe, budget: int, least: Parts) -> str:
@@ -209,11 +211,11 @@ def _refusal(recipe: Recipe, budget: int, least: Parts) -> str:
     grown = {k: v for k, v in least.items() if k not in ("interpreter, imports and labels", "library code")}
     most, greedy = max(grown, key=lambda name: grown[name]), recipe.train.schedule == "greedy"
     advice = {
-        "graphs and threads": "Use --threads 1 or fewer different widths",
-        "weights, moments and sums": "Use narrower layers" + ("" if greedy else ", or --schedule greedy"),
+        "graphs and threads": "Use `threads=1` or fewer different widths",
+        "weights, moments and sums": "Use narrower layers" + ("" if greedy else ", or `schedule='greedy'`"),
         "a finished layer": "Use narrower layers",
         "a chunk's rows": "Use fewer inputs, classes or wrong labels",
         "a step's temporaries": "Use narrower layers or fewer classes",
     }[most]
     required = f"this network needs at least {total(least) / MIB:.1f} MiB ({parts})"
-    return f"--memory-budget {budget / MIB:.1f}MiB: {required}. {advice}"
+    return f"`memory_budget='{budget / MIB:.1f}MiB'`: {required}. {advice}"

@@ -24,7 +24,7 @@ class Rhythm:
         number = re.fullmatch(r"([0-9]*\.?[0-9]+)(s?)", every)
         count = float(number[1]) if number else 0.0
         if every != "auto" and (count <= 0 or (number and not number[2] and not number[1].isdecimal())):
-            raise ValueError(f"checkpoint_every must be steps (500), seconds (2s) or auto, got {every!r}")
+            raise ValueError(f"`checkpoint_every` must be steps (500), seconds (2s) or auto, got {every!r}")
         self._steps = count if number and not number[2] else None
         self._seconds = count if number and number[2] else None
         self._cost: float | None = None

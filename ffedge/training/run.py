@@ -164,7 +164,7 @@ def plan(spec: Spec, data: str | Path | Dataset | Batches = "mnist-mini", data_d
     release_libraries()
     found = _prepare(spec, data, data_dir)[-1]
     if found is None:
-        raise ValueError("engine must be onnx to plan memory, got 'torch'")
+        raise ValueError("`engine` must be onnx to plan memory, got 'torch'")
     return found
 
 
@@ -177,7 +177,7 @@ def _prepare(
     recipe = resolve(spec, facts, rows)
     if recipe.train.engine == "torch":
         if recipe.train.memory_budget is not None:
-            raise ValueError("memory_budget needs the onnx engine; torch keeps no budget. Use --engine onnx")
+            raise ValueError("`memory_budget` needs the onnx engine; torch keeps no budget. Use `engine='onnx'`")
         return dataset, facts, recipe, None
     left = rows - recipe.train.held_out(rows)
     recipe, planned = make_plan(spec, recipe, facts, anonymous_bytes(), left)
@@ -218,9 +218,7 @@ def _train_until_stopped(loop: Loop, place: Place, stop: Callable[[], bool], fol
         loop.fall_back(folder.checkpoints.newest().state)
         return str(error)
     except Interrupted as error:
-        raise StoppedError(
-            f"{folder.path}: stopped at a checkpoint. Go on with: ffedge train --resume --out {folder.path}"
-        ) from error
+        raise StoppedError(f"{folder.path}: stopped at a checkpoint. Go on with `resume=True`", folder.path) from error
     return None
 
 
@@ -231,7 +229,7 @@ def make_engine(recipe: Recipe, facts: InputFacts, state: State, folder: Path | 
             from ffedge.engine.torch import TorchEngine
         except ModuleNotFoundError as error:
             raise FfedgeError(
-                "training with --engine torch needs torch, which is not installed. Run: pip install 'ffedge[torch]'"
+                "training with `engine='torch'` needs torch, which is not installed. Run: pip install 'ffedge[torch]'"
             ) from error
         return TorchEngine(recipe, facts, state)
 

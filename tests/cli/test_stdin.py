@@ -201,7 +201,7 @@ def test_an_answer_takes_only_what_it_needs(model: Path) -> None:
     done = spawn("predict", model, "-", text=json.dumps(IMAGES[0].tolist()), python=("-X", "importtime"))
     loaded = {line.rpartition("|")[2].strip() for line in done.err.splitlines()}
     assert json.loads(done.out)["class"] in range(CLASSES)
-    assert {"onnxruntime", "ffedge.runtime"} <= loaded
+    assert {"onnxruntime", "ffedge.predict.predictor"} <= loaded
     assert not loaded & {"ffedge.data", "ffedge.training", "numpy.random", "onnx", "torch", "tempfile"}
 
 

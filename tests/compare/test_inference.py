@@ -34,5 +34,5 @@ def test_children_train_and_time():
 
 
 def test_arms_must_be_known():
-    with pytest.raises(ValueError, match=r"arms must be of ffedge-session, .*, got 'backprop-adam'"):
+    with pytest.raises(ValueError, match=r"`arms` must be of ffedge-session, .*, got 'backprop-adam'"):
         compare({}, ["backprop-adam"])

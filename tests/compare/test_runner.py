@@ -62,7 +62,7 @@ def test_medians_are_taken_number_by_number_and_the_spread_is_a_share_of_them():
 def test_a_choice_of_arms_is_checked_before_any_is_measured(monkeypatch):
     assert chosen_arms(NAMES[:1]) == NAMES[:1]
     assert all(name == arm.name for name, arm in ARMS.items())
-    with pytest.raises(ValueError, match=r"arms must be of ffedge-ff-adam, .*, got 'magic'"):
+    with pytest.raises(ValueError, match=r"`arms` must be of ffedge-ff-adam, .*, got 'magic'"):
         chosen_arms(["ffedge-ff-adam", "magic"])
     monkeypatch.setattr("ffedge.compare.arms.find_spec", lambda _: None)
     assert chosen_arms(quick=True) == [name for name in QUICK if name.startswith("ffedge")]

@@ -199,7 +199,7 @@ def test_without_network_one_line_says_where_it_looked_and_what_to_do(tmp_path, 
         f"mnist: was not found in {', '.join(map(str, places))}, and downloading from {NOWHERE} failed "
         "([Errno 111] Connection refused). Put train-images-idx3-ubyte, train-labels-idx1-ubyte, "
         "t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte (plain or .gz) into one of these folders, or use "
-        "--data mnist-mini, which needs no network."
+        "`data='mnist-mini'`, which needs no network."
     )
 
 
@@ -230,7 +230,7 @@ def test_an_unknown_name_lists_the_known_ones(name, hint):
 
 
 def test_a_wrong_data_dir_is_said(tmp_path):
-    with pytest.raises(DataError, match=r"typo: is not a folder. Check --data-dir."):
+    with pytest.raises(DataError, match=r"typo: is not a folder. Check `data_dir`."):
         load("mnist", tmp_path / "typo")
 
 

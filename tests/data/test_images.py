@@ -69,7 +69,9 @@ def test_another_size_is_refused_or_resized(saved, name):
     path = saved(np.full((300, 200), 90, np.uint8), name)
     with pytest.raises(DataError) as caught:
         read_image(path, (28, 26))
-    assert str(caught.value) == (f"{path}: is 200x300 pixels, but the model takes 26x28. Resize it or pass --resize.")
+    assert str(caught.value) == (
+        f"{path}: is 200x300 pixels, but the model takes 26x28. Resize it or pass `resize=True`."
+    )
     read = read_image(path, (28, 26), resize=True)
     assert read.shape == (28, 26)
     assert np.abs(read.astype(int) - 90).max() <= 2

@@ -114,7 +114,7 @@ def test_a_form_that_loses_too_much_is_refused_in_one_line_with_figures(trained,
     assert str(caught.value) == (
         f"{trained.name}: the form int8 gets {100 * chance:.2f} % of 120 held-out rows right and the model "
         f"{100 * right:.2f} %: {100 * (right - chance):.2f} points lost, where 0.2 are allowed. "
-        "Use another --form or a larger --max-loss"
+        "Use another `form` or a larger `max_loss`"
     )
 
 
@@ -137,12 +137,12 @@ def test_a_loss_that_is_just_allowed_is_allowed(trained, rows, monkeypatch):
 
 def test_a_form_that_a_network_cannot_have_is_one_line(rows, data, tmp_path):
     run = train(Spec.make(widths=(8,), epochs=1, batch_size=64, holdout=0.2), data, tmp_path / "run")
-    with pytest.raises(FfedgeError, match=r"run: the form pruned needs two layers or more. Use --form exact"):
+    with pytest.raises(FfedgeError, match=r"run: the form pruned needs two layers or more. Use `form='exact'`"):
         Forms(read_trained(run.path), rows).make("pruned")
 
 
 def test_an_unknown_form_is_a_wrong_argument(trained):
-    with pytest.raises(ValueError, match="form must be one of exact, pruned, head, int8"):
+    with pytest.raises(ValueError, match="`form` must be one of exact, pruned, head, int8"):
         Forms(trained, None).make("banana")
 
 

@@ -46,13 +46,13 @@ def test_other_data_are_refused(trained, tmp_path):
 
 
 def test_a_model_file_opens_no_files_of_its_own_choice(run_folder):
-    with pytest.raises(FfedgeError, match=r"learnt from 'bars', which ffedge does not know by name. Pass --data"):
+    with pytest.raises(FfedgeError, match=r"learnt from 'bars', which ffedge does not know by name. Pass `data`"):
         open_rows(read_trained(run_folder / "model.onnx"), None, None)
 
 
 def test_without_held_out_rows_nothing_can_be_chosen(data, tmp_path):
     run = train(Spec.make(widths=(8,), epochs=1, batch_size=64, holdout=0.0), data, tmp_path / "run")
-    with pytest.raises(FfedgeError, match=r"no rows were held out to choose by. Train with --holdout 0.05"):
+    with pytest.raises(FfedgeError, match=r"no rows were held out to choose by. Train with `holdout=0.05`"):
         open_rows(read_trained(run.path), None, None)
 
 

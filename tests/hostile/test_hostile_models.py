@@ -34,12 +34,12 @@ def test_facts_that_no_data_can_have_are_refused(model, name, value, rule):
 
 @pytest.mark.parametrize(("field", "value"), [("theta", 10**400), ("label_scale", 1e39), ("rate", [10**400])])
 def test_a_number_that_no_float32_can_hold_is_refused(field, value):
-    with pytest.raises(ValueError, match=f"^{field} must be "):
+    with pytest.raises(ValueError, match=f"^`{field}` must be "):
         Spec.make(**{field: value})
 
 
 def test_threads_without_number_are_refused():
-    assert refusal(ValueError, Spec.make, threads=10**6) == "threads must be 0 to 1024, got 1000000"
+    assert refusal(ValueError, Spec.make, threads=10**6) == "`threads` must be 0 to 1024, got 1000000"
 
 
 def test_names_that_look_like_markup_are_shown_as_they_are(tmp_path, monkeypatch, capfd):

@@ -106,7 +106,7 @@ def test_only_the_layers_that_are_named_learn(tmp_path):
         changed = [i for i in range(3) if not np.array_equal(weights(path)[f"layers.{i}.W"], before[f"layers.{i}.W"])]
         assert changed == [1, 2]
         assert [record.index for record in found.layers] == [1, 2]
-    with pytest.raises(ValueError, match=r"^layers must be numbers from 0 to 2, got 3$"):
+    with pytest.raises(ValueError, match=r"^`layers` must be numbers from 0 to 2, got 3$"):
         learn(path, NEW, layers=[3])
 
 
@@ -241,7 +241,9 @@ def test_new_classes_are_learnt_and_old_ones_kept(tmp_path):
     )
     spec = small_spec(epochs=8, holdout=0.1, negatives="hard", label_mode="overlay", label_scale=3.0)
     run = train(spec, part, tmp_path / "run")
-    with pytest.raises(DataError, match=r"has the class 'class 4', which the model does not know.*--add-class class 4"):
+    with pytest.raises(
+        DataError, match=r"has the class 'class 4', which the model does not know.*`add_classes=\['class 4'\]`"
+    ):
         learn(run.model, FIVE)
     fifth = np.setdiff1d(np.arange(300), four)
     new = Dataset("fifth", Split(ArrayRows(FIVE.train.inputs.take(fifth)), np.full(len(fifth), 4)), None, names, "sha")
@@ -260,9 +262,9 @@ def test_new_classes_are_learnt_and_old_ones_kept(tmp_path):
 
 def test_a_class_must_be_new_and_fit(tmp_path):
     path = written(tmp_path, clusters(inputs=6))
-    with pytest.raises(ValueError, match=r"^--add-class must name a new class, but the model knows 'class 1'$"):
+    with pytest.raises(ValueError, match=r"^`add_classes` must name a new class, but the model knows 'class 1'$"):
         learn(path, NEW, add_classes=["class 1"])
-    room = r"^--add-class would make 6 classes, but this model has room for 5, as the label takes the place of inputs"
+    room = r"^`add_classes` would make 6 classes, but this model has room for 5, as the label takes the place of inputs"
     with pytest.raises(ValueError, match=room):
         learn(path, NEW, add_classes=["a", "b"])
     with pytest.raises(ValueError, match="names that differ"):
@@ -286,7 +288,7 @@ def test_rows_that_do_not_fit_are_refused(tmp_path):
         learn(path, clusters(uint8=True))
     with pytest.raises(ModelError, match="no such file"):
         learn(tmp_path / "none.onnx", NEW)
-    with pytest.raises(ValueError, match=r"^replay_share must be in \[0, 1\), got 1"):
+    with pytest.raises(ValueError, match=r"^`replay_share` must be in \[0, 1\), got 1"):
         learn(path, NEW, replay_share=1)
 
 
@@ -344,7 +346,7 @@ def test_what_a_killed_learner_left_goes_with_the_next(tmp_path):
 
 def test_a_memory_budget_is_kept_to_or_refused(tmp_path):
     path = written(tmp_path)
-    text = r"^--memory-budget 8.0MiB: this network needs at least [0-9.]+ MiB"
+    text = r"^`memory_budget='8.0MiB'`: this network needs at least [0-9.]+ MiB"
     with pytest.raises(FfedgeError, match=text):
         learn(path, NEW, memory_budget=8 * 2**20)
     found = learn(path, NEW, memory_budget=2**31, epochs=1, **ANY)

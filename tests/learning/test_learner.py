@@ -128,11 +128,11 @@ def test_wrong_arguments_are_refused(tmp_path):
     with pytest.raises(ModelError, match="cannot be read"):
         Learner(tmp_path / "none.onnx")
     for wrong, text in (
-        ({"layers": [3]}, "layers must be numbers from 0 to 2"),
-        ({"layers": []}, "layers must be numbers"),
-        ({"replay_share": 1.0}, "replay_share must be in"),
+        ({"layers": [3]}, "`layers` must be numbers from 0 to 2"),
+        ({"layers": []}, "`layers` must be numbers"),
+        ({"replay_share": 1.0}, "`replay_share` must be in"),
         ({"variant": "ff"}, "variant is part of the model's learning step"),
-        ({"rate": -1.0}, "rate must be positive"),
+        ({"rate": -1.0}, "`rate` must be positive"),
     ):
         with pytest.raises(ValueError, match=text):
             Learner(path, **wrong)

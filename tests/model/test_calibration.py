@@ -126,7 +126,7 @@ def test_what_no_calibration_can_have_found_is_refused(change):
 
 @pytest.mark.parametrize("coverage", [0, -0.5, 1.1, float("nan")])
 def test_a_coverage_outside_its_range_is_refused(coverage):
-    with pytest.raises(ValueError, match="coverage must be above 0 and at most 1"):
+    with pytest.raises(ValueError, match="`coverage` must be above 0 and at most 1"):
         calibrate(SCORES, MARGINS, coverage)
 
 

@@ -172,8 +172,8 @@ def test_memory_does_not_grow_with_the_stream():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"window": 0}, "window must be 1 or more, got 0"),
-        ({"window": 500, "false_alarm_every": 499}, "false_alarm_every must be the window or more, got 499"),
+        ({"window": 0}, "`window` must be 1 or more, got 0"),
+        ({"window": 500, "false_alarm_every": 499}, "`false_alarm_every` must be the window or more, got 499"),
     ],
 )
 def test_settings_outside_their_range_are_refused(settings, message):
@@ -182,7 +182,7 @@ def test_settings_outside_their_range_are_refused(settings, message):
 
 
 def test_a_model_without_a_calibration_cannot_be_watched():
-    with pytest.raises(ValueError, match=r"^calibration is missing, as no rows were held out. Train with --holdout"):
+    with pytest.raises(ValueError, match=r"^calibration is missing, as no rows were held out. Train with `holdout`"):
         Monitor(None)
 
 

@@ -78,5 +78,5 @@ def test_a_model_older_than_known_is_refused_and_left_as_it_was(tmp_path):
 
 
 def test_a_coverage_outside_its_range_is_refused(model):
-    with pytest.raises(ValueError, match="coverage must be above 0 and at most 1, got 0"):
+    with pytest.raises(ValueError, match="`coverage` must be above 0 and at most 1, got 0"):
         ffedge.recalibrate(model, DATA, 0)

@@ -95,7 +95,7 @@ def replaced(name, value):
 REFUSED = {
     "a newer format": (lambda f: about(f, format=2), "it has format 2, not 1"),
     "an unknown field": (lambda f: about(f, more=1), "must have just the fields"),
-    "other timesteps": (lambda f: about(f, timesteps=10**9), "timesteps must be 1 to 4096"),
+    "other timesteps": (lambda f: about(f, timesteps=10**9), "`timesteps` must be 1 to 4096"),
     "another dt": (lambda f: about(f, dt=1.0), "and a dt of 0.0001"),
     "another reset": (lambda f: about(f, reset="none"), "label_mode and reset must be known"),
     "a layer of text": (lambda f: about(f, layers=["a"]), "indices must be integers"),

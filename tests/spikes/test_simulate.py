@@ -109,5 +109,5 @@ def test_without_a_margin_every_sample_takes_all_timesteps():
     [(0, None, "timesteps"), (5000, None, "timesteps"), (8, 0, "margin"), (8, 1.5, "margin")],
 )
 def test_a_number_outside_its_rule_is_refused(timesteps, margin, name):
-    with pytest.raises(ValueError, match=f"^{name} must "):
+    with pytest.raises(ValueError, match=f"^`{name}` must "):
         SpikingPredictor(toy()[0], timesteps, margin)

@@ -79,16 +79,16 @@ def test_nothing_is_left_in_the_folder(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "remedy"),
     [
-        ({"schedule": "interleaved"}, "--schedule greedy"),
-        ({"input_dropout": 0.2}, "--input-dropout 0"),
-        ({"shift": 1}, "--shift 0"),
-        ({"negatives": "hard-sum"}, "other --negatives than hard-sum"),
+        ({"schedule": "interleaved"}, "`schedule='greedy'`"),
+        ({"input_dropout": 0.2}, "`input_dropout=0`"),
+        ({"shift": 1}, "`shift=0`"),
+        ({"negatives": "hard-sum"}, "other `negatives` than hard-sum"),
     ],
 )
 def test_rows_that_change_from_epoch_to_epoch_cannot_be_kept(changes, remedy):
     good = {"input_dropout": 0.0, "cache": "activations"}
     Spec.make(**good)
-    with pytest.raises(ValueError, match=rf"^cache activations needs rows .* Use {remedy}$"):
+    with pytest.raises(ValueError, match=rf"^`cache='activations'` needs rows .* Use {remedy}$"):
         Spec.make(**good | changes)
 
 
@@ -155,5 +155,5 @@ def test_fixed_negatives_keep_the_labels_that_are_tried_alone(tmp_path):
     assert engine.passes[1] >= 200
     loop = make_loop(recipe, DATA, make_engine(recipe, facts), facts=facts)
     loop.train(Place(), lambda: False)
-    with pytest.raises(ValueError, match="negatives must be hard"):
+    with pytest.raises(ValueError, match="`negatives` must be hard"):
         loop._cache.first_goodness(np.arange(3))

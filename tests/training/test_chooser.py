@@ -145,7 +145,7 @@ def test_a_strangers_examples_are_refused_in_one_line(tmp_path, change):
     about = {"classes": json.dumps(list(facts.classes)), "seen": "[1, 1, 1, 1]", "check.seen": "[0, 0, 0, 0]"}
     change(tensors, about)
     write_tensors(tmp_path / "kept", tensors, about)
-    with pytest.raises(DataError, match=r"kept: cannot be used \(.*\). Remove it, or pass --replay-from DATA"):
+    with pytest.raises(DataError, match=r"kept: cannot be used \(.*\). Remove it, or pass `replay_from`"):
         read_kept(tmp_path / "kept", facts)
 
 

@@ -112,7 +112,7 @@ def test_a_border_is_free_if_it_is_empty_in_9_of_10_rows(taken, free):
 @pytest.mark.parametrize("scaling", ["standard", "centred", "range"])
 def test_inputs_that_are_all_the_same_are_refused(scaling):
     rows = np.zeros((8, 3), np.float32)
-    text = "^toy: inputs are all the same or too large. Check the file, or use --scaling none$"
+    text = "^toy: inputs are all the same or too large. Check the file, or use `scaling='none'`$"
     with pytest.raises(DataError, match=text):
         measure(dataset(rows), scaling)
 

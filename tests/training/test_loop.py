@@ -170,7 +170,7 @@ def test_a_stop_comes_after_a_batch_with_its_place(engine):
 def test_a_loss_that_is_no_number_stops_training_and_names_layer_and_rate(engine):
     recipe, facts = prepared(small_spec(rate=(1e25,), weight_decay=0.0).with_train(engine=engine), DATA)
     loop = make_loop(recipe, DATA, make_engine(recipe, facts), facts=facts)
-    text = r"^layer 0, epoch 0: the loss is not a number at rate 1e\+25. Use a smaller --rate$"
+    text = r"^layer 0, epoch 0: the loss is not a number at rate 1e\+25. Use a smaller `rate`$"
     with pytest.raises(Diverged, match=text), np.errstate(all="ignore"):
         loop.train(Place(), lambda: False)
 

@@ -54,7 +54,7 @@ def test_a_budget_below_the_least_is_refused_with_its_parts():
     with pytest.raises(FfedgeError) as caught:
         of_budget(WIDE, 20 * MIB)
     text = str(caught.value)
-    assert text.startswith("--memory-budget 20.0MiB: this network needs at least ")
+    assert text.startswith("`memory_budget='20.0MiB'`: this network needs at least ")
     assert "weights, moments and sums" in text
     assert "Use " in text
     assert "\n" not in text

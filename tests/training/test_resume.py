@@ -131,7 +131,7 @@ def test_a_stop_says_how_to_go_on(tmp_path):
     with pytest.raises(StoppedError) as caught:
         train(spec_of(), DATA, tmp_path / "run", stop=lambda: True)
     path = tmp_path / "run"
-    assert str(caught.value) == (f"{path}: stopped at a checkpoint. Go on with: ffedge train --resume --out {path}")
+    assert str(caught.value) == (f"{path}: stopped at a checkpoint. Go on with `resume=True`")
 
 
 def test_a_finished_run_resumes_to_the_same_files(tmp_path):
@@ -214,7 +214,7 @@ def test_what_a_kill_left_half_written_is_removed(stopped):
 
 
 def test_there_must_be_something_to_resume(tmp_path):
-    text = f"^{tmp_path / 'run' / 'checkpoint'}: holds no checkpoint. Train anew, without --resume$"
+    text = f"^{tmp_path / 'run' / 'checkpoint'}: holds no checkpoint. Train anew, without `resume`$"
     with pytest.raises(FfedgeError, match=text):
         train(spec_of(), DATA, tmp_path / "run", resume=True)
 

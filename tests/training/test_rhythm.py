@@ -49,5 +49,5 @@ def test_auto_does_not_wait_for_a_long_first_epoch(clock):
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "s", "often", "0s", "2 s", "inf"])
 def test_anything_else_is_refused(text):
-    with pytest.raises(ValueError, match=r"^checkpoint_every must be steps \(500\), seconds \(2s\) or auto, got "):
+    with pytest.raises(ValueError, match=r"^`checkpoint_every` must be steps \(500\), seconds \(2s\) or auto, got "):
         Rhythm(text)

@@ -166,7 +166,7 @@ def test_a_run_without_a_folder_takes_the_next_free_one(tmp_path, monkeypatch):
 
 def test_a_folder_that_exists_is_not_overwritten(run, tmp_path):
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
-    text = f"^{run.path}: exists already. Choose another --out, or use --resume or --force$"
+    text = f"^{run.path}: exists already. Choose another `out`, or use `resume` or `force`$"
     with pytest.raises(FfedgeError, match=text):
         train(SPEC, DATA, run.path)
     assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
@@ -177,7 +177,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_is_begun_anew(tmp_pat
     (folder / "checkpoint").mkdir(parents=True)
     (folder / "metrics.jsonl").write_text("half a li")
     (folder / "checkpoint" / ".000001.safetensors.tmp").write_bytes(b"half")
-    with pytest.raises(FfedgeError, match=r"holds no checkpoint\. Train anew, without --resume"):
+    with pytest.raises(FfedgeError, match=r"holds no checkpoint\. Train anew, without `resume`"):
         train(small_spec(epochs=1), clusters(), folder, resume=True)
     train(small_spec(epochs=1), clusters(), folder)
     assert len((folder / "metrics.jsonl").read_text().splitlines()) == 3  # of each layer one
@@ -192,7 +192,7 @@ def test_force_replaces_a_run_and_nothing_else(tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").write_text("years of work")
     (tmp_path / "home" / "report.json").write_text("mine")
-    text = rf"^{tmp_path / 'home'}: is no run folder \(it holds thesis.tex\). Choose another --out$"
+    text = rf"^{tmp_path / 'home'}: is no run folder \(it holds thesis.tex\). Choose another `out`$"
     with pytest.raises(FfedgeError, match=text):
         train(spec, clusters(), tmp_path / "home", force=True)
     assert (tmp_path / "home" / "thesis.tex").read_text() == "years of work"
@@ -203,7 +203,7 @@ def test_force_leaves_someone_elses_folder_called_checkpoint(tmp_path):
     """Other programs keep a `checkpoint` too: what is in it must be ffedge's."""
     (tmp_path / "other" / "checkpoint").mkdir(parents=True)
     (tmp_path / "other" / "checkpoint" / "best.pt").write_text("a week of training")
-    with pytest.raises(FfedgeError, match=r"is no run folder .*Choose another --out$"):
+    with pytest.raises(FfedgeError, match=r"is no run folder .*Choose another `out`$"):
         train(small_spec(), clusters(), tmp_path / "other", force=True)
     assert (tmp_path / "other" / "checkpoint" / "best.pt").read_text() == "a week of training"
 
@@ -223,9 +223,9 @@ def test_an_empty_folder_is_as_good_as_none(tmp_path):
 
 def test_a_file_where_the_folder_should_be_is_named(tmp_path):
     (tmp_path / "run").write_text("a file")
-    with pytest.raises(FfedgeError, match=f"^{tmp_path / 'run'}: cannot be made .*Choose another --out$"):
+    with pytest.raises(FfedgeError, match=f"^{tmp_path / 'run'}: cannot be made .*Choose another `out`$"):
         train(small_spec(), clusters(), tmp_path / "run")
-    with pytest.raises(FfedgeError, match=f"^{tmp_path / 'run' / 'x'}: cannot be made .*Choose another --out$"):
+    with pytest.raises(FfedgeError, match=f"^{tmp_path / 'run' / 'x'}: cannot be made .*Choose another `out`$"):
         train(small_spec(), clusters(), tmp_path / "run" / "x")
 
 
@@ -262,7 +262,7 @@ def test_a_full_disk_is_one_line_that_names_the_file(tmp_path, monkeypatch, meth
 
 
 def test_a_batch_larger_than_the_data_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"^batch_size must be at most the 160 rows that are trained on, got 161$"):
+    with pytest.raises(ValueError, match=r"^`batch_size` must be at most the 160 rows that are trained on, got 161$"):
         train(small_spec(batch_size=161), clusters(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -275,7 +275,7 @@ def test_a_loss_that_is_no_number_leaves_the_last_good_model(tmp_path, engine):
     with pytest.raises(TrainingError) as caught, np.errstate(all="ignore"):
         train(spec, DATA, path)
     assert str(caught.value) == (
-        f"layer 1, epoch 0: the loss is not a number at rate 1e+25. Use a smaller --rate. "
+        f"layer 1, epoch 0: the loss is not a number at rate 1e+25. Use a smaller `rate`. "
         f"The network of the last checkpoint stands in {path / 'model.onnx'}"
     )
     alone = train(spec.with_train(rate=(0.02,), epochs=2), DATA, tmp_path / "good").model
@@ -329,7 +329,7 @@ def test_torch_that_is_not_there_is_one_line(tmp_path):
             print(error)
     """
     assert in_child(script, str(tmp_path / "run"), hidden={"torch"}) == (
-        "training with --engine torch needs torch, which is not installed. Run: pip install 'ffedge[torch]'\n"
+        "training with `engine='torch'` needs torch, which is not installed. Run: pip install 'ffedge[torch]'\n"
     )
 
 
