@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 from ffedge.spec import LabelMode, Loss, Matrix, Norm, Optimizer, RuleSpec, Scaling, Scope, Spec, Variant
 
 MOST_HELD_OUT = 2000
-MOST_ROWS = 2**31 - 1  # who learns takes no more than there are
+ALL_ROWS = 2**31 - 1  # all that there are, as older files say where one batch took them all
 
 
 @dataclass(frozen=True)
@@ -159,6 +159,8 @@ class Recipe:
         plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
         for part in plain.values():
             part |= {name: "none" for name, value in part.items() if value is None}
+        if self.train.batch_size == ALL_ROWS:
+            plain["train"]["batch_size"] = "full"
         rule, layers = self.rule, len(self.network.widths)
         for word in ("ones", "mean"):
             if alpha_matrix(word, rule.scope, rule.variant, layers) == rule.alpha:
@@ -167,7 +169,7 @@ class Recipe:
         return plain
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], rows: int = MOST_ROWS) -> Self:
+    def from_dict(cls, data: Mapping[str, Any], rows: int = ALL_ROWS) -> Self:
         """Read what `to_dict` wrote, in this or in an older ffedge.
 
         Parameters

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from toys import some_facts
 
-from ffedge.recipe import MOST_ROWS, Recipe
+from ffedge.recipe import ALL_ROWS, Recipe
 from ffedge.resolve import resolve
 from ffedge.spec import Spec
 
@@ -66,7 +66,9 @@ def test_an_older_file_is_read():
     del written["network"]["skip"], written["network"]["bound"], written["rule"]["sparsity"]
     del written["train"]["coverage"], written["train"]["shift_share"]
     assert Recipe.from_dict(written, 950) == recipe_of(loss="symmetric")
-    assert Recipe.from_dict(written).train.batch_size == MOST_ROWS
+    unknown = Recipe.from_dict(written)
+    assert unknown.train.batch_size == ALL_ROWS
+    assert resolve(unknown.as_spec(), FACTS, 1000) == recipe_of(loss="symmetric")
 
 
 @pytest.mark.parametrize("part", Spec.PARTS)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ffedge.errors import ModelError
 from ffedge.files import atomic_file, writing
 from ffedge.json_text import parse
-from ffedge.recipe import MOST_ROWS, Recipe
+from ffedge.recipe import ALL_ROWS, Recipe
 from ffedge.tensors import TensorFile, write_tensors
 
 Layer = dict[str, NDArray[Any]]
@@ -123,7 +123,7 @@ class Checkpoints:
         found = f"only torn files ({'; '.join(torn)})" if torn else "no checkpoint"
         raise ModelError(f"{self.folder}: holds {found}. Train anew, without `resume`")
 
-    def load(self, about: dict[str, Any], rows: int = MOST_ROWS) -> Generation:
+    def load(self, about: dict[str, Any], rows: int = ALL_ROWS) -> Generation:
         """Read the newest whole generation, and go on from it.
 
         Parameters
