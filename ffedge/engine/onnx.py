@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ffedge.engine.base import Learned
 from ffedge.engine.kernels import Kernels, Kind, tiled_of
-from ffedge.engine.room import Count, Memory, Room, Runs, nothing
+from ffedge.engine.room import Count, Memory, Runs, nothing
 from ffedge.engine.session import Value
 from ffedge.engine.trial import updates_in_place
 from ffedge.layers.base import Layer
@@ -68,7 +68,7 @@ class OnnxEngine:
         facts: InputFacts,
         state: list[dict[str, Array]],
         folder: Path | None = None,
-        room: Room | None = None,
+        room: Memory | None = None,
     ) -> None:
         self.recipe, self._folder = recipe, folder
         self.layers = layers_of(recipe, facts)

@@ -1,6 +1,6 @@
 """Where an engine's arrays and graphs are: in memory, or only counted, so that a plan asks the engine what it needs.
 
-`Memory` and `Count` have the same methods. An engine on a `Count` runs the code that trains, and allocates nothing.
+An engine on a `Count` runs the code that trains, and allocates nothing.
 """
 
 from collections.abc import Mapping
@@ -30,42 +30,6 @@ class Runs(Protocol):
         ...
 
 
-class Room(Protocol):
-    """Where arrays and graphs are."""
-
-    @property
-    def buffer_bytes(self) -> int:
-        """Bytes of the buffers."""
-
-    def value(self, array: Array) -> Value:
-        """Return an array that stands somewhere as a value that graphs read and write."""
-        ...
-
-    def buffer(self, name: str, shape: tuple[int, ...]) -> Value:
-        """Return a buffer that steps use again; its content is whatever was there."""
-        ...
-
-    def zeros(self, shape: tuple[int, ...], folder: Path | None) -> Array:
-        """Return zeros for a part of the state; on disk where a folder is given."""
-        ...
-
-    def copy(self, source: Array, target: Array) -> None:
-        """Copy an array into another of its shape."""
-        ...
-
-    def copy_part(self, source: Array, target: Array) -> None:
-        """Copy a few numbers, or some columns of rows."""
-        ...
-
-    def clear(self, array: Array) -> None:
-        """Set an array to zero."""
-        ...
-
-    def kernel(self, graph: Graph) -> Runs:
-        """Return a graph, loaded; equal graphs are loaded once."""
-        ...
-
-
 class Memory:
     """Arrays in memory and graphs in onnxruntime.
 
@@ -76,59 +40,7 @@ class Memory:
 
     def __init__(self, threads: int) -> None:
         self._threads, self._work = threads, Workspace()
-        self._kernels: dict[bytes, Kernel] = {}
-
-    @property
-    def buffer_bytes(self) -> int:
-        """Bytes of the buffers."""
-        return self._work.size_bytes
-
-    def value(self, array: Array) -> Value:  # noqa: D102
-        return Value(array)
-
-    def buffer(self, name: str, shape: tuple[int, ...]) -> Value:  # noqa: D102
-        return self._work.get(name, shape)
-
-    def zeros(self, shape: tuple[int, ...], folder: Path | None) -> Array:  # noqa: D102
-        if folder is None:
-            return np.zeros(shape, np.float32)
-        try:
-            return on_disk(shape, folder)
-        except OSError as error:
-            why = error.strerror or str(error)
-            remedy = "Free space, or use `moments='memory'`"
-            raise FfedgeError(f"{folder}: moments cannot be written ({why}). {remedy}") from error
-
-    def copy(self, source: Array, target: Array) -> None:  # noqa: D102
-        copy(source, target)
-
-    def copy_part(self, source: Array, target: Array) -> None:  # noqa: D102
-        np.copyto(target, source)
-
-    def clear(self, array: Array) -> None:  # noqa: D102
-        array.fill(0)
-
-    def kernel(self, graph: Graph) -> Kernel:  # noqa: D102
-        content = model_bytes(graph)
-        if content not in self._kernels:
-            self._kernels[content] = Kernel(content, self._threads)
-            release_libraries()  # loading a graph runs code that running it does not
-        return self._kernels[content]
-
-
-class Count:
-    """Arrays that take no memory and graphs that do not run; what they would take is counted.
-
-    Attributes
-    ----------
-    graphs : that are loaded.
-    temporaries : the most bytes that any graph holds while it runs.
-    """
-
-    def __init__(self) -> None:
-        self._buffers: dict[str, int] = {}
-        self._kernels: dict[bytes, _Counted] = {}
-        self.temporaries = 0
+        self._kernels: dict[bytes, Any] = {}
 
     @property
     def graphs(self) -> int:
@@ -138,6 +50,68 @@ class Count:
     @property
     def buffer_bytes(self) -> int:
         """Bytes of the buffers."""
+        return self._work.size_bytes
+
+    def value(self, array: Array) -> Value:
+        """Return an array that stands somewhere as a value that graphs read and write."""
+        return Value(array)
+
+    def buffer(self, name: str, shape: tuple[int, ...]) -> Value:
+        """Return a buffer that steps use again; its content is whatever was there."""
+        return self._work.get(name, shape)
+
+    def zeros(self, shape: tuple[int, ...], folder: Path | None) -> Array:
+        """Return zeros for a part of the state; on disk where a folder is given."""
+        if folder is None:
+            return np.zeros(shape, np.float32)
+        try:
+            return on_disk(shape, folder)
+        except OSError as error:
+            why = error.strerror or str(error)
+            remedy = "Free space, or use `moments='memory'`"
+            raise FfedgeError(f"{folder}: moments cannot be written ({why}). {remedy}") from error
+
+    def copy(self, source: Array, target: Array) -> None:
+        """Copy an array into another of its shape, which may be views of files."""
+        copy(source, target)
+
+    def copy_part(self, source: Array, target: Array) -> None:
+        """Copy a few numbers, or some columns of rows."""
+        np.copyto(target, source)
+
+    def clear(self, array: Array) -> None:
+        """Set an array to zero."""
+        array.fill(0)
+
+    def kernel(self, graph: Graph) -> Runs:
+        """Return a graph, loaded; equal graphs are loaded once."""
+        content = model_bytes(graph)
+        if content not in self._kernels:
+            self._kernels[content] = self._load(graph, content)
+        kernel: Runs = self._kernels[content]
+        return kernel
+
+    def _load(self, graph: Graph, content: bytes) -> Runs:
+        kernel = Kernel(content, self._threads)
+        release_libraries()  # loading a graph runs code that running it does not
+        return kernel
+
+
+class Count(Memory):
+    """Arrays that take no memory and graphs that do not run; what they would take is counted.
+
+    Attributes
+    ----------
+    temporaries : the most bytes that any graph holds while it runs.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(threads=1)
+        self._buffers: dict[str, int] = {}
+        self.temporaries = 0
+
+    @property
+    def buffer_bytes(self) -> int:  # noqa: D102
         return sum(self._buffers.values())
 
     def value(self, array: Array) -> Value:  # noqa: D102
@@ -159,8 +133,8 @@ class Count:
     def clear(self, array: Array) -> None:  # noqa: D102
         pass
 
-    def kernel(self, graph: Graph) -> "_Counted":  # noqa: D102
-        return self._kernels.setdefault(model_bytes(graph), _Counted(self, graph))
+    def _load(self, graph: Graph, content: bytes) -> Runs:
+        return _Counted(self, graph)
 
 
 class _Counted:
@@ -169,19 +143,19 @@ class _Counted:
     def __init__(self, count: Count, graph: Graph) -> None:
         self._count, self._graph = count, graph
         self.inputs, self.outputs = tuple(graph.inputs), tuple(graph.outputs)
-        self._tried: set[tuple[tuple[str, int], ...]] = set()
+        self._counted: set[tuple[tuple[str, int], ...]] = set()
 
     def run(self, inputs: Mapping[str, Value], outputs: Mapping[str, Value]) -> None:
         """Bind the symbols of its inputs and outputs, and count; ValueError where they do not agree."""
         symbols: dict[str, int] = {}
-        values = {name: inputs[name] for name in self.inputs} | {name: outputs[name] for name in self.outputs}
-        for name, port in (self._graph.inputs | self._graph.outputs).items():
-            for dim, size in zip(port.dims, values[name].array.shape, strict=True):
-                if (symbols.setdefault(dim, size) if isinstance(dim, str) else dim) != size:
-                    raise ValueError(f"{name} has {size} for {dim} of graph {self._graph.name}")
+        for values, ports in ((inputs, self._graph.inputs), (outputs, self._graph.outputs)):
+            for name, port in ports.items():
+                for dim, size in zip(port.dims, values[name].array.shape, strict=True):
+                    if (symbols.setdefault(dim, size) if isinstance(dim, str) else dim) != size:
+                        raise ValueError(f"{name} has {size} for {dim} of graph {self._graph.name}")
         bound = tuple(sorted(symbols.items()))
-        if bound not in self._tried:
-            self._tried.add(bound)
+        if bound not in self._counted:
+            self._counted.add(bound)
             self._count.temporaries = max(self._count.temporaries, most_alive(self._graph, symbols))
 
 
