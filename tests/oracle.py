@@ -1,4 +1,4 @@
-"""The learning rule of DESIGN.md section 2 in numpy float64, the long way: every row carries its whole label.
+"""The learning rule of docs/design.md in numpy float64, the long way: every row carries its whole label.
 
 It shares no code with ffedge and factors nothing: the labels are written into the inputs, the weights of label and
 input are one matrix, no row is computed for two labels at once. It reads a spec's fields as plain data.
