@@ -8,23 +8,19 @@ The preset was chosen on a split of the training set; the test set is read once 
 """
 
 import argparse
-import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
-from pathlib import Path
 from typing import Any
 
-from common import HERE, ROOT, table, write_results
+from common import MIB, arguments, ffedge, table, write_results
 
 VARIANTS = ("ff", "fcff", "acff")
 
 
 def main() -> None:
     """Run every combination and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--data", nargs="+", default=["mnist", "fashion-mnist"])
     parser.add_argument("--variants", nargs="+", default=VARIANTS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
@@ -32,19 +28,17 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--preset", default="tuned")
     parser.add_argument("--name", default="accuracy", help="of the result file")
-    parser.add_argument("--out", type=Path, default=HERE / "results")
     parser.add_argument("flags", nargs="*", help="after --: further flags of ffedge train")
-    arguments = parser.parse_args()
+    options = parser.parse_args()
     runs = [
-        train(data, variant, seed, arguments)
-        for data in arguments.data
-        for variant in arguments.variants
-        for seed in arguments.seeds
+        train(data, variant, seed, options)
+        for data in options.data
+        for variant in options.variants
+        for seed in options.seeds
     ]
-    rows = [summary(data, variant, runs) for data in arguments.data for variant in arguments.variants]
+    rows = [summary(data, variant, runs) for data in options.data for variant in options.variants]
     print(table(["data", "variant", "test accuracy %, mean (each seed)", "seconds", "peak MiB"], rows))
-    settings = {key: value for key, value in vars(arguments).items() if key != "out"}
-    print(write_results(arguments.name, settings, runs, arguments.out, packages=["onnxruntime"]))
+    write_results(options.name, options, runs, ["onnxruntime"])
 
 
 def train(data: str, variant: str, seed: int, chosen: argparse.Namespace) -> dict[str, Any]:
@@ -52,12 +46,7 @@ def train(data: str, variant: str, seed: int, chosen: argparse.Namespace) -> dic
     with tempfile.TemporaryDirectory() as folder:
         words = ["--data", data, "--variant", variant, "--seed", seed, "--epochs", chosen.epochs]
         words += ["--threads", chosen.threads, "--preset", chosen.preset, *chosen.flags]
-        command = [sys.executable, "-m", "ffedge", "train", *map(str, words), "--out", f"{folder}/run", "--json"]
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-        done = subprocess.run(
-            command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": path}
-        )
-    report = json.loads(done.stdout)
+        report = ffedge("train", *words, "--out", f"{folder}/run")
     kept = ("test_accuracy", "train_accuracy", "seconds", "rss_peak_bytes", "import_bytes", "layers", "data", "spec")
     result = {"data_name": data, "variant": variant, "seed": seed} | {key: report[key] for key in kept}
     print(f"{data} {variant} seed {seed}: {100 * report['test_accuracy']:.2f} %", file=sys.stderr, flush=True)
@@ -73,7 +62,7 @@ def summary(data: str, variant: str, runs: list[dict[str, Any]]) -> list[str]:
         variant,
         f"{statistics.mean(each):.2f} ({' '.join(f'{value:.2f}' for value in each)})",
         f"{statistics.median(run['seconds'] for run in own):.1f}",
-        f"{max(run['rss_peak_bytes'] for run in own) / 2**20:.0f}",
+        f"{max(run['rss_peak_bytes'] for run in own) / MIB:.0f}",
     ]
 
 

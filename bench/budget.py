@@ -6,10 +6,6 @@
 Each training is the whole command in a process of its own; its peak is VmHWM, imports and library pages included.
 """
 
-import argparse
-import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import HERE, ROOT, table, write_results
+from common import MIB, arguments, ffedge, table, write_results
 
-MIB = 2**20
 MOST_WORK = 4e10  # multiplications of a drawn training, so that 100 end within minutes
 NETWORKS = {  # data, widths, batch size; mnist-mini is MNIST's first 6,000 rows
     "784-500-500, MNIST": ("mnist", "500,500", 256),
@@ -74,20 +69,9 @@ def write_data(drawn: Drawn, path: Path, rng: np.random.Generator) -> None:
     np.savez(path, x=inputs.astype(np.float32) if drawn.floats else inputs, y=labels)
 
 
-def ffedge(flags: dict[str, str], *more: str) -> dict[str, Any]:
-    """Run ``ffedge train`` and return what it prints as JSON."""
-    words = [word for name, value in flags.items() for word in (f"--{name}", value)]
-    done = subprocess.run(
-        [sys.executable, "-m", "ffedge", "train", *words, "--json", *more],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(words)}: {done.stderr.splitlines()[-1] if done.stderr else done.returncode}")
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+def train(flags: dict[str, str], *more: str) -> dict[str, Any]:
+    """Run ``ffedge train`` and return what it prints."""
+    return ffedge("train", *(word for name, value in flags.items() for word in (f"--{name}", value)), *more)
 
 
 def try_specs(count: int, seed: int) -> list[dict[str, Any]]:
@@ -99,11 +83,11 @@ def try_specs(count: int, seed: int) -> list[dict[str, Any]]:
             data = Path(folder) / "data.npz"
             write_data(drawn, data, rng)
             flags = drawn.flags | {"data": str(data)}
-            free = ffedge(flags, "--plan")["peak_bytes"]
-            floor = ffedge(flags | {"memory-budget": "100GiB"}, "--plan")["floor_bytes"]
+            free = train(flags, "--plan")["peak_bytes"]
+            floor = train(flags | {"memory-budget": "100GiB"}, "--plan")["floor_bytes"]
             budget = int(1.01 * floor + rng.uniform(0, 1.2) * max(free - floor, 0))
             began = time.perf_counter()
-            report = ffedge(flags | {"memory-budget": str(budget), "out": str(Path(folder) / "run")})
+            report = train(flags | {"memory-budget": str(budget), "out": str(Path(folder) / "run")})
         plan = report["plan"]
         results.append(
             {
@@ -143,12 +127,12 @@ def try_budgets() -> list[dict[str, Any]]:
     results = []
     for name, (data, widths, batch) in NETWORKS.items():
         flags = {"data": data, "widths": widths, "batch-size": str(batch), "epochs": "1"}
-        free = ffedge(flags, "--plan")["peak_bytes"]
-        floor = ffedge(flags | {"memory-budget": "100GiB"}, "--plan")["floor_bytes"]
+        free = train(flags, "--plan")["peak_bytes"]
+        floor = train(flags | {"memory-budget": "100GiB"}, "--plan")["floor_bytes"]
         for share in (1.0, 0.75, 0.5, 0.25, 0.1, 0.0):
             budget = int(1.01 * floor + share * max(0, 1.01 * free - 1.01 * floor))
             with tempfile.TemporaryDirectory() as folder:
-                report = ffedge(flags | {"memory-budget": str(budget), "out": str(Path(folder) / "run")})
+                report = train(flags | {"memory-budget": str(budget), "out": str(Path(folder) / "run")})
             results.append(
                 {
                     "network": name,
@@ -165,11 +149,10 @@ def try_budgets() -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--specs", type=int, default=0, help="how many specs to draw")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--speed", action="store_true")
-    parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     if options.specs:
         results = try_specs(options.specs, options.seed)
@@ -183,8 +166,7 @@ def main() -> None:
             "runs": results,
         }
         print(f"{found['kept']} of {found['of']} budgets kept; measured / planned: {found['measured_by_planned']}")
-        settings = {"specs": options.specs, "seed": options.seed}
-        print(write_results("budget", settings, found, options.out, ["onnxruntime"]))
+        write_results("budget", options, found, ["onnxruntime"])
     if options.speed:
         results = try_budgets()
         columns = ("budget_bytes", "measured_bytes")
@@ -192,7 +174,7 @@ def main() -> None:
             [r["network"], *(f"{r[c] / MIB:.1f}" for c in columns), f"{r['training_seconds']:.1f}"] for r in results
         ]
         print(table(["network", "budget MiB", "measured MiB", "s"], rows))
-        print(write_results("budget-speed", {"speed": True}, results, options.out, ["onnxruntime"]))
+        write_results("budget-speed", options, results, ["onnxruntime"])
 
 
 if __name__ == "__main__":

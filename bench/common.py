@@ -12,7 +12,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ def arguments(about: str | None, *, out: Path = HERE / "results") -> argparse.Ar
 
 def settings_of(options: argparse.Namespace) -> dict[str, Any]:
     """Return everything that was chosen for a run, but for the places of files."""
-    return {name: value for name, value in vars(options).items() if name != "data_dir" and not isinstance(value, Path)}
+    chosen = {name: value for name, value in vars(options).items() if name not in ("data_dir", "models")}
+    return {name: value for name, value in chosen.items() if not isinstance(value, Path)}
 
 
 def ffedge(*words: object) -> dict[str, Any]:
@@ -144,12 +145,14 @@ def save_figure(figure: Any, path: Path) -> None:
     print(path)
 
 
-def write_results(name: str, settings: dict[str, Any], results: Any, folder: Path, packages: Sequence[str]) -> Path:
-    """Write ``<name>-<date>-<architecture>-<cores>cores.json``; no host name, no path, no user.
+def write_results(
+    name: str, options: argparse.Namespace, results: Any, packages: Sequence[str], **settings: Any
+) -> None:
+    """Write ``<name>-<date>-<architecture>-<cores>cores.json`` and print its name; no host, no path, no user in it.
 
     Parameters
     ----------
-    settings : everything that was chosen for this run.
+    options, settings : everything that was chosen for this run; the file goes to ``options.out``.
     results : raw rounds and medians; units stand in the names.
     packages : whose versions matter beside ffedge's own.
     """
@@ -160,13 +163,36 @@ def write_results(name: str, settings: dict[str, Any], results: Any, folder: Pat
         "commit": _commit(),
         "machine": facts | {"load_average": os.getloadavg()[0]},
         "versions": versions() | {package: _version(package) for package in packages},
-        "settings": settings,
+        "settings": settings_of(options) | settings,
         "results": results,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}-{today}-{facts['architecture']}-{facts['cores']}cores.json"
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / f"{name}-{today}-{facts['architecture']}-{facts['cores']}cores.json"
     path.write_text(json.dumps(document, indent=1) + "\n")
-    return path
+    print(path.name)
+
+
+class Lines:
+    """Results in a file, a line each, so that a benchmark can be stopped and begun again.
+
+    A result is known by its key: the items of it that were asked for.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._results = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def take(self, key: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return the result of a key, measured where it does not stand in the file."""
+        for result in self._results:
+            if key.items() <= result.items():
+                return dict(result)
+        result = key | measure()
+        self._results.append(result)
+        with self._path.open("a") as file:
+            file.write(json.dumps(result) + "\n")
+        print({name: value for name, value in result.items() if not isinstance(value, list | dict)}, file=sys.stderr)
+        return result
 
 
 def _version(package: str) -> str | None:

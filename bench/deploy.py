@@ -9,25 +9,22 @@ README.md says how to read the result.
 
 import argparse
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import HERE, child, table, write_results
+from common import arguments, child, ffedge, table, write_results
 from deploy_arms import FLOORS
 
-from ffedge.child import variables
 from ffedge.compare.runner import medians, spread_text
 
 AS_TRAINED = "model.onnx"
 BATCH_SIZES = (1, 100)
 
 
-def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main() -> None:
+    parser = arguments(__doc__)
     parser.add_argument("--models", type=Path, nargs="+", help="uint8 images in; default: trains one")
     parser.add_argument("--forms", nargs="*", default=[], help="of `ffedge export --form`, beside the model as trained")
     parser.add_argument("--data", default="mnist")
@@ -37,17 +34,10 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--runs", type=int, default=15, help="of each process")
     parser.add_argument("--block-s", type=float, default=0.2, help="least seconds of one arm's turn")
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the result file")
-    return parser
-
-
-def main() -> None:
-    options = arguments().parse_args()
-    settings = {key: value for key, value in vars(options).items() if key not in ("out", "models")}
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         models = named(options.models) if options.models else trained(options, folder)
-        settings["models"] = list(models)
         request = {"data": options.data, "threads": options.threads}
         child("deploy_arms", request | {"picture": str(folder / "digit.png")}, options.threads, tries=1)
         request |= {"models": {form: str(path) for form, path in models.items()}, "batch_sizes": BATCH_SIZES}
@@ -55,7 +45,7 @@ def main() -> None:
         request |= {"processes": options.runs, "shown": str(folder / "digit.png")}
         found["processes"] = child("deploy_arms", request, options.threads)
     print(report(found))
-    print(write_results("deploy", settings, found, options.out, ("Pillow",)).name)
+    write_results("deploy", options, found, ["Pillow"], models=list(found["forms"]))
 
 
 def named(paths: Sequence[Path]) -> dict[str, Path]:
@@ -75,10 +65,6 @@ def trained(options: argparse.Namespace, folder: Path) -> dict[str, Path]:
         models[form] = folder / f"{form}.onnx"
         ffedge("export", folder / "run", "--form", form, "--out", models[form])
     return models
-
-
-def ffedge(*words: object) -> None:
-    subprocess.run([sys.executable, "-m", "ffedge", *map(str, words)], check=True, env=variables(), stdout=sys.stderr)
 
 
 def report(found: dict[str, Any]) -> str:

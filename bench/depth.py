@@ -12,16 +12,16 @@ so that a run can be stopped and begun again.
 
 import argparse
 import itertools
-import json
 import math
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import HERE, scaling_of, table, write_results
+from common import Lines, arguments, scaling_of, table, write_results
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -32,7 +32,7 @@ DROPOUT, SMOOTHING, DECAY, BATCH, WARM_UP = 0.2, 0.05, 0.05, 256, 200
 
 def main() -> None:
     """Measure what is not there yet, and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--data", nargs="+", default=["mnist", "fashion-mnist"])
     parser.add_argument("--depths", nargs="+", type=int, default=[1, 2, 4, 8, 16])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
@@ -44,29 +44,20 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", default=["ffedge", "backprop"], choices=["ffedge", "backprop"])
     parser.add_argument("--name", help="of the result file; depth, or depth-split, where none is given")
     parser.add_argument("--kept", type=Path, default=Path("depth.jsonl"), help="results so far, a line each")
-    parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
-    lines = options.kept.read_text().splitlines() if options.kept.exists() else []
-    known = {tuple(run["key"]): run for run in map(json.loads, lines)}
-    wanted = [job for data in options.data for seed in options.seeds for job in jobs(options, data, seed)]
-    for key in wanted:
-        if key not in known:
-            known[key] = {"key": key} | measure(options, *key)
-            with options.kept.open("a") as file:
-                file.write(json.dumps(known[key]) + "\n")
-            print(known[key], flush=True)
-    runs = [known[key] for key in wanted]
+    lines = Lines(options.kept)
+    runs = [
+        lines.take(
+            {"data": data, "arm": arm, "seed": seed, "depth": depth}, partial(measure, options, data, arm, seed, depth)
+        )
+        for data in options.data
+        for seed in options.seeds
+        for arm in options.arms
+        for depth in ([max(options.depths)] if arm == "ffedge" else options.depths)
+    ]
     print(table(["data, arm", *(f"{depth} layers" for depth in options.depths)], rows(options, runs)))
-    settings = {key: value for key, value in vars(options).items() if key not in ("out", "kept")}
     name = options.name or ("depth-split" if options.split else "depth")
-    print(write_results(name, settings, runs, options.out, packages=["onnxruntime", "torch"]).name)
-
-
-def jobs(options: argparse.Namespace, data: str, seed: int) -> list[tuple[str, str, int, int]]:
-    """List what is trained: ffedge's deepest net, and each of backprop's."""
-    deepest = [max(options.depths)]
-    depths = {"ffedge": deepest, "backprop": options.depths}
-    return [(data, arm, seed, depth) for arm in options.arms for depth in depths[arm]]
+    write_results(name, options, runs, ["onnxruntime", "torch"])
 
 
 def measure(options: argparse.Namespace, data: str, arm: str, seed: int, depth: int) -> dict[str, Any]:
@@ -77,7 +68,7 @@ def measure(options: argparse.Namespace, data: str, arm: str, seed: int, depth: 
         found = ffedge_accuracies(x, y, x_test, y_test, seed, depth, options)
     else:
         found = {"accuracy": {str(depth): backprop_accuracy(x, y, x_test, y_test, seed, depth, options)}}
-    return {"data": data, "arm": arm, "seed": seed, "depth": depth} | found | {"seconds": time.perf_counter() - began}
+    return found | {"seconds": time.perf_counter() - began}
 
 
 def splits(data: str, *, split: bool) -> tuple[Array, Array, Array, Array]:

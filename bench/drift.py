@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import HERE, table, write_results
+from common import arguments, table, write_results
 from numpy.typing import NDArray
 
 import ffedge
@@ -89,12 +89,11 @@ def measure(seed: int, options: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Measure every seed and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--window", type=int, default=500)
     parser.add_argument("--data-dir", type=Path, help="where MNIST and Fashion-MNIST are looked for first")
-    parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     runs = [measure(seed, options) for seed in options.seeds]
     rows = []
@@ -105,9 +104,7 @@ def main() -> None:
         median = f"{statistics.median(delays):.0f} [{delays[0]}, {delays[-1]}]" if delays else "never"
         rows.append([name, median, f"{len(delays)} of {count}", sum(each["false_alarms"] for each in own)])
     print(table(["change", "samples to the alarm", "seen", "false alarms before"], rows))
-    settings = {"streams": STREAMS, "before": BEFORE, "after": AFTER}
-    settings |= {key: value for key, value in vars(options).items() if key not in ("out", "data_dir")}
-    print(write_results("drift", settings, runs, options.out, packages=["onnxruntime"]))
+    write_results("drift", options, runs, ["onnxruntime"], streams=STREAMS, before=BEFORE, after=AFTER)
 
 
 if __name__ == "__main__":

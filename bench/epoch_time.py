@@ -8,27 +8,15 @@ the settings of each arm, stand in `epoch_arms`; how to read the result, in READ
 import argparse
 import statistics
 import sys
-from pathlib import Path
 from typing import Any
 
-from common import HERE, child, table, write_results
+from common import arguments, child, table, write_results
 from epoch_arms import FFEDGE, PEERS
 
 from ffedge.compare.runner import medians, ratios, spread_text
 
 ARMS = [*FFEDGE, *PEERS]
 PACKAGES = ("torch", "fflib", "scikit-learn")
-
-
-def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=2, help="of each arm, at least 2; the last one counts")
-    parser.add_argument("--batch-size", type=int, default=256)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="each count is measured on its own")
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the result file")
-    return parser
 
 
 def measure(options: argparse.Namespace, threads: int) -> dict[str, Any]:
@@ -74,16 +62,20 @@ def report(threads: int, result: dict[str, Any], epochs: int) -> str:
 
 
 def main() -> None:
-    parser = arguments()
+    parser = arguments(__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=2, help="of each arm, at least 2; the last one counts")
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="each count is measured on its own")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
     options = parser.parse_args()
     if options.epochs < 2:
         parser.error("--epochs must be at least 2: the first one warms up")
     results = {f"threads_{threads}": measure(options, threads) for threads in options.threads}
     for threads in options.threads:
         print(report(threads, results[f"threads_{threads}"], options.epochs), end="\n\n")
-    settings = {key: value for key, value in vars(options).items() if key != "out"}
-    settings["ffedge"] = {name: FFEDGE[name] for name in options.arms if name in FFEDGE}
-    print(write_results("epoch-time", settings, results, options.out, PACKAGES).name)
+    rules = {name: FFEDGE[name] for name in options.arms if name in FFEDGE}
+    write_results("epoch-time", options, results, PACKAGES, ffedge=rules)
 
 
 if __name__ == "__main__":

@@ -7,15 +7,12 @@ A form is made by the held-out rows of training; the test set is read once a for
 """
 
 import argparse
-import json
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from common import HERE, ROOT, table, write_results
+from common import arguments, ffedge, table, write_results
 
 from ffedge.model.form import FORMS
 
@@ -23,17 +20,15 @@ MODEL = "model"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--data", nargs="+", default=["mnist", "fashion-mnist"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     runs = [run for data in options.data for seed in options.seeds for run in forms_of(data, seed, options)]
     print(table(["data", "form", "test accuracy %, each seed", "labels tried", "bytes"], summary(runs, options.seeds)))
-    settings = {key: value for key, value in vars(options).items() if key != "out"}
-    print(write_results("forms", settings, runs, options.out, packages=["onnx"]).name)
+    write_results("forms", options, runs, ["onnx"])
 
 
 def forms_of(data: str, seed: int, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -51,14 +46,6 @@ def forms_of(data: str, seed: int, options: argparse.Namespace) -> list[dict[str
             runs.append({"data_name": data, "seed": seed, "form": name, "test_accuracy": found["accuracy"]} | kept)
             print(f"{data} seed {seed} {name}: {100 * found['accuracy']:.2f} %", file=sys.stderr, flush=True)
     return runs
-
-
-def ffedge(*words: object) -> dict[str, Any]:
-    """Run a command of ffedge in a process of its own; return what it prints."""
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    command = [sys.executable, "-m", "ffedge", *map(str, words), "--json"]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": path})
-    return dict(json.loads(done.stdout))
 
 
 def summary(runs: list[dict[str, Any]], seeds: list[int]) -> list[list[str]]:

@@ -6,10 +6,8 @@ Variants, schedules and engines take turns. A checkpoint is written after every 
 is written. The weights (model.onnx) and the metrics must be the same, bit for bit.
 """
 
-import argparse
 import itertools
 import json
-import os
 import random
 import signal
 import subprocess
@@ -20,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import HERE, ROOT, table, write_results
+from common import arguments, table, write_results
+
+from ffedge.child import variables
 
 SETTINGS = list(itertools.product(("onnx", "torch"), ("greedy", "interleaved"), ("ff", "fcff", "acff")))
 FLAGS = ["--widths", "96,64", "--epochs", "6", "--batch-size", "64", "--checkpoint-every", "1", "--threads", "1"]
 NOT_COMPUTED = {"seconds", "rss_start_bytes", "rss_peak_bytes"}
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = variables() | {"OMP_NUM_THREADS": "1"}
 
 
 def write_data(path: Path) -> None:
@@ -80,10 +80,9 @@ def try_setting(setting: tuple[str, str, str], kills: int, draw: random.Random, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--kills", type=int, default=200, help="in all settings together")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     draw, results = random.Random(options.seed), []
     for index, setting in enumerate(SETTINGS):
@@ -99,8 +98,7 @@ def main() -> None:
     )
     total = {key: sum(result[key] for result in results) for key in ("kills", "ends", "equal")}
     print(f"{total['kills']} kills; {total['equal']} of {total['ends']} runs ended as the run that nobody killed")
-    settings = {"kills": options.kills, "seed": options.seed, "flags": FLAGS}
-    print(write_results("kills", settings, {"total": total, "settings": results}, options.out, ["torch"]))
+    write_results("kills", options, {"total": total, "settings": results}, ["torch"], flags=FLAGS)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,7 @@ rows and on the new ones. Settings were chosen on held-out training rows; the te
 
 import argparse
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -21,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import HERE, ROOT, table, write_results
+from common import arguments, ffedge, table, write_results
 from numpy.typing import NDArray
 
 from ffedge import Predictor
@@ -50,28 +48,26 @@ CHANGES: dict[str, Callable[[Array, np.random.Generator], Array]] = {
 
 def main() -> None:
     """Run every case and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=15, help="of each layer, of the model before")
     parser.add_argument("--learn-epochs", type=int, default=EPOCHS)
     parser.add_argument("--new-rows", type=int, default=NEW_ROWS)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=HERE / "results")
-    arguments = parser.parse_args()
-    runs = [run for seed in arguments.seeds for run in cases(seed, arguments)]
+    options = parser.parse_args()
+    runs = [run for seed in options.seeds for run in cases(seed, options)]
     rows = [
         [run["case"], run["seed"], *(f"{100 * run[key]:.2f}" for key in ACCURACIES), f"{run['seconds']:.1f}"]
         for run in runs
     ]
     print(table(["case", "seed", "old before", "after", "new before", "after", "seconds"], rows))
-    settings = {key: value for key, value in vars(arguments).items() if key != "out"}
-    print(write_results("learn", settings, runs, arguments.out, packages=["onnxruntime"]))
+    write_results("learn", options, runs, ["onnxruntime"])
 
 
 ACCURACIES = ("old_before", "old_after", "new_before", "new_after")
 
 
-def cases(seed: int, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def cases(seed: int, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Train two models and let copies of them learn."""
     mnist = load("mnist")
     assert mnist.test is not None
@@ -83,23 +79,23 @@ def cases(seed: int, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         few, rest = train[1] < 8, test[1] < 8
-        model = trained(folder / "few", (train[0][few], train[1][few]), seed, arguments)
-        new = some((train[0][~few], train[1][~few]), seed, arguments.new_rows)
+        model = trained(folder / "few", (train[0][few], train[1][few]), seed, options)
+        new = some((train[0][~few], train[1][~few]), seed, options.new_rows)
         tests = (test[0][rest], test[1][rest]), (test[0][~rest], test[1][~rest])
         added = ["--add-class", "8", "--add-class", "9"]
         for case, words in (
             ("8 and 9, replay", [*added, *REPLAY]),
             ("8 and 9, no replay", [*added, *NO_REPLAY]),
         ):
-            runs.append(learnt(case, model, new, tests, seed, words, arguments))
-        model = trained(folder / "all", train, seed, arguments)
+            runs.append(learnt(case, model, new, tests, seed, words, options))
+        model = trained(folder / "all", train, seed, options)
         for case, change in CHANGES.items():
             rng = np.random.default_rng([seed, 1])
-            images, labels = some(train, seed, arguments.new_rows)
+            images, labels = some(train, seed, options.new_rows)
             tests = test, (change(test[0], rng), test[1])
             for kind, words in (("replay", REPLAY), ("no replay", NO_REPLAY)):
                 runs.append(
-                    learnt(f"{case}, {kind}", model, (change(images, rng), labels), tests, seed, words, arguments)
+                    learnt(f"{case}, {kind}", model, (change(images, rng), labels), tests, seed, words, options)
                 )
     return runs
 
@@ -110,12 +106,12 @@ def some(rows: Pair, seed: int, count: int) -> Pair:
     return rows[0][chosen], rows[1][chosen]
 
 
-def trained(folder: Path, rows: Pair, seed: int, arguments: argparse.Namespace) -> Path:
+def trained(folder: Path, rows: Pair, seed: int, options: argparse.Namespace) -> Path:
     """Train a model with the preset; return its file."""
     folder.mkdir()
     np.savez(folder / "rows.npz", x=rows[0], y=rows[1])
-    words = ["--seed", seed, "--epochs", arguments.epochs, "--threads", arguments.threads]
-    ffedge("train", "--data", folder / "rows.npz", *words, "--out", folder / "run", "--json")
+    words = ["--seed", seed, "--epochs", options.epochs, "--threads", options.threads]
+    ffedge("train", "--data", folder / "rows.npz", *words, "--out", folder / "run")
     return folder / "run" / "model.onnx"
 
 
@@ -130,7 +126,7 @@ def learnt(
         np.savez(copy.with_name("rows.npz"), x=rows[0], y=rows[1])
         before = [accuracy(copy, rows) for rows in tests]
         own = ["--seed", seed, "--epochs", options.learn_epochs, "--threads", options.threads]
-        found = json.loads(ffedge("learn", copy, "--data", copy.with_name("rows.npz"), *words, *own, "--json"))
+        found = ffedge("learn", copy, "--data", copy.with_name("rows.npz"), *words, *own)
         after = [accuracy(copy, rows) for rows in tests]
     result = {"case": case, "seed": seed, "new_rows": len(rows[1])}
     result |= dict(zip(ACCURACIES, (before[0], after[0], before[1], after[1]), strict=True))
@@ -143,16 +139,6 @@ def learnt(
 def accuracy(model: Path, rows: Pair) -> float:
     """Return a model file's accuracy on some rows."""
     return float((Predictor(model, 1).predict(rows[0]).label == rows[1]).mean())
-
-
-def ffedge(*words: object) -> str:
-    """Run a command of ffedge; return what it prints. A model that is not replaced is a result, too."""
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    command = [sys.executable, "-m", "ffedge", *map(str, words)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path})
-    if not done.stdout:
-        raise RuntimeError(done.stderr)
-    return done.stdout
 
 
 if __name__ == "__main__":

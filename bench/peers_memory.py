@@ -6,34 +6,27 @@ The arms are those of `epoch_time`, each run in a process of its own; `epoch_arm
 how to read the result.
 """
 
-import argparse
 import statistics
 import sys
-from pathlib import Path
 
-from common import HERE, child, spread, table, write_results
+from common import MIB, arguments, child, table, write_results
 from epoch_arms import FFEDGE, PEERS
+
+from ffedge.compare.runner import spread_text
 
 ARMS = [*FFEDGE, *PEERS]
 PACKAGES = ("torch", "fflib", "scikit-learn")
 KEPT = ("import_bytes", "data_bytes", "rss_peak_bytes", "test_accuracy")
-MIB = 2**20
 
 
-def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main() -> None:
+    parser = arguments(__doc__)
     parser.add_argument("--runs", type=int, default=3, help="of each arm; they take turns")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the result file")
-    return parser
-
-
-def main() -> None:
-    options = arguments().parse_args()
-    settings = {key: value for key, value in vars(options).items() if key != "out"}
+    options = parser.parse_args()
     results: dict[str, dict[str, list[float]]] = {name: {key: [] for key in KEPT} for name in options.arms}
     for turn in range(options.runs):
         for name in options.arms:
@@ -43,7 +36,7 @@ def main() -> None:
                 results[name][key].append(answer[key])
             print(f"run {turn}: {name} {answer['rss_peak_bytes'] / MIB:.0f} MiB", file=sys.stderr)
     print(table(("MiB, median [least, greatest]", "process", "imports", "data", "the rest"), map(row, results.items())))
-    print(write_results("peers-memory", settings, results, options.out, PACKAGES).name)
+    write_results("peers-memory", options, results, PACKAGES)
 
 
 def row(item: tuple[str, dict[str, list[float]]]) -> list[str]:
@@ -52,7 +45,12 @@ def row(item: tuple[str, dict[str, list[float]]]) -> list[str]:
     imports, data, peak = (found[key] for key in KEPT[:3])
     rest = [(p - i - d) / MIB for p, i, d in zip(peak, imports, data, strict=True)]
     whole = [p / MIB for p in peak]
-    return [name, spread(whole, 0), *(f"{statistics.median(x) / MIB:.0f}" for x in (imports, data)), spread(rest, 1)]
+    return [
+        name,
+        spread_text(whole, 0),
+        *(f"{statistics.median(x) / MIB:.0f}" for x in (imports, data)),
+        spread_text(rest, 1),
+    ]
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ a watch on what else the machine does: a child that was disturbed runs again. RE
 import sys
 from typing import Any
 
-from common import arguments, child, settings_of, table, write_results
+from common import arguments, child, table, write_results
 from predict_ways import ALL
 
 from ffedge.compare.arms import Work
@@ -43,7 +43,7 @@ def main() -> None:
     print(f"labels unlike the first arm's, of {found['samples']}:", found["labels_unlike_the_first"])
     print("test accuracy:", found["accuracy"])
     print(f"cores busy elsewhere: {found['cores_elsewhere']:.2f}")
-    print(write_results("predict-latency", settings_of(options), found, options.out, PACKAGES).name)
+    write_results("predict-latency", options, found, PACKAGES)
 
 
 if __name__ == "__main__":

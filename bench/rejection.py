@@ -8,15 +8,15 @@ blurred ones, strokes); the sets here were read once, for this report.
 """
 
 import argparse
-import os
 import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
-from common import HERE, ROOT, THREADX, table, write_results
+from common import PATHS, arguments, table, write_results
 
 from ffedge.child import ask
+from ffedge.compare.runner import thread_variables
 
 OTHER = {"mnist": "fashion-mnist", "fashion-mnist": "mnist"}
 RULES = ("score and margin", "max softmax")
@@ -25,14 +25,13 @@ NETWORKS = ("ffedge", "backprop")
 
 def main() -> None:
     """Train and judge every combination and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--data", nargs="+", default=list(OTHER))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--variant", default="acff")
     parser.add_argument("--coverage", type=float, default=0.95)
     parser.add_argument("--data-dir", type=Path, help="where MNIST and Fashion-MNIST are looked for first")
-    parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     runs = []
     for seed in options.seeds:
@@ -42,8 +41,7 @@ def main() -> None:
                 print(f"{data} {network} seed {seed}: {runs[-1]['accuracy']:.4f}", file=sys.stderr, flush=True)
     for data in options.data:
         print(shown([run for run in runs if run["data"] == data]))
-    settings = {key: value for key, value in vars(options).items() if key not in ("out", "data_dir")}
-    print(write_results("rejection", settings, runs, options.out, packages=["onnxruntime", "torch"]))
+    write_results("rejection", options, runs, ["onnxruntime", "torch"])
 
 
 def measure(data: str, network: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -51,8 +49,7 @@ def measure(data: str, network: str, seed: int, options: argparse.Namespace) -> 
     request = {"data": data, "other": OTHER[data], "network": network, "seed": seed}
     more = {name: getattr(options, name) for name in ("epochs", "variant", "coverage")}
     folder = str(options.data_dir) if options.data_dir else None
-    variables = dict.fromkeys(THREADX, "1") | {"PYTHONPATH": os.pathsep.join([str(HERE), str(ROOT)])}
-    return request | ask("rejection_arms", request | more | {"data_dir": folder}, variables)
+    return request | ask("rejection_arms", request | more | {"data_dir": folder}, thread_variables(1) | PATHS)
 
 
 def shown(runs: list[dict[str, Any]]) -> str:

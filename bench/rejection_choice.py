@@ -7,13 +7,12 @@ Nothing of a test set is read, and no image here is of the kinds that bench/reje
 another order. A rule ranks the held-out rows of the model's training data against each kind of strange image.
 """
 
-import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import HERE, table, write_results
+from common import arguments, table, write_results
 from numpy.typing import NDArray
 from rejection_arms import auroc, max_softmax
 from scipy.ndimage import gaussian_filter
@@ -149,19 +148,17 @@ def judged(model: Path, data_dir: Path | None, seed: int) -> dict[str, Any]:
 
 def main() -> None:
     """Judge every rule on every model and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("models", nargs="+", type=Path)
     parser.add_argument("--seed", type=int, default=1, help="of the strange images")
     parser.add_argument("--data-dir", type=Path, help="where MNIST and Fashion-MNIST are looked for first")
-    parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     found = [judged(model, options.data_dir, options.seed) for model in options.models]
     for each in found:
         order = sorted(each["rules"].items(), key=lambda item: -item[1]["mean"])
         rows = [[n, *(f"{100 * r[k]:.2f}" for k in ("mean", "least", "risk_at_coverage"))] for n, r in order]
         print(table([f"{each['data']} {each['variant']}", "mean AUROC %", "least", "error of 95 %"], rows), end="\n\n")
-    settings = {"seed": options.seed, "coverage": COVERAGE}
-    print(write_results("rejection-choice", settings, found, options.out, packages=["onnxruntime", "scipy"]))
+    write_results("rejection-choice", options, found, ["onnxruntime", "scipy"], coverage=COVERAGE)
 
 
 if __name__ == "__main__":

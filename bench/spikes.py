@@ -83,7 +83,7 @@ def main() -> None:
         plain = [dataclasses.asdict(point) for point in points]
         found[data] = {"settings": settings, "energy": ENERGY, "caveats": CAVEATS, "points": plain}
     print("\n".join(CAVEATS))
-    print(write_results("spikes", settings_of(options), found, options.out, ["onnxruntime", "torch", "nir"]))
+    write_results("spikes", options, found, ["onnxruntime", "torch", "nir"])
 
 
 def compare(data: str, options: argparse.Namespace) -> list[Point]:

@@ -6,14 +6,13 @@ A small network (64 inputs, 2 layers of 64, 10 classes) is trained on a stream's
 file, minibatches of 1,000 rows and kept examples beside them. Resident memory is read along the way.
 """
 
-import argparse
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import HERE, table, write_results
+from common import arguments, table, write_results
 from numpy.typing import NDArray
 
 from ffedge import Learner, Spec, load, train
@@ -25,18 +24,16 @@ READINGS = 20
 
 def main() -> None:
     """Run the stream and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--samples", type=int, default=10_000_000)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=HERE / "results")
-    arguments = parser.parse_args()
-    result = stream(arguments.samples, arguments.threads, arguments.seed)
+    options = parser.parse_args()
+    result = stream(options.samples, options.threads, options.seed)
     rows = [[f"{at:,}", f"{rss / 2**20:.1f}"] for at, rss in zip(result["rows"], result["rss_bytes"], strict=True)]
     print(table(["samples", "resident MiB"], rows))
     print(f"{result['seconds']:.0f} s, accuracy {result['accuracy_before']:.4f} -> {result['accuracy_after']:.4f}")
-    settings = {key: value for key, value in vars(arguments).items() if key != "out"}
-    print(write_results("stream", settings, result, arguments.out, packages=["onnxruntime"]))
+    write_results("stream", options, result, ["onnxruntime"])
 
 
 def stream(samples: int, threads: int, seed: int) -> dict[str, Any]:

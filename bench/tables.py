@@ -10,19 +10,18 @@ wine, which are other splits. Results are kept as they come, so that a run can b
 which processor it was taken.
 """
 
-import argparse
-import json
 import math
 import statistics
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import HERE, table, write_results
+from common import Lines, arguments, table, write_results
 from numpy.typing import NDArray
 
 from ffedge.training.records import machine
@@ -86,28 +85,22 @@ TABLES = {
 
 def main() -> None:
     """Measure every table and seed that is not there yet, and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--tables", nargs="+", default=list(TABLES), choices=TABLES, metavar="NAME")
     parser.add_argument("--seeds", nargs="+", type=int, default=[10, 11, 12])
     parser.add_argument("--widths", default="500,500")
     parser.add_argument("--variant", default="acff")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--kept", type=Path, default=Path("tables.jsonl"), help="results so far, a line each")
-    parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
-    lines = options.kept.read_text().splitlines() if options.kept.exists() else []
-    known = {(run["table"], run["seed"]): run for run in map(json.loads, lines)}
-    for name in options.tables:
-        for seed in options.seeds:
-            if (name, seed) not in known:
-                widths = tuple(map(int, options.widths.split(",")))
-                known[name, seed] = both(name, seed, widths, options.variant, options.threads)
-                with options.kept.open("a") as file:
-                    file.write(json.dumps(known[name, seed]) + "\n")
-    runs = [known[name, seed] for name in options.tables for seed in options.seeds]
+    lines, widths = Lines(options.kept), tuple(map(int, options.widths.split(",")))
+    runs = [
+        lines.take({"table": name, "seed": seed}, partial(both, name, seed, widths, options.variant, options.threads))
+        for name in options.tables
+        for seed in options.seeds
+    ]
     print(table(["table", "ffedge %", "MLPClassifier %", "difference"], [row(name, runs) for name in options.tables]))
-    settings = {key: value for key, value in vars(options).items() if key not in ("out", "kept")}
-    print(write_results("tables", settings, runs, options.out, packages=["onnxruntime", "scikit-learn"]).name)
+    write_results("tables", options, runs, ["onnxruntime", "scikit-learn"])
 
 
 def both(name: str, seed: int, widths: tuple[int, ...], variant: str, threads: int) -> dict[str, Any]:
@@ -116,7 +109,7 @@ def both(name: str, seed: int, widths: tuple[int, ...], variant: str, threads: i
 
     x, y = TABLES[name](seed)
     split = train_test_split(x.astype(np.float32), y, test_size=TEST_SHARE, stratify=y, random_state=seed)
-    run: dict[str, Any] = {"table": name, "seed": seed, "train_rows": len(split[0]), "test_rows": len(split[1])}
+    run: dict[str, Any] = {"train_rows": len(split[0]), "test_rows": len(split[1])}
     run["processor"] = machine()["processor"]
     run["ffedge"] = ffedge_side(*split, seed, widths, variant, threads)
     run["mlp"] = sklearn_side(*split, seed, widths)

@@ -8,15 +8,15 @@ read the curves alone: nothing is chosen by it.
 
 import argparse
 import itertools
-import json
 import statistics
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common import HERE, THREADX, table, write_results
+from common import PATHS, Lines, arguments, table, write_results
 
 from ffedge.child import ask
+from ffedge.compare.runner import thread_variables
 
 FALLING, CONSTANT = (1, 3, 6, 15), (15,)
 ARMS = {  # and the numbers of epochs that each is trained for
@@ -30,17 +30,6 @@ ARMS = {  # and the numbers of epochs that each is trained for
 }
 TARGETS = {"mnist": (0.95, 0.97, 0.98, 0.985), "fashion-mnist": (0.85, 0.88, 0.89, 0.90)}
 PACKAGES = ("torch", "fflib", "scikit-learn", "onnxruntime")
-
-
-def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", nargs="+", choices=TARGETS, default=list(TARGETS))
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--most-epochs", type=int, default=max(FALLING), help="leave longer trainings out")
-    parser.add_argument("--runs", type=Path, default=Path("time-to-accuracy.jsonl"), help="kept, to go on from")
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the result file")
-    return parser
 
 
 def seconds_to(points: list[list[float]], target: float) -> float | None:
@@ -61,25 +50,12 @@ def best(runs: list[dict[str, Any]], target: float) -> tuple[float, int] | None:
 
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Run everything; what a call before this one has run stands in the file of runs and is taken from there."""
-    variables = dict.fromkeys(THREADX, "1") | {"TQDM_DISABLE": "1", "PYTHONPATH": f"{HERE}:{HERE.parent}"}
-    kept, runs = [json.loads(line) for line in _lines(options.runs)], []
+    lines, runs = Lines(options.runs), []
     for seed, data, name in itertools.product(options.seeds, options.data, options.arms):
         for epochs in (count for count in ARMS[name] if count <= options.most_epochs):
             request = {"name": name, "data": data, "epochs": epochs, "seed": seed}
-            found = next((run for run in kept if request.items() <= run.items()), None)
-            if found is None:
-                found = request | ask("time_arms", request, variables)
-                with options.runs.open("a") as file:
-                    print(json.dumps(found), file=file, flush=True)
-            runs.append(found)
-            seconds, accuracy = found["points"][-1]
-            text = f"{data} seed {seed} {name}, {epochs} epochs: {100 * accuracy:.2f} % in {seconds:.1f} s"
-            print(text, file=sys.stderr, flush=True)
+            runs.append(lines.take(request, partial(ask, "time_arms", request, thread_variables(1) | PATHS)))
     return runs
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []
 
 
 def summary(runs: list[dict[str, Any]], data: str) -> str:
@@ -93,11 +69,16 @@ def summary(runs: list[dict[str, Any]], data: str) -> str:
 
 
 def main() -> None:
-    options = arguments().parse_args()
+    parser = arguments(__doc__)
+    parser.add_argument("--data", nargs="+", choices=TARGETS, default=list(TARGETS))
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--most-epochs", type=int, default=max(FALLING), help="leave longer trainings out")
+    parser.add_argument("--runs", type=Path, default=Path("time-to-accuracy.jsonl"), help="kept, to go on from")
+    options = parser.parse_args()
     runs = measure(options)
     print("\n\n".join(summary(runs, data) for data in options.data))
-    settings = {key: value for key, value in vars(options).items() if key not in ("out", "runs")}
-    print(write_results("time-to-accuracy", settings, runs, options.out, PACKAGES).name)
+    write_results("time-to-accuracy", options, runs, PACKAGES)
 
 
 if __name__ == "__main__":
