@@ -3,10 +3,16 @@
 import dataclasses
 import json
 from argparse import Namespace
+from typing import TYPE_CHECKING
 
 from ffedge.cli.parser import NUMBER, Parser, argument, flag, shared
-from ffedge.cli.spikes import TIMES
+from ffedge.cli.spec_flags import reader
+from ffedge.cli.spikes import is_spiking
+from ffedge.cli.tables import percent, print_table
 from ffedge.errors import FfedgeError
+
+if TYPE_CHECKING:
+    from ffedge.data import Dataset
 
 MOST_CLASSES = 20
 
@@ -17,7 +23,7 @@ def add_flags(parser: Parser) -> None:
     flag(parser, "--data", "A data set. (default: the one that the model learnt from)", str)
     flag(parser, "--train", "Use the train split instead of the test split.")
     shared(parser, "--data-dir", "--threads")
-    flag(parser, "--timesteps", "NIR: measure after each of these. (default: the file's)", TIMES)
+    flag(parser, "--timesteps", "NIR: measure after each of these. (default: the file's)", reader(tuple[int, ...]))
     flag(parser, "--margin", "NIR: also measure decisions taken once a margin holds (see `predict`).", NUMBER)
     flag(parser, "--json", "Print one JSON document.")
 
@@ -27,30 +33,24 @@ def run(options: Namespace) -> None:
 
     Of a NIR file: after each number of timesteps, and of each layer after the last.
     """
-    from ffedge.cli import spikes
+    if is_spiking(options):
+        _of_spikes(options)
+    else:
+        _of_model(options)
 
-    if spikes.is_spiking(options.model, options.timesteps is not None or options.margin is not None):
-        spikes.evaluate(options)
-        return
-    from ffedge.data import NAMES, load
+
+def _of_model(options: Namespace) -> None:
     from ffedge.predict.evaluation import evaluate
     from ffedge.predict.predictor import Predictor
 
     predictor = Predictor(options.model, options.threads)
     about = predictor.metadata.get("data")
-    learnt_from = str(about.get("name")) if isinstance(about, dict) else ""
-    if (
-        options.data is None and learnt_from not in NAMES
-    ):  # a stranger's model must not choose the files that are opened
-        raise FfedgeError(
-            f"{options.model}: learnt from {learnt_from!r}, which ffedge does not know by name. Pass --data"
-        )
-    found = evaluate(predictor, load(options.data or learnt_from, options.data_dir), on_train=options.train)
+    found = evaluate(
+        predictor, _data(options, about.get("name") if isinstance(about, dict) else ""), on_train=options.train
+    )
     if options.json:
         print(json.dumps(dataclasses.asdict(found)))
         return
-    from ffedge.cli.tables import percent, print_table
-
     names = found.classes
     rows = [[name, percent(share)] for name, share in zip(names, found.class_accuracy, strict=True)]
     if len(names) <= MOST_CLASSES:
@@ -64,3 +64,35 @@ def run(options: Namespace) -> None:
     print(f"accuracy {percent(found.accuracy)} of {found.rows:,} rows")
     if predictor.calibration:
         print(f"known    {percent(found.known)} of them, and {percent(found.known_error)} of these are wrong")
+
+
+def _of_spikes(options: Namespace) -> None:
+    from ffedge.spikes import SpikingPredictor
+    from ffedge.spikes.evaluate import evaluate_spikes
+    from ffedge.spikes.network import check_timesteps
+
+    times = tuple(sorted(set(options.timesteps or ())))
+    for count in times:
+        check_timesteps(count)
+    predictor = SpikingPredictor(options.model, times[-1] if times else None, options.margin)
+    data = _data(options, predictor.learnt_from)
+    found = evaluate_spikes(predictor, data, times or (predictor.timesteps,), on_train=options.train)
+    if options.json:
+        print(json.dumps(dataclasses.asdict(found)))
+        return
+    rows = [[str(t), percent(share)] for t, share in zip(found.timesteps, found.accuracy, strict=True)]
+    if found.early_accuracy is not None:
+        rows.append([f"{found.early_timesteps:.1f} (mean, margin {options.margin:g})", percent(found.early_accuracy)])
+    print_table(f"{found.rows:,} rows", ["timesteps", "accuracy"], rows)
+    alone = [[str(i), percent(share)] for i, share in enumerate(found.layer_accuracy)]
+    print_table(f"each layer alone, after {found.timesteps[-1]} timesteps", ["layer", "accuracy"], alone)
+
+
+def _data(options: Namespace, learnt_from: object) -> "Dataset":
+    """Open the data that is named, or else what the model learnt from: it must not choose the files that are opened."""
+    from ffedge.data import NAMES, load
+
+    if options.data is None and learnt_from not in NAMES:
+        what = f"learnt from {learnt_from!r}, which ffedge does not know by name"
+        raise FfedgeError(f"{options.model}: {what}. Pass --data")
+    return load(options.data or str(learnt_from), options.data_dir)

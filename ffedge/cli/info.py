@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ffedge.cli.parser import Parser, argument, flag
+from ffedge.cli.spikes import is_spiking
+from ffedge.cli.tables import print_table
 
 if TYPE_CHECKING:
     from ffedge.model.calibration import Calibration
@@ -20,9 +22,7 @@ def add_flags(parser: Parser) -> None:
 def run(options: Namespace) -> None:
     """Say everything that a model file knows of itself."""
     model: Path = options.model
-    from ffedge.cli import spikes
-
-    if spikes.is_spiking(model, asked=False):
+    if is_spiking(options):
         _of_spikes(model, as_json=options.json)
         return
     from ffedge.predict.predictor import Predictor
@@ -31,8 +31,6 @@ def run(options: Namespace) -> None:
     if options.json:
         print(json.dumps(predictor.metadata, indent=1))
         return
-    from ffedge.cli.tables import print_table
-
     facts = predictor.facts
     rows = [
         ["file", f"{model} ({model.stat().st_size / 1e6:.2f} MB)"],

@@ -1,12 +1,11 @@
 """ffedge learn."""
 
-import sys
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from ffedge.cli import fail
-from ffedge.cli.parser import NUMBER, Parser, argument, flag, shared, value
-from ffedge.cli.spec_flags import add_spec_flags, changes
+from ffedge.cli.parser import NUMBER, Parser, argument, flag, shared
+from ffedge.cli.spec_flags import add_spec_flags, changes, reader
 from ffedge.cli.stop import Stop
 from ffedge.cli.train import MIB, SIZE
 from ffedge.errors import StoppedError
@@ -22,9 +21,7 @@ def add_flags(parser: Parser) -> None:
     flag(parser, "--data", "New rows: a data set, of which the train split is taken.", str)
     added = "A class that the model is to know, too; may be repeated."
     flag(parser, "--add-class", added, str, default=[], dest="add_classes", metavar="NAME", action="append")
-    flag(
-        parser, "--layers", "The layers that learn. (default: all)", value(_numbers, "N,N", "numbers from 0, as in 1,2")
-    )
+    flag(parser, "--layers", "The layers that learn. (default: all)", reader(tuple[int, ...]))
     flag(
         parser,
         "--replay",
@@ -66,10 +63,10 @@ def run(options: Namespace) -> int:
 
 
 def _learn(options: Namespace, stop: Stop) -> "Learning":
-    from ffedge.cli.progress import EpochLines, LiveLine
+    from ffedge.cli.progress import progress
     from ffedge.learning import learn
 
-    with LiveLine() if sys.stderr.isatty() else EpochLines() as watcher:
+    with progress() as watcher:
         return learn(
             options.model,
             options.data,
@@ -98,9 +95,3 @@ def _print_learning(learnt: "Learning") -> None:
     peak, imports = learnt.rss_peak_bytes / MIB, learnt.import_bytes / MIB
     print(f"{learnt.seconds:.1f} s, peak {peak:.0f} MiB ({imports:.0f} imports)")
     print(f"model {learnt.model}; the one before is {learnt.previous} (--rollback puts it back)")
-
-
-def _numbers(text: str) -> list[int]:
-    if not all(part.strip().isdecimal() for part in text.split(",")):
-        raise ValueError(text)
-    return [int(part) for part in text.split(",")]

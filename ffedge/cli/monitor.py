@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ffedge.cli.parser import Parser, argument, flag, shared, whole
-from ffedge.cli.predict import ROWS, add_files, from_stdin, small_predictor
+from ffedge.cli.predict import add_files, blocks, from_stdin, small_predictor
 from ffedge.cli.stop import Stop
 
 if TYPE_CHECKING:
@@ -64,25 +64,18 @@ def _of_stdin(predictor: "Predictor", stop: Stop, options: Namespace) -> Iterato
 
 
 def _of_files(predictor: "Predictor", stop: Stop, options: Namespace) -> Iterator["Prediction"]:
-    from ffedge.data import read_inputs
-
-    facts = predictor.facts
     stop.busy = True
-    for path in options.files:
-        source = read_inputs(path, facts.shape, facts.dtype, resize=options.resize, invert=options.invert)
-        for inputs in source.blocks(ROWS):
-            if stop():
-                return
-            yield predictor.predict(inputs)
+    for _, _, inputs in blocks(predictor.facts, options):
+        if stop():
+            return
+        yield predictor.predict(inputs)
 
 
 def _tell(event: "Drift", *, as_json: bool) -> None:
     if as_json:
         about = {"reasons": list(event.reasons)} if event.began else {}
-        print(
-            json.dumps({"event": "drift" if event.began else "end of drift", "sample": event.sample} | about),
-            flush=True,
-        )
+        told = {"event": "drift" if event.began else "end of drift", "sample": event.sample}
+        print(json.dumps(told | about), flush=True)
     elif event.began:
         print(f"sample {event.sample}: drift: {'; '.join(event.reasons)}", flush=True)
     else:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ffedge.cli.parser import NUMBER, Parser, argument, flag, shared, whole
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ffedge.network import InputFacts
     from ffedge.predict.predictor import Prediction, Predictor
     from ffedge.spikes import SpikingPredictor
 
@@ -63,9 +66,15 @@ def from_stdin(files: list[Path]) -> bool:
 def _opened(options: Namespace) -> "Predictor | SpikingPredictor":
     if options.model.suffix == ".onnx" and options.timesteps is None and options.margin is None:
         return small_predictor(options.model, options.threads)  # what must start fast
-    from ffedge.cli.spikes import open_model
+    from ffedge.cli.spikes import is_spiking
 
-    return open_model(options)
+    if not is_spiking(options):
+        return small_predictor(options.model, options.threads)
+    if options.reject:
+        raise ValueError("--reject needs a model.onnx; a NIR file does not say which answers count as known")
+    from ffedge.spikes import SpikingPredictor
+
+    return SpikingPredictor(options.model, options.timesteps, options.margin)
 
 
 def small_predictor(model: Path, threads: int) -> "Predictor":
@@ -100,19 +109,25 @@ def _answer_lines(options: Namespace) -> None:
 
 
 def _of_files(predictor: "Predictor | SpikingPredictor", options: Namespace) -> Iterator[dict[str, Any]]:
+    for path, row, inputs in blocks(predictor.facts, options):
+        prediction = predictor.predict(inputs)
+        for number, sample in enumerate(_said(predictor, prediction, reject=options.reject), row):
+            yield {"file": str(path), "row": number, **sample}
+
+
+def blocks(facts: "InputFacts", options: Namespace) -> "Iterator[tuple[Path, int, NDArray[Any]]]":
+    """Yield the rows of all files a block at a time: the file, the first row's number, the rows."""
     from ffedge.data import read_inputs
     from ffedge.pages import release_libraries
 
-    facts, begins = predictor.facts, True
+    begins = True
     for path in options.files:
         source = read_inputs(path, facts.shape, facts.dtype, resize=options.resize, invert=options.invert)
-        for block, inputs in enumerate(source.blocks(ROWS)):
+        for number, inputs in enumerate(source.blocks(ROWS)):
             if begins:  # what importing the readers of files has left: 4 MiB that the first run would stand upon
                 release_libraries()
                 begins = False
-            prediction = predictor.predict(inputs)
-            for row, sample in enumerate(_said(predictor, prediction, reject=options.reject), block * ROWS):
-                yield {"file": str(path), "row": row, **sample}
+            yield path, number * ROWS, inputs
 
 
 def _said(predictor: "Predictor | SpikingPredictor", found: "Prediction", *, reject: bool) -> Iterator[dict[str, Any]]:

@@ -4,9 +4,9 @@ import math
 import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from ffedge.cli.tables import percent, print_table
 from ffedge.training.records import EpochRecord, Report
@@ -36,19 +36,25 @@ class _Pace:
         return (now.stage * each + done) / (now.stages * each), self._seconds * (each - done) + each * further
 
 
+@contextmanager
+def progress() -> Iterator[Watcher]:
+    """Yield what shows a person how a run goes: a line that changes on a terminal, else lines for a log."""
+    if not sys.stderr.isatty():
+        yield EpochLines()
+        return
+    line = LiveLine()
+    try:
+        yield line
+    finally:
+        line.end()
+
+
 class EpochLines(Watcher):
     """Prints a line for each layer and epoch; for logs."""
 
     def __init__(self) -> None:
         self._pace, self._left = _Pace(), 0.0
         self._now: Progress | None = None
-
-    def __enter__(self) -> Self:
-        """Begin."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """End."""
 
     def batch(self, progress: Progress) -> None:
         """Remember where the run is."""
@@ -81,11 +87,7 @@ class LiveLine(Watcher):
         self._pace, self._accuracy, self._memory = _Pace(), "", ""
         self._epoch_began = self._shown = 0.0
 
-    def __enter__(self) -> Self:
-        """Begin."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def end(self) -> None:
         """Take the line away."""
         self._show("")
 

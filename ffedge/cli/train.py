@@ -1,7 +1,6 @@
 """ffedge train."""
 
 import json
-import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,10 +59,10 @@ def run(options: Namespace) -> int:
 
 
 def _train(spec: Spec | None, options: Namespace, stop: Stop) -> None:
-    from ffedge.cli.progress import EpochLines, LiveLine, print_layers
+    from ffedge.cli.progress import print_layers, progress
     from ffedge.training.run import train
 
-    with LiveLine() if sys.stderr.isatty() else EpochLines() as watcher:
+    with progress() as watcher:
         done = train(
             spec,
             options.data,

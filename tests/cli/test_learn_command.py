@@ -77,7 +77,7 @@ def test_a_class_is_added_by_its_name(ffedge: Ffedge, model: Path, tmp_path: Pat
     [
         (["--epochs", 0], 2, "--epochs must be 1 or more, or auto, got 0"),
         (["--layers", "7"], 2, "--layers must be numbers from 0 to 1, got 7"),
-        (["--layers", "x"], 2, "--layers must be numbers from 0, as in 1,2, got 'x'"),
+        (["--layers", "x"], 2, "--layers must be N,N, got 'x'"),
         (["--replay-share", 1], 2, "--replay-share must be in [0, 1), got 1.0"),
         (["--memory-budget", "9MiB"], 1, "--memory-budget 9.0MiB: this network needs at least"),
         (["--data", "nowhere.npz"], 1, "nowhere.npz: is neither a known data set"),

@@ -1,5 +1,7 @@
 """One way to say a flag: help with a word on every flag, errors of one line, colours, completion."""
 
+import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import ffedge
 from ffedge.cli.commands import COMMANDS, parser_of, with_flags
 from tests.cli.conftest import Ffedge, spawn
 
@@ -14,7 +17,10 @@ from tests.cli.conftest import Ffedge, spawn
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_flag_has_a_word_of_help(command: str) -> None:
     parser = parser_of(command)
-    assert not [action.dest for actions in parser.groups().values() for action in actions if not action.help.strip()]
+    words = {
+        a.dest: (a.help or "").partition("(default")[0].strip() for group in parser.groups().values() for a in group
+    }
+    assert all(words.values()), words
     text = parser.format_help()
     assert text.startswith(f"usage: ffedge {command} [flags]")
     assert "\x1b" not in text
@@ -119,3 +125,13 @@ def test_one_python_trains_and_it_loads_only_what_training_needs(data: Path, tmp
     loaded = [line.rpartition("|")[2].strip() for line in done.err.splitlines() if line.startswith("import time")]
     assert loaded.count("ffedge.training.run") == loaded.count("argparse") == loaded.count("site") == 1
     assert not {"torch", "onnx", "ffedge.cli.predict", "ffedge.compare", "ffedge.exporting"} & set(loaded)
+
+
+def test_the_library_names_parameters_and_no_flags() -> None:
+    """A command that is to be run may stand between backticks, and what pip is to install behind its name."""
+    for path in sorted(Path(ffedge.__file__).parent.rglob("*.py")):
+        if path.parent.name != "cli":
+            for node in ast.walk(ast.parse(path.read_text())):
+                text = node.value if isinstance(node, ast.Constant) else ""
+                plain = re.sub(r"`ffedge [^`]*`|Run: pip .*", "", text) if isinstance(text, str) else ""
+                assert not re.search(r"(?<!\w)--[a-z]", plain), (path.name, text)

@@ -108,7 +108,7 @@ def test_other_errors_are_one_line_too(place, tmp_path):
     assert "are for NIR files" in line("eval", model, "--margin", 0.1, code=2)
     assert "--timesteps must be N,N, got '8,a'" in line("eval", place / "a.nir", "--timesteps", "8,a", code=2)
     assert "--timesteps must be 1 to 4096, got 0" in line("eval", place / "a.nir", "--timesteps", "0", code=2)
-    assert "which ffedge does not know. Pass --data" in line("eval", place / "a.nir", code=1)
+    assert "which ffedge does not know by name. Pass --data" in line("eval", place / "a.nir", code=1)
     assert "exists already" in line("export", place / "spiking", "--nir", place / "a.nir", code=1)
     assert "--reject needs a model.onnx" in line("predict", place / "a.nir", place / "x.npy", "--reject", code=2)
     for command, rest in (("monitor", [place / "x.npy"]), ("learn", ["--data", place / "data.npz"])):
