@@ -15,16 +15,16 @@ from ffedge.compare.runner import median_of
 from ffedge.errors import FfedgeError
 
 ROOT = Path(__file__).resolve().parents[1]
-MACHINE = "x86_64-2cores"  # whose results README shows
+MACHINE = "x86_64-2cores"  # whose results the documents show
 WIDE = ",".join(["2000"] * 8)
 WIDE_ARMS = (
     "ffedge-ff-adam,ffedge-acff-adam,ffedge-ff-sgd,"
     "backprop-adam,backprop-adam-hook,backprop-adam-ort-inplace,backprop-sgd"
 )
 SPEED_ARMS = "ffedge-ff-adam,ffedge-acff-adam,backprop-adam,backprop-adam-ort-inplace,backprop-sgd"
-DEFAULT = "--data mnist-mini --variants acff --epochs 20"  # what the first command of README trains
+DEFAULT = "--data mnist-mini --variants acff --epochs 20"  # what README's first command trains
 AGAIN = '--reading "gamma: 0.3" --reading "gamma: 0.3, theta once" --reading "scope: previous"'  # gained at first
-WIDER = "--variants acff --epochs 60 --threads 1 --seeds 0 1 2"  # chosen on a split: docs/recipe.md
+WIDER = "--variants acff --epochs 60 --threads 1 --seeds 0 1 2"  # chosen on a split: bench/RECIPE.md
 COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "accuracy": "python bench/accuracy.py --epochs 20 --seeds 0 1 2 3 4",
     "accuracy-wide-shifts": (
