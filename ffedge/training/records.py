@@ -164,7 +164,7 @@ def versions() -> dict[str, str]:
 
 def machine() -> dict[str, Any]:
     """Return what the figures depend on: processor, cores, system."""
-    model = platform.processor() or platform.machine()
+    model = platform.machine()  # where no name is told; platform.processor() would start a process to ask
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         named = (line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line)
