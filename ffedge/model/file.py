@@ -5,7 +5,6 @@ metadata ``ffedge.format``, ``ffedge.spec`` and ``ffedge.input``; it MAY carry m
 ``training_info`` (`ffedge.model.training_info`). A reader MUST refuse a format that it does not know.
 """
 
-import math
 import os
 import weakref
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.errors import ModelError
+from ffedge.fields import is_finite
 from ffedge.json_text import parse
 from ffedge.model.calibration import Calibration
 from ffedge.model.graph import predictor_graph
@@ -133,7 +133,7 @@ class Model:
             return []
         if not isinstance(gammas, list) or len(gammas) != len(self.recipe.network.widths):
             raise ValueError(f"gamma must be {len(self.recipe.network.widths)} numbers, got {gammas!r}")
-        if not all(isinstance(gamma, float | int) and math.isfinite(gamma) for gamma in gammas):
+        if not all(map(is_finite, gammas)):
             raise ValueError(f"gamma must be finite numbers, got {gammas!r}")
         return [float(gamma) for gamma in gammas]
 

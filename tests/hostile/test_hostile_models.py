@@ -1,13 +1,15 @@
 """What a stranger's model file says of itself: facts and numbers that cannot be, names like markup, paths to open."""
 
+import json
 import re
 
 import numpy as np
 import pytest
 from refusals import command, refusal, saved
-from toys import clusters, make_model, small_spec
+from toys import changed, clusters, make_model, small_spec
 
 import ffedge
+from ffedge.errors import ModelError
 from ffedge.network import InputFacts
 from ffedge.spec import Spec
 
@@ -36,6 +38,12 @@ def test_facts_that_no_data_can_have_are_refused(model, name, value, rule):
 def test_a_number_that_no_float32_can_hold_is_refused(field, value):
     with pytest.raises(ValueError, match=f"^`{field}` must be "):
         Spec.make(**{field: value})
+
+
+@pytest.mark.parametrize("gamma", [[1e39, 0.0, 0.0], [10**400, 0, 0], [True, 0, 0], [0.0], "x"])
+def test_a_model_of_gammas_that_no_training_gives_is_refused(model, tmp_path, gamma):
+    (tmp_path / "model.onnx").write_bytes(changed(model[0], gamma=json.dumps(gamma)))
+    assert "(gamma must be " in refusal(ModelError, ffedge.Predictor, tmp_path / "model.onnx")
 
 
 def test_threads_without_number_are_refused():
