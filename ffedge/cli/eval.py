@@ -46,7 +46,7 @@ def _of_model(options: Namespace) -> None:
     predictor = Predictor(options.model, options.threads)
     about = predictor.metadata.get("data")
     found = evaluate(
-        predictor, _data(options, about.get("name") if isinstance(about, dict) else ""), on_train=options.train
+        predictor, _data(options, str(about.get("name")) if isinstance(about, dict) else ""), on_train=options.train
     )
     if options.json:
         print(json.dumps(dataclasses.asdict(found)))
@@ -88,11 +88,11 @@ def _of_spikes(options: Namespace) -> None:
     print_table(f"each layer alone, after {found.timesteps[-1]} timesteps", ["layer", "accuracy"], alone)
 
 
-def _data(options: Namespace, learnt_from: object) -> "Dataset":
+def _data(options: Namespace, learnt_from: str) -> "Dataset":
     """Open the data that is named, or else what the model learnt from: it must not choose the files that are opened."""
     from ffedge.data import NAMES, load
 
     if options.data is None and learnt_from not in NAMES:
         what = f"learnt from {learnt_from!r}, which ffedge does not know by name"
         raise FfedgeError(f"{options.model}: {what}. Pass --data")
-    return load(options.data or str(learnt_from), options.data_dir)
+    return load(options.data or learnt_from, options.data_dir)
