@@ -3,9 +3,9 @@
 ``python -m all_arms`` measures one, as ``python -m ffedge.compare`` does.
 """
 
-from ffedge.child import serve
 from ffedge.compare.__main__ import answer
 from ffedge.compare.arms import ARMS, OPTIMIZERS, Arm
+from ffedge.compare.child import serve
 
 ONNXSIM = ("onnxsim", "bench")
 SWEPT = (

@@ -21,7 +21,7 @@ from common import MIB, PATHS, pyplot, save_figure, table
 from ffedge.compare import memory, speed
 from ffedge.compare.arms import Work, chosen_arms
 from ffedge.compare.runner import Runner, document, spread_text
-from ffedge.spec import MOMENTS
+from ffedge.rule.optimizer import MOMENTS
 
 SWEEPS = {"depth": (2, 4, 8, 16, 32), "width": (250, 500, 1000, 2000, 4000), "batch": (1, 8, 64, 256, 1024)}
 LABELS = {"depth": "layers", "width": "units of a layer", "batch": "samples of a batch"}

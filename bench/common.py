@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ffedge.child import ask, variables
+from ffedge.compare.child import ask, variables
 from ffedge.compare.runner import thread_variables
 from ffedge.training.records import machine, versions
 
@@ -58,7 +58,7 @@ def ffedge(*words: object) -> dict[str, Any]:
 
 
 def child(module: str, request: dict[str, Any], threads: int, tries: int = TRIES) -> dict[str, Any]:
-    """Run a module of this folder in a new interpreter, which answers one request (see `ffedge.child`).
+    """Run a module of this folder in a new interpreter, which answers one request (see `ffedge.compare.child`).
 
     It begins when other processes are quiet, or after half a minute. The answer also holds ``cores_elsewhere``: how
     many cores other processes kept busy meanwhile. Where that was more than a quarter of a core the child runs again,
@@ -66,7 +66,7 @@ def child(module: str, request: dict[str, Any], threads: int, tries: int = TRIES
 
     Parameters
     ----------
-    module : calls `ffedge.child.serve` where it is run.
+    module : calls `ffedge.compare.child.serve` where it is run.
     threads : for every library that reads its count from the environment; the module sets the others.
 
     Raises

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ffedge.child import serve
+from ffedge.compare.child import serve
 from ffedge.compare.inference import labels_of, rounds, ways
 from ffedge.compare.runner import thread_variables
 from ffedge.data import load

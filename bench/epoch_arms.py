@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from common import scaling_of
 
-from ffedge.child import serve
+from ffedge.compare.child import serve
 from ffedge.meter import PeakMeter, rss_bytes
 
 WIDTHS = (500, 500)

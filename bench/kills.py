@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from common import arguments, table, write_results
 
-from ffedge.child import variables
+from ffedge.compare.child import variables
 
 SETTINGS = list(itertools.product(("onnx", "torch"), ("greedy", "interleaved"), ("ff", "fcff", "acff")))
 FLAGS = ["--widths", "96,64", "--epochs", "6", "--batch-size", "64", "--checkpoint-every", "1", "--threads", "1"]

@@ -16,8 +16,8 @@ from ffedge.engine.session import Kernel, Value
 from ffedge.errors import FfedgeError
 from ffedge.network import InputFacts
 from ffedge.recipe import Train
+from ffedge.rule.optimizer import ADAM_DECAYS, MOMENTS
 from ffedge.seeds import Draw, generator
-from ffedge.spec import ADAM_DECAYS, MOMENTS
 
 Array = NDArray[Any]
 

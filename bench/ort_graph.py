@@ -1,4 +1,4 @@
-"""Backpropagation as one ONNX graph, compiled by onnxsim without torch; a child process does it (see `ffedge.child`).
+"""Backpropagation as one ONNX graph, compiled by onnxsim without torch in a child process (`ffedge.compare.child`).
 
 So the process that trains loads onnxruntime alone, as ffedge's does. onnxsim fixes all shapes; a row's weight in the
 loss, an input, lets the last short batch of an epoch be padded with rows that weigh nothing.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from common import PATHS
 
-from ffedge.child import ask, serve
+from ffedge.compare.child import ask, serve
 from ffedge.errors import FfedgeError
 from ffedge.spec import Optimizer
 

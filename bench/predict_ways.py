@@ -7,7 +7,7 @@ ready as scaled float32: that is kind to it.
 from pathlib import Path
 from typing import Any
 
-from ffedge.child import serve
+from ffedge.compare.child import serve
 from ffedge.compare.inference import ARMS, Way, answer, session_way, ways
 from ffedge.export.clock import plain_session
 from ffedge.model.form import FORMS

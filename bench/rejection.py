@@ -15,7 +15,7 @@ from typing import Any
 
 from common import PATHS, arguments, table, write_results
 
-from ffedge.child import ask
+from ffedge.compare.child import ask
 from ffedge.compare.runner import thread_variables
 
 OTHER = {"mnist": "fashion-mnist", "fashion-mnist": "mnist"}

@@ -1,6 +1,6 @@
 """A network of bench/rejection.py, trained in a process of its own: what it says of known and strange inputs.
 
-One request in, one answer out (`ffedge.child`). Shape letters: N samples, C classes.
+One request in, one answer out (`ffedge.compare.child`). Shape letters: N samples, C classes.
 """
 
 import tempfile
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import ffedge
-from ffedge.child import serve
+from ffedge.compare.child import serve
 from ffedge.data import Dataset, load
 from ffedge.model.calibration import best_and_margin, calibrate, levels
 from ffedge.training.loop import split_rows

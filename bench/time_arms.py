@@ -13,8 +13,8 @@ import numpy as np
 from epoch_arms import CLASSES, PEERS, WIDTHS, Batches, Learner, Peer, images, labels_of
 from numpy.typing import NDArray
 
-from ffedge.child import serve
 from ffedge.compare.arms import ARMS, Work
+from ffedge.compare.child import serve
 from ffedge.compare.train import Predict, Watch
 from ffedge.compare.train import train as train_arm
 from ffedge.data import Dataset, load

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ffedge.network import InputFacts
 from ffedge.recipe import Network
-from ffedge.spec import NORM_EPSILON
+from ffedge.rule.norm import NORM_EPSILON
 
 Array = NDArray[Any]
 

@@ -43,13 +43,6 @@ Matrix = tuple[tuple[float, ...], ...]
 MODEL_FORMAT = 1
 MAX_LAYERS = 64
 MAX_CLASSES = 1000
-MOMENTS: dict[str, tuple[str, ...]] = {"adam": ("m", "v"), "momentum": ("m",), "sgd": ()}
-ADAM_DECAYS = (0.9, 0.999)
-ADAM_EPSILON = 1e-8
-NORM_EPSILON = 1e-4
-FOLLOWING = 0.01  # share of the way that a fixed norm goes to a batch's activity
-HOMEOSTASIS = 0.5  # what a bias loses a step for each share of rows that its unit is active in too often
-ITEM_BYTES = 4  # of a float32
 WIDTH = Limit("be whole numbers from 1 to 65536", lambda value: 1 <= value <= 65536)
 SQUARE = Limit("be a square matrix of finite numbers", lambda value: True)
 PLANNED: dict[str, Any] = {"auto": "plan", "learns": True, "machine": True}

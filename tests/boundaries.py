@@ -21,7 +21,6 @@ TABLE = {
     "errors": Allowed(),
     "files": Allowed("errors"),
     "json_text": Allowed(),
-    "child": Allowed("errors"),
     "fields": Allowed(),
     "presets": Allowed(),
     "spec": Allowed("fields kinds presets"),
@@ -34,7 +33,7 @@ TABLE = {
     "tensors": Allowed("pages", "numpy"),
     "onnx": Allowed("", "numpy"),  # graphs by protobuf alone: the onnx package is for int8 forms and tests
     "kinds": Allowed(),  # the modules that it names are loaded by their users
-    "layers": Allowed("kinds onnx seeds spec", "numpy", "torch"),  # a layer's torch twin stands beside its graph
+    "layers": Allowed("kinds onnx rule seeds", "numpy", "torch"),  # a layer's torch twin stands beside its graph
     "rule": Allowed("kinds onnx spec", "numpy", "torch"),
     "network": Allowed("errors fields kinds layers recipe", "numpy"),
     "engine": Allowed(f"errors pages recipe spec {NETWORK}", "numpy onnxruntime", "torch"),
@@ -47,7 +46,7 @@ TABLE = {
     "export": Allowed(f"data engine model predict training {BASE} {NETWORK}", "numpy onnxruntime", "onnx"),
     "spikes": Allowed(f"data engine model predict training {BASE} {NETWORK}", "numpy", "h5py nir"),
     # export: its clock times ways to predict; onnx: the plain MLP beside them
-    "compare": Allowed(f"child data export predict training {BASE} {NETWORK}", "numpy torch"),
+    "compare": Allowed(f"data export predict training {BASE} {NETWORK}", "numpy torch"),
     "cli": Allowed(
         "errors fields presets spec version",
         "",

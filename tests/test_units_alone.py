@@ -42,7 +42,6 @@ def folder(tmp_path_factory):
 
 USES = {
     "__init__": "import ffedge; print(ffedge.__version__)",
-    "child": "from ffedge.child import ask; print(ask)",
     "compare": "from ffedge.compare.arms import ARMS, Work; print(len(ARMS), Work().text)",
     "version": "from ffedge.version import __version__; print(__version__)",
     "files": """

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ffedge.child import variables
+from ffedge.compare.child import variables
 from ffedge.data import NAMES, Split, load
 from ffedge.data.cache_folder import sha256_of
 from ffedge.errors import FfedgeError

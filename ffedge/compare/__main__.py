@@ -1,8 +1,8 @@
-"""Measures one arm: ``python -m ffedge.compare`` answers one request (see `ffedge.child`)."""
+"""Measures one arm: ``python -m ffedge.compare`` answers one request (see `ffedge.compare.child`)."""
 
 from typing import Any
 
-from ffedge.child import serve
+from ffedge.compare.child import serve
 
 
 def answer(request: dict[str, Any]) -> Any:

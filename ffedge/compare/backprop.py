@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ffedge.compare.arms import Arm
 from ffedge.network import InputFacts
 from ffedge.recipe import Train
-from ffedge.spec import MOMENTS
+from ffedge.rule.optimizer import MOMENTS
 
 Array = NDArray[Any]
 

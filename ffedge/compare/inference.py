@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.child import ask
 from ffedge.compare.arms import Work
+from ffedge.compare.child import ask
 from ffedge.compare.runner import MODULE, Ask, document, medians, ratios, thread_variables
 from ffedge.data import load
 from ffedge.predict.predictor import Predictor

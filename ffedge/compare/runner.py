@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ffedge.child import ask
 from ffedge.compare.arms import Work
+from ffedge.compare.child import ask
 from ffedge.training.records import machine, versions
 
 MODULE = "ffedge.compare"  # answers a job's request (`ffedge.compare.__main__`)

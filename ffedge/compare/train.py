@@ -23,7 +23,8 @@ from ffedge.meter import PeakMeter
 from ffedge.network import InputFacts, layers_of, parameter_sizes
 from ffedge.recipe import Recipe
 from ffedge.resolve import resolve
-from ffedge.spec import MOMENTS, Spec
+from ffedge.rule.optimizer import MOMENTS
+from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place
 from ffedge.training.facts import measure as measure_facts
 from ffedge.training.loop import Diverged, Loop, split_rows

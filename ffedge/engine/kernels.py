@@ -25,9 +25,10 @@ from ffedge.recipe import Recipe
 from ffedge.rule import collaboration
 from ffedge.rule.loss import loss_and_slope
 from ffedge.rule.norm import passed_on
-from ffedge.rule.optimizer import update
-from ffedge.spec import ADAM_DECAYS, FOLLOWING, HOMEOSTASIS, MOMENTS
+from ffedge.rule.optimizer import ADAM_DECAYS, MOMENTS, update
 
+FOLLOWING = 0.01  # share of the way that a fixed norm goes to a batch's activity
+HOMEOSTASIS = 0.5  # what a bias loses a step for each share of rows that its unit is active in too often
 Kind = Literal[
     "product", "forward", "goodness", "learn", "accumulate", "apply", "tile", "tile-accumulate", "tile-apply"
 ]

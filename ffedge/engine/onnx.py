@@ -22,9 +22,10 @@ from ffedge.layers.base import Layer
 from ffedge.network import InputFacts, gathered, layers_of, trained
 from ffedge.pages import release
 from ffedge.recipe import Recipe
-from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, ITEM_BYTES, MOMENTS
+from ffedge.rule.optimizer import ADAM_DECAYS, ADAM_EPSILON, MOMENTS
 
 Array = NDArray[Any]
+ITEM_BYTES = 4  # of a float32
 SCALARS = ("rate", "decaying.rate", "epsilon", "keep", "gamma.rate", "gamma.epsilon", "share")
 
 

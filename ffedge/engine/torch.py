@@ -14,13 +14,14 @@ from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from ffedge.engine.base import Learned
+from ffedge.engine.kernels import FOLLOWING, HOMEOSTASIS
 from ffedge.errors import FfedgeError
 from ffedge.kinds import goodness_kind
 from ffedge.layers import inputs
 from ffedge.network import InputFacts, adds_input, layers_of
 from ffedge.recipe import Recipe
 from ffedge.rule import collaboration, loss, norm
-from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, FOLLOWING, HOMEOSTASIS, MOMENTS
+from ffedge.rule.optimizer import ADAM_DECAYS, ADAM_EPSILON, MOMENTS
 
 Array = NDArray[Any]
 TORCH_NAMES = {"momentum": {"m": "momentum_buffer"}, "adam": {"m": "exp_avg", "v": "exp_avg_sq"}, "sgd": {}}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ffedge.model.form import Folded, FoldedLayer
 from ffedge.network import Layers
-from ffedge.spec import NORM_EPSILON
+from ffedge.rule.norm import NORM_EPSILON
 
 Array = NDArray[Any]
 

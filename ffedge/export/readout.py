@@ -17,8 +17,8 @@ from ffedge.export.source import Rows, Trained
 from ffedge.model.form import Folded, activities_graph
 from ffedge.network import Layers
 from ffedge.onnx.graph import model_bytes
+from ffedge.rule.optimizer import ADAM_DECAYS, ADAM_EPSILON
 from ffedge.seeds import Draw, Permutation
-from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON
 
 Array = NDArray[Any]
 EPOCHS = 4  # or more, of a small data set

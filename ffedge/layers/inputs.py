@@ -6,7 +6,7 @@ Shape letters: N samples, I raw inputs of a sample, D inputs of the first layer,
 from typing import TYPE_CHECKING
 
 from ffedge.onnx.graph import GraphBuilder
-from ffedge.spec import NORM_EPSILON
+from ffedge.rule.norm import NORM_EPSILON
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -27,8 +27,7 @@ from ffedge.onnx.read import Parts, ints_of, read_nodes
 from ffedge.onnx.shapes import check_graph
 from ffedge.onnx.wire import Source
 from ffedge.recipe import Recipe
-from ffedge.rule.norm import centred, over
-from ffedge.spec import NORM_EPSILON
+from ffedge.rule.norm import NORM_EPSILON, centred, over
 
 FORMS = {  # name -> what it computes, and whether its weights are int8
     "exact": ("exact", False),

@@ -32,7 +32,7 @@ from ffedge.network import InputFacts, layers_of, trained
 from ffedge.onnx import wire
 from ffedge.onnx.graph import TYPES, Graph, GraphBuilder, Node, graph_bytes
 from ffedge.recipe import Recipe
-from ffedge.spec import ADAM_DECAYS, ADAM_EPSILON, MOMENTS
+from ffedge.rule.optimizer import ADAM_DECAYS, ADAM_EPSILON, MOMENTS
 
 SCALARS = ("rate", "decaying.rate", "epsilon", "keep", "gamma.rate", "gamma.epsilon", "share")
 SHAPES = dict[str, tuple[int, ...]]

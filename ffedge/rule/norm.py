@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from ffedge.kinds import goodness_kind
 from ffedge.onnx.graph import GraphBuilder
-from ffedge.spec import NORM_EPSILON
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ffedge.recipe import Network
+
+NORM_EPSILON = 1e-4
 
 
 def normed(

@@ -7,7 +7,11 @@ needs no copy of p.
 """
 
 from ffedge.onnx.graph import Dims, GraphBuilder
-from ffedge.spec import ADAM_DECAYS, MOMENTS, Optimizer
+from ffedge.spec import Optimizer
+
+MOMENTS: dict[str, tuple[str, ...]] = {"adam": ("m", "v"), "momentum": ("m",), "sgd": ()}
+ADAM_DECAYS = (0.9, 0.999)
+ADAM_EPSILON = 1e-8
 
 
 def update(

@@ -22,7 +22,7 @@ from ffedge.model.graph import activities_graph
 from ffedge.network import InputFacts, layers_of
 from ffedge.onnx.graph import model_bytes
 from ffedge.recipe import Recipe
-from ffedge.spec import NORM_EPSILON
+from ffedge.rule.norm import NORM_EPSILON
 from ffedge.spikes.network import PASSING, Floats, LabelPlace, Reset, SpikingLayer, SpikingNetwork
 from ffedge.spikes.simulate import goodness_after, samples_at_once
 from ffedge.version import __version__

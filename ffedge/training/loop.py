@@ -21,8 +21,8 @@ from ffedge.model.calibration import Calibration, best_and_margin, calibrate
 from ffedge.network import InputFacts, initial_layer, layers_of
 from ffedge.pages import release_libraries
 from ffedge.recipe import Recipe
+from ffedge.rule.optimizer import MOMENTS
 from ffedge.seeds import Draw, Permutation, generator, key
-from ffedge.spec import MOMENTS
 from ffedge.training.activations import make_cache
 from ffedge.training.checkpoint import Place, State
 from ffedge.training.records import EpochRecord, LayerRecord

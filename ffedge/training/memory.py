@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ffedge.engine.onnx import needs
+from ffedge.engine.onnx import ITEM_BYTES, needs
 from ffedge.errors import FfedgeError
 from ffedge.network import InputFacts, layers_of, trained
 from ffedge.recipe import Recipe, Train
 from ffedge.resolve import TUNED_CHUNK
-from ffedge.spec import ITEM_BYTES, MOMENTS, Spec
+from ffedge.rule.optimizer import MOMENTS
+from ffedge.spec import Spec
 from ffedge.training.activations import cache_bytes
 from ffedge.training.step import evaluation_rows
 

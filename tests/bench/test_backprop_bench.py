@@ -10,8 +10,8 @@ import all_arms
 import backprop
 from common import PATHS
 
-from ffedge.child import ask
 from ffedge.compare.arms import ARMS, Work
+from ffedge.compare.child import ask
 
 OWN, OTHER = "ffedge-ff-adam", "backprop-adam"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ffedge.child import variables
 from ffedge.cli import main
+from ffedge.compare.child import variables
 
 CLASSES = 3
 

@@ -13,7 +13,7 @@ from networks import DATA
 from toys import make_model, small_spec
 
 from ffedge import Monitor, Predictor
-from ffedge.child import variables
+from ffedge.compare.child import variables
 from tests.cli.conftest import Ffedge, bars
 
 USUAL = bars(400, 7)[0]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from ffedge import Predictor
-from ffedge.child import variables
+from ffedge.compare.child import variables
 from tests.cli.conftest import CLASSES, Ffedge, Outcome, bars, spawn
 
 IMAGES = bars(40, 3)[0]

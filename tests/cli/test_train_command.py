@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ffedge.child import variables
 from ffedge.cli import main
+from ffedge.compare.child import variables
 from tests.cli.conftest import Ffedge
 
 SMALL = ["--widths", "24,16", "--epochs", "3", "--batch-size", "32", "--label-scale", "3"]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from toys import clusters
 
-from ffedge.child import ask
 from ffedge.compare import memory
 from ffedge.compare.arms import ARMS, Work
+from ffedge.compare.child import ask
 from ffedge.compare.train import train
 from ffedge.meter import PeakMeter
 

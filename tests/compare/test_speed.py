@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from toys import clusters
 
-from ffedge.child import ask
 from ffedge.compare.arms import ARMS, Work
+from ffedge.compare.child import ask
 from ffedge.compare.speed import AS_SHIPPED, Recorder, summary, time_to
 from ffedge.compare.train import train
 from ffedge.meter import PeakMeter

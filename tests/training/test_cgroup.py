@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ffedge.child import variables
+from ffedge.compare.child import variables
 from ffedge.data import load
 from ffedge.errors import FfedgeError
 

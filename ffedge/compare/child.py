@@ -62,7 +62,7 @@ def ask(
 
 def variables() -> dict[str, str]:
     """Return the environment in which Python finds this very package."""
-    path = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    path = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
 
 
