@@ -34,7 +34,7 @@ def folder(tmp_path, monkeypatch):
     """Go to a folder with a model of digits, readings of a sensor and pictures of two kinds."""
     image = pytest.importorskip("PIL.Image", reason="needs Pillow, which is not installed")
     monkeypatch.chdir(tmp_path)
-    ffedge.train(ffedge.Spec.make(epochs=2), "mnist-mini", "runs/digits")
+    ffedge.train(ffedge.Spec.make(widths=(100, 50), epochs=2), "mnist-mini", "runs/digits")
     rng = np.random.default_rng(0)
     with open("readings.csv", "w", newline="") as file:
         rows = [[*rng.normal(n % 2, 0.1, 3), ("dry", "wet")[n % 2]] for n in range(100)]
@@ -53,7 +53,7 @@ def test_readmes_python_runs(folder):
     names = {"images": test.inputs.take(np.arange(200))}
     for source in blocks("python", "README.md"):
         exec(source, names)
-    assert (names["answer"].label == test.labels[:200]).mean() > 0.85
+    assert (names["answer"].label == test.labels[:200]).mean() > 0.8
     readings = ffedge.train(ffedge.Spec.make(epochs=2), "readings.npz", "runs/readings")
     assert ffedge.Predictor(readings.model).facts.classes == ("dry", "wet")
     assert ffedge.Predictor(names["run"].model).facts.classes == ("cat", "dog")
