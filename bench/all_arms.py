@@ -20,6 +20,7 @@ ARMS |= {
     arm.name: arm
     for optimizer in OPTIMIZERS
     for arm in (
+        Arm(f"backprop-{optimizer}-hook", optimizer, form="hook", module="torch_forms"),
         Arm(f"backprop-{optimizer}-checkpoint", optimizer, form="checkpoint", module="torch_forms"),
         Arm(f"backprop-{optimizer}-accumulate", optimizer, form="accumulate", module="torch_forms"),
         Arm(f"backprop-{optimizer}-ort", optimizer, module="ort_backprop", needs=ONNXSIM),

@@ -1,15 +1,36 @@
-"""More forms of backprop in torch that save memory."""
+"""Forms of backprop in torch that save memory."""
 
 import math
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ffedge.compare.arms import Arm
-from ffedge.compare.backprop import Backprop
+from ffedge.compare.backprop import Backprop, bytes_of
 
 MICRO_BATCHES = 8
+
+
+class Stepped(Backprop):
+    """Steps a parameter in the backward hook, as soon as its gradient is there, and frees the gradient."""
+
+    def made_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Return one for each parameter."""
+        optimizers = [self.optimizer_of([parameter]) for parameter in self.parameters]
+        for parameter, own in zip(self.parameters, optimizers, strict=True):
+            parameter.register_post_accumulate_grad_hook(partial(self._arrived, own))
+        return optimizers
+
+    def _arrived(self, optimizer: torch.optim.Optimizer, parameter: Tensor) -> None:
+        self.gradient_bytes = max(self.gradient_bytes, bytes_of(parameter.grad))
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def step(self) -> None:
+        """Do nothing more."""
 
 
 class Checkpointed(Backprop):
@@ -35,5 +56,5 @@ class Accumulated(Backprop):
 
 def build(arm: Arm, widths: tuple[int, ...], facts: Any, rate: float, train: Any) -> Backprop:
     """Return an arm's network."""
-    kind = {"checkpoint": Checkpointed, "accumulate": Accumulated}[arm.form]
+    kind = {"hook": Stepped, "checkpoint": Checkpointed, "accumulate": Accumulated}[arm.form]
     return kind(arm, widths, facts, rate, train.seed)

@@ -45,8 +45,8 @@ def add_flags(parser: Parser) -> None:
 def run(options: Namespace) -> None:
     """Compare ffedge with backpropagation on this machine, each arm in a process of its own.
 
-    Arms of memory and speed are ffedge-<variant>-<optimizer> and backprop-<optimizer>, with -hook stepped as gradients
-    come; backprop needs torch. Those of inference are ffedge-session, ffedge-predictor and backprop-ort.
+    Arms of memory and speed are ffedge-<variant>-<optimizer> and backprop-<optimizer>, which needs torch. Those of
+    inference are ffedge-session, ffedge-predictor and backprop-ort.
     """
     measures = [name for name in MEASURES if getattr(options, name)]
     if len(measures) != 1:

@@ -38,10 +38,9 @@ ALL = (
     *(ffedge_arm(variant, "adam") for variant in ("ff", "fcff", "acff")),
     *(ffedge_arm("ff", optimizer) for optimizer in ("sgd", "momentum")),
     *(Arm(f"backprop-{optimizer}", optimizer) for optimizer in OPTIMIZERS),
-    *(Arm(f"backprop-{optimizer}-hook", optimizer, form="hook") for optimizer in OPTIMIZERS),
 )
 ARMS = {arm.name: arm for arm in ALL}
-QUICK = ("ffedge-ff-adam", "ffedge-acff-adam", "backprop-adam", "backprop-adam-hook")
+QUICK = ("ffedge-ff-adam", "ffedge-acff-adam", "backprop-adam")
 
 
 @dataclass(frozen=True)

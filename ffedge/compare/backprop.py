@@ -32,11 +32,11 @@ class Backprop:
     """An MLP with ReLU and its optimiser.
 
     Weights begin as He et al. (2015) draw them for ReLU: by torch's own, smaller draw 8 layers do not begin to learn.
-    With the form ``hook`` a parameter is stepped as soon as its gradient is there, and the gradient freed.
 
     Attributes
     ----------
     seconds : of each layer, the head last: forward by forward hooks, backward by when gradients arrive.
+    gradient_bytes : most bytes of gradients at one time.
     saved_bytes : what autograd keeps for the backward pass of a batch, weights left out; counted in the first step.
     """
 
@@ -55,52 +55,55 @@ class Backprop:
         self.seconds = [0.0] * len(self.layers)
         self.gradient_bytes = self.saved_bytes = 0
         self._offset, self._scale = torch.tensor(facts.offset), torch.tensor(facts.scale)
-        self._parameters = list(self.layers.parameters())
-        groups = [[p] for p in self._parameters] if arm.form == "hook" else [self._parameters]
-        self._optimizers = [self._optimizer(group) for group in groups]
+        self.parameters = list(self.layers.parameters())
         self._time_layers()
-        if arm.form == "hook":
-            for parameter, own in zip(self._parameters, self._optimizers, strict=True):
-                parameter.register_post_accumulate_grad_hook(self._stepper(own))  # type: ignore[no-untyped-call]
+        self.optimizers = self.made_optimizers()
+
+    def made_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Return what steps the parameters."""
+        return [self.optimizer_of(self.parameters)]
+
+    def optimizer_of(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """Return an optimiser for some parameters."""
+        if self.arm.optimizer == "adam":
+            return torch.optim.Adam(parameters, lr=self._rate)
+        return torch.optim.SGD(parameters, lr=self._rate, momentum=0.9 if self.arm.optimizer == "momentum" else 0.0)
 
     def learn(self, raw: Array, labels: NDArray[np.int64], share: float = 1.0) -> float:
         """Take one step on a batch [N, I], with a share of the rate; return the loss."""
-        for group in (group for optimizer in self._optimizers for group in optimizer.param_groups):
+        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
             group["lr"] = self._rate * share
         loss = self.backward(torch.from_numpy(raw), torch.from_numpy(labels), len(labels))
-        if self.arm.form != "hook":
-            self.gradient_bytes = sum(_bytes(p.grad) for p in self._parameters if p.grad is not None)
-            for optimizer in self._optimizers:
-                optimizer.step()
-                optimizer.zero_grad()
+        self.step()
         return loss
+
+    def step(self) -> None:
+        """Update all parameters, and free their gradients."""
+        self.gradient_bytes = sum(bytes_of(p.grad) for p in self.parameters if p.grad is not None)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
 
     def backward(self, x: Tensor, true: Tensor, samples: int) -> float:
         """Add the gradients of some rows of a batch of so many samples; return their part of the loss."""
-        with self.counting():
-            loss = F.cross_entropy(self.logits(x), true, reduction="sum") / samples
-        self._mark = time.perf_counter()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return float(loss.detach())
-
-    @contextlib.contextmanager
-    def counting(self) -> Any:
-        """Count what a forward pass saves, if it is the first one: later ones save as much, and counting takes time."""
-        if self.saved_bytes:
-            yield
-            return
-        saved: dict[int, int] = {}  # by address, as a tensor may be saved twice
+        saved: dict[int, int] = {}  # bytes by address, as a tensor may be saved twice
 
         def pack(tensor: Tensor) -> Tensor:
             base = tensor if tensor._base is None else tensor._base
             if not (base.is_leaf and base.requires_grad):
                 address = tensor.untyped_storage().data_ptr()
-                saved[address] = max(saved.get(address, 0), _bytes(tensor))
+                saved[address] = max(saved.get(address, 0), bytes_of(tensor))
             return tensor
 
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            yield
-        self.saved_bytes = sum(saved.values())
+        counting = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+        with (
+            contextlib.nullcontext() if self.saved_bytes else counting
+        ):  # later steps save as much; counting takes time
+            loss = F.cross_entropy(self.logits(x), true, reduction="sum") / samples
+        self.saved_bytes = self.saved_bytes or sum(saved.values())
+        self._mark = time.perf_counter()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
 
     @torch.no_grad()
     def predict(self, raw: Array) -> NDArray[np.int64]:
@@ -110,7 +113,7 @@ class Backprop:
 
     def counted(self) -> dict[str, int | None]:
         """Return bytes by name, the most at one time."""
-        weights = sum(map(_bytes, self._parameters))
+        weights = sum(map(bytes_of, self.parameters))
         return {
             "weights": weights,
             "gradients": self.gradient_bytes,
@@ -126,41 +129,29 @@ class Backprop:
             x = layer(x)
         return x
 
-    def _optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        if self.arm.optimizer == "adam":
-            return torch.optim.Adam(parameters, lr=self._rate)
-        return torch.optim.SGD(parameters, lr=self._rate, momentum=0.9 if self.arm.optimizer == "momentum" else 0.0)
-
-    def _stepper(self, optimizer: torch.optim.Optimizer) -> Callable[[Tensor], None]:
-        def step(parameter: Tensor) -> None:
-            if parameter.grad is not None:
-                self.gradient_bytes = max(self.gradient_bytes, _bytes(parameter.grad))
-            optimizer.step()
-            optimizer.zero_grad()
-
-        return step
-
     def _time_layers(self) -> None:
         self._mark = 0.0
-        for index, layer in enumerate(self.layers):
-            began = [0.0]
 
-            def before(*_: Any, began: list[float] = began) -> None:
-                began[0] = time.perf_counter()
+        def told(index: int) -> Callable[..., None]:
+            """Give the seconds since the mark to a layer."""
 
-            def after(*_: Any, began: list[float] = began, index: int = index) -> None:
-                self.seconds[index] += time.perf_counter() - began[0]
-
-            def arrived(_: Tensor, index: int = index) -> None:  # gradients arrive from the last layer to the first
+            def add(*_: Any) -> None:
                 now = time.perf_counter()
                 self.seconds[index] += now - self._mark
                 self._mark = now
 
-            layer.register_forward_pre_hook(before)
-            layer.register_forward_hook(after)
-            for parameter in layer.parameters():
-                parameter.register_post_accumulate_grad_hook(arrived)  # type: ignore[no-untyped-call]
+            return add
+
+        def begin(*_: Any) -> None:
+            self._mark = time.perf_counter()
+
+        for index, layer in enumerate(self.layers):
+            layer.register_forward_pre_hook(begin)
+            layer.register_forward_hook(told(index))
+            for parameter in layer.parameters():  # gradients arrive from the last layer to the first
+                parameter.register_post_accumulate_grad_hook(told(index))  # type: ignore[no-untyped-call]
 
 
-def _bytes(tensor: Tensor) -> int:
+def bytes_of(tensor: Tensor) -> int:
+    """Return the bytes of a tensor's values."""
     return tensor.numel() * tensor.element_size()

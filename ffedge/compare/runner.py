@@ -8,7 +8,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +19,6 @@ MODULE = "ffedge.compare"  # answers a job's request (`ffedge.compare.__main__`)
 PACKAGES = ("torch", "onnxsim")
 REPEAT = 3
 Values = Mapping[str, Sequence[float]]
-
-
-@dataclass(frozen=True)
-class Job:
-    """One measurement: an arm doing some work for the n-th time; `task` is ``memory`` or ``speed``."""
-
-    task: str
-    arm: str
-    work: Work
-    run: int
-
-    @property
-    def text(self) -> str:
-        """The job in a few words."""
-        return f"{self.arm}, {self.work.text}, run {self.run + 1}"
-
-    @property
-    def key(self) -> str:
-        """What tells its result from others, versions included."""
-        return json.dumps([dataclasses.asdict(self), all_versions()])
 
 
 class Runner:
@@ -61,23 +40,25 @@ class Runner:
             self._results = {entry["key"]: entry["measure"] for entry in map(json.loads, whole.splitlines())}
 
     def take(self, task: str, arms: Sequence[str], work: Work, repeat: int) -> dict[str, list[Any]]:
-        """Return the results of each arm, run by run; the arms take turns."""
-        jobs = [Job(task, arm, work, run) for run in range(repeat) for arm in arms]
-        missing, began = [job for job in jobs if job.key not in self._results], time.perf_counter()
-        for index, job in enumerate(missing):
+        """Return the results of a task, ``memory`` or ``speed``, of each arm, run by run; the arms take turns."""
+
+        def key(arm: str, run: int) -> str:
+            """Return what tells a result from others, versions included."""
+            return json.dumps([task, arm, dataclasses.asdict(work), run, all_versions()])
+
+        jobs = [(arm, run) for run in range(repeat) for arm in arms]
+        missing, began = [job for job in jobs if key(*job) not in self._results], time.perf_counter()
+        for index, (arm, run) in enumerate(missing):
             left_s = (time.perf_counter() - began) / max(1, index) * (len(missing) - index)
             left = f", about {minutes(left_s)} left" * (index > 0)
-            print(f"[{index + 1}/{len(missing)}] {job.text}{left}", file=sys.stderr, flush=True)
-            self._measure(job)
-        return {arm: [self._results[Job(task, arm, work, run).key] for run in range(repeat)] for arm in arms}
-
-    def _measure(self, job: Job) -> None:
-        request = {"task": job.task, "arm": job.arm, "work": dataclasses.asdict(job.work)}
-        result = ask(self._module, request, thread_variables(job.work.threads) | self._variables)
-        self._results[job.key] = result
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        with self._file.open("a") as file:
-            file.write(json.dumps({"key": job.key, "measure": result}) + "\n")
+            print(f"[{index + 1}/{len(missing)}] {arm}, {work.text}, run {run + 1}{left}", file=sys.stderr, flush=True)
+            request = {"task": task, "arm": arm, "work": dataclasses.asdict(work)}
+            result = ask(self._module, request, thread_variables(work.threads) | self._variables)
+            self._results[key(arm, run)] = result
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with self._file.open("a") as file:
+                file.write(json.dumps({"key": key(arm, run), "measure": result}) + "\n")
+        return {arm: [self._results[key(arm, run)] for run in range(repeat)] for arm in arms}
 
 
 def repeats(repeat: int, *, quick: bool) -> int:

@@ -8,12 +8,12 @@ from ffedge.network import InputFacts
 
 torch = pytest.importorskip("torch", reason="needs torch, which is not installed")
 
-from torch_forms import Accumulated, Checkpointed
+from torch_forms import Accumulated, Checkpointed, Stepped
 
 from ffedge.compare.arms import Arm
 from ffedge.compare.backprop import Backprop
 
-KINDS = {"plain": Backprop, "hook": Backprop, "checkpoint": Checkpointed, "accumulate": Accumulated}
+KINDS = {"plain": Backprop, "hook": Stepped, "checkpoint": Checkpointed, "accumulate": Accumulated}
 
 DATA = clusters(rows=256, noise=0.4)
 FACTS = InputFacts(shape=(16,), dtype="float32", classes=DATA.classes)

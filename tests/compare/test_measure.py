@@ -46,7 +46,7 @@ def test_an_arm_learns_far_more_than_chance(arm):
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("arm", ["backprop-adam", "backprop-sgd-hook", "backprop-momentum"])
+@pytest.mark.parametrize("arm", ["backprop-adam", "backprop-sgd", "backprop-momentum"])
 def test_a_baseline_learns_and_says_why_what_is_unknown_is_none(arm):
     found = measure(arm, epochs=2)
     assert found["accuracy"] > 0.7
