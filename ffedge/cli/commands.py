@@ -61,6 +61,8 @@ def with_flags(message: str, command: str = "train") -> str:
 
     They are those of the command and of ``train``, which remedies speak of.
     """
+    import shlex
+
     names = [name for name in ("train", command) if name in COMMANDS]
     flags = {action.dest: action.option_strings[-1] for name in names for action in parser_of(name).flags()}
 
@@ -71,7 +73,7 @@ def with_flags(message: str, command: str = "train") -> str:
         if value in (None, "True"):
             return flags[name]
         values = re.findall(r"'([^']*)'", value) or [value]  # a list is a flag given several times
-        return " ".join(f"{flags[name]} {text}" for text in values)
+        return " ".join(f"{flags[name]} {shlex.quote(text)}" for text in values)
 
     return re.sub(r"`(\w+)(?:=([^`]*))?`", written, message)
 

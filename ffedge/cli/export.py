@@ -7,13 +7,13 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ffedge.cli.parser import NUMBER, Parser, argument, flag, shared, value, whole
+from ffedge.cli.parser import NUMBER, Parser, argument, flag, one_of, shared, value, whole
 
 if TYPE_CHECKING:
     from ffedge.export.fastest import Row
     from ffedge.export.forms import Form
 
-FORM = value(str, "exact|pruned|head|int8|pruned-int8|head-int8")
+FORM = one_of("exact", "pruned", "head", "int8", "pruned-int8", "head-int8")
 OF_SPIKES = ("timesteps", "reset", "leak")
 FORM_HELP = (
     "exact: the same scores. pruned: the deeper layers try only the labels that lead after the first. head: one pass "
@@ -107,11 +107,8 @@ def _made(options: Namespace) -> "tuple[Form, list[Row]]":
     from ffedge.export.fastest import fastest
     from ffedge.export.forms import Forms
     from ffedge.export.source import open_rows, read_trained
-    from ffedge.model.form import FORMS
 
     name = options.form
-    if name and name not in FORMS:
-        raise ValueError(f"--form must be one of {', '.join(FORMS)}, got {name!r}")
     trained = read_trained(options.run)
     if name == "exact" and options.data is None and options.coverage is None:
         return Forms(trained, None).make(name), []

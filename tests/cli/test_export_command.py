@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ffedge import Predictor
+from ffedge.cli.export import FORM
 from ffedge.model.form import FORMS
 from tests.cli.conftest import Ffedge, bars
 
@@ -60,6 +61,10 @@ def test_the_fastest_form_is_written_and_the_table_printed(
         assert text in shown
 
 
+def test_the_flag_names_every_form() -> None:
+    assert FORM.metavar == "|".join(FORMS)
+
+
 def test_the_exact_form_needs_no_data(ffedge: Ffedge, run_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "exact.onnx"
     done = ffedge("export", run_folder / "model.onnx", "--out", out, "--form", "exact")
@@ -82,7 +87,7 @@ def test_the_model_as_trained_can_be_told_as_json(ffedge: Ffedge, run_folder: Pa
         (
             ["--form", "banana"],
             2,
-            "--form must be one of exact, pruned, head, int8, pruned-int8, head-int8, got 'banana'",
+            "--form must be exact|pruned|head|int8|pruned-int8|head-int8, got 'banana'. Try `ffedge export --help`",
         ),
         ([], 2, "export of the model file {model} needs --form or --fastest"),
         (["--form", "pruned"], 1, "{model}: learnt from 'bars', which ffedge does not know by name. Pass --data"),

@@ -79,6 +79,7 @@ def test_what_the_library_says_of_parameters_is_said_of_flags() -> None:
     said = "`label_mode` must fit, got 3. Use `label_mode='concat'`, `shift=0`, `force=True` or a new `add_classes`"
     flags = "--label-mode must fit, got 3. Use --label-mode concat, --shift 0, --force or a new --add-class"
     assert with_flags(said, "learn") == flags
+    assert with_flags("`add_classes=['a b', 'c']`", "learn") == "--add-class 'a b' --add-class c"
     assert with_flags("Train one with `ffedge train`; `other` stays") == "Train one with `ffedge train`; `other` stays"
 
 
