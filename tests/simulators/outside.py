@@ -12,6 +12,8 @@ import nir
 import numpy as np
 import torch
 
+torch.set_num_threads(1)  # of small layers two threads would wait for each other
+
 
 def snntorch_modules(path, reset):
     from snntorch.import_nir import import_from_nir
