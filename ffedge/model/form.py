@@ -121,7 +121,7 @@ def check_prunable(network: Folded) -> None:
 
 def exact_graph(network: Folded) -> Graph:
     """Build ``input`` [N, ...] -> ``scores`` [N, C], ``label`` [N], ``margin`` [N]: those of the model as trained."""
-    return _Form(network).exact()
+    return _Form(network).tried()
 
 
 def pruned_graph(network: Folded, candidates: int) -> Graph:
@@ -142,7 +142,7 @@ def pruned_graph(network: Folded, candidates: int) -> Graph:
     if type(candidates) is not int or not 2 <= candidates <= network.facts.n_classes:
         raise ValueError(f"candidates must be 2 to {network.facts.n_classes}, got {candidates}")
     check_prunable(network)
-    return _Form(network).pruned(candidates)
+    return _Form(network).tried(candidates)
 
 
 def head_graph(network: Folded) -> Graph:
@@ -225,30 +225,29 @@ class _Form:
         self._classes, self._norm = network.facts.n_classes, network.recipe.network.norm
         self._g = GraphBuilder("ffedge")
 
-    def exact(self) -> Graph:
-        y, h = self._first_tried(), None
-        share = score = self._share(y)
-        if self._layers[0].sign < 1:
-            score = self._g.op("Mul", share, self._g.const(float(self._layers[0].sign)))
-        for i, layer in enumerate(self._layers[1:]):
-            h = self._passed(i, y, share, h)
-            y = self._activity(h, self._bias(i + 1), i + 1)
+    def tried(self, candidates: int | None = None) -> Graph:
+        """Try all labels, or in the deeper layers the candidates that lead after the first one."""
+        g, (first, *deeper), y = self._g, self._layers, self._first_tried()
+        shares = share = score = self._share(y)
+        if candidates is not None:
+            share, leading = g.ops("TopK", [shares, g.ints(candidates)], ("tried", "tried.index"), axis=1)
+            y, score = g.op("GatherND", y, leading, batch_dims=1), share
+        elif first.sign < 1:
+            score = g.op("Mul", share, g.const(float(first.sign)))
+        h = None
+        for index, layer in enumerate(deeper, start=1):
+            before, units, by_label = self._layers[index - 1], layer.layer.units, layer.layer.place.sees_label
+            h = self._with_read(self._normed(y, share, before.epsilon), h, before)
+            bias = g.weight(f"bias.{index}", (self._classes, units) if by_label else (units,))
+            if candidates is not None and by_label:
+                bias = g.op("GatherND", bias, leading)
+            y = bounded(g, g.op("Add", g.op("MatMul", h, self._weights(index)), bias), layer.bound)
             share = self._share(y)
-            score = self._summed(score, share, layer)
-        return self._answered("Squeeze", score, self._g.ints(2))
-
-    def pruned(self, candidates: int) -> Graph:
-        g, y, h = self._g, self._first_tried(), None
-        shares = self._share(y)
-        share, chosen = g.ops("TopK", [shares, g.ints(candidates)], ("tried", "tried.index"), axis=1)
-        y, score = g.op("GatherND", y, chosen, batch_dims=1), share
-        for i, layer in enumerate(self._layers[1:]):
-            h, bias = self._passed(i, y, share, h), self._bias(i + 1)
-            y = self._activity(h, g.op("GatherND", bias, chosen) if layer.layer.place.sees_label else bias, i + 1)
-            share = self._share(y)
-            score = self._summed(score, share, layer)
-        scores = g.op("ScatterElements", shares, chosen, score, axis=1)
-        return self._answered("Squeeze", scores, g.ints(2))
+            if layer.sign:
+                score = g.op("Add" if layer.sign > 0 else "Sub", score, share)
+        if candidates is not None:
+            score = g.op("ScatterElements", shares, leading, score, axis=1)
+        return self._answered("Squeeze", score, g.ints(2))
 
     def head(self) -> Graph:
         g, units = self._g, sum(layer.layer.units for layer in self._layers)
@@ -297,17 +296,6 @@ class _Form:
         V = g.weight("V.0", (self._classes, units))
         return bounded(g, g.op("Add", z, g.op("Mul", value, V)), layer.bound)
 
-    def _bias(self, index: int) -> str:
-        """Return a further layer's bias for each label [C, H], or for all [H]."""
-        layer = self._layers[index].layer
-        dims = (self._classes, layer.units) if layer.place.sees_label else (layer.units,)
-        return self._g.weight(f"bias.{index}", dims)
-
-    def _activity(self, h: str, bias: str, index: int) -> str:
-        """Return the activity [N, M, H] of a further layer."""
-        z = self._g.op("Add", self._g.op("MatMul", h, self._weights(index)), bias)
-        return bounded(self._g, z, self._layers[index].bound)
-
     def _weights(self, index: int) -> str:
         layer = self._layers[index].layer
         rows = self._network.facts.size if index == 0 and self._network.raw else layer.place.inputs
@@ -317,12 +305,8 @@ class _Form:
         """Return the sum of squares over an axis, which stays (onnxruntime's ReduceSumSquare is slower)."""
         return self._g.sum(self._g.op("Mul", y, y), axis, keep=True)
 
-    def _passed(self, index: int, y: str, share: str, read: str | None) -> str:
-        """Return what a layer passes on, from its activity [N, M, H] and what it read."""
-        layer = self._layers[index]
-        return self._with_read(self._normed(y, share, layer.epsilon), read, layer)
-
     def _with_read(self, normed: str, read: str | None, layer: FoldedLayer, axis: int = 2) -> str:
+        """Return what a layer passes on, from its normed activity [N, M, H] and what it read."""
         if not layer.skips or read is None:
             return normed
         both = self._g.op("Add", normed, read)  # as wide as each other, they lack the same factor
@@ -332,10 +316,6 @@ class _Form:
         if self._norm == "fixed":
             return y
         return centred(self._g, y, axis, epsilon) if self._norm == "layer" else over(self._g, y, share, 1.0, epsilon)
-
-    def _summed(self, score: str, share: str, layer: FoldedLayer) -> str:
-        kind = {1: "Add", -1: "Sub"}.get(layer.sign)
-        return self._g.op(kind, score, share) if kind else score
 
     def _answered(self, kind: str, *values: str) -> Graph:
         """Add the outputs, from scores [N, C] by a last operator."""
