@@ -25,7 +25,7 @@ from ffedge.recipe import Recipe
 from ffedge.rule import collaboration
 from ffedge.rule.loss import loss_and_slope
 from ffedge.rule.norm import passed_on
-from ffedge.rule.optimizer import ADAM_DECAYS, MOMENTS, update
+from ffedge.rule.optimizer import ADAM_DECAYS, update
 
 FOLLOWING = 0.01  # share of the way that a fixed norm goes to a batch's activity
 HOMEOSTASIS = 0.5  # what a bias loses a step for each share of rows that its unit is active in too often
@@ -74,8 +74,8 @@ class Kernels:
             g.stage = "dropout"
             x = inputs.dropped(g, x, g.input("mask", ("N", layer.place.inputs), "uint8"), self.recipe.train)
         g.stage = "product"
-        if network.input_norm != "none":
-            x, value = inputs.normed(g, x, network, self.facts)
+        x, value = inputs.normed(g, x, network, self.facts)
+        if value is not None:
             g.op("Identity", value, out="value")
             g.output("value", ("N", 1, 1))
         g.op("Identity", x, out="x")
@@ -230,16 +230,11 @@ class Kernels:
                 g.op("Add", name, way, out=f"new.{name}")
                 g.output(f"new.{name}", dims)
                 continue
-            gamma, kind = name == "gamma", self.recipe.optimizer_of(name)
-            for part in (name, *(f"{name}.{moment}" for moment in MOMENTS[kind])):
-                g.input(part, dims)
+            kind = self.recipe.optimizer_of(name)
             decay = name in parameters and parameters[name].decays and train.weight_decay > 0
-            prefix = "gamma." if gamma else ""
-            for scalar in _scalars(kind, prefix, decay=decay):
-                g.input(scalar, ())
-            momentum = ADAM_DECAYS[0] if gamma else train.momentum
-            own_pull = pull if name == "b" else None
-            update(g, name, gradient, dims, kind, momentum, decay=decay, prefix=prefix, pull=own_pull)
+            prefix, momentum = ("gamma.", ADAM_DECAYS[0]) if name == "gamma" else ("", train.momentum)
+            bias_pull = pull if name == "b" else None
+            update(g, name, gradient, dims, kind, momentum, decay=decay, prefix=prefix, pull=bias_pull)
 
 
 class _Parameters(dict[str, str]):
@@ -265,8 +260,3 @@ def _tile_dims(layer: Layer, name: str) -> Dims:
 def _collect(g: GraphBuilder, name: str, gradient: str, dims: Dims) -> None:
     g.op("Add", g.input(f"sum.{name}", dims), gradient, out=f"new.sum.{name}")
     g.output(f"new.sum.{name}", dims)
-
-
-def _scalars(kind: str, prefix: str, *, decay: bool) -> list[str]:
-    rates = ["keep", "decaying.rate"] if decay else [f"{prefix}rate"]
-    return [*rates, f"{prefix}epsilon"] if kind == "adam" else rates

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ffedge.engine.base import Learned
 from ffedge.engine.kernels import Kernels, Kind, tiled_of
-from ffedge.engine.room import Count, Memory, Runs, nothing
-from ffedge.engine.session import Value
+from ffedge.engine.room import Memory
+from ffedge.engine.session import Kernel, Value
 from ffedge.engine.trial import updates_in_place
 from ffedge.layers.base import Layer
 from ffedge.network import InputFacts, gathered, layers_of, trained
@@ -74,13 +74,13 @@ class OnnxEngine:
         self.recipe, self._folder = recipe, folder
         self.layers = layers_of(recipe, facts)
         self._room = room or Memory(recipe.train.threads)
-        self._graphs, self._loaded = Kernels(recipe, facts), dict[tuple[str, int, bool, str], Runs]()
+        self._graphs, self._loaded = Kernels(recipe, facts), dict[tuple[str, int, bool, str], Kernel]()
         self._state: list[dict[str, Value]] = [{} for _ in state]
         for layer, arrays in enumerate(state):
             self.place(layer, arrays)
         self._tiles: dict[int, list[Tile]] = {}
         self._scalars = {name: self._room.value(np.zeros((), np.float32)) for name in SCALARS}
-        self.in_place = isinstance(self._room, Count) or updates_in_place(self._trial_kernels())
+        self.in_place = not self._room.runs or updates_in_place(self._trial_kernels())
 
     def state(self) -> list[dict[str, Array]]:
         """Return the parameters and moments of each layer by name, not copied."""
@@ -130,9 +130,9 @@ class OnnxEngine:
         )
 
     def _on_disk(self, layer: Layer, name: str) -> bool:
-        """Say whether a part of the state stands in a file: what stands beside a tiled parameter may."""
-        beside = {f"{n}.{m}" for n in tiled_of(layer) for m in "mv"} | {f"sum.{n}" for n in tiled_of(layer)}
-        return self._folder is not None and self.recipe.train.moments == "file" and name in beside
+        """Say whether a part of the state stands in a file: moments and sums of a tiled parameter may."""
+        beside = "." in name and any(part in tiled_of(layer) for part in name.split("."))
+        return beside and self._folder is not None and self.recipe.train.moments == "file"
 
     def _zeros(self, layer: Layer, name: str, shape: tuple[int, ...]) -> Array:
         return self._room.zeros(shape, self._folder if self._on_disk(layer, name) else None)
@@ -240,13 +240,13 @@ class OnnxEngine:
         first = layer.place.index == 0
         return {"labels": self._room.value(np.ascontiguousarray(labels if first else labels.reshape(-1)))}
 
-    def _kernel(self, kind: Kind, layer: int, flag: bool = False, parameter: str = "") -> Runs:
+    def _kernel(self, kind: Kind, layer: int, flag: bool = False, parameter: str = "") -> Kernel:
         key = (kind, layer, flag, parameter)
         if key not in self._loaded:
             self._loaded[key] = self._room.kernel(self._graphs.build(kind, self.layers[layer], flag, parameter))
         return self._loaded[key]
 
-    def _trial_kernels(self) -> list[Any]:
+    def _trial_kernels(self) -> list[Kernel]:
         """Return the graphs of the first layer's learning step."""
         emit = self.recipe.train.schedule == "interleaved" and len(self.layers) > 1
         kinds: list[Kind] = ["learn", "tile"]
@@ -282,7 +282,7 @@ class OnnxEngine:
         self._room.copy_part(x.array[:, tile.start : tile.stop], part.array)
         return part
 
-    def _run(self, kernel: Runs, inputs: Mapping[str, Value], outputs: Mapping[str, Value], layer: int) -> None:
+    def _run(self, kernel: Kernel, inputs: Mapping[str, Value], outputs: Mapping[str, Value], layer: int) -> None:
         state = self._state[layer]
         self._run_on(state, kernel, inputs, outputs)
         for name in tiled_of(self.layers[layer]) if state else ():
@@ -295,7 +295,7 @@ class OnnxEngine:
             release(value.array)
 
     def _run_on(
-        self, state: dict[str, Value], kernel: Runs, inputs: Mapping[str, Value], outputs: Mapping[str, Value]
+        self, state: dict[str, Value], kernel: Kernel, inputs: Mapping[str, Value], outputs: Mapping[str, Value]
     ) -> None:
         """Run a kernel; ``new.p`` goes into p's own buffer, or into a spare one and from there into p's.
 
@@ -310,55 +310,3 @@ class OnnxEngine:
         for name, value in fresh.items():
             if given[name] is not value:
                 self._room.copy_part(given[name].array, value.array)
-
-
-def needs(recipe: Recipe, facts: InputFacts, samples: int, tried_samples: int, folder: Path) -> dict[str, int]:
-    """Return what the engine takes in memory for chunks of some samples, by running it without memory.
-
-    Parameters
-    ----------
-    tried_samples : samples for which every class is tried at once.
-    folder : stands for where moments may be kept.
-
-    Returns
-    -------
-    dict
-        ``graphs`` (a count); bytes of ``state`` (of the layers that learn at once), ``resting`` (of the largest layer
-        beside them), ``buffers`` and ``temporaries``.
-    """
-    room = Count()
-    layers = layers_of(recipe, facts)
-    shapes = [{name: nothing(dims) for name, dims in trained(recipe, layer).items()} for layer in layers]
-    if recipe.rule.variant != "ff":
-        shapes = [{"gamma": nothing(())} | own for own in shapes]
-    engine, train = OnnxEngine(recipe, facts, shapes, folder, room), recipe.train
-    n, chunked = min(samples, train.batch_size), samples < train.batch_size
-    labels = np.zeros((n, 1 + train.n_negatives), np.int64)
-    mask = nothing((n, layers[0].place.inputs)) if train.input_dropout else None
-    first = engine.product(nothing((n, facts.size)), mask)
-    source, state = first, 0
-    greedy = train.schedule == "greedy"
-    for stage in [[i] for i in range(len(layers))] if greedy else [list(range(len(layers)))]:
-        engine.begin(stage, chunked=chunked)
-        state = max(state, engine.learning_bytes)
-        for i in stage:
-            last, other = i == len(layers) - 1, nothing(labels.shape)
-            emit = not greedy and not last
-            for batch in {n + chunked, n}:  # an epoch's last batch may be one chunk
-                learned = engine.learn(i, source, labels, other, batch=batch, step=0, rate=0.0, emit=emit)
-            source = learned.source if emit else source if last else engine.forward(i, source, labels)[0]
-            if chunked:
-                engine.apply(i, step=0, rate=0.0)
-        engine.finish(stage)
-    part = engine.product(nothing((n, facts.size)), None).part(0, min(n, tried_samples))
-    engine.first_goodness(part)
-    for i in range(len(layers)):
-        part, _ = engine.forward(i, part, None)
-    resting = [sum(array.nbytes for array in own.values()) for own in shapes] if greedy else []
-    return {
-        "graphs": room.graphs,
-        "state": state,
-        "resting": max(resting, default=0),
-        "buffers": room.buffer_bytes,
-        "temporaries": room.temporaries,
-    }

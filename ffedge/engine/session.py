@@ -1,4 +1,4 @@
-"""onnxruntime sessions with a small footprint, and the buffers that their values live in."""
+"""onnxruntime sessions with a small footprint, and the values that they read and write."""
 
 import functools
 import os
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # which else keeps a database in the user's cache, and takes 2 MiB
 try:
@@ -18,7 +18,6 @@ except ImportError as error:
 
 Array = NDArray[Any]
 ARENA_BYTES = 2**26
-MOST_VIEWS = 128
 
 
 def make_session(model: bytes, threads: int = 0, weights: Mapping[str, Array] | None = None) -> ort.InferenceSession:
@@ -96,29 +95,3 @@ class Value:
         value = cls.__new__(cls)
         value.array, value.ort = array, None
         return value
-
-
-class Workspace:
-    """Named buffers that grow to the largest shape asked for and are used again."""
-
-    def __init__(self) -> None:
-        self._buffers: dict[str, Array] = {}
-        self._views: dict[tuple[str, tuple[int, ...]], Value] = {}
-
-    def get(self, name: str, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> Value:
-        """Return the buffer in this shape; its content is whatever was there."""
-        view = self._views.get((name, shape))
-        if view is None:
-            size = int(np.prod(shape))
-            if name not in self._buffers or self._buffers[name].size < size:
-                self._views = {key: value for key, value in self._views.items() if key[0] != name}
-                self._buffers[name] = np.zeros(size, dtype)
-            if len(self._views) >= MOST_VIEWS:  # a stream's batches may all differ in size
-                self._views.clear()
-            view = self._views[name, shape] = Value(self._buffers[name][:size].reshape(shape))
-        return view
-
-    @property
-    def size_bytes(self) -> int:
-        """Memory held."""
-        return sum(buffer.nbytes for buffer in self._buffers.values())

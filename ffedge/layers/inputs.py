@@ -32,11 +32,14 @@ def dropped(g: GraphBuilder, x: str, mask: str, train: "Train") -> str:
     return g.op("Mul", x, stay, out="dropped")
 
 
-def normed(g: GraphBuilder, x: str, network: "Network", facts: "InputFacts") -> tuple[str, str]:
+def normed(g: GraphBuilder, x: str, network: "Network", facts: "InputFacts") -> tuple[str, str | None]:
     """Norm each row of x [N, D] together with its label; return x and the label's value [N, 1, 1].
 
-    The norm is the same for every label, as each adds ``label_scale ** 2`` to the sum of squares.
+    The norm is the same for every label, as each adds ``label_scale ** 2`` to the sum of squares. Without a norm x
+    stays, and the value is ``label_scale`` (None).
     """
+    if network.input_norm == "none":
+        return x, None
     squares = g.op("Add", g.sum(g.op("Mul", x, x), 1, keep=True), g.const(network.label_scale**2))
     if network.input_norm == "rms":
         squares = g.op("Mul", squares, g.const(1.0 / _inputs(network, facts)))

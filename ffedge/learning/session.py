@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from ffedge.engine.onnx import OnnxEngine, needs
+from ffedge.engine.needs import needs
+from ffedge.engine.onnx import OnnxEngine
 from ffedge.errors import ModelError
 from ffedge.fields import options
 from ffedge.learning.classes import Start

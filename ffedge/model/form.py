@@ -276,9 +276,7 @@ class _Form:
         given = g.input("input", ("N", *facts.shape), facts.dtype)
         if not self._network.raw:
             rows = g.op("Reshape", given, g.ints(-1, facts.size))
-            x, value = inputs.scaled(g, rows, network, facts), None
-            if network.input_norm != "none":
-                x, value = inputs.normed(g, x, network, facts)
+            x, value = inputs.normed(g, inputs.scaled(g, rows, network, facts), network, facts)
             return g.op("Unsqueeze", x, g.ints(1)) if between else x, value
         raw = g.op("Reshape", given, g.ints(-1, *between, facts.size))
         x = g.op("Cast", raw, to=1) if facts.dtype == "uint8" else raw

@@ -26,7 +26,7 @@ def update(
     prefix: str,
     pull: str | None = None,
 ) -> None:
-    """Add the update of one parameter: inputs p and its moments, outputs new.p and new moments.
+    """Add the update of one parameter: inputs p, its moments and scalars, outputs new.p and new moments.
 
     Parameters
     ----------
@@ -36,7 +36,11 @@ def update(
     pull : what is taken off a parameter that does not decay, beside the step.
     """
     for part in (name, *(f"{name}.{m}" for m in MOMENTS[kind])):
+        g.input(part, dims)
         g.output(f"new.{part}", dims)
+    scalars = ("keep", "decaying.rate") if decay else (f"{prefix}rate",)
+    for scalar in (*scalars, f"{prefix}epsilon") if kind == "adam" else scalars:
+        g.input(scalar, ())
     step = gradient
     if kind == "momentum":  # m = momentum * m + gradient
         step = g.op("Add", g.op("Mul", f"{name}.m", g.const(momentum)), gradient, out=f"new.{name}.m")

@@ -2,7 +2,7 @@
 
 The gradient is the same whatever the plan: a batch may be accumulated in chunks, W is updated in tiles, and moments may
 stand in a file. What is planned is the process's resident peak, pages of libraries included. What the engine takes is
-asked of the engine (`ffedge.engine.onnx.needs`); what is counted here is the process's and the loop's own.
+asked of the engine (`ffedge.engine.needs`); what is counted here is the process's and the loop's own.
 
 Shape letters: N samples of a chunk, M labels tried for each, D inputs of a layer, H units, C classes, L layers.
 """
@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ffedge.engine.onnx import ITEM_BYTES, needs
+from ffedge.engine.needs import needs
+from ffedge.engine.onnx import ITEM_BYTES
 from ffedge.errors import FfedgeError
 from ffedge.network import InputFacts, layers_of, trained
 from ffedge.recipe import Recipe, Train

@@ -3,42 +3,42 @@
 import numpy as np
 import pytest
 
-from ffedge.engine.session import Kernel, Value, Workspace
+from ffedge.engine.room import Memory
+from ffedge.engine.session import Kernel, Value
 from ffedge.onnx.graph import GraphBuilder, model_bytes
 
 
 def test_a_buffer_asked_for_again_is_the_same_memory():
-    work = Workspace()
-    first = work.get("x", (4, 3))
+    work = Memory(1)
+    first = work.buffer("x", (4, 3))
     first.array[...] = np.arange(12).reshape(4, 3)
-    assert work.get("x", (4, 3)) is first
-    np.testing.assert_array_equal(work.get("x", (2, 3)).array, [[0, 1, 2], [3, 4, 5]])
-    assert np.shares_memory(work.get("x", (12,)).array, first.array)
-    assert work.size_bytes == 12 * 4
+    assert work.buffer("x", (4, 3)) is first
+    np.testing.assert_array_equal(work.buffer("x", (2, 3)).array, [[0, 1, 2], [3, 4, 5]])
+    assert np.shares_memory(work.buffer("x", (12,)).array, first.array)
+    assert work.buffer_bytes == 12 * 4
 
 
 def test_a_buffer_grows_to_the_largest_shape_and_stays_there():
-    work = Workspace()
-    small = work.get("x", (2, 3))
-    large = work.get("x", (5, 3))
+    work = Memory(1)
+    small = work.buffer("x", (2, 3))
+    large = work.buffer("x", (5, 3))
     assert not np.shares_memory(small.array, large.array)
-    assert np.shares_memory(work.get("x", (2, 3)).array, large.array)
-    assert work.size_bytes == 15 * 4
+    assert np.shares_memory(work.buffer("x", (2, 3)).array, large.array)
+    assert work.buffer_bytes == 15 * 4
 
 
 def test_names_do_not_share_memory_and_sizes_add_up():
-    work = Workspace()
-    assert not np.shares_memory(work.get("x", (3,)).array, work.get("y", (3,)).array)
-    assert work.get("labels", (2,), np.int64).array.dtype == np.int64
-    assert work.get("loss", ()).array.shape == ()
-    assert work.size_bytes == 3 * 4 + 3 * 4 + 2 * 8 + 4
+    work = Memory(1)
+    assert not np.shares_memory(work.buffer("x", (3,)).array, work.buffer("y", (3,)).array)
+    assert work.buffer("loss", ()).array.shape == ()
+    assert work.buffer_bytes == 3 * 4 + 3 * 4 + 4
 
 
 def test_a_value_that_was_given_out_outlives_the_buffers_growth():
-    work = Workspace()
-    held = work.get("x", (3,))
+    work = Memory(1)
+    held = work.buffer("x", (3,))
     held.array[...] = 7
-    work.get("x", (1000,)).array[...] = 1
+    work.buffer("x", (1000,)).array[...] = 1
     np.testing.assert_array_equal(held.ort.numpy(), [7, 7, 7])
 
 
