@@ -49,7 +49,7 @@ FFEDGE: dict[str, dict[str, Any]] = {
 
 
 def train_ffedge(name: str, epochs: int, batch_size: int, threads: int, seed: int) -> dict[str, Any]:
-    """Train by `ffedge.training.run.train` with the onnx engine, reading rows from the file as it always does.
+    """Train by `ffedge.training.train.train` with the onnx engine, reading rows from the file as it always does.
 
     ``interleaved``: the tuned preset (contrastive loss, RMS norm, input dropout 0.2, weight decay) with variant ff and
     one fresh negative. ``same-rule``: the rule of mpezeshki's net. ``greedy``: as interleaved, one layer after the
@@ -58,7 +58,7 @@ def train_ffedge(name: str, epochs: int, batch_size: int, threads: int, seed: in
     """
     from ffedge.data import ArrayRows, Dataset, Split
     from ffedge.spec import Spec
-    from ffedge.training.run import train
+    from ffedge.training.train import train
 
     asked = FFEDGE[name] | {"threads": threads, "seed": seed}
     x, y = tiny()

@@ -61,6 +61,7 @@ from paper_trials import (
 from ffedge.compare.runner import all_versions, document
 from ffedge.compare.train import first_rows
 from ffedge.data import Dataset, Split, load
+from ffedge.data.stream import spread_evenly
 from ffedge.engine.base import Engine
 from ffedge.files import atomic_file
 from ffedge.network import InputFacts
@@ -70,9 +71,9 @@ from ffedge.presets import PRESETS
 from ffedge.recipe import Recipe
 from ffedge.seeds import Draw, generator
 from ffedge.training.checkpoint import Checkpoints
-from ffedge.training.loop import Loop, spread_evenly
+from ffedge.training.loop import Loop
 from ffedge.training.records import EpochRecord
-from ffedge.training.run import Run, train
+from ffedge.training.train import Run, train
 from ffedge.training.watch import Progress, Watcher
 
 CURVE_ROWS = 2000  # whose accuracy is measured while training

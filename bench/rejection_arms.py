@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 import ffedge
 from ffedge.compare.child import serve
 from ffedge.data import Dataset, load
+from ffedge.data.stream import split_rows
 from ffedge.model.calibration import best_and_margin, calibrate, levels
-from ffedge.training.loop import split_rows
 
 Array = NDArray[Any]
 PATCH = 7  # pixels

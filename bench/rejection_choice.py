@@ -18,7 +18,7 @@ from rejection_arms import auroc, max_softmax
 from scipy.ndimage import gaussian_filter
 
 import ffedge
-from ffedge.training.loop import split_rows
+from ffedge.data.stream import split_rows
 
 Array = NDArray[Any]
 Values = dict[str, Array]

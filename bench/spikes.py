@@ -23,6 +23,7 @@ from spike_points import ENERGY, Point, Tally, blocks, chosen_margin, points_of_
 from ffedge.compare.arms import ARMS
 from ffedge.compare.backprop import build
 from ffedge.data import Dataset, load
+from ffedge.data.stream import split_rows
 from ffedge.network import InputFacts
 from ffedge.predict.predictor import Predictor
 from ffedge.recipe import Recipe
@@ -30,8 +31,7 @@ from ffedge.spec import Spec
 from ffedge.spikes import read
 from ffedge.spikes.export import export_nir
 from ffedge.training.folder import StoredRun
-from ffedge.training.loop import split_rows
-from ffedge.training.run import train
+from ffedge.training.train import train
 
 TIMESTEPS = (8, 16, 32, 64, 128, 256, 512)
 CALIBRATED = 256  # timesteps for which thresholds are chosen

@@ -15,31 +15,33 @@ from ffedge.version import __version__
 if TYPE_CHECKING:
     from ffedge.data import Dataset, load
     from ffedge.errors import FfedgeError
-    from ffedge.learning import Learner, Learning, learn, roll_back
+    from ffedge.learning.files import roll_back
+    from ffedge.learning.learn import Learning, learn
+    from ffedge.learning.learner import Learner
     from ffedge.predict.evaluation import Evaluation, evaluate
     from ffedge.predict.monitor import Monitor
     from ffedge.predict.predictor import Prediction, Predictor
     from ffedge.predict.recalibration import recalibrate
     from ffedge.spec import Spec
-    from ffedge.training.run import Run, train
+    from ffedge.training.train import Run, train
 
 _HOMES = {
     "Dataset": "ffedge.data",
     "Evaluation": "ffedge.predict.evaluation",
     "FfedgeError": "ffedge.errors",
-    "Learner": "ffedge.learning",
-    "Learning": "ffedge.learning",
+    "Learner": "ffedge.learning.learner",
+    "Learning": "ffedge.learning.learn",
     "Monitor": "ffedge.predict.monitor",
     "Prediction": "ffedge.predict.predictor",
     "Predictor": "ffedge.predict.predictor",
-    "Run": "ffedge.training.run",
+    "Run": "ffedge.training.train",
     "Spec": "ffedge.spec",
     "evaluate": "ffedge.predict.evaluation",
-    "learn": "ffedge.learning",
+    "learn": "ffedge.learning.learn",
     "load": "ffedge.data",
     "recalibrate": "ffedge.predict.recalibration",
-    "roll_back": "ffedge.learning",
-    "train": "ffedge.training.run",
+    "roll_back": "ffedge.learning.files",
+    "train": "ffedge.training.train",
 }
 
 __all__ = [

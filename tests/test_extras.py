@@ -12,8 +12,8 @@ from toys import clusters, small_spec
 from ffedge.data.stream import OtherRows
 from ffedge.errors import FfedgeError
 from ffedge.export.forms import Forms
-from ffedge.export.source import Rows, read_trained
-from ffedge.training.run import train
+from ffedge.export.source import HeldOut, read_trained
+from ffedge.training.train import train
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -46,7 +46,7 @@ def test_an_int8_form_without_onnx_is_one_line(tmp_path, monkeypatch):
     data = clusters(rows=200)
     trained = read_trained(train(small_spec(epochs=1), data, tmp_path / "run").path)
     held_out = np.arange(20)
-    forms = Forms(trained, Rows(data.train, held_out, OtherRows(200, held_out)), 100.0)
+    forms = Forms(trained, HeldOut(data.train, held_out, OtherRows(200, held_out)), 100.0)
     monkeypatch.delitem(sys.modules, "ffedge.export.int8", raising=False)
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(FfedgeError, match=r"^the form int8 needs onnx, .*\. Run: pip install 'ffedge\[int8\]'$"):

@@ -77,7 +77,7 @@ USES = {
     "stages": "from ffedge.stages import wire; print(wire('W', 'tile', 1))",
     "learning": """
         import dataclasses, shutil, sys
-        from ffedge.learning.run import learn
+        from ffedge.learning.learn import learn
         from toys_without_graphs import data
         shutil.copy("model.onnx", "mine.onnx")
         rows = dataclasses.replace(data(), classes=tuple(f"class {c}" for c in range(4)))

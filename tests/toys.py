@@ -14,7 +14,7 @@ import onnx
 
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.rows import ArrayRows
-from ffedge.data.stream import Stream
+from ffedge.data.stream import Stream, split_rows
 from ffedge.engine.onnx import OnnxEngine
 from ffedge.labels import hard_labels, wrong_labels
 from ffedge.meter import PeakMeter
@@ -25,7 +25,7 @@ from ffedge.seeds import Draw, generator, key
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place
 from ffedge.training.facts import measure
-from ffedge.training.loop import Loop, split_rows
+from ffedge.training.loop import Loop
 from ffedge.training.watch import Journal, Watcher
 
 WIDTHS = (12, 10, 8)

@@ -12,7 +12,7 @@ from ffedge.errors import StoppedError
 from ffedge.spec import Spec
 
 if TYPE_CHECKING:
-    from ffedge.learning import Learning
+    from ffedge.learning.learn import Learning
 
 
 def add_flags(parser: Parser) -> None:
@@ -44,7 +44,7 @@ def add_flags(parser: Parser) -> None:
 def run(options: Namespace) -> int:
     """Go on training from a model file alone, on new rows, without forgetting the old ones; or undo it."""
     if options.rollback:
-        from ffedge.learning import roll_back
+        from ffedge.learning.files import roll_back
 
         print(f"model {roll_back(options.model)} is the one before")
         return 0
@@ -64,7 +64,7 @@ def run(options: Namespace) -> int:
 
 def _learn(options: Namespace, stop: Stop) -> "Learning":
     from ffedge.cli.progress import progress
-    from ffedge.learning import learn
+    from ffedge.learning.learn import learn
 
     with progress() as watcher:
         return learn(

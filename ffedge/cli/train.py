@@ -60,7 +60,7 @@ def run(options: Namespace) -> int:
 
 def _train(spec: Spec | None, options: Namespace, stop: Stop) -> None:
     from ffedge.cli.progress import print_layers, progress
-    from ffedge.training.run import train
+    from ffedge.training.train import train
 
     with progress() as watcher:
         done = train(
@@ -82,7 +82,7 @@ def _train(spec: Spec | None, options: Namespace, stop: Stop) -> None:
 
 
 def _plan(spec: Spec, options: Namespace) -> None:
-    from ffedge.training.run import plan
+    from ffedge.training.train import plan
 
     planned = plan(spec, options.data or "mnist-mini", options.data_dir)
     if options.json:

@@ -135,7 +135,7 @@ def answer(request: dict[str, Any], ways_of: Ways = ways) -> dict[str, Any]:
     """Do a child's work: train what `ffedge train` trains to the folder ``run``, or time."""
     if "run" not in request:
         return time_ways(request, ways_of(request))
-    from ffedge.training.run import train
+    from ffedge.training.train import train
 
     spec = Spec.make(widths=tuple(request["widths"]), epochs=request["epochs"], seed=request["seed"])
     run = train(spec, request["data"], Path(request["run"]), data_dir=request["data_dir"], force=True)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ffedge.compare.arms import Arm, Work
 from ffedge.data import ArrayRows, Dataset, Split
 from ffedge.data.rows import Chosen
-from ffedge.data.stream import OtherRows, Stream
+from ffedge.data.stream import OtherRows, Stream, split_rows
 from ffedge.meter import PeakMeter
 from ffedge.network import InputFacts, layers_of, parameter_sizes
 from ffedge.recipe import Recipe
@@ -27,10 +27,10 @@ from ffedge.rule.optimizer import MOMENTS
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place
 from ffedge.training.facts import measure as measure_facts
-from ffedge.training.loop import Diverged, Loop, split_rows
+from ffedge.training.loop import Diverged, Loop
 from ffedge.training.records import EpochRecord
-from ffedge.training.run import make_engine
-from ffedge.training.step import Learner, weighted_sum
+from ffedge.training.step import BatchLearner
+from ffedge.training.train import make_engine
 from ffedge.training.watch import LayerFiles, Progress, Watcher
 
 Array = NDArray[Any]
@@ -117,7 +117,7 @@ def train(
 def _ffedge(arm: Arm, recipe: Recipe, facts: InputFacts, dataset: Dataset, meter: PeakMeter, watch: Watch) -> Trained:
     with tempfile.TemporaryDirectory() as folder:
         engine = make_engine(recipe, facts, [{} for _ in recipe.network.dense_units])
-        relay = _Relay(Learner(recipe, engine, facts.n_classes), watch)
+        relay = _Relay(BatchLearner(recipe, engine, facts.n_classes), watch)
         loop = Loop(recipe, dataset, facts, engine, LayerFiles(Path(folder)), relay, meter)
         watch.begin(dataset, loop.held_out, len(dataset.train.labels) - len(loop.held_out))
         with contextlib.suppress(Diverged):
@@ -147,7 +147,7 @@ def _ffedge(arm: Arm, recipe: Recipe, facts: InputFacts, dataset: Dataset, meter
 class _Relay(Watcher):
     """Tells a `Watch` what ffedge's loop tells."""
 
-    def __init__(self, learner: Learner, watch: Watch) -> None:
+    def __init__(self, learner: BatchLearner, watch: Watch) -> None:
         self._learner, self._watch, self._samples = learner, watch, 0
 
     def batch(self, progress: Progress) -> None:
@@ -162,10 +162,7 @@ class _Relay(Watcher):
         self._watch.epoch()
 
     def _predict(self, raw: Array, layers: int) -> Labels:
-        recipe, engine = self._learner.recipe, self._learner.engine
-        weights = np.array(recipe.score_weights(engine.state())[:layers], np.float32)
-        goodness = self._learner.class_goodness(engine.product(raw, None), layers)
-        return np.asarray(weighted_sum(goodness, weights).argmax(axis=1), np.int64)
+        return np.asarray(self._learner.scored(raw, layers)[1].argmax(axis=1), np.int64)
 
 
 def _backprop(arm: Arm, recipe: Recipe, facts: InputFacts, dataset: Dataset, meter: PeakMeter, watch: Watch) -> Trained:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.data.rows import Labels, RowSource
-from ffedge.recipe import Train
+from ffedge.recipe import Recipe, Train
 from ffedge.seeds import Draw, Permutation, generator
 
 Array = NDArray[Any]
@@ -57,6 +57,18 @@ class OtherRows:
         """Return the source's rows [N] that stand at the positions [N]."""
         rows: NDArray[np.int64] = positions + np.searchsorted(self._before, positions, side="right")
         return rows
+
+
+def spread_evenly(rows: int, count: int) -> NDArray[np.int64]:
+    """Return `count` places (at most `rows`) from 0 to `rows` - 1, as far from each other as they can be."""
+    return np.linspace(0, rows - 1, min(rows, count)).astype(np.int64)
+
+
+def split_rows(count: int, recipe: Recipe, kept: int = 0) -> tuple[NDArray[np.int64], OtherRows]:
+    """Return the held-out rows, in ascending order, and the others, to train on; the last `kept` are all trained on."""
+    order = Permutation(count - kept, recipe.train.seed, Draw.HOLDOUT)
+    held = np.sort(order.at(np.arange(recipe.train.held_out(count - kept))))
+    return held, OtherRows(count, held)
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ Shape letters: N samples, L layers, C classes, k labels tried.
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.export.source import Rows, Trained
+from ffedge.export.source import HeldOut, Trained
 from ffedge.predict.evaluation import predicted
 
 MOST_LOST = 0.0005  # of the held-out rows: 0.05 points
 
 
-def fewest_candidates(trained: Trained, rows: Rows) -> int:
+def fewest_candidates(trained: Trained, rows: HeldOut) -> int:
     """Return the smallest k, from 2 to C, that costs at most 0.05 points of accuracy on the held-out rows.
 
     From 2 on, so that the margin is that between two labels that were tried.

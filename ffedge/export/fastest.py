@@ -11,7 +11,7 @@ import numpy as np
 from ffedge.errors import FfedgeError
 from ffedge.export.clock import plain_session, take_turns
 from ffedge.export.forms import Form, Forms
-from ffedge.export.source import Rows, Trained
+from ffedge.export.source import HeldOut, Trained
 from ffedge.model.form import FORMS
 
 BATCHES = (1, 100)
@@ -49,7 +49,7 @@ class Choice:
 
 def fastest(
     trained: Trained,
-    rows: Rows,
+    rows: HeldOut,
     most_lost_points: float,
     tell: Callable[[str], None] = lambda name: None,
     coverage: float | None = None,
@@ -82,7 +82,7 @@ def fastest(
     return Choice(made[best], table)
 
 
-def _timed(models: dict[str, bytes], rows: Rows, size: int) -> dict[str, float]:
+def _timed(models: dict[str, bytes], rows: HeldOut, size: int) -> dict[str, float]:
     """Return the median seconds of a call of each model, on held-out rows that change from call to call."""
     count = max(size, min(SAMPLES_MOST, len(rows.held_out)) // size * size)
     samples = rows.split.inputs.take(np.resize(rows.held_out, count))

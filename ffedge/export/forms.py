@@ -12,7 +12,7 @@ from ffedge.errors import FfedgeError
 from ffedge.export.candidates import fewest_candidates
 from ffedge.export.fold import fold
 from ffedge.export.readout import train_head
-from ffedge.export.source import Rows, Trained
+from ffedge.export.source import HeldOut, Trained
 from ffedge.model.calibration import Calibration, best_and_margin, calibrate
 from ffedge.model.form import (
     FORMS,
@@ -67,7 +67,7 @@ class Forms:
     def __init__(
         self,
         trained: Trained,
-        rows: Rows | None,
+        rows: HeldOut | None,
         most_lost_points: float = MOST_LOST_POINTS,
         coverage: float | None = None,
     ) -> None:
@@ -98,7 +98,7 @@ class Forms:
         return self._allowed(form)
 
     @property
-    def _rows(self) -> Rows:
+    def _rows(self) -> HeldOut:
         if self._given is None:
             raise ValueError("`rows` must be given for every form but exact")
         return self._given

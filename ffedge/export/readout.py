@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ffedge.engine.session import make_session
 from ffedge.export.fold import fold, missing
-from ffedge.export.source import Rows, Trained
+from ffedge.export.source import HeldOut, Trained
 from ffedge.model.form import Folded, activities_graph
 from ffedge.network import Layers
 from ffedge.onnx.graph import model_bytes
@@ -27,7 +27,7 @@ BATCH = 128
 RATE = 1e-3
 
 
-def train_head(trained: Trained, rows: Rows, network: Folded) -> dict[str, Array]:
+def train_head(trained: Trained, rows: HeldOut, network: Folded) -> dict[str, Array]:
     """Train a readout on the rows that the layers learnt from; return its ``head.U`` [A, C] and ``head.c`` [C]."""
     weights = fold(network, trained.layers, tried=False)
     session = make_session(model_bytes(activities_graph(network)), threads=1, weights=weights)

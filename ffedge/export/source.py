@@ -9,14 +9,13 @@ from numpy.typing import NDArray
 
 from ffedge.data import NAMES, Dataset, load
 from ffedge.data.dataset import Split
-from ffedge.data.stream import OtherRows
+from ffedge.data.stream import OtherRows, split_rows
 from ffedge.errors import FfedgeError, ModelError
 from ffedge.model.file import Model
 from ffedge.network import InputFacts, Layers
 from ffedge.predict.predictor import Predictor
 from ffedge.recipe import Recipe
 from ffedge.training.folder import StoredRun
-from ffedge.training.loop import split_rows
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Rows:
+class HeldOut:
     """The training split of a data set, and which of its rows were held out."""
 
     split: Split
@@ -88,7 +87,7 @@ def read_trained(place: Path) -> Trained:
     return Trained(str(place), model, Predictor(model, threads=1), opened.layers(), opened.gammas, source)
 
 
-def open_rows(trained: Trained, data: str | None, data_dir: Path | None) -> Rows:
+def open_rows(trained: Trained, data: str | None, data_dir: Path | None) -> HeldOut:
     """Open the data set that a model learnt from, and split its rows as training did.
 
     Parameters
@@ -116,4 +115,4 @@ def open_rows(trained: Trained, data: str | None, data_dir: Path | None) -> Rows
     held_out, learnt = split_rows(len(dataset.train.labels), trained.recipe)
     if not len(held_out):
         raise FfedgeError(f"{trained.name}: no rows were held out to choose by. Train with `holdout=0.05`")
-    return Rows(dataset.train, held_out, learnt)
+    return HeldOut(dataset.train, held_out, learnt)

@@ -15,8 +15,10 @@ from ffedge.network import MAX_SIZE, InputFacts, layers_of
 from ffedge.recipe import Recipe
 from ffedge.seeds import Draw, generator
 from ffedge.spec import MAX_CLASSES
+from ffedge.version import __version__
 
 Array = NDArray[Any]
+HISTORY = 20
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,12 @@ class Start:
     recipe: Recipe
     facts: InputFacts
     layer: Callable[[int], dict[str, Array]]
+
+    def learnt_from(self, **rows: Any) -> dict[str, Any]:
+        """Return the metadata of the model once it has learnt from some rows: what it learnt from the last times."""
+        before = self.metadata.get("learnt")
+        learnt = [*(before if isinstance(before, list) else []), rows][-HISTORY:]
+        return self.metadata | {"version": __version__, "learnt": learnt}
 
 
 def opened(path: Path) -> Start:
@@ -59,8 +67,8 @@ def with_classes(start: Start, names: list[str]) -> Start:
         A name is known already, or there is no room for the label.
     """
     facts, recipe = start.facts, start.recipe
-    if known := [name for name in names if name in facts.classes]:
-        raise ValueError(f"`add_classes` must name a new class, but the model knows {known[0]!r}")
+    if old := [name for name in names if name in facts.classes]:
+        raise ValueError(f"`add_classes` must name a new class, but the model knows {old[0]!r}")
     classes, overlay = (*facts.classes, *names), recipe.network.label_mode == "overlay"
     if len(classes) > MAX_CLASSES or (overlay and len(classes) >= facts.size) or facts.size > MAX_SIZE:
         most = min(MAX_CLASSES, facts.size - 1) if overlay else MAX_CLASSES

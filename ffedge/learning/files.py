@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ffedge.errors import ModelError
 from ffedge.files import locked, replaceable, sync, writing
-from ffedge.training.kept import kept_file
+from ffedge.training.replay import kept_file
 
 PREVIOUS = ".previous"
 

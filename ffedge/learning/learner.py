@@ -16,18 +16,16 @@ from ffedge.engine.onnx import OnnxEngine
 from ffedge.errors import DataError, TrainingError
 from ffedge.files import atomic_file
 from ffedge.labels import wrong_labels
-from ffedge.learning.classes import opened
+from ffedge.learning.classes import Start, opened
 from ffedge.learning.session import affordable_rows, learning_spec
 from ffedge.model.calibration import Calibration, best_and_margin, calibrate
 from ffedge.model.write import write_model
 from ffedge.predict.predictor import Prediction, samples_of
+from ffedge.recipe import Recipe
 from ffedge.resolve import TUNED_CHUNK, resolve
 from ffedge.seeds import Draw, generator, key
-from ffedge.training.chooser import Chooser
-from ffedge.training.kept import KEPT_BYTES, MOST_KEPT, kept_file, read_kept, write_kept
-from ffedge.training.step import Learner as Batches
-from ffedge.training.step import Turn, weighted_sum
-from ffedge.version import __version__
+from ffedge.training.replay import KEPT_BYTES, MOST_KEPT, Reservoir, kept_file, read_kept, write_kept
+from ffedge.training.step import BatchLearner, Turn
 
 Array = NDArray[Any]
 ROWS = 256
@@ -69,25 +67,16 @@ class Learner:
         if not 0 <= replay_share < 1:
             raise ValueError(f"`replay_share` must be in [0, 1), got {replay_share}")
         self._start = start = opened(Path(model))
-        self.facts = start.facts
-        stored = start.recipe.train.rate
-        given = [RATE_SHARE * r for r in stored] if rate is None else [rate] if isinstance(rate, int | float) else rate
-        fixed = {"rate": tuple(given), "cooldown": "none", "schedule": "interleaved", "holdout": 0.0, "shift": 0}
-        size = changes.pop("batch_size", start.recipe.train.batch_size)
-        size = size if isinstance(size, int) and size <= TUNED_CHUNK else ROWS
-        spec = learning_spec(start, {**changes, **fixed, "batch_size": size}, 10 * size)
-        recipe = resolve(spec, self.facts, 10 * size)
-        rows = affordable_rows(start, recipe, size)
-        self.recipe = recipe = recipe.with_train(batch_size=rows, chunk_size=rows)
-        self._active = list(range(len(recipe.network.widths))) if layers is None else sorted(set(layers))
-        if not self._active or not 0 <= self._active[0] <= self._active[-1] < len(recipe.network.widths):
-            raise ValueError(f"`layers` must be numbers from 0 to {len(recipe.network.widths) - 1}, got {layers}")
-        layers_read = (start.layer(index) for index in range(len(recipe.network.widths)))
-        parameters = [{name: np.array(array) for name, array in layer.items()} for layer in layers_read]
-        self._engine = OnnxEngine(self.recipe, self.facts, parameters)
+        self.facts, count = start.facts, len(start.recipe.network.widths)
+        self._active = sorted(set(range(count) if layers is None else layers))
+        if not self._active or not 0 <= self._active[0] <= self._active[-1] < count:
+            raise ValueError(f"`layers` must be numbers from 0 to {count - 1}, got {layers}")
+        self.recipe = _recipe(start, rate, changes)
+        arrays = [{name: np.array(array) for name, array in start.layer(index).items()} for index in range(count)]
+        self._engine = OnnxEngine(self.recipe, self.facts, arrays)
         self._engine.begin(self._active, chunked=False)
-        self._batches = Batches(self.recipe, self._engine, self.facts.n_classes)
-        self._keep(kept_bytes, replay_share)
+        self._batches = BatchLearner(self.recipe, self._engine, self.facts.n_classes)
+        self._read_examples(kept_bytes, replay_share)
         self._wrong_key = key(2, self.recipe.train.seed, Draw.NEGATIVES, 0, 0)
         self.steps = self.rows = 0
 
@@ -116,9 +105,8 @@ class Learner:
         TrainingError
             The loss is no number any more. Go on from the file with a smaller rate.
         """
-        raw = samples_of(np.asarray(x), self.facts)
-        raw, labels = raw.reshape(len(raw), self.facts.size), self._numbers(y, len(raw))
-        size, loss = self._step_rows, math.nan
+        raw = self._rows(x)
+        labels, size, loss = self._numbers(y, len(raw)), self._step_rows, math.nan
         for start in range(0, len(raw), size):
             loss = self._step(raw[start : start + size], labels[start : start + size])
         return loss
@@ -131,16 +119,11 @@ class Learner:
         DataError
             The rows do not fit the model.
         """
-        raw = samples_of(np.asarray(x), self.facts)
-        raw, layers = raw.reshape(len(raw), self.facts.size), len(self.recipe.network.widths)
-        weights = np.array(self.recipe.score_weights(self._engine.state()), np.float32)
+        raw, layers = self._rows(x), len(self.recipe.network.widths)
         scores, goodness = (np.empty((len(raw), *dims, len(self.classes)), np.float32) for dims in ((), (layers,)))
-        size = self.recipe.train.chunk_size
-        for start in range(0, len(raw), size):
-            part = slice(start, start + size)
-            source = self._engine.product(np.ascontiguousarray(raw[part]), None)
-            goodness[part] = self._batches.class_goodness(source, layers)
-            scores[part] = weighted_sum(goodness[part], weights)
+        for at in range(0, len(raw), self.recipe.train.chunk_size):
+            part = slice(at, at + self.recipe.train.chunk_size)
+            goodness[part], scores[part] = self._batches.scored(raw[part], layers)
         known = np.ones(len(raw), np.bool_)
         return Prediction(scores.argmax(axis=1), best_and_margin(scores)[1], scores, known, goodness)
 
@@ -152,79 +135,84 @@ class Learner:
         FfedgeError
             The disk is full or the folder cannot be written.
         """
-        path, about = Path(path), self._start.metadata | {"version": __version__, "learnt": self._learnt()}
+        path, metadata = Path(path), self._start.learnt_from(name="stream", rows=self.rows)
         with atomic_file(path) as temporary:
-            write_model(temporary, self._start.recipe, self.facts, self._engine.state(), about, self._known())
-        if self._chooser.count:
-            count = self._chooser.count
-            check, kept = self._check, self._chooser
-            rows = np.empty((0, self.facts.size), self.facts.dtype)
-            if check.rows is not None:
-                rows = check.rows.take(np.arange(len(check))).reshape(len(check), -1)
-            learnt = self._kept[:count], kept.labels[:count], kept.seen
-            write_kept(kept_file(path), self.facts, learnt, (rows, check.labels, check.seen), path)
+            write_model(temporary, self._start.recipe, self.facts, self._engine.state(), metadata, self._calibration())
+        count, check = self._reservoir.count, self._check
+        if count:
+            learnt = self._kept[:count], self._reservoir.labels[:count], self._reservoir.seen
+            write_kept(kept_file(path), self.facts, learnt, (self._check_rows(), check.labels, check.seen), path)
 
-    def _known(self) -> Calibration | None:
+    def _calibration(self) -> Calibration | None:
         """Choose what counts as known, on kept examples that are never learnt from."""
-        rows = self._check.rows
-        if rows is None or not len(self._check):
+        if not len(self._check):
             return None
-        scores = self.predict(rows.take(np.arange(len(self._check)))).scores
-        return calibrate(*best_and_margin(scores), self.recipe.train.coverage)
+        return calibrate(*best_and_margin(self.predict(self._check_rows()).scores), self.recipe.train.coverage)
+
+    def _check_rows(self) -> Array:
+        if not len(self._check):
+            return np.empty((0, self.facts.size), self.facts.dtype)
+        return self._check.take(np.arange(len(self._check)))
 
     def __enter__(self) -> Self:
         """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let go of the model file."""
+        """Do nothing."""
 
-    def _keep(self, most_bytes: int, share: float) -> None:
+    def _read_examples(self, most_bytes: int, share: float) -> None:
         """Make room for kept examples, and read those that stand beside the model."""
-        facts, seed = self.facts, self.recipe.train.seed
+        facts, size = self.facts, self.recipe.train.batch_size
         capacity = min(MOST_KEPT, most_bytes // (facts.size * np.dtype(facts.dtype).itemsize + 8))
         old, self._check = read_kept(kept_file(self._start.path), facts)
-        rng = generator(seed, Draw.KEPT, 0)
-        first = rng.permutation(len(old))[:capacity]
+        self._rng, self._share = generator(self.recipe.train.seed, Draw.KEPT, 0), share
+        first = self._rng.permutation(len(old))[:capacity]
         self._kept = np.empty((capacity, facts.size), facts.dtype)
-        if old.rows is not None:
-            self._kept[: len(first)] = old.rows.take(first).reshape(len(first), -1)
-        self._chooser, self._rng, self._share = Chooser(capacity, old.labels[first], old.seen, rng), rng, share
-        size = self.recipe.train.batch_size
+        if len(first):
+            self._kept[: len(first)] = old.take(first)
+        self._reservoir = Reservoir(capacity, old.labels[first], old.seen, self._rng)
         self._step_rows = max(1, size - round(size * share)) if capacity and share else size
 
     def _step(self, raw: Array, labels: NDArray[np.int64]) -> float:
         """Take a step from some rows and from kept examples, then keep some of the rows."""
         train, count = self.recipe.train, len(raw)
-        again = round(count * self._share / (1.0 - self._share)) if self._chooser.count else 0
-        if again:
-            drawn = self._rng.integers(0, self._chooser.count, again)
-            every = np.concatenate([raw, self._kept[drawn]])
-            true = np.concatenate([labels, self._chooser.labels[drawn]])
-        else:
-            every, true = np.ascontiguousarray(raw), labels
+        batch, true = self._with_kept(raw, labels)
         mask = None
         if train.input_dropout:
             rng = generator(train.seed, Draw.DROPOUT, self.steps)
-            mask = kept_inputs(len(every), self._engine.layers[0].place.inputs, train.input_dropout, rng)
-        places = self.rows + np.arange(len(every))
-        chunk = Chunk(every, true, places, mask)
+            mask = kept_inputs(len(batch), self._engine.layers[0].place.inputs, train.input_dropout, rng)
+        chunk = Chunk(batch, true, self.rows + np.arange(len(batch)), mask)
         rates = {i: train.layer_rate(i) for i in self._active}
         wrong = None if train.negatives.startswith("hard") else self._wrong
-        rng = generator(train.seed, Draw.NEGATIVES, self.steps)
+        turn = Turn(self._active, wrong, generator(train.seed, Draw.NEGATIVES, self.steps), self.steps, rates)
         self._batches.sums.clear()
-        bad = self._batches.batch([chunk], len(every), Turn(self._active, wrong, rng, self.steps, rates))
-        if bad is not None:
-            raise TrainingError(f"layer {bad}: the loss is not a number at rate {rates[bad]:g}. Use a smaller rate")
+        diverged = self._batches.batch([chunk], len(batch), turn)
+        if diverged is not None:
+            rate = f"at rate {rates[diverged]:g}"
+            raise TrainingError(f"layer {diverged}: the loss is not a number {rate}. Use a smaller rate")
         self.steps, self.rows = self.steps + 1, self.rows + count
         if len(self._kept):
-            taken = self._chooser.offer(labels)
-            self._kept[taken[taken >= 0]] = raw[taken >= 0]
-        return sum(sums.loss for sums in self._batches.sums.values()) / len(self._active) / len(every)
+            places = self._reservoir.offer(labels)
+            self._kept[places[places >= 0]] = raw[places >= 0]
+        return sum(sums.loss for sums in self._batches.sums.values()) / len(self._active) / len(batch)
+
+    def _with_kept(self, raw: Array, labels: NDArray[np.int64]) -> tuple[Array, NDArray[np.int64]]:
+        """Return some rows and their labels, and after them the kept examples' share."""
+        again = round(len(raw) * self._share / (1.0 - self._share)) if self._reservoir.count else 0
+        if not again:
+            return np.ascontiguousarray(raw), labels
+        drawn = self._rng.integers(0, self._reservoir.count, again)
+        return np.concatenate([raw, self._kept[drawn]]), np.concatenate([labels, self._reservoir.labels[drawn]])
 
     def _wrong(self, chunk: Chunk) -> NDArray[np.int64]:
         count = self.recipe.train.n_negatives
         return wrong_labels(chunk.labels, chunk.positions, count, self.facts.n_classes, self._wrong_key)
+
+    def _rows(self, x: ArrayLike) -> Array:
+        """Return inputs as rows [n, I]."""
+        samples = samples_of(np.asarray(x), self.facts)
+        return samples.reshape(len(samples), self.facts.size)
 
     def _numbers(self, y: ArrayLike, count: int) -> NDArray[np.int64]:
         """Return labels as numbers of classes."""
@@ -232,19 +220,28 @@ class Learner:
         if not count and not len(labels):
             return np.zeros(0, np.int64)
         if labels.dtype.kind == "U":
-            known = {name: number for number, name in enumerate(self.classes)}
-            if unknown := [name for name in labels.tolist() if name not in known]:
+            numbers = {name: number for number, name in enumerate(self.classes)}
+            if unknown := [name for name in labels.tolist() if name not in numbers]:
                 raise DataError(
                     f"labels must name the model's classes, got {unknown[0]!r}. `ffedge.learn` adds classes"
                 )
-            labels = np.array([known[name] for name in labels.tolist()])
+            labels = np.array([numbers[name] for name in labels.tolist()])
         if labels.shape != (count,):
             raise DataError(f"labels must number {count}, one a row, got shape {list(labels.shape)}")
         if labels.dtype.kind not in "iu" or (count and not 0 <= labels.min() <= labels.max() < len(self.classes)):
             raise DataError(f"labels must be numbers from 0 to {len(self.classes) - 1}, or names of classes")
         return labels.astype(np.int64)
 
-    def _learnt(self) -> list[Any]:
-        learnt = self._start.metadata.get("learnt")
-        now = {"name": "stream", "rows": self.rows}
-        return [*(learnt if isinstance(learnt, list) else []), now][-20:]
+
+def _recipe(start: Start, rate: float | Sequence[float] | None, changes: dict[str, Any]) -> Recipe:
+    """Return what is learnt by, with as many rows of a step as a small file may ask for."""
+    if rate is None:
+        rate = [RATE_SHARE * stored for stored in start.recipe.train.rate]
+    rates = (rate,) if isinstance(rate, int | float) else tuple(rate)
+    size = changes.pop("batch_size", start.recipe.train.batch_size)
+    size = size if isinstance(size, int) and size <= TUNED_CHUNK else ROWS
+    fixed = {"rate": rates, "cooldown": "none", "schedule": "interleaved", "holdout": 0.0, "shift": 0}
+    spec = learning_spec(start, changes | fixed | {"batch_size": size}, 10 * size)
+    recipe = resolve(spec, start.facts, 10 * size)
+    rows = affordable_rows(start, recipe, size)
+    return recipe.with_train(batch_size=rows, chunk_size=rows)

@@ -9,7 +9,7 @@ from ffedge.data import Dataset, RowSource, Split
 from ffedge.data.rows import Joined, Labels, places
 from ffedge.errors import DataError
 from ffedge.network import InputFacts
-from ffedge.training.kept import Kept
+from ffedge.training.replay import Examples
 
 LABEL_BLOCK = 2**14
 
@@ -33,43 +33,35 @@ class Numbered:
         return out
 
 
-def joined(dataset: Dataset, split: Split, facts: InputFacts, kept: Kept) -> Dataset:
-    """Return a data set of a split's rows and of kept examples, with a model's classes.
+def joined(dataset: Dataset, facts: InputFacts, kept: Examples) -> Dataset:
+    """Return a data set of the training rows of one and of kept examples, with a model's classes.
 
     Raises
     ------
     DataError
         The rows have another shape or type than the model's, or a class that it does not know.
     """
-    inputs = split.inputs
-    if tuple(inputs.row_shape) != facts.shape and inputs.row_shape != (facts.size,):
-        raise DataError(
-            f"{dataset.name}: has rows of shape {list(inputs.row_shape)}, but the model takes {list(facts.shape)}"
-        )
+    split, shape = dataset.train, dataset.input_shape
+    if shape not in (facts.shape, (facts.size,)):
+        raise DataError(f"{dataset.name}: has rows of shape {list(shape)}, but the model takes {list(facts.shape)}")
     if dataset.input_dtype != facts.dtype:
         raise DataError(f"{dataset.name}: holds {dataset.input_dtype}, but the model takes {facts.dtype}")
-    numbers = numbers_of(dataset, split, facts)
-    rows: RowSource = inputs if kept.rows is None else Joined(inputs, kept.rows)
-    labels: Any = Numbered(split.labels, numbers, kept.labels)
+    rows: RowSource = split.inputs if kept.rows is None else Joined(split.inputs, kept.rows)
+    labels: Any = Numbered(split.labels, _numbers(dataset, facts), kept.labels)
     return Dataset(dataset.name, Split(rows, labels), None, facts.classes, dataset.sha256)
 
 
-def numbers_of(dataset: Dataset, split: Split, facts: InputFacts) -> NDArray[np.int64]:
+def _numbers(dataset: Dataset, facts: InputFacts) -> NDArray[np.int64]:
     """Return the number of each of a data set's classes in a model; -1 for those of which it has no row."""
     by_name = {name: number for number, name in enumerate(facts.classes)}
-    named = any(name in by_name for name in dataset.classes)
-    counts = np.zeros(dataset.n_classes, np.int64)
-    for part in places(len(split.labels), LABEL_BLOCK):
-        counts += np.bincount(split.labels[part], minlength=dataset.n_classes)
-    plain = dataset.classes == tuple(str(number) for number in range(dataset.n_classes))
-    numbers = np.full(dataset.n_classes, -1, np.int64)
-    for place, name in enumerate(dataset.classes):
-        if name in by_name:
-            numbers[place] = by_name[name]
-        elif plain and not named and place < facts.n_classes:  # numbers, where the model's classes have names
-            numbers[place] = place
-    unknown = [dataset.classes[place] for place in np.flatnonzero((numbers < 0) & (counts > 0))]
-    if unknown:
+    numbers = np.array([by_name.get(name, -1) for name in dataset.classes], np.int64)
+    if (numbers < 0).all() and dataset.classes == tuple(map(str, range(dataset.n_classes))):
+        few = min(dataset.n_classes, facts.n_classes)  # numbers, where the model's classes have names
+        numbers[:few] = np.arange(few)
+    counts, labels = np.zeros(dataset.n_classes, np.int64), dataset.train.labels
+    for part in places(len(labels), LABEL_BLOCK):
+        counts += np.bincount(labels[part], minlength=dataset.n_classes)
+    if unknown := [dataset.classes[place] for place in np.flatnonzero((numbers < 0) & (counts > 0))]:
         raise DataError(
             f"{dataset.name}: has the class {unknown[0]!r}, which the model does not know. "
             f"To add it, pass `add_classes={unknown[:10]}`"

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.data import Batches, Dataset, load
+from ffedge.data.stream import split_rows
 from ffedge.errors import DataError, ModelError
 from ffedge.files import atomic_file
 from ffedge.model.calibration import Calibration, best_and_margin, calibrate
@@ -14,7 +15,6 @@ from ffedge.model.file import Model
 from ffedge.model.write import write_file, write_model
 from ffedge.predict.evaluation import predicted
 from ffedge.predict.predictor import Predictor
-from ffedge.training.loop import split_rows
 
 Floats = NDArray[np.floating[Any]]
 

@@ -25,7 +25,7 @@ from ffedge.recipe import Recipe, Train
 from ffedge.resolve import TUNED_CHUNK
 from ffedge.rule.optimizer import MOMENTS
 from ffedge.spec import Spec
-from ffedge.training.activations import cache_bytes
+from ffedge.training.layer_cache import cache_bytes
 from ffedge.training.step import evaluation_rows
 
 MIB = 2**20

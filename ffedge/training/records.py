@@ -4,15 +4,19 @@ import dataclasses
 import json
 import os
 import platform
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, Self, get_args, get_origin, get_type_hints
 
+from numpy.typing import NDArray
+
 from ffedge.errors import ModelError
 from ffedge.files import writing
 from ffedge.json_text import parse
 from ffedge.recipe import Recipe
+from ffedge.version import __version__
 
 REPORT_FORMAT = 2
 
@@ -68,91 +72,37 @@ class LayerRecord:
     gamma: float | None
 
 
-@dataclass
-class Report:
-    """The content of report.json; accuracies are fractions, 0 to 1."""
-
-    spec: dict[str, Any]
-    data: dict[str, Any]
-    input: dict[str, Any]
-    layers: list[LayerRecord]
-    test_accuracy: float | None
-    train_accuracy: float
-    train_accuracy_rows: int
-    seconds: float
-    rss_peak_bytes: int
-    import_bytes: int
-    model_sha256: str
-    model_bytes: int
-    in_place: bool
-    chosen: dict[str, Any] = dataclasses.field(default_factory=dict)
-    plan: dict[str, Any] | None = None
-    stopped: str | None = None
-    format: int = REPORT_FORMAT
-    versions: dict[str, str] = dataclasses.field(default_factory=dict)
-    machine: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Fill in versions and machine."""
-        self.versions = self.versions or versions()
-        self.machine = self.machine or machine()
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read a report.json.
-
-        Raises
-        ------
-        ModelError
-            There is none, it is damaged, or another version of ffedge wrote it.
-        """
-        try:
-            content = parse(path.read_text(encoding="utf-8"))
-            content["layers"] = [LayerRecord(**layer) for layer in content["layers"]]
-            report = cls(**content)
-            _check_report(report)
-        except OSError as error:
-            raise ModelError(f"{path}: cannot be read ({error.strerror}). Pass the folder of a finished run") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise ModelError(f"{path}: is no report that this ffedge can read ({error})") from error
-        return report
-
-    def to_json(self) -> str:
-        """Return the report as indented JSON."""
-        return json.dumps(dataclasses.asdict(self), indent=1)
-
-
-def _check_types(record: Any) -> None:
-    """Raise ValueError where a field of a dataclass that was read from a file is not of its type."""
-    for name, hint in get_type_hints(type(record)).items():
-        kinds = [get_origin(kind) or kind for kind in (get_args(hint) if isinstance(hint, UnionType) else (hint,))]
-        value = getattr(record, name)
-        fits = isinstance(value, tuple(kinds)) or (float in kinds and type(value) is int)
-        if not fits or (isinstance(value, bool) and bool not in kinds):
-            raise ValueError(f"{name} must be {' or '.join(kind.__name__ for kind in kinds)}, got {value!r}")
-        if isinstance(value, int) and abs(value) >= 1 << 63:
-            raise ValueError(f"{name} must fit 64 bits, got a number of {value.bit_length()}")
-
-
-def _check_report(report: Report) -> None:
-    """Raise ValueError where a report that was read holds what ffedge cannot have written."""
-    for record in (report, *report.layers):
-        _check_types(record)
-    if report.format != REPORT_FORMAT:
-        raise ValueError(f"it has report format {report.format}, this ffedge reads {REPORT_FORMAT}")
-    widths = Recipe.from_dict(report.spec).network.widths
-    if wrong := [layer.index for layer in report.layers if not 0 <= layer.index < len(widths)]:
-        raise ValueError(f"it has a layer {wrong[0]}, but the network {len(widths)}")
-    if not isinstance(report.data.get("name"), str):
-        raise ValueError("data must have a name")
+def layer_records(
+    epochs: Sequence[EpochRecord], state: Sequence[Mapping[str, NDArray[Any]]], moments: int
+) -> list[LayerRecord]:
+    """Sum up the epochs of each layer that has learnt; `moments` of each weight are in memory beside it."""
+    result = []
+    for layer, arrays in enumerate(state):
+        mine = [record for record in epochs if record.layer == layer]
+        if not mine:
+            continue
+        last, weight_bytes = mine[-1], sum(array.nbytes for name, array in arrays.items() if "." not in name)
+        result.append(
+            LayerRecord(
+                index=layer,
+                epochs=len(mine),
+                seconds=sum(record.seconds for record in mine),
+                rss_start_bytes=mine[0].rss_start_bytes,
+                rss_peak_bytes=max(record.rss_peak_bytes for record in mine),
+                state_bytes=weight_bytes * (1 + moments),
+                loss=last.loss,
+                accuracy=last.accuracy,
+                accuracy_sum=last.accuracy_sum,
+                gamma=last.gamma,
+            )
+        )
+    return result
 
 
 def versions() -> dict[str, str]:
     """Return the versions of ffedge and of what computes."""
     import numpy
     import onnxruntime
-
-    from ffedge.version import __version__
 
     return {
         "ffedge": __version__,
@@ -175,6 +125,78 @@ def machine() -> dict[str, Any]:
         "architecture": platform.machine(),
         "system": platform.system(),
     }
+
+
+@dataclass
+class Report:
+    """The content of report.json; accuracies are fractions, 0 to 1."""
+
+    spec: dict[str, Any]
+    data: dict[str, Any]
+    input: dict[str, Any]
+    layers: list[LayerRecord]
+    test_accuracy: float | None
+    train_accuracy: float
+    train_accuracy_rows: int
+    seconds: float
+    rss_peak_bytes: int
+    import_bytes: int
+    model_sha256: str
+    model_bytes: int
+    in_place: bool
+    chosen: dict[str, Any] = dataclasses.field(default_factory=dict)
+    plan: dict[str, Any] | None = None
+    stopped: str | None = None
+    format: int = REPORT_FORMAT
+    versions: dict[str, str] = dataclasses.field(default_factory=versions)
+    machine: dict[str, Any] = dataclasses.field(default_factory=machine)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a report.json.
+
+        Raises
+        ------
+        ModelError
+            There is none, it is damaged, or another version of ffedge wrote it.
+        """
+        try:
+            content = parse(path.read_text(encoding="utf-8"))
+            content["layers"] = [LayerRecord(**layer) for layer in content["layers"]]
+            report = cls(**content)
+            report._check()
+        except OSError as error:
+            raise ModelError(f"{path}: cannot be read ({error.strerror}). Pass the folder of a finished run") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"{path}: is no report that this ffedge can read ({error})") from error
+        return report
+
+    def to_json(self) -> str:
+        """Return the report as indented JSON."""
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+    def _check(self) -> None:
+        for record in (self, *self.layers):
+            _check_types(record)
+        if self.format != REPORT_FORMAT:
+            raise ValueError(f"it has report format {self.format}, this ffedge reads {REPORT_FORMAT}")
+        widths = Recipe.from_dict(self.spec).network.widths
+        if wrong := [layer.index for layer in self.layers if not 0 <= layer.index < len(widths)]:
+            raise ValueError(f"it has a layer {wrong[0]}, but the network {len(widths)}")
+        if not isinstance(self.data.get("name"), str):
+            raise ValueError("data must have a name")
+
+
+def _check_types(record: Any) -> None:
+    """Raise ValueError where a field of a dataclass that was read from a file is not of its type."""
+    for name, hint in get_type_hints(type(record)).items():
+        kinds = [get_origin(kind) or kind for kind in (get_args(hint) if isinstance(hint, UnionType) else (hint,))]
+        value = getattr(record, name)
+        fits = isinstance(value, tuple(kinds)) or (float in kinds and type(value) is int)
+        if not fits or (isinstance(value, bool) and bool not in kinds):
+            raise ValueError(f"{name} must be {' or '.join(kind.__name__ for kind in kinds)}, got {value!r}")
+        if isinstance(value, int) and abs(value) >= 1 << 63:
+            raise ValueError(f"{name} must fit 64 bits, got a number of {value.bit_length()}")
 
 
 def append_line(path: Path, record: EpochRecord) -> None:

@@ -6,7 +6,7 @@ Shape letters: N samples of a chunk, C classes, L layers, M labels tried for eac
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +17,12 @@ from ffedge.labels import Labels, hard_labels, tried_labels
 from ffedge.recipe import Recipe, Train
 from ffedge.rule.collaboration import others
 
+if TYPE_CHECKING:
+    from ffedge.training.layer_cache import LayerCache
+
 Floats = NDArray[np.float32]
 Wrong = Callable[[Chunk], Labels]
 MAX_ROWS = 512
-
-
-def weighted_sum(goodness: Floats, weights: Floats) -> Floats:
-    """Sum the class goodness [N, L, C] over the layers, each with its weight [L]: [N, C].
-
-    Not by a matrix product, for which numpy's library would take a MiB and more for good.
-    """
-    total: Floats = (goodness * weights[:, None]).sum(axis=1)
-    return total
 
 
 def evaluation_rows(train: Train, classes: int, chunk: int) -> int:
@@ -72,28 +66,15 @@ class Turn:
     rates: dict[int, float]
 
 
-class Cache(Protocol):
-    """What finished layers made of every row (`ffedge.training.activations`)."""
-
-    layers: int
-
-    def read(self, positions: NDArray[np.int64], labels: Labels) -> tuple[Any, dict[int, Floats]]: ...  # noqa: D102
-    def first_goodness(self, positions: NDArray[np.int64]) -> Floats: ...  # noqa: D102
-
-
 @dataclass
-class Learner:
+class BatchLearner:
     """Runs batches on an engine by the rule of a recipe."""
 
     recipe: Recipe
     engine: Engine
     n_classes: int
     sums: dict[int, LayerSums] = field(default_factory=dict)
-    cache: "Cache | None" = None
-
-    def __post_init__(self) -> None:
-        """Take alpha from the recipe."""
-        self.alpha = self.recipe.rule.alpha
+    cache: "LayerCache | None" = None
 
     def batch(self, chunks: Iterable[Chunk], samples: int, turn: Turn) -> int | None:
         """Learn from one batch of `samples` samples; return the first layer whose loss is not a number, or None."""
@@ -119,30 +100,36 @@ class Learner:
                 part, result[start : start + most, layer] = self.engine.forward(layer, part, None)
         return result
 
+    def scored(self, raw: NDArray[Any], layers: int) -> tuple[Floats, Floats]:
+        """Return the goodness [N, layers, C] of raw rows [N, I] in the first layers, and its weighted sum [N, C]."""
+        weights = np.array(self.recipe.score_weights(self.engine.state())[:layers], np.float32)
+        goodness = self.class_goodness(self.engine.product(np.ascontiguousarray(raw), None), layers)
+        # not by a matrix product, for which numpy's library would take a MiB and more for good
+        return goodness, (goodness * weights[:, None]).sum(axis=1)
+
     def _chunk(self, chunk: Chunk, samples: int, turn: Turn) -> dict[int, float]:
+        """Return the loss of each active layer."""
         begun = self.cache.layers if self.cache else 0
         first = None if begun else self.engine.product(chunk.raw, chunk.mask)
         labels = tried_labels(chunk.labels, self._wrong(chunk, first, turn))
-        source, known = self.cache.read(chunk.positions, labels) if self.cache and begun else (first, {})
-        known |= self._goodness_ahead(source, begun, labels, turn.active)
+        source, goodness = self.cache.read(chunk.positions, labels) if self.cache and begun else (first, {})
+        goodness |= self._goodness_ahead(source, begun, labels, turn.active)
         losses, last = dict[int, float](), max(turn.active)
         for layer in range(begun, last + 1):
             if layer not in turn.active:
-                source, known[layer] = self.engine.forward(layer, source, labels)
+                source, goodness[layer] = self.engine.forward(layer, source, labels)
                 continue
             learned = self.engine.learn(
                 layer,
                 source,
                 labels,
-                others(layer, known, labels.shape, self.recipe.rule),
+                others(layer, goodness, labels.shape, self.recipe.rule),
                 batch=samples,
                 step=turn.step,
                 rate=turn.rates[layer],
                 emit=layer < last,
             )
-            known[layer] = learned.goodness
-            source = learned.source
-            losses[layer] = learned.loss
+            source, goodness[layer], losses[layer] = learned.source, learned.goodness, learned.loss
             self.sums.setdefault(layer, LayerSums()).add(learned.loss * samples, learned.goodness)
         return losses
 
@@ -158,8 +145,9 @@ class Learner:
 
     def _goodness_ahead(self, source: Any, begun: int, labels: Labels, active: list[int]) -> dict[int, Floats]:
         """Run all layers from `begun` on once before any of them changes, where one listens to layers after it."""
-        listens = [k for i in active for k, weight in enumerate(self.alpha[i]) if k > i and weight]
-        known: dict[int, Floats] = {}
-        for layer in range(begun, max(listens) + 1 if listens else 0):
-            source, known[layer] = self.engine.forward(layer, source, labels)
-        return known
+        alpha = self.recipe.rule.alpha
+        listened = [k for i in active for k, weight in enumerate(alpha[i]) if k > i and weight]
+        goodness: dict[int, Floats] = {}
+        for layer in range(begun, max(listened) + 1 if listened else 0):
+            source, goodness[layer] = self.engine.forward(layer, source, labels)
+        return goodness

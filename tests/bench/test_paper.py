@@ -22,7 +22,7 @@ from ffedge.data.rows import ArrayRows
 from ffedge.predict.predictor import Predictor
 from ffedge.resolve import resolve
 from ffedge.spec import Spec
-from ffedge.training import run as training
+from ffedge.training import train as training
 
 DATA = clusters(rows=120, noise=0.5, border=True, test_rows=40)
 SMALL = (("widths", (10, 8)),)

@@ -294,7 +294,7 @@ def test_copying_takes_no_more_than_a_minibatch():
 
 
 def test_training_on_minibatches_is_training_on_their_file_and_goes_on_by_checksum(tmp_path):
-    from ffedge.training.run import train
+    from ffedge.training.train import train
 
     x, spec = X.astype(np.float32), small_spec(widths=(8,), batch_size=16, holdout=0.1)
     folder = tmp_path / "saved"

@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ffedge.data.rows import ArrayRows
-from ffedge.data.stream import OtherRows, Stream, kept_inputs, shifted
+from ffedge.data.stream import OtherRows, Stream, kept_inputs, shifted, split_rows
 from ffedge.network import InputFacts
 from ffedge.resolve import resolve
 from ffedge.spec import Spec
-from ffedge.training.loop import split_rows
 
 IMAGES = np.random.default_rng(0).integers(1, 255, (40, 6, 5), dtype=np.uint8)
 LABELS = np.random.default_rng(1).integers(0, 4, 40)

@@ -17,7 +17,7 @@ from ffedge.engine.session import make_session
 from ffedge.export.candidates import fewest_candidates, hits_by_candidates
 from ffedge.export.int8 import quantised
 from ffedge.export.readout import BATCH, Softmax, inputs_factor, train_head
-from ffedge.export.source import Rows
+from ffedge.export.source import HeldOut
 
 
 @settings(max_examples=60)
@@ -72,7 +72,7 @@ def test_the_fewest_labels_are_tried_that_cost_at_most_a_twentieth_of_a_point(tr
     one.facts = type("Facts", (), {"n_classes": 5})
     inputs = type("Inputs", (), {"take": staticmethod(lambda part: part)})
     split = type("Split", (), {"inputs": inputs, "labels": true})
-    assert fewest_candidates(one, Rows(split, np.arange(len(ranks)), None)) == k
+    assert fewest_candidates(one, HeldOut(split, np.arange(len(ranks)), None)) == k
 
 
 def test_a_readout_descends_the_cross_entropy():
@@ -129,7 +129,7 @@ class Counted:
 
 def test_a_readout_learns_a_batch_at_a_time_and_never_from_held_out_rows(trained, rows):
     inputs = Counted(rows.split.inputs)
-    counted = Rows(type(rows.split)(inputs, rows.split.labels), rows.held_out, rows.learnt)
+    counted = HeldOut(type(rows.split)(inputs, rows.split.labels), rows.held_out, rows.learnt)
     folded = fold(trained.recipe, trained.facts, trained.state)
     head = train_head(trained, counted, folded)
     assert inputs.most == BATCH

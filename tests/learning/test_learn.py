@@ -19,14 +19,14 @@ from ffedge.data.rows import ArrayRows
 from ffedge.engine.onnx import OnnxEngine
 from ffedge.errors import DataError, FfedgeError, ModelError, StoppedError, TrainingError
 from ffedge.learning.files import roll_back
-from ffedge.learning.run import learn
+from ffedge.learning.learn import learn
 from ffedge.meter import PeakMeter
 from ffedge.recipe import Recipe
 from ffedge.resolve import resolve
 from ffedge.training.checkpoint import Place
-from ffedge.training.kept import kept_file, read_kept
 from ffedge.training.loop import Loop
-from ffedge.training.run import train
+from ffedge.training.replay import kept_file, read_kept
+from ffedge.training.train import train
 from ffedge.training.watch import Journal, Watcher
 
 DATA = clusters(noise=1.2)
@@ -140,7 +140,7 @@ def test_accuracy_before_and_after_is_that_of_the_held_out_rows(tmp_path):
     was = Predictor(path.read_bytes())
     found = learn(path, NEW, epochs=2, holdout=0.3, **ANY)
     assert found.new.rows == 60
-    from ffedge.training.loop import split_rows
+    from ffedge.data.stream import split_rows
 
     held, _ = split_rows(200, Recipe.from_dict(found.spec))
     rows, true = NEW.train.inputs.take(held), NEW.train.labels[held]
@@ -162,10 +162,10 @@ def test_the_one_before_can_be_put_back_once(tmp_path):
 
 
 def test_a_batch_takes_its_share_of_kept_examples_and_held_out_ones_never(tmp_path, monkeypatch):
-    from ffedge.training.step import Learner
+    from ffedge.training.step import BatchLearner
 
     run = train(small_spec(holdout=0.1), clusters(rows=400), tmp_path / "run")
-    (kept, check), seen, batch = read_kept(kept_file(run.model), OpenModel(run.model).facts), [], Learner.batch
+    (kept, check), seen, batch = read_kept(kept_file(run.model), OpenModel(run.model).facts), [], BatchLearner.batch
     old, never = ({row.tobytes() for row in part.rows.take(np.arange(len(part)))} for part in (kept, check))
 
     def told(self, chunks, samples, turn):
@@ -174,7 +174,7 @@ def test_a_batch_takes_its_share_of_kept_examples_and_held_out_ones_never(tmp_pa
         assert not any(row.tobytes() in never for chunk in chunks for row in chunk.raw)
         return batch(self, chunks, samples, turn)
 
-    monkeypatch.setattr(Learner, "batch", told)
+    monkeypatch.setattr(BatchLearner, "batch", told)
     found = learn(run.model, NEW, epochs=1, batch_size=20, replay_share=0.25, holdout=0.1, max_drop=1.0)
     assert found.kept_rows == len(kept) == 360
     assert found.kept.rows == len(check) == 40

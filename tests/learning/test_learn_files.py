@@ -7,9 +7,9 @@ from toys import clusters, small_spec
 
 from ffedge.errors import FfedgeError, ModelError
 from ffedge.learning import files
-from ffedge.learning.run import learn
-from ffedge.training.kept import kept_file
-from ffedge.training.run import train
+from ffedge.learning.learn import learn
+from ffedge.training.replay import kept_file
+from ffedge.training.train import train
 from ffedge.training.watch import Watcher
 
 NEW = clusters(rows=200, seed=0, noise=1.5)
@@ -26,7 +26,7 @@ def test_where_the_kept_examples_find_no_room_the_model_stands(run, monkeypatch)
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ffedge.training.kept.write_tensors", full)
+    monkeypatch.setattr("ffedge.training.replay.write_tensors", full)
     with pytest.raises(FfedgeError, match="cannot be written"):
         learn(run.model, NEW, epochs=1, max_drop=1.0)
     assert (run.model.read_bytes(), kept_file(run.model).read_bytes()) == before

@@ -11,9 +11,9 @@ from toys import clusters, in_child, make_model, small_spec
 from ffedge import Predictor
 from ffedge.errors import DataError, ModelError
 from ffedge.labels import wrong_labels
-from ffedge.learning import Learner
+from ffedge.learning.learner import Learner
 from ffedge.seeds import Draw, key
-from ffedge.training.kept import kept_file, read_kept
+from ffedge.training.replay import kept_file, read_kept
 
 DATA = clusters(noise=1.2)
 ROWS, LABELS = DATA.train.inputs.take(np.arange(160)), np.asarray(DATA.train.labels)

@@ -6,8 +6,8 @@ import pytest
 from toys import clusters, make_model, small_spec
 
 import ffedge
+from ffedge.data.stream import split_rows
 from ffedge.errors import DataError, ModelError
-from ffedge.training.loop import split_rows
 from tests.predict.test_known import older
 
 DATA = clusters(rows=800)

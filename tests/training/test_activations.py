@@ -7,9 +7,9 @@ from toys import clusters, make_engine, make_loop, prepared, small_spec
 from ffedge.errors import FfedgeError, StoppedError
 from ffedge.predict.predictor import Predictor
 from ffedge.spec import Spec
-from ffedge.training.activations import cache_bytes
 from ffedge.training.checkpoint import Place
-from ffedge.training.run import plan, train
+from ffedge.training.layer_cache import cache_bytes
+from ffedge.training.train import plan, train
 
 DATA = clusters(rows=200, noise=0.5, test_rows=80)
 ENGINES = ["onnx", pytest.param("torch", marks=pytest.mark.torch)]

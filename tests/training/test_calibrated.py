@@ -7,8 +7,8 @@ import pytest
 from toys import clusters, prepared, small_spec
 
 import ffedge
+from ffedge.data.stream import split_rows
 from ffedge.training.folder import export
-from ffedge.training.loop import split_rows
 
 DATA = clusters(rows=800)
 SPEC = small_spec(epochs=3, holdout=0.25, coverage=0.8)

@@ -5,7 +5,7 @@ import pytest
 from oracle import Oracle
 from toys import clusters, prepared, small_spec, trained
 
-from ffedge.training.run import train
+from ffedge.training.train import train
 
 DATA = clusters(rows=320, noise=1.0)
 ENGINES = [pytest.param("onnx", id="onnx"), pytest.param("torch", id="torch", marks=pytest.mark.torch)]

@@ -9,7 +9,7 @@ from toys import clusters, make_engine, make_loop, prepared, small_spec, trained
 
 from ffedge.training.checkpoint import Place
 from ffedge.training.loop import Diverged, Interrupted
-from ffedge.training.step import Learner
+from ffedge.training.step import BatchLearner
 from ffedge.training.watch import Journal, Watcher
 
 DATA = clusters()
@@ -72,14 +72,14 @@ def test_the_rate_falls_as_the_cooldown_says(cooldown, factor):
 @pytest.mark.parametrize("schedule", ["greedy", "interleaved"])
 @pytest.mark.parametrize("batch_size", [16, "full"])
 def test_every_row_is_learnt_once_an_epoch_and_a_held_out_one_never(monkeypatch, schedule, batch_size):
-    learnt, batch = [], Learner.batch
+    learnt, batch = [], BatchLearner.batch
 
     def told(self, chunks, samples, turn):
         chunks = list(chunks)
         learnt.extend(row.tobytes() for chunk in chunks for row in chunk.raw)
         return batch(self, chunks, samples, turn)
 
-    monkeypatch.setattr(Learner, "batch", told)
+    monkeypatch.setattr(BatchLearner, "batch", told)
     changes = {"schedule": schedule, "holdout": 0.25, "epochs": 3, "batch_size": batch_size, "chunk_size": 50}
     loop, _ = watched(changes, lambda loop: None)
     assert len(loop.held_out) == 40

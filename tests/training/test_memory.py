@@ -9,7 +9,7 @@ from toys import clusters, in_child, small_spec
 from ffedge.errors import FfedgeError, StoppedError
 from ffedge.fields import bytes_of
 from ffedge.spec import Spec
-from ffedge.training.run import plan, train
+from ffedge.training.train import plan, train
 
 MIB = 2**20
 DATA = clusters(rows=400, noise=0.4)
@@ -18,7 +18,7 @@ WIDE = small_spec(widths=(512, 512), batch_size=128, epochs=1)
 
 @pytest.fixture(autouse=True)
 def steady_start(monkeypatch):
-    monkeypatch.setattr("ffedge.training.run.anonymous_bytes", lambda: 30 * MIB)  # else it differs from call to call
+    monkeypatch.setattr("ffedge.training.train.anonymous_bytes", lambda: 30 * MIB)  # else it differs from call to call
 
 
 def of_budget(spec, budget):
@@ -166,7 +166,7 @@ BUDGETED = """
     data = Dataset("x", Split(ArrayRows(rng.integers(0, 256, (len(labels), 300), dtype=np.uint8)), labels), None,
                    tuple(map(str, range(classes))), "sha")
     make = lambda budget: ffedge.Spec.make(widths=widths, batch_size=batch, epochs=1, memory_budget=budget)
-    from ffedge.training.run import plan
+    from ffedge.training.train import plan
     free, floor = plan(make("none"), data).peak_bytes, plan(make(10**11), data).floor_bytes
     budget = int(1.02 * floor + share * max(0, free - floor))
     report = ffedge.train(make(budget), data, Path("run")).report

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from toys import clusters, small_spec
 
 from ffedge.errors import FfedgeError, ModelError, StoppedError
-from ffedge.training.run import train
+from ffedge.training.train import train
 
 DATA = clusters(rows=100, noise=1.5, test_rows=40)
 NOT_COMPUTED = {"seconds", "rss_start_bytes", "rss_peak_bytes"}
@@ -226,7 +226,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_resume import DATA, spec_of
 
-from ffedge.training.run import train
+from ffedge.training.train import train
 from ffedge.training.watch import Watcher
 
 class Telling(Watcher):

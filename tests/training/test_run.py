@@ -20,7 +20,7 @@ from ffedge.predict.predictor import Predictor
 from ffedge.recipe import Recipe
 from ffedge.spec import Spec
 from ffedge.training.folder import next_folder
-from ffedge.training.run import train
+from ffedge.training.train import train
 
 ENGINES = [pytest.param("onnx", id="onnx"), pytest.param("torch", id="torch", marks=pytest.mark.torch)]
 DATA = clusters(rows=400, noise=0.4, test_rows=200)

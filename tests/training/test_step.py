@@ -6,7 +6,7 @@ from oracle import Oracle
 from toys import clusters, make_engine, prepared, random_layers, small_spec
 
 from ffedge.data.stream import Chunk
-from ffedge.training.step import MAX_ROWS, Learner, Turn
+from ffedge.training.step import MAX_ROWS, BatchLearner, Turn
 
 DATA = clusters(rows=320, classes=8)
 ENGINES = [pytest.param("onnx", id="onnx"), pytest.param("torch", id="torch", marks=pytest.mark.torch)]
@@ -16,7 +16,7 @@ def learner(engine="onnx", **changes):
     recipe, facts = prepared(small_spec(engine=engine, **changes), DATA)
     layers = random_layers(recipe, facts)
     oracle = Oracle(recipe, facts, layers)
-    return Learner(recipe, make_engine(recipe, facts, layers), 8), oracle
+    return BatchLearner(recipe, make_engine(recipe, facts, layers), 8), oracle
 
 
 def chunk(start, stop):

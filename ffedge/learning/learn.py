@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.data import Batches, Dataset, Split, load
-from ffedge.data.stream import OtherRows
+from ffedge.data.stream import OtherRows, split_rows
 from ffedge.errors import ModelError, StoppedError, TrainingError
 from ffedge.files import atomic_file
 from ffedge.learning.classes import Start, opened, with_classes
@@ -25,20 +25,20 @@ from ffedge.network import InputFacts
 from ffedge.pages import release_libraries, return_large_blocks
 from ffedge.recipe import Recipe
 from ffedge.training.checkpoint import Place
-from ffedge.training.kept import CHECK_SHARE, KEPT_BYTES, Kept, Offer, keep, kept_file, nothing_kept, read_kept
-from ffedge.training.loop import Diverged, Interrupted, Loop, split_rows
+from ffedge.training.evaluator import Evaluator
+from ffedge.training.loop import Diverged, Interrupted, Loop
 from ffedge.training.records import LayerRecord
-from ffedge.training.watch import Journal, LayerFiles, Watcher
-from ffedge.version import __version__
+from ffedge.training.replay import CHECK_SHARE, KEPT_BYTES, Examples, Offer, keep, kept_file, no_examples, read_kept
+from ffedge.training.step import BatchLearner
+from ffedge.training.watch import LayerFiles, Watcher
 
 Places = NDArray[np.int64]
-HISTORY = 20
 REPLAY_SHARE = 0.5
 MAX_DROP = 0.01
 
 
 @dataclass(frozen=True)
-class Held:
+class Measured:
     """Accuracy on the held-out rows of one kind, before and after; fractions, None where none is held out."""
 
     rows: int
@@ -69,8 +69,8 @@ class Learning:
     rows: int
     kept_rows: int
     classes_added: list[str]
-    new: Held
-    kept: Held
+    new: Measured
+    kept: Measured
     accepted: bool
     refused: str | None
     layers: list[LayerRecord]
@@ -119,10 +119,12 @@ def learn(
     ValueError
         A change, a layer or a share that cannot be.
     """
-    began = _Began()
-    path = Path(model)
+    started, imported, meter = time.perf_counter(), rss_bytes(), PeakMeter()
+    release_libraries()
+    return_large_blocks()
     if not 0 <= replay_share < 1:
         raise ValueError(f"`replay_share` must be in [0, 1), got {replay_share}")
+    path = Path(model)
     if not path.is_file():
         raise ModelError(f"{path}: no such file. Train one with `ffedge train`")
     with alone(path) as (path, folder):
@@ -132,52 +134,36 @@ def learn(
         source = replay_from if replay_from is None or isinstance(replay_from, Dataset) else load(replay_from, data_dir)
         stored = _examples(path, start.facts, source, folder)
         work = _prepare(start, dataset, stored, replay_share, changes)
-        loop = work.loop(folder / "layers", watcher, began.meter, layers)
-        was = work.accuracies(loop if before is start else work.loop_of(before, folder / "before"))
+        loop = work.loop(folder / "layers", watcher or Watcher(), meter, layers)
+        was = work.accuracies(loop.evaluator if before is start else work.evaluator(before, folder / "before"))
         _train(loop, stop, path)
-        new, old = work.held(was, work.accuracies(loop))
-        refused = _refusal(path, new, old, max_drop)
-        previous: Path | None = None
+        now = work.accuracies(loop.evaluator)
+        new, kept = (Measured(len(rows), *pair) for (_, rows), *pair in zip(work.parts, was, now, strict=True))
+        refused = _refusal(path, new, kept, max_drop)
         if refused is None:
-            history = _history(before, dataset, work.own)
+            metadata = start.learnt_from(name=dataset.name, sha256=dataset.sha256, rows=work.new_rows)
             with atomic_file(path) as temporary:
-                known = loop.calibration(work.parts)
-                write_model(temporary, start.recipe, start.facts, loop.engine.state(), start.metadata | history, known)
+                known = loop.evaluator.calibration(work.parts)
+                write_model(temporary, start.recipe, start.facts, loop.engine.state(), metadata, known)
                 if kept_bytes:  # before the model, which stands as it was where there is no room for them
                     _keep(path, work, stored, kept_bytes)
                 set_aside(path, stood)
-            previous = previous_file(path)
         return Learning(
             model=str(path),
             spec=work.recipe.to_dict(),
-            rows=work.own,
-            kept_rows=len(work.rows.train.labels) - work.own,
+            rows=work.new_rows,
+            kept_rows=work.kept_rows,
             classes_added=list(add_classes),
             new=new,
-            kept=old,
+            kept=kept,
             accepted=refused is None,
             refused=refused,
             layers=loop.layer_records(),
-            previous=str(previous) if previous else None,
-            **began.so_far(),
+            seconds=time.perf_counter() - started,
+            rss_peak_bytes=max(meter.peak(), meter.whole_bytes, imported),
+            import_bytes=imported,
+            previous=str(previous_file(path)) if refused is None else None,
         )
-
-
-class _Began:
-    """When and with how much memory learning began."""
-
-    def __init__(self) -> None:
-        self._started, self._imported, self.meter = time.perf_counter(), rss_bytes(), PeakMeter()
-        release_libraries()
-        return_large_blocks()
-
-    def so_far(self) -> dict[str, Any]:
-        """Return seconds and memory since then."""
-        return {
-            "seconds": time.perf_counter() - self._started,
-            "rss_peak_bytes": max(self.meter.peak(), self.meter.whole_bytes, self._imported),
-            "import_bytes": self._imported,
-        }
 
 
 @dataclass(frozen=True)
@@ -186,60 +172,55 @@ class _Work:
 
     Attributes
     ----------
-    rows : new rows, of which there are `own`, then kept ones to learn again.
+    rows : new rows, of which there are `new_rows`, then kept ones to learn again.
+    share : of a batch that is taken from the kept ones.
     parts : the rows that accuracy is measured on: new ones that are held out, kept ones to check by.
-    others : the rows that are learnt from.
     """
 
     start: Start
     recipe: Recipe
     rows: Dataset
-    own: int
+    new_rows: int
     share: float
     parts: tuple[tuple[Split, Places], tuple[Split, Places]]
 
-    def loop(self, folder: Path, watcher: Watcher | None, meter: PeakMeter, layers: Sequence[int] | None) -> Loop:
+    @property
+    def kept_rows(self) -> int:
+        return len(self.rows.train.labels) - self.new_rows
+
+    def loop(self, folder: Path, watcher: Watcher, meter: PeakMeter, layers: Sequence[int] | None) -> Loop:
         """Return the loop that trains, its layers' files in a folder."""
-        learning = _layers(layers, self.recipe)
-        kept = (len(self.rows.train.labels) - self.own, self.share)
-        engine = make_engine(self.start, self.recipe, folder)
-        journal, watcher = LayerFiles(folder), watcher or Watcher()
         return Loop(
             self.recipe,
             self.rows,
             self.start.facts,
-            engine,
-            journal,
+            make_engine(self.start, self.recipe, folder),
+            LayerFiles(folder),
             watcher,
             meter,
             folder=folder,
-            layers=learning,
-            kept=kept,
+            layers=_layers(layers, self.recipe),
+            kept=(self.kept_rows, self.share),
         )
 
-    def loop_of(self, start: Start, folder: Path) -> Loop:
-        """Return a loop that measures another model."""
-        engine = make_engine(start, self.recipe, folder)
-        return Loop(self.recipe, self.rows, start.facts, engine, Journal(), Watcher(), PeakMeter())
+    def evaluator(self, start: Start, folder: Path) -> Evaluator:
+        """Return what measures another model than the one that learns."""
+        return Evaluator(BatchLearner(self.recipe, make_engine(start, self.recipe, folder), start.facts.n_classes))
 
-    def accuracies(self, loop: Loop) -> tuple[float | None, ...]:
-        """Return a model's accuracy on the held-out rows of either kind."""
-        return tuple(loop.accuracy(split, rows) if len(rows) else None for split, rows in self.parts)
-
-    def held(self, was: Sequence[float | None], now: Sequence[float | None]) -> tuple[Held, Held]:
-        """Put together what was measured before and after."""
-        new, old = (Held(len(rows), a, b) for (_, rows), a, b in zip(self.parts, was, now, strict=True))
-        return new, old
+    def accuracies(self, evaluator: Evaluator) -> list[float | None]:
+        return [evaluator.accuracy(split, rows) if len(rows) else None for split, rows in self.parts]
 
 
-def _prepare(start: Start, dataset: Dataset, stored: tuple[Kept, Kept], share: float, changes: dict[str, Any]) -> _Work:
-    kept, check = stored[0] if share else nothing_kept(start.facts), stored[1]
-    rows = joined(dataset, dataset.train, start.facts, kept)
-    own = len(rows.train.labels) - len(kept)
-    recipe, _ = fitted(start, learning_spec(start, changes, own), own)
-    held, _ = split_rows(len(rows.train.labels), recipe, len(kept))
+def _prepare(
+    start: Start, dataset: Dataset, stored: tuple[Examples, Examples], share: float, changes: dict[str, Any]
+) -> _Work:
+    again, check = stored[0] if share else no_examples(start.facts), stored[1]
+    rows = joined(dataset, start.facts, again)
+    new_rows = len(dataset.train.labels)
+    recipe, _ = fitted(start, learning_spec(start, changes, new_rows), new_rows)
+    held_out, _ = split_rows(len(rows.train.labels), recipe, len(again))
     split = rows.train if check.rows is None else Split(check.rows, check.labels)
-    return _Work(start, recipe, rows, own, share, ((rows.train, held), (split, np.arange(len(check)))))
+    return _Work(start, recipe, rows, new_rows, share, ((rows.train, held_out), (split, np.arange(len(check)))))
 
 
 def _layers(layers: Sequence[int] | None, recipe: Recipe) -> list[int] | None:
@@ -249,17 +230,16 @@ def _layers(layers: Sequence[int] | None, recipe: Recipe) -> list[int] | None:
     return None if layers is None else sorted(set(layers))
 
 
-def _examples(path: Path, facts: InputFacts, source: Dataset | None, folder: Path) -> tuple[Kept, Kept]:
+def _examples(path: Path, facts: InputFacts, source: Dataset | None, folder: Path) -> tuple[Examples, Examples]:
     """Return the kept examples of a model; where it has none, some of a data set that it learnt from before."""
-    kept = read_kept(kept_file(path), facts)
-    if source is None or len(kept[0]):
-        return kept
-    rows, made = joined(source, source.train, facts, nothing_kept(facts)).train, folder / "kept.safetensors"
-    order = np.random.default_rng(0).permutation(len(rows.labels))
+    stored = read_kept(kept_file(path), facts)
+    if source is None or len(stored[0]):
+        return stored
+    split, file = joined(source, facts, no_examples(facts)).train, folder / "kept.safetensors"
+    order = np.random.default_rng(0).permutation(len(split.labels))
     cut = int(CHECK_SHARE * len(order))
-    offers = Offer(rows.inputs, rows.labels, order[cut:]), Offer(rows.inputs, rows.labels, order[:cut])
-    keep(made, facts, kept, offers, KEPT_BYTES, 0)
-    return read_kept(made, facts)
+    keep(file, facts, stored, (Offer(split, order[cut:]), Offer(split, order[:cut])), KEPT_BYTES, 0)
+    return read_kept(file, facts)
 
 
 def _train(loop: Loop, stop: Callable[[], bool], path: Path) -> None:
@@ -271,29 +251,22 @@ def _train(loop: Loop, stop: Callable[[], bool], path: Path) -> None:
         raise StoppedError(f"{path}: learning was stopped; the file stands as it was") from error
 
 
-def _refusal(path: Path, new: Held, old: Held, max_drop: float) -> str | None:
+def _refusal(path: Path, new: Measured, kept: Measured, max_drop: float) -> str | None:
     """Say why a model must not take the place of the one before, in one line; None where it may."""
-    for held, what in ((old, "kept examples"), (new, "held-out new rows")):
-        if held.drop > max_drop:
+    for accuracy, what in ((kept, "kept examples"), (new, "held-out new rows")):
+        if accuracy.drop > max_drop:
             return (
-                f"{path}: stands as it was: accuracy on {held.rows} {what} would fall from "
-                f"{100 * (held.before or 0):.2f} % to {100 * (held.after or 0):.2f} %, by more than `max_drop` "
+                f"{path}: stands as it was: accuracy on {accuracy.rows} {what} would fall from "
+                f"{100 * (accuracy.before or 0):.2f} % to {100 * (accuracy.after or 0):.2f} %, by more than `max_drop` "
                 f"{max_drop:g}. Use a smaller `rate`, fewer `epochs` or a larger `replay_share`"
             )
     return None
 
 
-def _history(before: Start, dataset: Dataset, rows: int) -> dict[str, Any]:
-    """Return the metadata that say what a model has learnt from since it was trained, the last times."""
-    learnt = before.metadata.get("learnt")
-    now = {"name": dataset.name, "sha256": dataset.sha256, "rows": rows}
-    return {"version": __version__, "learnt": [*(learnt if isinstance(learnt, list) else []), now][-HISTORY:]}
-
-
-def _keep(path: Path, work: _Work, stored: tuple[Kept, Kept], most_bytes: int) -> None:
+def _keep(path: Path, work: _Work, stored: tuple[Examples, Examples], most_bytes: int) -> None:
     """Bring the kept examples up to date with the new rows, those learnt from and those held out."""
-    split, held = work.rows.train, work.parts[0][1]
-    offers = Offer(split.inputs, split.labels, OtherRows(work.own, held)), Offer(split.inputs, split.labels, held)
+    split, held_out = work.rows.train, work.parts[0][1]
+    offers = Offer(split, OtherRows(work.new_rows, held_out)), Offer(split, held_out)
     if kept_file(path).is_file():
         set_aside(kept_file(path))
     keep(kept_file(path), work.start.facts, stored, offers, most_bytes, work.recipe.train.seed, path)

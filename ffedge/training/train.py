@@ -10,6 +10,7 @@ import numpy as np
 
 from ffedge.data import Batches, Dataset, load
 from ffedge.data.cache_folder import sha256_of
+from ffedge.data.stream import spread_evenly
 from ffedge.engine.base import Engine
 from ffedge.engine.onnx import OnnxEngine
 from ffedge.errors import FfedgeError, StoppedError, TrainingError
@@ -21,16 +22,18 @@ from ffedge.recipe import Recipe
 from ffedge.resolve import chosen, resolve
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place, State
+from ffedge.training.evaluator import Evaluator
 from ffedge.training.facts import measure
 from ffedge.training.folder import RunFolder, StoredRun, next_folder
-from ffedge.training.kept import KEPT_BYTES, Offer, keep, kept_file, nothing_kept
-from ffedge.training.loop import Diverged, Interrupted, Loop, spread_evenly
+from ffedge.training.loop import Diverged, Interrupted, Loop
 from ffedge.training.memory import Plan, make_plan
 from ffedge.training.records import Report
+from ffedge.training.replay import KEPT_BYTES, Offer, keep, kept_file, no_examples
 from ffedge.training.rhythm import Rhythm
 from ffedge.training.watch import Watcher
 
 TRAIN_ACCURACY_ROWS = 10_000
+Data = str | Path | Dataset | Batches
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Run:
 
 def train(
     spec: Spec | None = None,
-    data: str | Path | Dataset | Batches | None = None,
+    data: Data | None = None,
     out: str | Path | None = None,
     *,
     data_dir: Path | None = None,
@@ -91,11 +94,7 @@ def train(
     release_libraries()
     return_large_blocks()
     if resume and out:
-        began = StoredRun.read(out)
-        began_with = began.recipe.as_spec()
-        spec = began_with if spec is None else _as_planned(spec, began_with)
-        data = began.source if data is None else data
-        del began  # with it go its views of the checkpoint's files
+        spec, data = _begun_with(StoredRun.read(out), spec, data)
     data = "mnist-mini" if data is None else data
     spec = spec or Spec.make()
     dataset, facts, recipe, plan = _prepare(spec, data, data_dir)
@@ -106,7 +105,7 @@ def train(
     with folder.alone():
         state, place = _begin(folder, watcher, resume=resume, force=force)
         if choice:
-            watcher.note(_said(choice, dataset, facts))
+            watcher.note(_choice_text(choice, dataset, facts))
         engine = make_engine(recipe, facts, state, out)
         training = loop(recipe, dataset, facts, engine, folder, watcher, meter, rhythm, out)
         del state
@@ -114,9 +113,9 @@ def train(
         release_libraries()  # of what training ran, so that writing and measuring do not come on top of it
         model = folder.write_model()
         if kept_bytes:
-            rows, labels, nothing = dataset.train.inputs, dataset.train.labels, nothing_kept(facts)
-            offers = Offer(rows, labels, training.rows), Offer(rows, labels, training.held_out)
-            keep(kept_file(model), facts, (nothing, nothing), offers, kept_bytes, recipe.train.seed)
+            offers = Offer(dataset.train, training.rows), Offer(dataset.train, training.held_out)
+            none = no_examples(facts)
+            keep(kept_file(model), facts, (none, none), offers, kept_bytes, recipe.train.seed)
         report = Report(
             spec=recipe.to_dict(),
             data={"name": dataset.name, "sha256": dataset.sha256},
@@ -127,7 +126,7 @@ def train(
             plan=plan.to_dict() if plan else None,
             in_place=engine.in_place,
             stopped=stopped,
-            **_accuracies(training, dataset),
+            **_accuracies(training.evaluator, dataset),
             model_sha256=sha256_of(model),
             model_bytes=model.stat().st_size,
             seconds=time.perf_counter() - started,
@@ -140,18 +139,26 @@ def train(
     return Run(folder.path, report)
 
 
+def _begun_with(run: StoredRun, spec: Spec | None, data: Data | None) -> tuple[Spec, Data]:
+    """Return what a run goes on with: what it began with, where nothing else is asked for."""
+    began = run.recipe.as_spec()
+    if spec is not None:  # what a plan chose when the run began stays, where it is left open now
+        began = spec.with_train(**{name: getattr(began.train, name) for name in spec.left_open("plan")})
+    return began, run.source if data is None else data
+
+
 def _begin(folder: RunFolder, watcher: Watcher, *, resume: bool, force: bool) -> tuple[State, Place]:
     """Return the state and the place that a run goes on from, or begins with: nothing drawn yet."""
     if not resume:
         folder.create(force=force)
         return folder.nothing(), Place()
-    found = folder.restore()
-    for torn in found.torn:
-        watcher.note(f"{found.path.parent}: {torn}; went on from {found.path.name}")
-    return found.state, found.place
+    checkpoint = folder.restore()
+    for torn in checkpoint.torn:
+        watcher.note(f"{checkpoint.path.parent}: {torn}; went on from {checkpoint.path.name}")
+    return checkpoint.state, checkpoint.place
 
 
-def plan(spec: Spec, data: str | Path | Dataset | Batches = "mnist-mini", data_dir: Path | None = None) -> Plan:
+def plan(spec: Spec, data: Data = "mnist-mini", data_dir: Path | None = None) -> Plan:
     """Say what training would take in memory, and what a budget makes of it, without training.
 
     Raises
@@ -162,15 +169,13 @@ def plan(spec: Spec, data: str | Path | Dataset | Batches = "mnist-mini", data_d
         The spec does not fit the data, or is for the torch engine, which has no plan.
     """
     release_libraries()
-    found = _prepare(spec, data, data_dir)[-1]
-    if found is None:
+    planned = _prepare(spec, data, data_dir)[-1]
+    if planned is None:
         raise ValueError("`engine` must be onnx to plan memory, got 'torch'")
-    return found
+    return planned
 
 
-def _prepare(
-    spec: Spec, data: str | Path | Dataset | Batches, data_dir: Path | None
-) -> tuple[Dataset, InputFacts, Recipe, Plan | None]:
+def _prepare(spec: Spec, data: Data, data_dir: Path | None) -> tuple[Dataset, InputFacts, Recipe, Plan | None]:
     """Open the data, fill in the spec by them, and plan the memory of the onnx engine."""
     dataset = data if isinstance(data, Dataset) else load(data, data_dir)
     facts, rows = measure(dataset, spec.network.scaling), len(dataset.train.labels)
@@ -184,26 +189,19 @@ def _prepare(
     return dataset, facts, recipe, planned
 
 
-def _said(choice: dict[str, Any], dataset: Dataset, facts: InputFacts) -> str:
-    """Say on one line what was chosen, and for what."""
+def _choice_text(choice: dict[str, Any], dataset: Dataset, facts: InputFacts) -> str:
+    """Return one line on what was chosen, and for what."""
     kind = "an image" if facts.is_image else "a table"
     data = f"{len(dataset.train.labels):,} rows of {facts.size:,} inputs of {kind}, {facts.n_classes} classes"
     return f"{dataset.name}: {data}; chose {', '.join(f'{name} {value}' for name, value in choice.items())}"
 
 
-def _as_planned(spec: Spec, began_with: Spec) -> Spec:
-    """Return the spec with what a plan had chosen when the run began, where it is left open now."""
-    return spec.with_train(**{name: getattr(began_with.train, name) for name in spec.left_open("plan")})
-
-
-def _accuracies(loop: Loop, dataset: Dataset) -> dict[str, Any]:
+def _accuracies(evaluator: Evaluator, dataset: Dataset) -> dict[str, Any]:
     """Measure the network on the test split and on rows spread evenly over the train split."""
-    rows = len(dataset.train.labels)
-    shown = spread_evenly(rows, TRAIN_ACCURACY_ROWS)
-    test = dataset.test
+    shown, test = spread_evenly(len(dataset.train.labels), TRAIN_ACCURACY_ROWS), dataset.test
     return {
-        "test_accuracy": loop.accuracy(test, np.arange(len(test.labels))) if test else None,
-        "train_accuracy": loop.accuracy(dataset.train, shown),
+        "test_accuracy": evaluator.accuracy(test, np.arange(len(test.labels))) if test else None,
+        "train_accuracy": evaluator.accuracy(dataset.train, shown),
         "train_accuracy_rows": len(shown),
     }
 
@@ -232,5 +230,4 @@ def make_engine(recipe: Recipe, facts: InputFacts, state: State, folder: Path | 
                 "training with `engine='torch'` needs torch, which is not installed. Run: pip install 'ffedge[torch]'"
             ) from error
         return TorchEngine(recipe, facts, state)
-
     return OnnxEngine(recipe, facts, state, folder)

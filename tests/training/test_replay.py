@@ -10,47 +10,46 @@ from toys import clusters, prepared, small_spec
 
 from ffedge.errors import DataError
 from ffedge.tensors import write_tensors
-from ffedge.training.chooser import Chooser
-from ffedge.training.kept import Offer, keep, nothing_kept, read_kept, write_kept
+from ffedge.training.replay import Offer, Reservoir, keep, no_examples, read_kept, write_kept
 
 NONE = np.zeros(0, np.int64)
 
 
 def stream(capacity, labels, classes, seed=0, block=64, old=NONE):
-    """Offer labels in blocks; return the chooser and which row stands in each place (-1: an old one)."""
-    chooser = Chooser(capacity, old, np.zeros(classes, np.int64), np.random.default_rng(seed))
+    """Offer labels in blocks; return the reservoir and which row stands in each place (-1: an old one)."""
+    reservoir = Reservoir(capacity, old, np.zeros(classes, np.int64), np.random.default_rng(seed))
     rows = np.full(capacity, -1)
     for start in range(0, len(labels), block):
-        places = chooser.offer(labels[start : start + block])
+        places = reservoir.offer(labels[start : start + block])
         for row, place in enumerate(places):
             if place >= 0:
                 rows[place] = start + row
-    return chooser, rows
+    return reservoir, rows
 
 
 @given(st.lists(st.integers(0, 4), max_size=300), st.integers(0, 40), st.integers(1, 50))
 def test_places_hold_what_they_are_said_to_hold(labels, capacity, block):
     labels = np.array(labels, np.int64)
-    chooser, rows = stream(capacity, labels, 5, block=block)
-    assert chooser.count == min(capacity, len(labels))
-    kept = rows[: chooser.count]
+    reservoir, rows = stream(capacity, labels, 5, block=block)
+    assert reservoir.count == min(capacity, len(labels))
+    kept = rows[: reservoir.count]
     assert len(set(kept.tolist())) == len(kept)
-    assert chooser.labels[: chooser.count].tolist() == labels[kept].tolist()
-    assert chooser.seen.tolist() == np.bincount(labels, minlength=5).tolist()
+    assert reservoir.labels[: reservoir.count].tolist() == labels[kept].tolist()
+    assert reservoir.seen.tolist() == np.bincount(labels, minlength=5).tolist()
 
 
 def test_a_rare_class_is_kept_whole_and_the_others_share_the_rest_evenly():
     rng = np.random.default_rng(0)
     labels = rng.choice(4, 5000, p=[0.7, 0.2, 0.098, 0.002])
-    chooser, _ = stream(100, labels, 4)
-    counts = np.bincount(chooser.labels, minlength=4)
+    reservoir, _ = stream(100, labels, 4)
+    counts = np.bincount(reservoir.labels, minlength=4)
     assert counts[3] == (labels == 3).sum()
     assert counts[:3].max() - counts[:3].min() <= 2
 
 
 def test_classes_that_come_one_after_the_other_end_with_the_same_room():
-    chooser, _ = stream(60, np.repeat(np.arange(6), 500), 6)
-    assert np.bincount(chooser.labels).tolist() == [10] * 6
+    reservoir, _ = stream(60, np.repeat(np.arange(6), 500), 6)
+    assert np.bincount(reservoir.labels).tolist() == [10] * 6
 
 
 def test_every_row_of_a_class_is_as_likely_to_be_kept():
@@ -70,20 +69,20 @@ def facts_of(**changes):
 
 def offers(data, learnt, held=()):
     split = data.train
-    return tuple(Offer(split.inputs, split.labels, np.array(which, np.int64)) for which in (learnt, held))
+    return tuple(Offer(split, np.array(which, np.int64)) for which in (learnt, held))
 
 
 def nothing(facts):
-    return nothing_kept(facts), nothing_kept(facts)
+    return no_examples(facts), no_examples(facts)
 
 
 @pytest.mark.parametrize("uint8", [False, True])
 def test_a_file_of_examples_comes_back_as_it_was_written(tmp_path, uint8):
     facts, data = facts_of(uint8=uint8, inputs=20, border=True)
     split, path = data.train, tmp_path / "kept"
-    counts = keep(path, facts, nothing(facts), offers(data, range(40, 160), range(40)), 3000, 0)
+    keep(path, facts, nothing(facts), offers(data, range(40, 160), range(40)), 3000, 0)
     size = (1 if uint8 else 4) * 20 + 4
-    assert counts == (min(120, 2400 // size), min(40, 600 // size))
+    assert [len(examples) for examples in read_kept(path, facts)] == [min(120, 2400 // size), min(40, 600 // size)]
     for found, start, stop in zip(read_kept(path, facts), (40, 0), (160, 40), strict=True):
         assert np.bincount(found.labels).max() - np.bincount(found.labels).min() <= 1
         rows = split.inputs.take(np.arange(start, stop))

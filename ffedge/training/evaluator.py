@@ -1,0 +1,57 @@
+"""How well a network does while it is on its engine: read block by block, so that memory stays bounded."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge.data import Split
+from ffedge.model.calibration import Calibration, best_and_margin, calibrate
+from ffedge.training.step import BatchLearner, Floats
+
+ROWS = 256
+VALUES = 2**14  # of goodness at once, so that depth costs no memory
+Places = NDArray[np.int64]
+
+
+class Evaluator:
+    """Measures accuracy by what the layers of an engine have learnt so far."""
+
+    def __init__(self, learner: BatchLearner) -> None:
+        self._learner, self._recipe = learner, learner.recipe
+        self._layers = len(learner.recipe.network.widths)
+
+    def accuracy(self, split: Split, rows: Places) -> float:
+        """Return the share of some rows of a split that all layers together give their true label."""
+        return float(self.hits(split, rows, self._layers)[0][-1]) / len(rows)
+
+    def hits(self, split: Split, rows: Places, layers: int) -> tuple[Places, NDArray[np.bool_]]:
+        """Count the rows that each of the first layers, and last their sum, gets right.
+
+        Returns
+        -------
+        tuple of ndarray
+            The counts [layers + 1], and whether all of a layer's goodness is finite [layers].
+        """
+        hits, finite = np.zeros(layers + 1, np.int64), np.ones(layers, np.bool_)
+        for part, goodness, scores in self._scored(split, rows, layers):
+            true = np.asarray(split.labels[part])
+            finite &= np.isfinite(goodness).all(axis=(0, 2))
+            hits[:-1] += (goodness.argmax(axis=2) == true[:, None]).sum(axis=0)
+            hits[-1] += (scores.argmax(axis=1) == true).sum()
+        return hits, finite
+
+    def calibration(self, parts: Sequence[tuple[Split, Places]]) -> Calibration | None:
+        """Choose on rows that were held out what counts as known; None where there are none."""
+        scores = [each for split, rows in parts for _, _, each in self._scored(split, rows, self._layers)]
+        if not scores:
+            return None
+        return calibrate(*best_and_margin(np.concatenate(scores)), self._recipe.train.coverage)
+
+    def _scored(self, split: Split, rows: Places, layers: int) -> Iterator[tuple[Places, Floats, Floats]]:
+        """Yield some rows at a time, with the goodness [N, L, C] of the first layers and its weighted sum [N, C]."""
+        most = max(1, VALUES // (layers * self._learner.n_classes))
+        size = min(ROWS, self._recipe.train.chunk_size, most)
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            yield part, *self._learner.scored(split.inputs.take(part).reshape(len(part), -1), layers)

@@ -1,0 +1,153 @@
+"""What the finished layers make of every training row, on disk, so that a layer's cost does not grow with its depth.
+
+Without it the layers below run again for each batch. It holds the last finished layer's rows and every finished
+layer's goodness: for every label, as float16, rounded once a layer; or, where wrong labels are drawn once a layer, for
+the labels that are tried alone, as they are. Inputs must be the same in each epoch.
+
+Shape letters: P training rows by their place in the stream, N of them, C classes, L layers, M labels, H units, T labels
+that are held of each row.
+"""
+
+import os
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ffedge.data.rows import Rows, places
+from ffedge.data.stream import Chunk, Stream
+from ffedge.engine.base import Engine
+from ffedge.errors import FfedgeError
+from ffedge.files import reserved_file
+from ffedge.labels import Labels, tried_labels
+from ffedge.network import InputFacts, layers_of
+from ffedge.recipe import Recipe
+from ffedge.training.step import Wrong, evaluation_rows
+
+Array = NDArray[Any]
+
+
+class LayerCache:
+    """The rows [P * T, H] of the last finished layer, and the goodness [P, L, T] of all.
+
+    Parameters
+    ----------
+    folder : where the files stand.
+
+    Attributes
+    ----------
+    layers : how many finished layers it stands for.
+
+    Raises
+    ------
+    FfedgeError
+        The disk has no room, here or in `advance`.
+    """
+
+    def __init__(self, recipe: Recipe, engine: Engine, stream: Stream, classes: int, folder: Path) -> None:
+        self._train, self._engine, self._stream, self._folder = recipe.train, engine, stream, folder
+        self._fixed = recipe.train.negatives == "fixed"
+        self._labels = 1 + recipe.train.n_negatives if self._fixed else classes
+        chunk = recipe.train.chunk_size
+        self._size = chunk if self._fixed else evaluation_rows(recipe.train, classes, chunk) // classes
+        self._rows: _FileRows | None = None
+        self._goodness = _FileRows((len(stream.rows), len(recipe.network.widths), self._labels), np.float32, folder)
+        self.layers = 0
+
+    def read(self, positions: Labels, labels: Labels) -> tuple[Any, dict[int, Array]]:
+        """Return the source of the first layer that is not finished, and the goodness [N, M] of each before it.
+
+        Parameters
+        ----------
+        positions : [N] places in the stream's rows.
+        labels : [N, M] those that are tried.
+        """
+        columns = self._columns(len(positions)) if self._fixed else labels
+        goodness = self._goodness.take(positions)
+        by_layer = {layer: np.take_along_axis(goodness[:, layer], columns, axis=1) for layer in range(self.layers)}
+        return self._source(positions, columns), by_layer
+
+    def first_goodness(self, positions: Labels) -> Array:
+        """Return the first layer's goodness [N, C] of every class; ValueError where not every label is held."""
+        if self._fixed:
+            raise ValueError(f"`negatives` must be hard to need every label's goodness, got {self._train.negatives!r}")
+        first: Array = self._goodness.take(positions)[:, 0]
+        return first
+
+    def advance(self, layers: int, wrong: Wrong | None) -> None:
+        """Run every training row through the layers that have finished since, once.
+
+        Parameters
+        ----------
+        wrong : draws the wrong labels of the stage that begins, where these are fixed.
+        """
+        count, units = len(self._stream.rows), self._engine.layers[layers - 1].units
+        begin = self.layers if self.layers == layers - 1 else 0  # after a stop, from the raw rows again
+        if self._fixed:  # other labels than before
+            begin, self._rows = 0, None  # whose room is free before the next one's is taken
+        fresh = _FileRows((count * self._labels, units), np.float32 if self._fixed else np.float16, self._folder)
+        for positions in places(count, self._size):
+            fresh.put(int(positions[0]) * self._labels, self._run(positions, begin, layers, wrong))
+        self._rows, self.layers = fresh, layers
+
+    def _run(self, positions: Labels, begin: int, layers: int, wrong: Wrong | None) -> Array:
+        """Return the rows [N * T, H] of the last of some layers, and put away the goodness of those that ran."""
+        goodness, labels = self._goodness.take(positions), None
+        if begin:
+            source = self._source(positions, self._columns(len(positions)))
+        else:
+            rows = self._stream.rows[positions]
+            raw = np.ascontiguousarray(self._stream.source.take(rows).reshape(len(rows), -1))
+            source = self._engine.product(raw, None)
+            if self._fixed:
+                assert wrong is not None
+                chunk = Chunk(raw, self._stream.labels[rows].astype(np.int64), positions, None)
+                labels = tried_labels(chunk.labels, wrong(chunk))
+        for layer in range(begin, layers):
+            source, goodness[:, layer] = self._engine.forward(layer, source, labels)
+            if not self._fixed:
+                rounded = self._engine.rows(source).astype(np.float16)
+                source = self._engine.source(rounded.astype(np.float32), len(positions))
+        self._goodness.put(int(positions[0]), goodness)
+        return self._engine.rows(source) if self._fixed else rounded
+
+    def _columns(self, count: int) -> Labels:
+        """Return the places of all held labels for some rows [N, T]."""
+        return np.tile(np.arange(self._labels), (count, 1))
+
+    def _source(self, positions: Labels, columns: Labels) -> Any:
+        assert self._rows is not None
+        rows = self._rows.take((positions[:, None] * self._labels + columns).reshape(-1))
+        return self._engine.source(rows.astype(np.float32, copy=False), len(positions))
+
+
+class _FileRows:
+    """Rows in a file without a name, which goes with the process: written in blocks, read one by one."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: DTypeLike, folder: Path) -> None:
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        try:
+            with reserved_file(size, folder) as file:
+                self._rows = Rows(Path(f"/dev/fd/{file.fileno()}"), 0, shape, np.dtype(dtype))
+                self._descriptor = os.dup(file.fileno())
+        except OSError as error:
+            what = f"{size / 1e9:.2f} GB of activities cannot be kept ({error.strerror or error})"
+            raise FfedgeError(f"{folder}: {what}. Free space, or use `cache='none'`") from error
+        weakref.finalize(self, os.close, self._descriptor)
+        self.take = self._rows.take
+
+    def put(self, start: int, rows: Array) -> None:
+        """Write rows from a place on."""
+        block = np.ascontiguousarray(rows, self._rows.dtype)
+        os.pwrite(self._descriptor, block.data, start * (block.nbytes // len(block)))
+
+
+def cache_bytes(recipe: Recipe, facts: InputFacts, rows: int) -> int:
+    """Return the most that the cache takes on disk: layers' rows, two neighbours' at a time, and the goodness."""
+    units = [layer.units for layer in layers_of(recipe, facts)]
+    if recipe.train.negatives == "fixed":
+        return rows * (1 + recipe.train.n_negatives) * 4 * (max(units[:-1], default=0) + len(units))
+    pairs = [sum(units[max(0, i - 1) : i + 1]) for i in range(len(units) - 1)]
+    return rows * facts.n_classes * (2 * max(pairs, default=0) + 4 * len(units))
