@@ -15,6 +15,8 @@ from ffedge.compare.child import serve
 from ffedge.data import Dataset, load
 from ffedge.data.stream import split_rows
 from ffedge.model.calibration import best_and_margin, calibrate, levels
+from ffedge.resolve import resolve
+from ffedge.training.facts import measure
 
 Array = NDArray[Any]
 PATCH = 7  # pixels
@@ -58,7 +60,7 @@ def backprop_scores(dataset: Dataset, request: dict[str, Any], images: dict[str,
     torch.set_num_threads(1)
     torch.manual_seed(request["seed"])
     rng = np.random.default_rng(request["seed"])
-    _, rows = split_rows(len(dataset.train.labels), ffedge.Spec.make(seed=request["seed"]))
+    _, rows = split_of(dataset, request["seed"])
     chosen = rows[np.arange(len(rows))]
     raw, labels = dataset.train.inputs.take(chosen), torch.from_numpy(dataset.train.labels[chosen])
     mean, deviation = float(raw.mean()), float(raw.std())
@@ -87,6 +89,12 @@ def backprop_scores(dataset: Dataset, request: dict[str, Any], images: dict[str,
             name: np.concatenate([model(scaled(each[i : i + ROWS])).numpy() for i in range(0, len(each), ROWS)])
             for name, each in images.items()
         }
+
+
+def split_of(dataset: Dataset, seed: int) -> tuple[Array, Any]:
+    """Return the rows that training with a seed holds out, and the others."""
+    recipe = resolve(ffedge.Spec.make(widths=WIDTHS, seed=seed), measure(dataset), len(dataset.train.labels))
+    return split_rows(len(dataset.train.labels), recipe)
 
 
 def max_softmax(scores: Array) -> Array:
@@ -129,7 +137,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     assert dataset.test
     assert other.test
     test, strangers = (d.test.inputs.take(np.arange(len(d.test.labels))) for d in (dataset, other))
-    held, _ = split_rows(len(dataset.train.labels), ffedge.Spec.make(seed=request["seed"]))
+    held, _ = split_of(dataset, request["seed"])
     images = {"held out": dataset.train.inputs.take(held), "test": test} | strange(test, strangers, request["seed"])
     train = backprop_scores if request["network"] == "backprop" else ffedge_scores
     scores = train(dataset, request, images)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from results import only
+from time_to_accuracy import TARGETS
 from wording import DATA, MIB, caption, counted, layers, percent, rounded, span, table
 
 SIDES = {"ffedge": "**ffedge**", "backprop": "backprop, torch"}
@@ -17,7 +18,6 @@ TIMED = {  # arms of bench/time_to_accuracy.py
     "fflib": "fflib",
     "mpezeshki": "mpezeshki's net, minibatched",
 }
-TARGETS = {"mnist": (0.95, 0.97, 0.98, 0.985), "fashion-mnist": (0.85, 0.88, 0.89, 0.90)}
 RULES = {  # network and rule of bench/rejection.py
     ("ffedge", "score and margin"): "**ffedge, score and margin**",
     ("ffedge", "max softmax"): "ffedge, max softmax",

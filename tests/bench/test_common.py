@@ -1,11 +1,19 @@
 """What the benchmarks share: results that are kept, files that are written, tables."""
 
 import argparse
+import importlib
 import json
 from pathlib import Path
 
 import pytest
+
+for package in ("matplotlib", "scipy", "torch"):
+    pytest.importorskip(package, reason=f"needs {package}, which is not installed")
+
+import common
+import draw
 from common import Lines, ffedge, table, write_results
+from results import newest
 
 
 def test_what_stands_in_the_lines_is_not_measured_again(tmp_path):
@@ -41,3 +49,17 @@ def test_a_command_that_fails_says_why():
 
 def test_a_table_is_laid_out_in_columns():
     assert table(["arm", "s"], [["a", 1.5], ["long", 10]]) == "arm     s\na     1.5\nlong   10"
+
+
+def test_every_script_is_imported():
+    """But for the peers, which need packages that no extra brings."""
+    for path in Path(common.__file__).parent.glob("*.py"):
+        if path.stem not in ("peers", "launch"):
+            importlib.import_module(path.stem)
+
+
+@pytest.mark.parametrize("name", draw.DRAWN)
+def test_a_figure_is_drawn_of_committed_results(tmp_path, name):
+    (result,) = newest(name)
+    draw.DRAWN[name](json.loads(result.read_text()), tmp_path / f"{name}.svg")
+    assert "</svg>" in (tmp_path / f"{name}.svg").read_text()

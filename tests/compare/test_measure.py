@@ -46,21 +46,11 @@ def test_an_arm_learns_far_more_than_chance(arm):
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("arm", ["backprop-adam", "backprop-sgd", "backprop-momentum"])
-def test_a_baseline_learns_and_says_why_what_is_unknown_is_none(arm):
-    found = measure(arm, epochs=2)
+def test_a_baseline_learns_and_says_why_what_is_unknown_is_none():
+    found = measure("backprop-adam", epochs=2)
     assert found["accuracy"] > 0.7
     assert {name for name, value in found["counted_bytes"].items() if value is None} == set(found["unknown"])
     assert len(found["unknown"]["buffers"]) > 20
-
-
-@pytest.mark.torch
-def test_what_backprop_saves_grows_with_depth():
-    shallow, deep = (
-        measure("backprop-adam", widths=[64] * depth, rows=200)["counted_bytes"]["saved_for_backward"]
-        for depth in (3, 6)
-    )
-    assert deep - shallow == 3 * 4 * 32 * 64  # a layer's ReLU
 
 
 def test_where_no_peak_can_be_reset_the_layers_have_none_and_the_process_has_its_own(monkeypatch):
