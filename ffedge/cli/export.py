@@ -115,8 +115,7 @@ def _made(options: Namespace) -> "tuple[Form, list[Row]]":
     rows = open_rows(trained, options.data, options.data_dir)
     if name:
         return Forms(trained, rows, options.max_loss, options.coverage).make(name), []
-    choice = fastest(trained, rows, options.max_loss, _tell, options.coverage)
-    return choice.form, choice.table
+    return fastest(trained, rows, options.max_loss, _tell, options.coverage)
 
 
 def _tell(form: str) -> None:

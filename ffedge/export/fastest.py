@@ -4,7 +4,6 @@ import functools
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -39,21 +38,13 @@ class Row:
     why_not: str = ""
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The chosen form, and the table that it was chosen by: the model as trained first."""
-
-    form: Form
-    table: list[Row]
-
-
 def fastest(
     trained: Trained,
     rows: HeldOut,
     most_lost_points: float,
     tell: Callable[[str], None] = lambda name: None,
     coverage: float | None = None,
-) -> Choice:
+) -> tuple[Form, list[Row]]:
     """Make all forms, time them on one thread, and take the fastest at batch 1.
 
     Parameters
@@ -61,8 +52,13 @@ def fastest(
     most_lost_points : of accuracy on the held-out rows, in percentage points.
     tell : is told the name of each form before it is made.
     coverage : share of the held-out rows whose answers shall count as known; None takes the training's.
+
+    Returns
+    -------
+    tuple
+        The form, and the table that it was chosen by: the model as trained first.
     """
-    forms, made, refused = Forms(trained, rows, most_lost_points, coverage), {}, {}
+    forms, made, refused = Forms(trained, rows, most_lost_points, coverage), dict[str, Form](), dict[str, str]()
     for name in FORMS:
         tell(name)
         try:
@@ -72,14 +68,12 @@ def fastest(
     tell("timing")
     models = {MODEL: trained.model} | {name: form.model for name, form in made.items()}
     seconds = {size: _timed(models, rows, size) for size in BATCHES}
-    as_trained = Form(MODEL, trained.model, forms.model_accuracy, 0.0)
     table = [
         Row(f.name, f.accuracy, f.lost, len(f.model), f.candidates, {size: seconds[size][f.name] for size in BATCHES})
-        for f in (as_trained, *made.values())
+        for f in (Form(MODEL, trained.model, forms.model_accuracy, 0.0), *made.values())
     ]
     table += [Row(name, None, None, None, None, {}, why) for name, why in refused.items()]
-    best = min(made, key=lambda name: seconds[BATCHES[0]][name])
-    return Choice(made[best], table)
+    return made[min(made, key=lambda name: seconds[BATCHES[0]][name])], table
 
 
 def _timed(models: dict[str, bytes], rows: HeldOut, size: int) -> dict[str, float]:
@@ -87,13 +81,9 @@ def _timed(models: dict[str, bytes], rows: HeldOut, size: int) -> dict[str, floa
     count = max(size, min(SAMPLES_MOST, len(rows.held_out)) // size * size)
     samples = rows.split.inputs.take(np.resize(rows.held_out, count))
     batches = [np.ascontiguousarray(samples[start : start + size]) for start in range(0, count, size)]
-    calls = {name: [_call(session, batch) for batch in batches] for name, session in _sessions(models).items()}
+    sessions = {name: plain_session(model, 1) for name, model in models.items()}
+    calls = {
+        name: [functools.partial(session.run, ["label"], {"input": batch}) for batch in batches]
+        for name, session in sessions.items()
+    }
     return {name: statistics.median(values) for name, values in take_turns(calls, ROUNDS, BLOCK_S).items()}
-
-
-def _sessions(models: dict[str, bytes]) -> dict[str, Any]:
-    return {name: plain_session(model, 1) for name, model in models.items()}
-
-
-def _call(session: Any, batch: Any) -> Callable[[], Any]:
-    return functools.partial(session.run, ["label"], {"input": batch})

@@ -62,8 +62,8 @@ def _folded(
     with_sample = place.index == 0 and network.recipe.network.input_norm != "none"
     label_scale = 1.0 if with_sample else place.label_scale
     V = factor * label_scale * np.asarray(own["V"], np.float64) if place.sees_label else None
-    values = (before * factor * W, factor * b, V)
-    W32, b32, V32 = (None if value is None else value.astype(np.float32) for value in values)
-    assert W32 is not None
-    assert b32 is not None
-    return W32, b32, V32
+    return (
+        (before * factor * W).astype(np.float32),
+        (factor * b).astype(np.float32),
+        None if V is None else V.astype(np.float32),
+    )

@@ -1,7 +1,6 @@
 """The forms that a trained model can be exported in, each with what it costs in accuracy on the held-out rows."""
 
 import functools
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,7 @@ from ffedge.export.candidates import fewest_candidates
 from ffedge.export.fold import fold
 from ffedge.export.readout import train_head
 from ffedge.export.source import HeldOut, Trained
-from ffedge.model.calibration import Calibration, best_and_margin, calibrate
+from ffedge.model.calibration import best_and_margin, calibrate
 from ffedge.model.form import (
     FORMS,
     Folded,
@@ -71,7 +70,8 @@ class Forms:
         most_lost_points: float = MOST_LOST_POINTS,
         coverage: float | None = None,
     ) -> None:
-        self._trained, self._given, self._most, self._coverage = trained, rows, most_lost_points, coverage
+        self._trained, self._rows_or_none, self._most_lost = trained, rows, most_lost_points
+        self._coverage = coverage or trained.recipe.train.coverage
 
     def make(self, name: str) -> Form:
         """Make a form.
@@ -87,21 +87,23 @@ class Forms:
             raise ValueError(f"`form` must be one of {', '.join(FORMS)}, got {name!r}")
         base, few_bits = FORMS[name]
         try:
-            graph, weights = self._graph(base, self._even if few_bits else self._folded)
+            graph, weights = self._graph(base, self._network(even=few_bits))
         except ValueError as error:
             raise FfedgeError(f"{self._trained.name}: {error}") from error
-        if not few_bits:
-            return self._allowed(self._finished(name, graph, weights, "float32"))
-        form = self._quantised(name, graph, weights, per_channel=False)
-        if self._too_much(form):  # a scale a unit is nearer, and slower
-            form = self._quantised(name, graph, weights, per_channel=True)
-        return self._allowed(form)
-
-    @property
-    def _rows(self) -> HeldOut:
-        if self._given is None:
-            raise ValueError("`rows` must be given for every form but exact")
-        return self._given
+        if few_bits:
+            form = self._quantised(name, graph, weights, per_channel=False)
+            if self._loses_too_much(form):  # a scale a unit is nearer, and slower
+                form = self._quantised(name, graph, weights, per_channel=True)
+        else:
+            form = self._finished(name, graph, weights, "float32")
+        if self._loses_too_much(form):
+            raise FfedgeError(
+                f"{self._trained.name}: the form {form.name} gets {100 * (form.accuracy or 0.0):.2f} % of "
+                f"{len(self._rows.held_out):,} held-out rows right and the model {100 * self.model_accuracy:.2f} %: "
+                f"{100 * (form.lost or 0.0):.2f} points lost, where {self._most_lost:g} are allowed. "
+                "Use another `form` or a larger `max_loss`"
+            )
+        return form
 
     @functools.cached_property
     def model_accuracy(self) -> float:
@@ -113,21 +115,18 @@ class Forms:
         """The labels that the deeper layers of a pruned form try."""
         return fewest_candidates(self._trained, self._rows)
 
+    @property
+    def _rows(self) -> HeldOut:
+        if self._rows_or_none is None:
+            raise ValueError("`rows` must be given for every form but exact")
+        return self._rows_or_none
+
     @functools.cached_property
     def _readout(self) -> dict[str, Array]:
-        return train_head(self._trained, self._rows, self._folded)
+        return train_head(self._trained, self._rows, self._network(even=False))
 
-    @functools.cached_property
-    def _folded(self) -> Folded:
-        return self._how(even=False)
-
-    @functools.cached_property
-    def _even(self) -> Folded:
-        return self._how(even=True)
-
-    def _how(self, *, even: bool) -> Folded:
-        trained = self._trained
-        return folded(trained.recipe, trained.facts, trained.gammas, even=even)
+    def _network(self, *, even: bool) -> Folded:
+        return folded(self._trained.recipe, self._trained.facts, self._trained.gammas, even=even)
 
     def _graph(self, base: str, network: Folded) -> tuple[Graph, dict[str, Array]]:
         """Return the graph of a form, and its weights."""
@@ -146,32 +145,31 @@ class Forms:
             raise FfedgeError(
                 f"the form {name} needs onnx, which is not installed. Run: pip install 'ffedge[int8]'"
             ) from error
-
-        whole = quantised(graph, weights, self._calibration(), per_channel=per_channel)
+        rows, inputs = self._rows.spread(CALIBRATION_ROWS), self._rows.split.inputs
+        parts = (rows[start : start + CALIBRATION_BATCH] for start in range(0, len(rows), CALIBRATION_BATCH))
+        batches = (np.ascontiguousarray(inputs.take(part)) for part in parts)
+        whole = quantised(graph, weights, batches, per_channel=per_channel)
         return self._finished(name, whole, {}, f"int8, a scale a {'unit' if per_channel else 'layer'}")
-
-    def _calibration(self) -> Iterator[Any]:
-        rows = self._rows.spread(CALIBRATION_ROWS)
-        for start in range(0, len(rows), CALIBRATION_BATCH):
-            yield np.ascontiguousarray(self._rows.split.inputs.take(rows[start : start + CALIBRATION_BATCH]))
 
     def _finished(self, name: str, graph: Graph, weights: dict[str, Array], bits: str) -> Form:
         """Give a graph its output ``known`` and metadata; it is measured first, so that they tell what it costs."""
-        about: dict[str, Any] = {"name": name, "weights": bits}
         candidates = self.candidates if FORMS[name][0] == "pruned" else None
+        about: dict[str, Any] = {"name": name, "weights": bits}
         if candidates is not None:
             about["candidates"] = candidates
-        metadata = self._trained.predictor.metadata
-        lasting = {key: metadata[key] for key in LASTING if key in metadata}
+        stored = self._trained.predictor.metadata
+        metadata = {key: stored[key] for key in LASTING if key in stored}
         accuracy, lost, known = None, None, self._trained.predictor.calibration
-        if self._given is not None:
-            model = file_bytes(graph, weights, lasting | {"form": about})
+        if self._rows_or_none is not None:
+            model = file_bytes(graph, weights, metadata | {"form": about})
             accuracy, scores = self._held_out(Predictor(model, threads=1))
             lost = self.model_accuracy - accuracy
-            about |= {"held_out_rows": len(self._given.held_out), "accuracy": accuracy, "accuracy_lost": lost}
-            known = calibrate(*best_and_margin(scores), self._coverage or self._trained.recipe.train.coverage)
-        model = _answering(graph, weights, lasting | {"form": about}, known)
-        return Form(name, model, accuracy, lost, candidates)
+            about |= {"held_out_rows": len(self._rows.held_out), "accuracy": accuracy, "accuracy_lost": lost}
+            known = calibrate(*best_and_margin(scores), self._coverage)
+        if known is not None:
+            graph, weights = with_known(graph), weights | {"known.bias": known.bias()}
+        metadata |= {"form": about, "known": known.to_dict() if known else None}
+        return Form(name, file_bytes(graph, weights, metadata), accuracy, lost, candidates)
 
     def _held_out(self, predictor: Predictor) -> tuple[float, NDArray[np.float32]]:
         """Return a predictor's accuracy on the held-out rows, and their scores [N, C]."""
@@ -181,25 +179,5 @@ class Forms:
             scores.append(answers.scores)
         return hits / len(self._rows.held_out), np.concatenate(scores)
 
-    def _too_much(self, form: Form) -> bool:
-        return form.lost is not None and 100 * form.lost > self._most + 1e-9
-
-    def _allowed(self, form: Form) -> Form:
-        if not self._too_much(form):
-            return form
-        assert form.accuracy is not None
-        assert form.lost is not None
-        raise FfedgeError(
-            f"{self._trained.name}: the form {form.name} gets {100 * form.accuracy:.2f} % of "
-            f"{len(self._rows.held_out):,} held-out rows right and the model {100 * self.model_accuracy:.2f} %: "
-            f"{100 * form.lost:.2f} points lost, where {self._most:g} are allowed. "
-            "Use another `form` or a larger `max_loss`"
-        )
-
-
-def _answering(graph: Graph, weights: dict[str, Array], metadata: dict[str, Any], known: Calibration | None) -> bytes:
-    """Return a model's bytes, with the output ``known`` where there is a calibration."""
-    metadata = metadata | {"known": known.to_dict() if known else None}
-    if known is None:
-        return file_bytes(graph, weights, metadata)
-    return file_bytes(with_known(graph), weights | {"known.bias": known.bias()}, metadata)
+    def _loses_too_much(self, form: Form) -> bool:
+        return form.lost is not None and 100 * form.lost > self._most_lost + 1e-9

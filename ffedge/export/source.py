@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.data import NAMES, Dataset, load
-from ffedge.data.dataset import Split
+from ffedge.data import NAMES, Split, load
 from ffedge.data.stream import OtherRows, split_rows
 from ffedge.errors import FfedgeError, ModelError
 from ffedge.model.file import Model
@@ -106,7 +105,7 @@ def open_rows(trained: Trained, data: str | None, data_dir: Path | None) -> Held
         raise FfedgeError(
             f"{trained.name}: learnt from {learnt_from!r}, which ffedge does not know by name. Pass `data`"
         )
-    dataset: Dataset = load(data or learnt_from, data_dir)
+    dataset = load(data or learnt_from, data_dir)
     if dataset.sha256 != about.get("sha256"):
         raise FfedgeError(
             f"{trained.name}: learnt from other data than {dataset.name} (their sha256 differs), so that its held-out "

@@ -153,19 +153,19 @@ def test_the_fastest_at_batch_1_is_taken_of_those_that_lose_little(trained, rows
 
     monkeypatch.setattr(fastest, "_timed", timed)
     told = []
-    choice = fastest.fastest(trained, rows, 5.0, told.append)
-    assert choice.form.name == chosen
+    form, table = fastest.fastest(trained, rows, 5.0, told.append)
+    assert form.name == chosen
     assert told == [*FORMS, "timing"]
-    assert [row.name for row in choice.table] == ["model", *FORMS]
-    assert next(row.call_s for row in choice.table if row.name == fast) == {1: 1.0, 100: 2.0}
+    assert [row.name for row in table] == ["model", *FORMS]
+    assert next(row.call_s for row in table if row.name == fast) == {1: 1.0, 100: 2.0}
 
 
 def test_a_form_that_loses_too_much_stands_in_the_table_and_is_not_taken(trained, rows, monkeypatch):
     spoilt(monkeypatch, lambda per_channel: True)
     monkeypatch.setattr(fastest, "_timed", lambda models, rows, size: {n: float("int8" not in n) for n in models})
-    choice = fastest.fastest(trained, rows, 0.2)
-    assert "int8" not in choice.form.name
-    refused = {row.name: row for row in choice.table if row.why_not}
+    form, table = fastest.fastest(trained, rows, 0.2)
+    assert "int8" not in form.name
+    refused = {row.name: row for row in table if row.why_not}
     assert {"int8", "pruned-int8", "head-int8"} <= set(refused)
     assert refused["int8"].call_s == {}
     assert "points lost, where 0.2 are allowed" in refused["int8"].why_not
