@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.data import NAMES, Split, load
-from ffedge.data.stream import OtherRows, split_rows
+from ffedge.data.stream import OtherRows, split_rows, spread_evenly
 from ffedge.errors import FfedgeError, ModelError
 from ffedge.model.file import Model
 from ffedge.network import InputFacts, Layers
@@ -58,7 +58,7 @@ class HeldOut:
 
     def spread(self, count: int) -> NDArray[np.int64]:
         """Return up to `count` rows that were learnt from, evenly spread."""
-        return self.learnt[np.linspace(0, len(self.learnt) - 1, min(count, len(self.learnt))).astype(np.int64)]
+        return self.learnt[spread_evenly(len(self.learnt), count)]
 
 
 def read_trained(place: Path) -> Trained:

@@ -71,15 +71,17 @@ def convert(
     data : name of the data set, for the file.
     """
     activities = forward(recipe, facts, layers, raw)
-    wanted = np.stack([_goodness(recipe, y).reshape(len(raw), -1) for y in activities], axis=1)
+    squares = [np.einsum("rh,rh->r", y, y) / np.float32(_divisor(recipe, y.shape[1])) for y in activities]
+    wanted = np.stack([goodness.reshape(len(raw), -1) for goodness in squares], axis=1)
     thetas = [float(np.quantile(y[y > 0], FULL_RATE)) if (y > 0).any() else 1.0 for y in activities]
-    tried = [
-        fitted(
-            _network(recipe, facts, layers, [f * t for t in thetas], timesteps, reset, leak_steps, data), raw, wanted
-        )
-        for f in FACTORS[reset]
-    ]
-    return min(tried, key=lambda found: found[1])[0]
+    mode: LabelPlace = "overlay" if recipe.network.label_mode == "overlay" else "concat"
+    decay = 1.0 if leak_steps is None else 1.0 - 1.0 / leak_steps
+
+    def tried(factor: float) -> tuple[SpikingNetwork, float]:
+        spiking = _layers(recipe, facts, layers, [factor * theta for theta in thetas], decay)
+        return fitted(SpikingNetwork(spiking, facts, mode, timesteps, reset, data, __version__), raw, wanted)
+
+    return min(map(tried, FACTORS[reset]), key=lambda network_and_error: network_and_error[1])[0]
 
 
 def fitted(network: SpikingNetwork, raw: NDArray[Any], wanted: Floats) -> tuple[SpikingNetwork, float]:
@@ -88,17 +90,16 @@ def fitted(network: SpikingNetwork, raw: NDArray[Any], wanted: Floats) -> tuple[
     The error is that of the scores' distances from their sample's mean, as a share of these distances.
     """
     size = samples_at_once(network)
-    found = np.concatenate(
-        [next(goodness_after(network, raw[i : i + size], [network.timesteps])) for i in range(0, len(raw), size)]
-    )
-    squares = np.square(found, dtype=np.float64).sum(axis=(0, 2))
-    factors = np.where(squares > 0, (found * wanted).sum(axis=(0, 2)) / np.where(squares > 0, squares, 1.0), 1.0)
+    parts = [goodness_after(network, raw[i : i + size], [network.timesteps]) for i in range(0, len(raw), size)]
+    goodness = np.concatenate([next(part) for part in parts])
+    squares = np.square(goodness, dtype=np.float64).sum(axis=(0, 2))
+    factors = np.where(squares > 0, (goodness * wanted).sum(axis=(0, 2)) / np.where(squares > 0, squares, 1.0), 1.0)
     layers = tuple(
         dataclasses.replace(layer, goodness_scale=float(layer.goodness_scale * factor))
         for layer, factor in zip(network.layers, factors, strict=True)
     )
     weights = np.array([layer.weight for layer in layers])[:, None]
-    scores, aims = ((values * weights).sum(axis=1) for values in (found * factors[:, None], wanted))
+    scores, aims = ((values * weights).sum(axis=1) for values in (goodness * factors[:, None], wanted))
     left, whole = (np.square(v - v.mean(axis=1, keepdims=True)).mean() for v in (scores - aims, aims))
     return dataclasses.replace(network, layers=layers), float(left / whole) if whole else math.inf
 
@@ -113,43 +114,29 @@ def forward(recipe: Recipe, facts: InputFacts, layers: Layers, raw: NDArray[Any]
     return result
 
 
-def _goodness(recipe: Recipe, y: Floats) -> Floats:
-    squares: Floats = np.einsum("rh,rh->r", y, y)
-    return squares / np.float32(_divisor(recipe, y.shape[1]))
-
-
 def _divisor(recipe: Recipe, units: int) -> float:
     """Return what a layer's sum of squares is divided by to be its goodness (see `check_convertible`)."""
     return goodness_kind(recipe.network.goodness).divisor(units) or 1.0
 
 
-def _network(
-    recipe: Recipe,
-    facts: InputFacts,
-    layers: Layers,
-    thetas: list[float],
-    timesteps: int,
-    reset: Reset,
-    leak_steps: int | None,
-    data: str,
-) -> SpikingNetwork:
-    """Return the spiking network of given thetas, its goodness not fitted."""
-    shares = recipe.score_weights(layers)
-    classes, last, made = facts.n_classes, len(layers) - 1, list[SpikingLayer]()
+def _layers(
+    recipe: Recipe, facts: InputFacts, layers: Layers, thetas: list[float], decay: float
+) -> tuple[SpikingLayer, ...]:
+    """Return the spiking layers of given thetas, their goodness not fitted."""
+    classes, last, result = facts.n_classes, len(layers) - 1, list[SpikingLayer]()
     before = 1.0  # activity, as the next layer sees it, that a rate of 1 stands for
-    for own, layer, theta, share in zip(layers_of(recipe, facts), layers, thetas, shares, strict=True):
-        passing = classes if recipe.network.label_layers == "all" and own.place.index < last else 0
-        labelled = classes if own.place.sees_label else 0
-        W = np.zeros((own.units + passing, own.place.inputs + labelled), np.float32)
-        W[: own.units, : own.place.inputs] = layer["W"].T * (before / theta)
+    shares = recipe.score_weights(layers)
+    for dense, arrays, theta, share in zip(layers_of(recipe, facts), layers, thetas, shares, strict=True):
+        place, units = dense.place, dense.units
+        passing = classes if recipe.network.label_layers == "all" and place.index < last else 0
+        labelled = classes if place.sees_label else 0
+        W = np.zeros((units + passing, place.inputs + labelled), np.float32)
+        W[:units, : place.inputs] = arrays["W"].T * (before / theta)
         if labelled:
-            W[: own.units, own.place.inputs :] = layer["V"].T * (recipe.network.label_scale / theta)
-        W[own.units :, own.place.inputs :] = PASSING * np.eye(passing, labelled)
-        b = np.concatenate([layer["b"] / theta, np.zeros(passing)]).astype(np.float32)
-        scale = theta**2 * own.units / _divisor(recipe, own.units)
-        decay = 1.0 if leak_steps is None else 1.0 - 1.0 / leak_steps
-        made.append(SpikingLayer(W, b, 1.0, decay, own.units, scale, share))
-        if own.place.index < last:
-            before = theta / (math.sqrt(float(layer["power"])) + NORM_EPSILON)
-    mode: LabelPlace = "overlay" if recipe.network.label_mode == "overlay" else "concat"
-    return SpikingNetwork(tuple(made), facts, mode, timesteps, reset, data, __version__)
+            W[:units, place.inputs :] = arrays["V"].T * (recipe.network.label_scale / theta)
+        W[units:, place.inputs :] = PASSING * np.eye(passing, labelled)
+        b = np.concatenate([arrays["b"] / theta, np.zeros(passing)]).astype(np.float32)
+        result.append(SpikingLayer(W, b, 1.0, decay, units, theta**2 * units / _divisor(recipe, units), share))
+        if place.index < last:
+            before = theta / (math.sqrt(float(arrays["power"])) + NORM_EPSILON)
+    return tuple(result)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -49,17 +48,26 @@ def evaluate_spikes(
         The data set has other classes or another input shape than the network.
     """
     split = dataset.train if on_train or dataset.test is None else dataset.test
-    if dataset.n_classes > predictor.facts.n_classes:
-        known = predictor.facts.n_classes
-        raise DataError(f"{dataset.name}: has {dataset.n_classes} classes, but the network knows {known}")
-    rows, hits, layer_hits, early = len(split.labels), list[Any](), list[Any](), list[Any]()
+    if dataset.n_classes > len(predictor.classes):
+        few = len(predictor.classes)
+        raise DataError(f"{dataset.name}: has {dataset.n_classes} classes, but the network knows {few}")
+    rows, margin = len(split.labels), predictor.margin
+    hits, layer_hits = np.zeros(len(timesteps), np.int64), np.zeros(predictor.layers, np.int64)
+    early_hits = early_timesteps = 0
     for part in places(rows, ROWS):
         raw, true = samples_of(split.inputs.take(part), predictor.facts), split.labels[part]
         each = predictor.goodness_after(raw, timesteps)
-        hits.append([(predictor.scores(goodness).argmax(axis=1) == true).sum() for goodness in each])
-        layer_hits.append((each[-1].argmax(axis=2) == true[:, None]).sum(axis=0))
-        if predictor.margin is not None:
-            early.append([(predictor.predict(raw).label == true).sum(), predictor.taken.sum()])
-    accuracy, alone, decided = (np.sum(counts, axis=0) / rows for counts in (hits, layer_hits, early or [[0, 0]]))
-    at_once = (float(decided[0]), float(decided[1])) if early else (None, None)
-    return SpikingEvaluation(rows, list(timesteps), accuracy.tolist(), alone.tolist(), predictor.margin, *at_once)
+        hits += [(predictor.scores(goodness).argmax(axis=1) == true).sum() for goodness in each]
+        layer_hits += (each[-1].argmax(axis=2) == true[:, None]).sum(axis=0)
+        if margin is not None:
+            early_hits += int((predictor.predict(raw).label == true).sum())
+            early_timesteps += int(predictor.taken.sum())
+    return SpikingEvaluation(
+        rows=rows,
+        timesteps=list(timesteps),
+        accuracy=(hits / rows).tolist(),
+        layer_accuracy=(layer_hits / rows).tolist(),
+        margin=margin,
+        early_accuracy=None if margin is None else early_hits / rows,
+        early_timesteps=None if margin is None else early_timesteps / rows,
+    )

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from ffedge.data import load
+from ffedge.data.stream import spread_evenly
 from ffedge.errors import DataError, FfedgeError
 from ffedge.files import atomic_file
 from ffedge.predict.predictor import samples_of
@@ -50,12 +49,11 @@ def export_nir(
     if out.exists() and not force:
         raise FfedgeError(f"{out}: exists already. Choose another place, or use `force`")
     trained = StoredRun.read(run)
-    recipe, facts, source, layers = trained.recipe, trained.facts, trained.source, trained.layers()
+    recipe, facts, layers = trained.recipe, trained.facts, trained.layers()
     check_convertible(recipe, str(run))
-    dataset = load(data or source, data_dir)
-    rows = np.linspace(0, len(dataset.train.labels) - 1, min(ROWS, len(dataset.train.labels))).astype(np.int64)
+    dataset = load(data or trained.source, data_dir)
     try:
-        raw = samples_of(dataset.train.inputs.take(rows), facts)
+        raw = samples_of(dataset.train.inputs.take(spread_evenly(len(dataset.train.labels), ROWS)), facts)
     except DataError as error:
         raise DataError(f"{dataset.name}: is other data than {run} learnt from ({error})") from error
     network = convert(recipe, facts, layers, raw, timesteps=timesteps, reset=reset, leak_steps=leak, data=dataset.name)

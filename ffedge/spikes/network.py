@@ -114,13 +114,8 @@ class SpikingNetwork:
     def about(self) -> dict[str, Any]:
         """Return what stands beside the nodes, as plain values."""
         layers = [
-            {
-                "affine": f"affine{i}",
-                "neuron": f"neuron{i}",
-                "units": layer.units,
-                "goodness_scale": layer.goodness_scale,
-                "weight": layer.weight,
-            }
+            {"affine": f"affine{i}", "neuron": f"neuron{i}"}
+            | {name: getattr(layer, name) for name in ("units", "goodness_scale", "weight")}
             for i, layer in enumerate(self.layers)
         ]
         return {

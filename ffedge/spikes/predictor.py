@@ -60,17 +60,15 @@ class SpikingPredictor:
             The inputs have another shape or type, or hold NaN or infinity.
         """
         samples = samples_of(np.asarray(inputs), self.facts)
+        if self.margin is None:
+            goodness = self.goodness_after(samples, [self.timesteps])[0]
+            self.taken = np.full(len(samples), self.timesteps)
+        else:
+            with _quiet():
+                parts = [decided(self.network, part, self.timesteps, self.margin) for part in self._cut(samples)]
+            goodness, self.taken = map(np.concatenate, zip(*parts, strict=True))
         with _quiet():
-            if self.margin is None:
-                goodness = self.goodness_after(samples, [self.timesteps])[0]
-                self.taken = np.full(len(samples), self.timesteps)
-            else:
-                parts = [
-                    decided(self.network, part, self.timesteps, self.margin)
-                    for part in _cut(samples, samples_at_once(self.network))
-                ]
-                goodness, self.taken = map(np.concatenate, zip(*parts, strict=True))
-            scores = self.scores(goodness)
+            scores = self.network.scores(goodness)
             margin = best_and_margin(scores)[1]
         known = np.ones(len(scores), np.bool_)
         return Prediction(scores.argmax(axis=1), margin, scores, known, *([goodness] if layers else []))
@@ -82,16 +80,15 @@ class SpikingPredictor:
 
     def goodness_after(self, samples: NDArray[np.generic], timesteps: Sequence[int]) -> list[Floats]:
         """Return each layer's goodness [N, L, C] after each of some numbers of timesteps, ascending, in one run."""
-        cut = _cut(samples, samples_at_once(self.network))
         with _quiet():
-            parts = [list(goodness_after(self.network, part, timesteps)) for part in cut]
+            parts = [list(goodness_after(self.network, part, timesteps)) for part in self._cut(samples)]
         return [np.concatenate(one) for one in zip(*parts, strict=True)]
+
+    def _cut(self, samples: NDArray[np.generic]) -> list[NDArray[np.generic]]:
+        size = samples_at_once(self.network)
+        return [samples[start : start + size] for start in range(0, max(1, len(samples)), size)]
 
 
 def _quiet() -> np.errstate:
     """Let extreme weights and inputs give infinite scores and NaN, as they do in onnxruntime, without a warning."""
     return np.errstate(over="ignore", invalid="ignore")
-
-
-def _cut(samples: NDArray[np.generic], size: int) -> list[NDArray[np.generic]]:
-    return [samples[start : start + size] for start in range(0, max(1, len(samples)), size)]
