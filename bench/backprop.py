@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from all_arms import SWEPT
-from common import MIB, PATHS, pyplot, save_figure, table
+from common import MIB, PATHS, pyplot, save_figure
 
+from ffedge.cli.bench import print_memory, print_speed
 from ffedge.compare import memory, speed
 from ffedge.compare.arms import Work, chosen_arms
-from ffedge.compare.runner import Runner, document, spread_text
+from ffedge.compare.runner import Runner, document
 from ffedge.rule.optimizer import MOMENTS
 
 SWEEPS = {"depth": (2, 4, 8, 16, 32), "width": (250, 500, 1000, 2000, 4000), "batch": (1, 8, 64, 256, 1024)}
@@ -51,14 +52,15 @@ def main() -> None:
     runner = Runner(options.out / "measures.jsonl", "all_arms", PATHS)
     if options.speed:
         result = speed.compare(runner, changes, options.arms, options.repeat, options.targets)
-        print(speed_table(result))
+        print_speed(result)
         draw_speed(result, options.out / "speed.svg")
     else:
         arms = chosen_arms(options.arms or (SWEPT if options.sweep else ()))
         points = sweep(runner, arms, Work(**changes), options.sweep, options.repeat)
         result = document("memory", sweep=options.sweep, points=points)
         for point in points:
-            print(memory_table(point), end="\n\n")
+            print(point["value"] or "")
+            print_memory(point)
         draw_memory(points, options.sweep, options.out / f"{stem(options.sweep)}.svg")
     path = options.out / f"{'speed' if options.speed else stem(options.sweep)}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
@@ -112,47 +114,6 @@ def crossover(points: Sequence[Point], arm: str, other: str) -> float | None:
         if above >= 0:
             return left + (right - left) * above / (above - below)
     return gaps[0][0]
-
-
-def memory_table(point: Point) -> str:
-    rows = [
-        [
-            m["arm"],
-            *(f"{m[key] / MIB:.1f}" for key in ("import_bytes", "peak_over_imports_bytes", "rss_peak_bytes")),
-            f"{100 * apart['peak_over_imports_bytes']:.0f}",
-            *("-" if count is None else f"{count / MIB:.2f}" for count in m["counted_bytes"].values()),
-            f"{m['seconds'] - m['setup_s']:.2f}",
-            f"{100 * m['accuracy']:.1f}",
-        ]
-        for m, apart in zip(point["measures"], point["spread"], strict=True)
-    ]
-    columns = [
-        "MiB",
-        "imports",
-        "over them",
-        "process",
-        "+- %",
-        *point["measures"][0]["counted_bytes"],
-        "s",
-        "held out %",
-    ]
-    return (f"{point['value']}\n" if point["value"] else "") + table(columns, rows)
-
-
-def speed_table(result: dict[str, Any]) -> str:
-    rows = [
-        [
-            arm["arm"],
-            f"{arm['rows_per_second']:,.0f}",
-            *(
-                "-" if t["seconds"] is None else spread_text([s for s in t["runs"] if s is not None])
-                for t in arm["time_to"]
-            ),
-            f"{100 * arm['accuracy']:.2f}",
-        ]
-        for arm in result["arms"]
-    ]
-    return table(["arm", "rows/s", *(f"s to {100 * t:g} %" for t in result["targets"]), "held out %"], rows)
 
 
 def draw_memory(points: Sequence[Point], swept: str | None, path: Path) -> None:

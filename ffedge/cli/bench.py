@@ -67,7 +67,10 @@ def run(options: Namespace) -> None:
     if options.json:
         print(json.dumps(found))
         return
-    {"memory": _print_memory, "speed": _print_speed, "inference": _print_inference}[measure](found)
+    if measure == "memory":
+        print_memory(found["points"][0])
+    else:
+        (print_speed if measure == "speed" else _print_inference)(found)
     print(f"Energy is not measured. {path}")
 
 
@@ -84,9 +87,8 @@ def _taken(measure: str, folder: Path, work: dict[str, Any], options: Namespace)
     return memory.compare(own, work, arms, repeat, quick=quick)
 
 
-def _print_memory(found: dict[str, Any]) -> None:
+def print_memory(point: dict[str, Any]) -> None:
     """Print the medians of each arm, and each layer of one arm and of one baseline."""
-    (point,) = found["points"]
     measures, several = point["measures"], len(point["runs"][0]) > 1
     rows = [
         [
@@ -119,7 +121,7 @@ def _print_memory(found: dict[str, Any]) -> None:
         print(why)
 
 
-def _print_speed(found: dict[str, Any]) -> None:
+def print_speed(found: dict[str, Any]) -> None:
     """Print the medians of each arm, and the seconds to each target with the least and the greatest run."""
     from ffedge.compare.runner import spread_text
 
