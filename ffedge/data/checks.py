@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.data.cache_folder import filling, writable_folder
-from ffedge.data.rows import FileLabels, Float32Rows, Labels, Rows, RowSource
+from ffedge.data.rows import Float32Rows, Labels, Rows, RowSource
 from ffedge.errors import DataError, one_line
 from ffedge.files import nameless_file
 
@@ -134,7 +134,7 @@ def _stored(rows: RowSource, name: str, classes: tuple[str, ...] | None, dtype: 
         for block in blocks:
             file.write(block.astype(dtype).data)
         file.flush()
-        return FileLabels(Rows(path, 0, (len(rows),), dtype))
+        return Rows(path, 0, (len(rows),), dtype)
 
 
 def _blocks(rows: RowSource, name: str, classes: tuple[str, ...] | None) -> Iterator[NDArray[np.int64]]:

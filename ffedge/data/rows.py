@@ -10,9 +10,10 @@ import math
 import os
 import stat
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,33 +23,14 @@ from ffedge.errors import DataError
 MAX_AXES = 8
 
 
-class RowSource(Protocol):
-    """Anything that gives rows: an array in memory, or one in a file."""
+class RowSource(ABC):
+    """Rows of an array, wherever it is: in memory, in a file, or made of other rows.
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Give the shape, ``[N, *row_shape]``."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Give the dtype of what `take` and `blocks` return."""
-
-    @property
-    def row_shape(self) -> tuple[int, ...]:
-        """Give the shape of one row."""
-
-    def __len__(self) -> int:
-        """Give N."""
-
-    def take(self, indices: NDArray[np.integer]) -> NDArray[Any]:
-        """Return the rows at `indices`, in that order."""
-
-    def blocks(self, rows_per_block: int) -> Iterator[NDArray[Any]]:
-        """Yield all rows in order, `rows_per_block` at a time; the last block may be shorter."""
-
-
-class _Shaped:
-    """The parts of a `RowSource` that follow from its shape and dtype."""
+    Parameters
+    ----------
+    shape : ``[N, *row_shape]``.
+    dtype : of what `take` and `blocks` return.
+    """
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.shape = tuple(int(size) for size in shape)
@@ -65,20 +47,18 @@ class _Shaped:
         """Give N."""
         return self.shape[0]
 
-    def _checked(self, indices: NDArray[np.integer]) -> NDArray[np.int64]:
-        wanted = np.asarray(indices)
-        if wanted.ndim != 1 or (wanted.size and wanted.dtype.kind not in "iu"):
-            raise ValueError(f"indices must be integers [n], got {wanted.dtype} {list(wanted.shape)}")
-        if wanted.size and not (wanted.min() >= 0 and wanted.max() < len(self)):
-            raise ValueError(f"indices must be 0 to {len(self) - 1}, got {wanted.min()} to {wanted.max()}")
-        return wanted.astype(np.int64, copy=False)
-
+    @abstractmethod
     def take(self, indices: NDArray[np.integer]) -> NDArray[Any]:
-        """Return the rows at `indices` [n], in that order."""
-        raise NotImplementedError
+        """Return the rows at `indices` [n], in that order: ``[n, *row_shape]``.
+
+        Raises
+        ------
+        ValueError
+            If an index is no integer, negative or beyond the last row.
+        """
 
     def blocks(self, rows_per_block: int) -> Iterator[NDArray[Any]]:
-        """Yield all rows in order, each block in an array of its own."""
+        """Yield all rows in order, each block in an array of its own; the last one may be shorter."""
         if rows_per_block < 1:
             raise ValueError(f"rows_per_block must be at least 1, got {rows_per_block}")
         for start in range(0, len(self), rows_per_block):
@@ -88,8 +68,16 @@ class _Shaped:
         """Return rows that stand together; a source that needs no list of them says how."""
         return self.take(np.arange(start, stop))
 
+    def _checked(self, indices: NDArray[np.integer]) -> NDArray[np.int64]:
+        wanted = np.asarray(indices)
+        if wanted.ndim != 1 or (wanted.size and wanted.dtype.kind not in "iu"):
+            raise ValueError(f"indices must be integers [n], got {wanted.dtype} {list(wanted.shape)}")
+        if wanted.size and not (wanted.min() >= 0 and wanted.max() < len(self)):
+            raise ValueError(f"indices must be 0 to {len(self) - 1}, got {wanted.min()} to {wanted.max()}")
+        return wanted.astype(np.int64, copy=False)
 
-class Rows(_Shaped):
+
+class Rows(RowSource):
     """Rows of a C-contiguous array in a file.
 
     Parameters
@@ -108,7 +96,6 @@ class Rows(_Shaped):
     """
 
     def __init__(self, path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any], name: str = "") -> None:
-        """Open the file."""
         super().__init__(shape, dtype)
         self.path, self.offset, self.name = Path(path), offset, name or str(path)
         self._row_bytes = math.prod(self.row_shape) * self.dtype.itemsize
@@ -124,14 +111,7 @@ class Rows(_Shaped):
                 "Copy or download it again."
             )
 
-    def take(self, indices: NDArray[np.integer]) -> NDArray[Any]:
-        """Return the rows at `indices` [n] as ``[n, *row_shape]``, in that order, dtype as stored.
-
-        Raises
-        ------
-        ValueError
-            If an index is no integer, negative or beyond the last row.
-        """
+    def take(self, indices: NDArray[np.integer]) -> NDArray[Any]:  # noqa: D102
         wanted = self._checked(indices)
         out = np.empty((len(wanted), self._row_bytes), np.uint8)
         if len(wanted) == 0:
@@ -143,6 +123,10 @@ class Rows(_Shaped):
         for first, start, stop in zip(firsts, starts[:-1], starts[1:], strict=True):
             self._fill(view[start * self._row_bytes : stop * self._row_bytes], first)
         return self._typed(out)
+
+    def __getitem__(self, indices: NDArray[np.integer]) -> NDArray[Any]:
+        """Return what `take` does: labels in a file are indexed as those in memory are."""
+        return self.take(indices)
 
     def _between(self, start: int, stop: int) -> NDArray[Any]:
         out = np.empty((stop - start, self._row_bytes), np.uint8)
@@ -164,16 +148,14 @@ class Rows(_Shaped):
             view, at = view[count:], at + count
 
 
-class ArrayRows(_Shaped):
-    """Rows of an array in memory, with the methods of `Rows`."""
+class ArrayRows(RowSource):
+    """Rows of an array in memory; what is taken are copies."""
 
     def __init__(self, array: NDArray[Any]) -> None:
-        """Wrap `array`, without a copy."""
         super().__init__(array.shape, array.dtype)
         self._array = array
 
-    def take(self, indices: NDArray[np.integer]) -> NDArray[Any]:
-        """Return copies of the rows at `indices`, in that order."""
+    def take(self, indices: NDArray[np.integer]) -> NDArray[Any]:  # noqa: D102
         taken: NDArray[Any] = self._array[self._checked(indices)]
         return taken
 
@@ -181,16 +163,14 @@ class ArrayRows(_Shaped):
         return self._array[start:stop].copy()
 
 
-class Joined(_Shaped):
-    """The rows of two sources, one after the other."""
+class Joined(RowSource):
+    """The rows of two sources of the same row size and dtype, one after the other, in the first one's shape."""
 
     def __init__(self, first: RowSource, second: RowSource) -> None:
-        """Join sources whose rows have the same size and dtype; the first one's shape counts."""
         super().__init__((len(first) + len(second), *first.row_shape), first.dtype)
         self._first, self._second = first, second
 
-    def take(self, indices: NDArray[np.integer]) -> NDArray[Any]:
-        """Return the rows at `indices`, in that order."""
+    def take(self, indices: NDArray[np.integer]) -> NDArray[Any]:  # noqa: D102
         wanted, count = self._checked(indices), len(self._first)
         out, first = np.empty((len(wanted), *self.row_shape), self.dtype), wanted < count
         for source, mine, start in ((self._first, first, 0), (self._second, ~first, count)):
@@ -199,53 +179,32 @@ class Joined(_Shaped):
         return out
 
 
-class Chosen(_Shaped):
+class Chosen(RowSource):
     """Some rows of a source: those at `which` [n], indexed like an array."""
 
     def __init__(self, source: RowSource, which: Any) -> None:
-        """Choose, without a copy."""
         super().__init__((len(which), *source.row_shape), source.dtype)
         self._source, self._which = source, which
 
-    def take(self, indices: NDArray[np.integer]) -> NDArray[Any]:
-        """Return the rows at `indices` of those chosen, in that order."""
+    def take(self, indices: NDArray[np.integer]) -> NDArray[Any]:  # noqa: D102
         return self._source.take(self._which[self._checked(indices)])
 
 
-class FileLabels:
-    """Labels in a file, indexed like an array by an array of rows."""
-
-    def __init__(self, rows: Rows) -> None:
-        """Take the labels' file."""
-        self._rows = rows
-
-    def __len__(self) -> int:
-        """Give N."""
-        return len(self._rows)
-
-    def __getitem__(self, indices: NDArray[np.integer]) -> NDArray[np.integer]:
-        """Return the labels of the rows at `indices` [n]."""
-        return self._rows.take(indices)
+Labels = NDArray[np.integer] | Rows  # [N], indexed by arrays of rows
 
 
-Labels = NDArray[np.integer] | FileLabels
-
-
-class Float32Rows(_Shaped):
+class Float32Rows(RowSource):
     """Rows of another source, converted to float32 as they are taken."""
 
     def __init__(self, source: RowSource) -> None:
-        """Wrap `source`."""
         super().__init__(source.shape, np.dtype(np.float32))
         self._source = source
 
-    def take(self, indices: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return the rows at `indices`, in that order."""
+    def take(self, indices: NDArray[np.integer]) -> NDArray[np.float32]:  # noqa: D102
         return _as_float32(self._source.take(indices))
 
-    def blocks(self, rows_per_block: int) -> Iterator[NDArray[np.float32]]:
-        """Yield all rows in order."""
-        return map(_as_float32, self._source.blocks(rows_per_block))
+    def _between(self, start: int, stop: int) -> NDArray[np.float32]:
+        return _as_float32(self._source._between(start, stop))
 
 
 def _as_float32(rows: NDArray[Any]) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from ffedge.data import checks
 from ffedge.data.arrays import read_npy
 from ffedge.data.catalogue import load
 from ffedge.data.checks import as_labels
-from ffedge.data.rows import FileLabels
+from ffedge.data.rows import Rows
 from ffedge.errors import DataError
 from ffedge.predict.evaluation import accuracy, evaluate
 from ffedge.predict.predictor import Predictor
@@ -45,7 +45,7 @@ def test_labels_are_class_numbers_in_the_smallest_type(tmp_path, monkeypatch, ki
         monkeypatch.setattr(checks, "MOST_LABEL_BYTES", 100)
     names, numbers = np.unique(KINDS[kind], return_inverse=True)
     found = column(tmp_path, KINDS[kind])
-    assert isinstance(found.labels, FileLabels if in_file else np.ndarray)
+    assert isinstance(found.labels, Rows if in_file else np.ndarray)
     assert len(found.labels) == ROWS
     some = np.random.default_rng(0).integers(0, ROWS, 500)
     assert found.labels[some].dtype == (np.uint8 if len(names) <= 256 else np.uint16)
@@ -56,7 +56,7 @@ def test_labels_are_class_numbers_in_the_smallest_type(tmp_path, monkeypatch, ki
 
 
 def test_a_mebibyte_of_labels_is_kept_in_memory_and_more_is_not(tmp_path):
-    for count, kind in ((2**20, np.ndarray), (2**20 + 1, FileLabels)):
+    for count, kind in ((2**20, np.ndarray), (2**20 + 1, Rows)):
         assert isinstance(column(tmp_path, np.arange(count, dtype=np.uint32) % 5).labels, kind)
     assert list((tmp_path / "cache" / "temporary").iterdir()) == []
 
@@ -113,7 +113,7 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(checks, "MOST_LABEL_BYTES", 100)
-    monkeypatch.setattr(checks, "FileLabels", full)
+    monkeypatch.setattr(checks, "Rows", full)
     message = rf"^{tmp_path}/cache/temporary: cannot be written \(No space left on device\). Free space there, or set"
     with pytest.raises(DataError, match=message):
         column(tmp_path, KINDS["words"])
@@ -127,7 +127,7 @@ def test_a_model_is_measured_the_same_on_labels_in_a_file(tmp_path, monkeypatch)
     in_memory = load(tmp_path / "d.npz")
     monkeypatch.setattr(checks, "MOST_LABEL_BYTES", 100)
     in_file = load(tmp_path / "d.npz")
-    assert isinstance(in_file.train.labels, FileLabels)
+    assert isinstance(in_file.train.labels, Rows)
     predictor = Predictor(tmp_path / "model.onnx")
     right = predictor.predict(inputs).label == data.train.labels
     rows = np.array([699, 3, 400, 3])
