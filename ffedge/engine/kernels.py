@@ -19,13 +19,13 @@ from typing import Literal
 from ffedge.kinds import goodness_kind
 from ffedge.layers import inputs
 from ffedge.layers.base import Layer, Read, answering
-from ffedge.network import InputFacts, adds_input, gathered
+from ffedge.network import InputFacts, Sizes, adds_input, gathered, trained
 from ffedge.onnx.graph import Dims, Graph, GraphBuilder
 from ffedge.recipe import Recipe
 from ffedge.rule import collaboration
 from ffedge.rule.loss import loss_and_slope
 from ffedge.rule.norm import passed_on
-from ffedge.rule.optimizer import ADAM_DECAYS, update
+from ffedge.rule.optimizer import ADAM_DECAYS, MOMENTS, update
 
 FOLLOWING = 0.01  # share of the way that a fixed norm goes to a batch's activity
 HOMEOSTASIS = 0.5  # what a bias loses a step for each share of rows that its unit is active in too often
@@ -251,6 +251,15 @@ class _Parameters(dict[str, str]):
 def tiled_of(layer: Layer) -> list[str]:
     """Return the names of a layer's tiled parameters."""
     return [name for name, parameter in layer.parameters().items() if parameter.tiled]
+
+
+def moments(recipe: Recipe, layer: Layer) -> Sizes:
+    """Return the shape of each moment that the optimisers keep of a layer, by name."""
+    return {
+        f"{name}.{moment}": shape
+        for name, shape in trained(recipe, layer).items()
+        for moment in MOMENTS[recipe.optimizer_of(name)]
+    }
 
 
 def _tile_dims(layer: Layer, name: str) -> Dims:

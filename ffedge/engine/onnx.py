@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.engine.base import Learned
-from ffedge.engine.kernels import Kernels, Kind, tiled_of
+from ffedge.engine.kernels import Kernels, Kind, moments, tiled_of
 from ffedge.engine.room import Memory
 from ffedge.engine.session import Kernel, Value
 from ffedge.engine.trial import updates_in_place
 from ffedge.layers.base import Layer
-from ffedge.network import InputFacts, gathered, layers_of, trained
+from ffedge.network import InputFacts, gathered, layers_of
 from ffedge.pages import release
 from ffedge.recipe import Recipe
-from ffedge.rule.optimizer import ADAM_DECAYS, ADAM_EPSILON, MOMENTS
+from ffedge.rule.optimizer import ADAM_DECAYS, ADAM_EPSILON
 
 Array = NDArray[Any]
 ITEM_BYTES = 4  # of a float32
@@ -101,13 +101,8 @@ class OnnxEngine:
                     place = self._zeros(layer, name, value.array.shape)
                     self._room.copy(value.array, place)
                     state[name] = self._room.value(place)
-            wanted = {
-                f"{name}.{moment}": shape
-                for name, shape in trained(self.recipe, layer).items()
-                for moment in MOMENTS[self.recipe.optimizer_of(name)]
-            }
-            wanted |= {f"sum.{n}": shape for n, shape in gathered(self.recipe, layer).items()} if chunked else {}
-            for name, shape in wanted.items():
+            sums = {f"sum.{name}": shape for name, shape in gathered(self.recipe, layer).items()} if chunked else {}
+            for name, shape in (moments(self.recipe, layer) | sums).items():
                 if name not in state:
                     state[name] = self._room.value(self._zeros(layer, name, shape))
             self._tiles[i] = [tile for name in tiled_of(layer) for tile in self._cut(i, name)]

@@ -24,18 +24,18 @@ stage and layer in their names: ``learn.0/loss`` is the loss of layer 0. A layer
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from ffedge.engine.kernels import Kernels, tiled_of
-from ffedge.layers.base import Layer
-from ffedge.network import InputFacts, layers_of, trained
+from ffedge.engine.kernels import Kernels, moments, tiled_of
+from ffedge.layers.base import Array, Layer
+from ffedge.network import InputFacts, Sizes, layers_of, trained
 from ffedge.onnx import wire
-from ffedge.onnx.graph import TYPES, Graph, GraphBuilder, Node, graph_bytes
+from ffedge.onnx.graph import TYPES, Attribute, Graph, GraphBuilder, Node, graph_bytes
 from ffedge.recipe import Recipe
-from ffedge.rule.optimizer import ADAM_DECAYS, ADAM_EPSILON, MOMENTS
+from ffedge.rule.optimizer import ADAM_DECAYS, ADAM_EPSILON
 
 SCALARS = ("rate", "decaying.rate", "epsilon", "keep", "gamma.rate", "gamma.epsilon", "share")
-SHAPES = dict[str, tuple[int, ...]]
+FORWARD = {"scale", "dropout", "product", "forward", "rows", "goodness"}
+BACKWARD = {"learn", "update", "gradient", "step"}
 
 
 def training_info(recipe: Recipe, facts: InputFacts, predictor: Graph, gammas: list[float]) -> bytes:
@@ -46,10 +46,10 @@ def training_info(recipe: Recipe, facts: InputFacts, predictor: Graph, gammas: l
     gammas : of the layers that collaborate, which are part of its state.
     """
     layers = layers_of(recipe, facts)
-    update, state = bindings(recipe, layers), _state(recipe, layers)
-    steps = _Steps(recipe, facts, layers, predictor, {f"layers.{i}.gamma": gamma for i, gamma in enumerate(gammas)})
-    content = wire.field(1, graph_bytes(_initialization(state))) + wire.field(2, graph_bytes(steps.graph(update)))
-    for name in ["step", *state]:
+    update, zeros = bindings(recipe, layers), _moments(recipe, layers)
+    step = _Step(recipe, facts, layers, predictor).whole(update, gammas)
+    content = wire.field(1, graph_bytes(_initialization(zeros))) + wire.field(2, graph_bytes(step))
+    for name in ["step", *zeros]:
         content += wire.field(3, wire.text(1, name) + wire.text(2, f"initial/{name}"))
     for key, value in update.items():
         content += wire.field(4, wire.text(1, key) + wire.text(2, value))
@@ -59,29 +59,20 @@ def training_info(recipe: Recipe, facts: InputFacts, predictor: Graph, gammas: l
 def bindings(recipe: Recipe, layers: tuple[Layer, ...]) -> dict[str, str]:
     """Return which output of the step takes the place of each value that learns, the predictor's weights included."""
     result = {"step": "scalars.0/new.step"}
-    for layer in layers:
-        index = layer.place.index
+    for index, layer in enumerate(layers):
         for name in trained(recipe, layer):
             stage = "step" if name in tiled_of(layer) else "update"
-            for part in (name, *_moments(recipe, name)):
+            for part in (name, *(moment for moment in moments(recipe, layer) if moment.startswith(f"{name}."))):
                 result[f"layers.{index}.{part}"] = f"{stage}.{index}/new.{part}"
     if recipe.rule.variant == "acff" and recipe.rule.prediction_weights == "collaborative":
         result["prediction_weights"] = "prediction.0/new.prediction_weights"
     return result
 
 
-def _state(recipe: Recipe, layers: tuple[Layer, ...]) -> SHAPES:
-    """Return the moments that the step keeps beside the predictor's weights and gammas, with their shapes."""
+def _moments(recipe: Recipe, layers: tuple[Layer, ...]) -> Sizes:
     return {
-        f"layers.{layer.place.index}.{moment}": dims
-        for layer in layers
-        for name, dims in trained(recipe, layer).items()
-        for moment in _moments(recipe, name)
+        f"layers.{i}.{name}": dims for i, layer in enumerate(layers) for name, dims in moments(recipe, layer).items()
     }
-
-
-def _moments(recipe: Recipe, name: str) -> tuple[str, ...]:
-    return tuple(f"{name}.{moment}" for moment in MOMENTS[recipe.optimizer_of(name)])
 
 
 def _outer(local: str, layer: int) -> str:
@@ -102,164 +93,147 @@ def _outer(local: str, layer: int) -> str:
     return shared.get(local) or f"layers.{layer}.{local}"
 
 
-class _Steps:
-    """Joins the graphs of all layers into one."""
+class _Step(GraphBuilder):
+    """Joins the graphs of all layers into one; a constant that the predictor has too stands there."""
 
-    def __init__(
-        self, recipe: Recipe, facts: InputFacts, layers: tuple[Layer, ...], predictor: Graph, gammas: dict[str, float]
-    ) -> None:
-        self._recipe, self._layers, self._facts, self._gammas = recipe, layers, facts, gammas
-        self._g, self._shared_with = GraphBuilder("learning-step"), predictor.constants
+    def __init__(self, recipe: Recipe, facts: InputFacts, layers: tuple[Layer, ...], predictor: Graph) -> None:
+        super().__init__("learning-step")
+        self._recipe, self._facts, self._layers, self._predictor = recipe, facts, layers, predictor
         kernels, last = Kernels(recipe, facts), len(layers) - 1
         self._graphs = [
             [
-                *([kernels.product(layer, dropout=recipe.train.input_dropout > 0)] if layer.place.index == 0 else []),
-                kernels.learn(layer, emit_rows=layer.place.index < last),
+                *([kernels.product(layer, dropout=recipe.train.input_dropout > 0)] if index == 0 else []),
+                kernels.learn(layer, emit_rows=index < last),
                 *(kernels.tile(layer, name) for name in tiled_of(layer)),
             ]
-            for layer in layers
+            for index, layer in enumerate(layers)
         ]
 
-    def graph(self, update: dict[str, str]) -> Graph:
-        """Return the algorithm."""
+    def op(self, kind: str, *inputs: str, out: str | None = None, **attributes: Attribute | list[int]) -> str:
+        """Add a node; its output carries the stage in its name."""
+        return super().op(kind, *inputs, out=out or f"{self.stage}/{len(self.graph.nodes)}", **attributes)
+
+    def whole(self, update: dict[str, str], gammas: list[float]) -> Graph:
+        """Return the algorithm, whose outputs take the places of values as `bindings` say."""
+        recipe, layers = self._recipe, self._layers
         self._inputs()
-        before = {"scale", "dropout", "product", "forward", "rows", "goodness"}
-        for index in range(len(self._layers)):
+        for index in range(len(layers)):
             self._scalars(index)
-            self._stages(index, before)
-        if self._recipe.rule.variant != "ff":
+            self._stages(index, FORWARD)
+        if recipe.rule.variant != "ff":
             self._others()
-        for index in range(len(self._layers)):
-            self._stages(index, {"learn", "update", "gradient", "step"})
+        for index in range(len(layers)):
+            self._stages(index, BACKWARD)
         if "prediction_weights" in update:
             self._prediction_weights()
-        sizes: SHAPES = _state(self._recipe, self._layers) | {
-            "step": (),
-            "prediction_weights": (len(self._layers), 1),
-        }
-        for index, layer in enumerate(self._layers):
-            sizes |= {f"layers.{index}.{name}": dims for name, dims in trained(self._recipe, layer).items()}
-            self._g.output(f"learn.{index}/loss", ())
+        zeros = _moments(recipe, layers)
+        sizes: Sizes = zeros | {"step": (), "prediction_weights": (len(layers), 1)}
+        for index, layer in enumerate(layers):
+            sizes |= {f"layers.{index}.{name}": dims for name, dims in trained(recipe, layer).items()}
+            self.output(f"learn.{index}/loss", ())
         for key, value in update.items():
-            self._g.output(value, sizes[key], "int64" if key == "step" else "float32")
-        return self._finished()
+            self.output(value, sizes[key], "int64" if key == "step" else "float32")
+        for name, dims in zeros.items():
+            self.input(name, tuple(f"{name}.{axis}" for axis in range(len(dims))))
+            self.const(np.zeros([1] * len(dims)), name=name)
+        for index, gamma in enumerate(gammas):
+            self.const(gamma, name=f"layers.{index}.gamma")
+        return self.graph
 
     def _inputs(self) -> None:
         """Add what all layers read: raw rows, labels, the count of steps."""
-        g, train = self._g, self._recipe.train
-        g.stage = "input.0"
-        self._op("Reshape", "input", self._ints(-1, self._facts.size), out="input.0/raw")
-        g.input("labels", ("N", 1 + train.n_negatives), "int64")
-        self._op("Reshape", "labels", self._ints(-1), out="input.0/labels")
+        train = self._recipe.train
+        self.stage = "input.0"
+        self.op("Reshape", "input", self.ints(-1, self._facts.size), out="input.0/raw")
+        self.input("labels", ("N", 1 + train.n_negatives), "int64")
+        self.op("Reshape", "labels", self.ints(-1), out="input.0/labels")
         if train.input_dropout > 0:
-            g.input("mask", ("N", self._layers[0].place.inputs), "uint8")
-        g.const(0, np.int64, "step")
-        g.stage = "scalars.0"
-        self._op("Add", "step", self._const(1, np.int64), out="scalars.0/new.step")
-        self._op("Cast", "scalars.0/new.step", out="scalars.0/count", to=TYPES["float64"])
-        samples = self._op("Gather", self._op("Shape", "labels"), self._const(0, np.int64))
-        self._share = self._op("Reciprocal", self._op("Cast", samples, to=TYPES["float32"]))
+            self.input("mask", ("N", self._layers[0].place.inputs), "uint8")
+        self.const(0, np.int64, "step")
+        self.stage = "scalars.0"
+        self.op("Add", "step", self.const(1, np.int64), out="scalars.0/new.step")
+        self.op("Cast", "scalars.0/new.step", out="scalars.0/count", to=TYPES["float64"])
+        samples = self.op("Gather", self.op("Shape", "labels"), self.const(0, np.int64))
+        self._share = self.op("Reciprocal", self.op("Cast", samples, to=TYPES["float32"]))
         self._correction = {momentum: self._corrections(momentum) for momentum in {train.momentum, ADAM_DECAYS[0]}}
 
     def _corrections(self, momentum: float) -> tuple[str, str]:
         """Return Adam's bias correction of the rate, and of epsilon, in float64."""
-        one, count = self._const(1.0, np.float64), "scalars.0/count"
-        decays = (self._const(decay, np.float64) for decay in (momentum, ADAM_DECAYS[1]))
-        first, second = (self._op("Sub", one, self._op("Pow", decay, count)) for decay in decays)
-        root = self._op("Sqrt", second)
-        return self._op("Div", root, first), root
+        one, count = self.const(1.0, np.float64), "scalars.0/count"
+        decays = (self.const(decay, np.float64) for decay in (momentum, ADAM_DECAYS[1]))
+        first, second = (self.op("Sub", one, self.op("Pow", decay, count)) for decay in decays)
+        root = self.op("Sqrt", second)
+        return self.op("Div", root, first), root
 
     def _scalars(self, index: int) -> None:
         """Add the scalars of a layer's step (`ffedge.rule.optimizer`), as the trainer computes them in float64."""
-        train, rule, g = self._recipe.train, self._recipe.rule, self._g
-        g.stage = f"scalars.{index}"
-        rate = g.const(train.layer_rate(index), name=g.input(f"rate.{index}", ()))
+        train, rule = self._recipe.train, self._recipe.rule
+        self.stage = f"scalars.{index}"
+        rate = self.const(train.layer_rate(index), name=self.input(f"rate.{index}", ()))
         wanted = {name for graph in self._graphs[index] for name in graph.inputs}
-        double = self._op("Cast", rate, to=TYPES["float64"])
-        decayed = self._op("Mul", double, self._const(train.weight_decay, np.float64))
-        values = {"rate": double, "keep": self._op("Sub", self._const(1.0, np.float64), decayed)}
-        values["gamma.rate"] = self._const(rule.gamma_rate, np.float64)
+        double = self.op("Cast", rate, to=TYPES["float64"])
+        decayed = self.op("Mul", double, self.const(train.weight_decay, np.float64))
+        values = {"rate": double, "keep": self.op("Sub", self.const(1.0, np.float64), decayed)}
+        values["gamma.rate"] = self.const(rule.gamma_rate, np.float64)
         for prefix, kind, momentum in (
             ("", train.optimizer, train.momentum),
             ("gamma.", rule.gamma_optimizer, ADAM_DECAYS[0]),
         ):
             if kind == "adam":
                 factor, second = self._correction[momentum]
-                values[f"{prefix}rate"] = self._op("Mul", values[f"{prefix}rate"], factor)
-                values[f"{prefix}epsilon"] = self._op("Mul", second, self._const(ADAM_EPSILON, np.float64))
-        values["decaying.rate"] = self._op("Div", values["rate"], values["keep"])
+                values[f"{prefix}rate"] = self.op("Mul", values[f"{prefix}rate"], factor)
+                values[f"{prefix}epsilon"] = self.op("Mul", second, self.const(ADAM_EPSILON, np.float64))
+        values["decaying.rate"] = self.op("Div", values["rate"], values["keep"])
         for name, value in values.items():
             if name in wanted:
-                self._op("Cast", value, out=_outer(name, index), to=TYPES["float32"])
+                self.op("Cast", value, out=_outer(name, index), to=TYPES["float32"])
         if "share" in wanted:
-            self._op("Identity", self._share, out=_outer("share", index))
+            self.op("Identity", self._share, out=_outer("share", index))
 
     def _others(self) -> None:
         """Add the sum of eq. 5 over the other layers' goodness, for all layers at once."""
-        self._g.stage, layers, rule = "other.0", len(self._layers), self._recipe.rule
-        last = self._ints(2)
-        each = [self._op("Unsqueeze", f"goodness.{k}/g", last) for k in range(layers)]
-        g = self._op("Concat", *each, axis=2)
+        self.stage, layers, rule = "other.0", len(self._layers), self._recipe.rule
+        last = self.ints(2)
+        g = self.op("Concat", *[self.op("Unsqueeze", f"goodness.{k}/g", last) for k in range(layers)], axis=2)
         if rule.theta_placement == "per_layer":
-            g = self._op("Sub", g, self._const(rule.theta))
-        alpha = np.array(rule.alpha).T
-        heard = self._op("MatMul", g, self._const(alpha, name="learning/alpha"))  # [N, M, L]
+            g = self.op("Sub", g, self.const(rule.theta))
+        heard = self.op("MatMul", g, self.const(np.array(rule.alpha).T, name="learning/alpha"))  # [N, M, L]
         for index in range(layers):
-            self._g.stage = f"other.{index}"
-            self._op("Gather", heard, self._const(index, np.int64), out=_outer("other", index), axis=2)
+            self.stage = f"other.{index}"
+            self.op("Gather", heard, self.const(index, np.int64), out=_outer("other", index), axis=2)
 
     def _prediction_weights(self) -> None:
         """Add ``1 + sum_{m != l} gamma_m alpha_ml`` of the new gammas."""
-        self._g.stage = "prediction.0"
-        alpha, axis = np.array(self._recipe.rule.alpha).T.copy(), self._ints(0)
-        each = [self._op("Unsqueeze", f"update.{m}/new.gamma", axis) for m in range(len(self._layers))]
-        gammas = self._op("Unsqueeze", self._op("Concat", *each, axis=0), self._ints(1))
-        heard = self._op("MatMul", self._const(alpha, name="learning/alpha.heard"), gammas)
-        self._op("Add", heard, self._const(1.0), out="prediction.0/new.prediction_weights")
+        self.stage = "prediction.0"
+        alpha, axis = np.array(self._recipe.rule.alpha).T.copy(), self.ints(0)
+        each = [self.op("Unsqueeze", f"update.{m}/new.gamma", axis) for m in range(len(self._layers))]
+        gammas = self.op("Unsqueeze", self.op("Concat", *each, axis=0), self.ints(1))
+        heard = self.op("MatMul", self.const(alpha, name="learning/alpha.heard"), gammas)
+        self.op("Add", heard, self.const(1.0), out="prediction.0/new.prediction_weights")
 
     def _stages(self, index: int, stages: set[str]) -> None:
         """Add the nodes of some stages of a layer, values renamed as they are called in the whole."""
         for graph in self._graphs[index]:
             names = {name: _outer(name, index) for name in graph.inputs}
-            names |= {name: self._shared(name, array) for name, array in graph.constants.items()}
+            names |= {name: self._stored(name, array) for name, array in graph.constants.items()}
             for place, node in enumerate(graph.nodes):
                 kind = node.name.partition("/")[0]
                 stage = f"{kind}.{index}"
                 names |= {value: f"{stage}/{value}" for value in node.outputs}
                 if kind in stages:
-                    read, made = (tuple(names[value] for value in values) for values in (node.inputs, node.outputs))
-                    self._g.graph.nodes.append(Node(node.kind, read, made, node.attributes, f"{stage}/{place}"))
+                    read, written = (tuple(names[value] for value in values) for values in (node.inputs, node.outputs))
+                    self.graph.nodes.append(Node(node.kind, read, written, node.attributes, f"{stage}/{place}"))
 
-    def _shared(self, name: str, array: NDArray[np.generic]) -> str:
-        """Return the name of a constant: the predictor's where it has the same one, else the learning step's own."""
-        same = self._shared_with.get(name)
+    def _stored(self, name: str, array: Array) -> str:
+        if not name.startswith(("const.", "input.")):  # but what is named for the step alone
+            return super()._stored(name, array)
+        same = self._predictor.constants.get(name)
         if same is not None and same.dtype == array.dtype and np.array_equal(same, array):
             return name
-        return self._g.const(array, array.dtype, f"learning/{name}")
-
-    def _op(self, kind: str, *inputs: str, out: str | None = None, **attributes: int) -> str:
-        return self._g.op(kind, *inputs, out=out or f"{self._g.stage}/{len(self._g.graph.nodes)}", **attributes)
-
-    def _const(self, value: ArrayLike, dtype: DTypeLike = np.float32, name: str | None = None) -> str:
-        if name:
-            return self._g.const(value, dtype, name)
-        small = GraphBuilder("")
-        return self._shared(small.const(value, dtype), *small.graph.constants.values())
-
-    def _ints(self, *values: int) -> str:
-        return self._const(values, np.int64)
-
-    def _finished(self) -> Graph:
-        g = self._g
-        for name, dims in _state(self._recipe, self._layers).items():
-            g.input(name, tuple(f"{name}.{axis}" for axis in range(len(dims))))
-            g.const(np.zeros([1] * len(dims)), name=name)
-        for name, gamma in self._gammas.items():
-            g.const(gamma, name=name)
-        return g.graph
+        return super()._stored(f"learning/{name}", array)
 
 
-def _initialization(zeros: SHAPES) -> Graph:
+def _initialization(zeros: Sizes) -> Graph:
     """Return the graph that sets moments to zero and the count of steps to 0."""
     g = GraphBuilder("before-learning")
     g.op("Identity", g.const(0, np.int64), out="initial/step")

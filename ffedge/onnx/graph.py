@@ -89,7 +89,9 @@ class GraphBuilder:
     def const(self, value: ArrayLike, dtype: DTypeLike = np.float32, name: str | None = None) -> str:
         """Store a constant; small equal constants are stored once."""
         array = np.asarray(value, dtype)
-        name = name or f"const.{array.dtype.name}.{array.tolist()}".replace(" ", "")
+        return self._stored(name or f"const.{array.dtype.name}.{array.tolist()}".replace(" ", ""), array)
+
+    def _stored(self, name: str, array: Array) -> str:
         self.graph.constants.setdefault(name, array)
         return name
 
