@@ -42,7 +42,9 @@ def hard_labels(goodness: NDArray[np.float32], true: Labels, n_negatives: int, r
     Adding Gumbel noise and taking the K largest draws without replacement (arXiv:1903.06059, section 2.3).
     """
     noise = -np.log(-np.log(rng.random(goodness.shape).clip(1e-12, 1 - 1e-12)))
-    return _top(goodness + noise, true, n_negatives)
+    scores = goodness + noise
+    scores[np.arange(len(true)), true] = -np.inf
+    return np.argpartition(-scores, n_negatives - 1, axis=1)[:, :n_negatives].astype(np.int64)
 
 
 def tried_labels(true: Labels, wrong: Labels) -> Labels:
@@ -54,8 +56,3 @@ def is_free(first_inputs: NDArray[np.generic]) -> NDArray[np.bool_]:
     """Say for each row of the first C inputs [N, C] whether it is empty, so that a label may stand there."""
     free: NDArray[np.bool_] = (first_inputs == 0).all(axis=1)
     return free
-
-
-def _top(scores: NDArray[np.float64], true: Labels, count: int) -> Labels:
-    scores[np.arange(len(true)), true] = -np.inf
-    return np.argpartition(-scores, count - 1, axis=1)[:, :count].astype(np.int64)

@@ -29,6 +29,15 @@ from ffedge.rule.optimizer import ADAM_DECAYS, MOMENTS, update
 
 FOLLOWING = 0.01  # share of the way that a fixed norm goes to a batch's activity
 HOMEOSTASIS = 0.5  # what a bias loses a step for each share of rows that its unit is active in too often
+SCALARS = (
+    "rate",
+    "decaying.rate",
+    "epsilon",
+    "keep",
+    "gamma.rate",
+    "gamma.epsilon",
+    "share",
+)  # what changes from step to step
 Kind = Literal[
     "product", "forward", "goodness", "learn", "accumulate", "apply", "tile", "tile-accumulate", "tile-apply"
 ]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.engine.base import Learned
-from ffedge.engine.kernels import Kernels, Kind, moments, tiled_of
+from ffedge.engine.kernels import SCALARS, Kernels, Kind, moments, tiled_of
 from ffedge.engine.room import Memory
 from ffedge.engine.session import Kernel, Value
 from ffedge.engine.trial import updates_in_place
@@ -26,7 +26,6 @@ from ffedge.rule.optimizer import ADAM_DECAYS, ADAM_EPSILON
 
 Array = NDArray[Any]
 ITEM_BYTES = 4  # of a float32
-SCALARS = ("rate", "decaying.rate", "epsilon", "keep", "gamma.rate", "gamma.epsilon", "share")
 
 
 @dataclass(frozen=True)
@@ -138,11 +137,8 @@ class OnnxEngine:
         parts = {n: state[n] for n in (name, f"{name}.m", f"{name}.v", f"sum.{name}") if n in state}
         count = -(-ITEM_BYTES * total.size // self.recipe.train.tile_bytes)
         rows = -(-len(total) // min(count, len(total)))
-        return [
-            Tile(name, start, stop, {n: value.part(start, stop) for n, value in parts.items()})
-            for start in range(0, len(total), rows)
-            for stop in (min(start + rows, len(total)),)
-        ]
+        cuts = [(start, min(start + rows, len(total))) for start in range(0, len(total), rows)]
+        return [Tile(name, *cut, {n: value.part(*cut) for n, value in parts.items()}) for cut in cuts]
 
     def product(self, raw: Array, mask: Array | None) -> Source:
         """Scale raw inputs [N, I], drop those whose uint8 mask [N, D] is 0, and multiply with the first layer's W."""

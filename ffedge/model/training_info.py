@@ -25,7 +25,7 @@ stage and layer in their names: ``learn.0/loss`` is the loss of layer 0. A layer
 
 import numpy as np
 
-from ffedge.engine.kernels import Kernels, moments, tiled_of
+from ffedge.engine.kernels import SCALARS, Kernels, moments, tiled_of
 from ffedge.layers.base import Array, Layer
 from ffedge.network import InputFacts, Sizes, layers_of, trained
 from ffedge.onnx import wire
@@ -33,7 +33,6 @@ from ffedge.onnx.graph import TYPES, Attribute, Graph, GraphBuilder, Node, graph
 from ffedge.recipe import Recipe
 from ffedge.rule.optimizer import ADAM_DECAYS, ADAM_EPSILON
 
-SCALARS = ("rate", "decaying.rate", "epsilon", "keep", "gamma.rate", "gamma.epsilon", "share")
 FORWARD = {"scale", "dropout", "product", "forward", "rows", "goodness"}
 BACKWARD = {"learn", "update", "gradient", "step"}
 

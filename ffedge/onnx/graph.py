@@ -20,7 +20,7 @@ OPSET = 17
 IR_VERSION = 8
 FLOAT = 1
 TYPES = {"float32": FLOAT, "uint8": 2, "int8": 3, "int32": 6, "int64": 7, "bool": 9, "float64": 11}
-_REAL, _INT, _INTS = 1, 2, 7  # types of attributes
+REAL, INT, INTS = 1, 2, 7  # types of attributes
 
 
 @dataclass(frozen=True)
@@ -155,11 +155,11 @@ def _node(node: Node) -> bytes:
     content += (wire.text(3, node.name) if node.name else b"") + wire.text(4, node.kind)
     for name, value in sorted(node.attributes.items()):
         if isinstance(value, tuple):
-            own = b"".join(wire.whole(8, each) for each in value) + wire.whole(20, _INTS)
+            own = b"".join(wire.whole(8, each) for each in value) + wire.whole(20, INTS)
         elif isinstance(value, float):
-            own = wire.real(2, value) + wire.whole(20, _REAL)
+            own = wire.real(2, value) + wire.whole(20, REAL)
         else:
-            own = wire.whole(3, value) + wire.whole(20, _INT)
+            own = wire.whole(3, value) + wire.whole(20, INT)
         content += wire.field(5, wire.text(1, name) + own)
     return content
 

@@ -9,7 +9,7 @@ import math
 import struct
 from dataclasses import dataclass, field
 
-from ffedge.onnx.graph import FLOAT, TYPES, Attribute, Node
+from ffedge.onnx.graph import FLOAT, INT, INTS, REAL, TYPES, Attribute, Node
 from ffedge.onnx.wire import BYTES, FIXED32, VARINT, Source, Span, fields
 
 MOST_PARTS = 4096
@@ -18,7 +18,6 @@ MOST_AXES = 8
 MOST_INTS = 64
 WIDTHS = {TYPES[name]: width for name, width in (("float32", 4), ("uint8", 1), ("int8", 1), ("int32", 4), ("int64", 8))}
 HDF5 = b"\x89HDF\r\n\x1a\n"  # how a NIR file begins
-REAL, INT, INTS = 1, 2, 7  # types of attributes
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ Shapes follow from the graph alone, so it is walked for given sizes of its input
 graph of ffedge has are refused on the way; of a stranger's graph (`ffedge.model.form`) nothing else runs.
 """
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,7 +14,6 @@ from ffedge.onnx.graph import FLOAT, Graph, Node
 ONE = ((), (1,))  # shapes of a single number
 WIDE = ("TopK", "ArgMax", "Shape")  # make int64
 Shape = tuple[int, ...]
-Ints = dict[str, Shape]
 
 
 class Cost(NamedTuple):
@@ -64,11 +64,11 @@ class Walk:
         rule = _rule(node)
         if missing := [name for name in node.inputs if name not in self._shapes]:
             raise ValueError(f"reads {missing[0]!r} before it is made")
-        made = rule(self, node)
-        made = made if isinstance(made, list) else [made]
-        if len(made) != len(node.outputs) or len(set(node.outputs)) != len(made):
+        result = rule(self, node)
+        shapes = result if isinstance(result, list) else [result]
+        if len(shapes) != len(node.outputs) or len(set(node.outputs)) != len(shapes):
             raise ValueError(f"has {len(node.outputs)} outputs")
-        for name, shape in zip(node.outputs, made, strict=True):
+        for name, shape in zip(node.outputs, shapes, strict=True):
             if name in self._shapes or not name:
                 raise ValueError(f"makes {name!r} again")
             if any(size < 1 for size in shape) or len(shape) > 8:
@@ -85,9 +85,6 @@ class Walk:
             raise ValueError(f"reads {node.inputs[place]!r}, which must be a few known whole numbers")
         return self._ints[node.inputs[place]]
 
-    def _same(self, node: Node) -> Shape:
-        return self._shape(node)
-
     def _clip(self, node: Node) -> Shape:
         if self._shape(node, 1) or self._shape(node, 2):
             raise ValueError("is cut at more than one number")
@@ -98,18 +95,15 @@ class Walk:
             raise ValueError(f"casts to type {node.attributes['to']}")
         return self._shape(node)
 
-    def _both(self, node: Node) -> Shape:
-        return _broadcast(self._shape(node), self._shape(node, 1))
-
-    def _chosen(self, node: Node) -> Shape:
-        return _broadcast(_broadcast(self._shape(node), self._shape(node, 1)), self._shape(node, 2))
+    def _together(self, node: Node) -> Shape:
+        return functools.reduce(_broadcast, map(self.shape, node.inputs))
 
     def _sizes(self, node: Node) -> Shape:
         self._ints[node.outputs[0]] = self._shape(node)
         return (len(self._shape(node)),)
 
     def _concat(self, node: Node) -> Shape:
-        shapes = [self._shape(node, i) for i in range(len(node.inputs))]
+        shapes = [self.shape(name) for name in node.inputs]
         axis = _axis(_int(node, "axis"), len(shapes[0]))
         rest = {shape[:axis] + shape[axis + 1 :] for shape in shapes}
         if len(rest) != 1 or len({len(shape) for shape in shapes}) != 1:
@@ -241,10 +235,10 @@ class Walk:
 
 def _broadcast(a: Shape, b: Shape) -> Shape:
     rank = max(len(a), len(b))
-    pairs = zip((1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b, strict=True)
+    pairs = [*zip((1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b, strict=True)]
     if any(x != y and 1 not in (x, y) for x, y in pairs):
         raise ValueError(f"joins the shapes {list(a)} and {list(b)}")
-    return tuple(map(max, (1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b))
+    return tuple(map(max, pairs))
 
 
 def _axis(axis: int, rank: int) -> int:
@@ -254,10 +248,10 @@ def _axis(axis: int, rank: int) -> int:
 
 
 def _axes(axes: Shape, rank: int) -> Shape:
-    found = tuple(_axis(axis, rank) for axis in axes)
-    if not found or len(set(found)) != len(found):
+    numbers = tuple(_axis(axis, rank) for axis in axes)
+    if not numbers or len(set(numbers)) != len(numbers):
         raise ValueError(f"names the axes {list(axes)}")
-    return found
+    return numbers
 
 
 def _with(shape: Shape, axis: int, size: int) -> Shape:
@@ -278,54 +272,51 @@ def _ints(node: Node, name: str) -> Shape:
     return value
 
 
-class Use(NamedTuple):
+Rule = Callable[[Any, Node], Shape | list[Shape]]  # of the walk and a node
+
+
+class Use:
     """How ffedge uses an operator: counts of inputs (none: any), attributes that it has, those that it may have."""
 
-    shape: Callable[[Any, Node], Shape | list[Shape]]  # of the walk and a node
-    inputs: tuple[int, ...]
-    has: frozenset[str] = frozenset()
-    may_have: frozenset[str] = frozenset()
+    def __init__(self, rule: Rule, *inputs: int, has: str = "", may_have: str = "") -> None:
+        self.rule, self.inputs, self.has = rule, inputs, set(has.split())
+        self.most = self.has | set(may_have.split())
 
 
-def _use(rule: Callable[[Any, Node], Any], *inputs: int, has: str = "", may_have: str = "") -> Use:
-    return Use(rule, inputs, frozenset(has.split()), frozenset(may_have.split()))
-
-
-def _rule(node: Node) -> Callable[[Any, Node], Shape | list[Shape]]:
+def _rule(node: Node) -> Rule:
     """Return the rule for an operator that is used as ffedge uses it."""
     use = OPERATORS.get(node.kind)
     if use is None:
         raise ValueError("no graph of ffedge has this operator")
-    given = set(node.attributes)
-    if (use.inputs and len(node.inputs) not in use.inputs) or not use.has <= given <= use.has | use.may_have:
+    if (use.inputs and len(node.inputs) not in use.inputs) or not use.has <= set(node.attributes) <= use.most:
         raise ValueError(f"has {len(node.inputs)} inputs and the attributes {sorted(node.attributes)}")
-    return use.shape
+    return use.rule
 
 
 OPERATORS: dict[str, Use] = {
-    **{kind: _use(Walk._both, 2) for kind in ("Add", "Div", "GreaterOrEqual", "Less", "Mul", "Sub")},
-    **{kind: _use(Walk._same, 1) for kind in ("Identity", "Neg", "Relu", "Sigmoid", "Sign", "Softplus", "Sqrt")},
-    **{kind: _use(Walk._soft, 1, has="axis") for kind in ("LogSoftmax", "Softmax")},
-    **{kind: _use(Walk._mean, 1, has="axes keepdims") for kind in ("ReduceMean", "ReduceMin")},
-    **{kind: _use(Walk._rescaled, 3, may_have="axis") for kind in ("DequantizeLinear", "QuantizeLinear")},
-    "ArgMax": _use(Walk._largest, 1, has="axis keepdims"),
-    "Cast": _use(Walk._cast, 1, has="to"),
-    "Clip": _use(Walk._clip, 3),
-    "Concat": _use(Walk._concat, has="axis"),
-    "Gather": _use(Walk._rows_taken, 2),
-    "GatherND": _use(Walk._gathered, 2, may_have="batch_dims"),
-    "Gemm": _use(Walk._product, 2, 3, may_have="transA transB alpha"),
-    "MatMul": _use(Walk._matrix_product, 2),
-    "OneHot": _use(Walk._one_hot, 3),
-    "ReduceSum": _use(Walk._sum, 1, 2, has="keepdims"),
-    "Reshape": _use(Walk._reshape, 2),
-    "ScatterElements": _use(Walk._scattered, 3, has="axis"),
-    "Shape": _use(Walk._sizes, 1),
-    "Slice": _use(Walk._slice, 4),
-    "Squeeze": _use(Walk._squeeze, 2),
-    "TopK": _use(Walk._top, 2, has="axis"),
-    "Unsqueeze": _use(Walk._unsqueeze, 2),
-    "Where": _use(Walk._chosen, 3),
+    **{kind: Use(Walk._together, 2) for kind in ("Add", "Div", "GreaterOrEqual", "Less", "Mul", "Sub")},
+    **{kind: Use(Walk._shape, 1) for kind in ("Identity", "Neg", "Relu", "Sigmoid", "Sign", "Softplus", "Sqrt")},
+    **{kind: Use(Walk._soft, 1, has="axis") for kind in ("LogSoftmax", "Softmax")},
+    **{kind: Use(Walk._mean, 1, has="axes keepdims") for kind in ("ReduceMean", "ReduceMin")},
+    **{kind: Use(Walk._rescaled, 3, may_have="axis") for kind in ("DequantizeLinear", "QuantizeLinear")},
+    "ArgMax": Use(Walk._largest, 1, has="axis keepdims"),
+    "Cast": Use(Walk._cast, 1, has="to"),
+    "Clip": Use(Walk._clip, 3),
+    "Concat": Use(Walk._concat, has="axis"),
+    "Gather": Use(Walk._rows_taken, 2),
+    "GatherND": Use(Walk._gathered, 2, may_have="batch_dims"),
+    "Gemm": Use(Walk._product, 2, 3, may_have="transA transB alpha"),
+    "MatMul": Use(Walk._matrix_product, 2),
+    "OneHot": Use(Walk._one_hot, 3),
+    "ReduceSum": Use(Walk._sum, 1, 2, has="keepdims"),
+    "Reshape": Use(Walk._reshape, 2),
+    "ScatterElements": Use(Walk._scattered, 3, has="axis"),
+    "Shape": Use(Walk._sizes, 1),
+    "Slice": Use(Walk._slice, 4),
+    "Squeeze": Use(Walk._squeeze, 2),
+    "TopK": Use(Walk._top, 2, has="axis"),
+    "Unsqueeze": Use(Walk._unsqueeze, 2),
+    "Where": Use(Walk._together, 3),
 }
 
 
