@@ -13,21 +13,13 @@ from typing import Any
 
 from ffedge.errors import FfedgeError
 
-PAUSE_S = 0.25
 
-
-def ask(
-    module: str,
-    request: dict[str, Any],
-    environment: dict[str, str] | None = None,
-    alive: Callable[[int], None] | None = None,
-) -> Any:
+def ask(module: str, request: dict[str, Any], environment: dict[str, str] | None = None) -> Any:
     """Run ``python -m module`` with a request and return its answer.
 
     Parameters
     ----------
     environment : variables to set beside this process's.
-    alive : is told the child's process id a few times a second while it runs.
 
     Raises
     ------
@@ -36,23 +28,12 @@ def ask(
     RuntimeError
         The child failed; its standard error is in the text.
     """
-    process = subprocess.Popen(
-        [sys.executable, "-m", module],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=variables() | (environment or {}),
-    )
-    with process:
-        try:
-            out, err = _communicate(process, json.dumps(request), alive)
-        except BaseException:
-            process.kill()
-            raise
-    if process.returncode:
-        raise RuntimeError(f"{module} failed:\n{err}")
-    result = json.loads(out.splitlines()[-1])
+    command, text = [sys.executable, "-m", module], json.dumps(request)
+    environment = variables() | (environment or {})
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        raise RuntimeError(f"{module} failed:\n{done.stderr}")
+    result = json.loads(done.stdout.splitlines()[-1])
     if "errno" in result:
         raise OSError(result["errno"], result["strerror"])
     if "error" in result:
@@ -64,19 +45,6 @@ def variables() -> dict[str, str]:
     """Return the environment in which Python finds this very package."""
     path = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
-
-
-def _communicate(
-    process: "subprocess.Popen[str]", text: str | None, alive: Callable[[int], None] | None
-) -> tuple[str, str]:
-    """Return what a process prints; it reads the text first."""
-    while True:
-        try:
-            return process.communicate(text, timeout=PAUSE_S if alive else None)
-        except subprocess.TimeoutExpired:
-            text = None  # it has been taken
-            if alive:
-                alive(process.pid)
 
 
 def serve(answer: Callable[[dict[str, Any]], Any]) -> None:
