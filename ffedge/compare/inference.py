@@ -99,13 +99,14 @@ def ways(request: dict[str, Any]) -> dict[str, Way]:
     from ffedge.export.clock import plain_session
 
     model, threads = request["model"], request["threads"]
-    predictor, session = Predictor(model, threads=threads), plain_session(model, threads)
-    baseline = plain_session(backprop_mlp(predictor), threads) if BASELINE in request["arms"] else None
-    return {
-        "ffedge-session": session_way(session),
+    predictor = Predictor(model, threads=threads)
+    result = {
+        "ffedge-session": session_way(plain_session(model, threads)),
         "ffedge-predictor": Way(lambda x: predictor.predict(x).label),
-        BASELINE: session_way(baseline),
     }
+    if BASELINE in request["arms"]:
+        result[BASELINE] = session_way(plain_session(backprop_mlp(predictor), threads))
+    return result
 
 
 def session_way(session: Any) -> Way:
@@ -142,18 +143,18 @@ def answer(request: dict[str, Any], ways_of: Ways = ways) -> dict[str, Any]:
     return {"test_accuracy": run.report.test_accuracy, "model_bytes": run.report.model_bytes}
 
 
-def time_ways(request: dict[str, Any], found: dict[str, Way]) -> dict[str, Any]:
+def time_ways(request: dict[str, Any], by_name: dict[str, Way]) -> dict[str, Any]:
     """Time the arms in this process; compare the labels that they give to all test samples."""
     dataset = load(request["data"], request["data_dir"])
     split = dataset.test or dataset.train
     samples = next(split.inputs.blocks(len(split.labels)))
-    arms = {name: found[name] for name in request["arms"]}
+    arms = {name: by_name[name] for name in request["arms"]}
     labels = {name: labels_of(way, samples) for name, way in arms.items() if name != BASELINE}
     first = next(iter(labels.values()), None)
     return {
         "samples": len(samples),
-        "accuracy": {name: float((own == split.labels).mean()) for name, own in labels.items()},
-        "labels_unlike_the_first": {name: int((own != first).sum()) for name, own in labels.items()},
+        "accuracy": {name: float((given == split.labels).mean()) for name, given in labels.items()},
+        "labels_unlike_the_first": {name: int((given != first).sum()) for name, given in labels.items()},
         "call_s": {str(size): rounds(arms, samples, size, request) for size in request["batch_sizes"]},
     }
 

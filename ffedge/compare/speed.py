@@ -124,9 +124,9 @@ def summary(runs: list[dict[str, Any]], targets: Sequence[float]) -> dict[str, A
     }
     return {
         "arm": runs[0]["arm"],
-        **{name: statistics.median(own) for name, own in values.items()},
+        **{name: statistics.median(each) for name, each in values.items()},
         "time_to": [time_to(runs, target) for target in targets],
-        "spread": {name: spread(own) for name, own in values.items()},
+        "spread": {name: spread(each) for name, each in values.items()},
         "runs": runs,
     }
 

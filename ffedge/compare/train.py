@@ -115,33 +115,28 @@ def train(
 
 
 def _ffedge(arm: Arm, recipe: Recipe, facts: InputFacts, dataset: Dataset, meter: PeakMeter, watch: Watch) -> Trained:
+    units, unknown = recipe.network.dense_units, dict[str, str]()
     with tempfile.TemporaryDirectory() as folder:
-        engine = make_engine(recipe, facts, [{} for _ in recipe.network.dense_units])
+        engine = make_engine(recipe, facts, [{} for _ in units])
         relay = _Relay(BatchLearner(recipe, engine, facts.n_classes), watch)
         loop = Loop(recipe, dataset, facts, engine, LayerFiles(Path(folder)), relay, meter)
-        watch.begin(dataset, loop.held_out, len(dataset.train.labels) - len(loop.held_out))
+        watch.begin(dataset, loop.held_out, len(loop.rows))
         with contextlib.suppress(Diverged):
             loop.train(Place(), lambda: False)
-        records, unknown = loop.layer_records(), {}
-        if len(records) < len(recipe.network.dense_units):
-            unknown["accuracy"] = "a loss was not a number; the accuracy is that of the layers before"
-        parameters = [parameter_sizes(layer).values() for layer in layers_of(recipe, facts)]
-        sizes = [sum(4 * math.prod(dims) for dims in own) for own in parameters]
-        return Trained(
-            [
-                _layer(r.index, recipe.network.dense_units[r.index], r.seconds, r.rss_start_bytes, r.rss_peak_bytes)
-                for r in records
-            ],
-            {
-                "weights": sum(sizes),
-                "gradients": max(sizes),  # one layer's, inside its step
-                "moments": max(sizes) * len(MOMENTS[recipe.train.optimizer]),
-                "saved_for_backward": 0,
-                "buffers": engine.buffer_bytes,
-            },
-            float(records[-1].accuracy_sum or 0.0) if records else 0.0,
-            unknown,
-        )
+        records = loop.layer_records()
+    if len(records) < len(units):
+        unknown["accuracy"] = "a loss was not a number; the accuracy is that of the layers before"
+    parameters = [parameter_sizes(layer).values() for layer in layers_of(recipe, facts)]
+    sizes = [sum(4 * math.prod(dims) for dims in layer) for layer in parameters]
+    counted: dict[str, int | None] = {
+        "weights": sum(sizes),
+        "gradients": max(sizes),  # one layer's, inside its step
+        "moments": max(sizes) * len(MOMENTS[recipe.train.optimizer]),
+        "saved_for_backward": 0,
+        "buffers": engine.buffer_bytes,
+    }
+    layers = [_layer(r.index, units[r.index], r.seconds, r.rss_start_bytes, r.rss_peak_bytes) for r in records]
+    return Trained(layers, counted, float(records[-1].accuracy_sum or 0.0) if records else 0.0, unknown)
 
 
 class _Relay(Watcher):
@@ -166,12 +161,12 @@ class _Relay(Watcher):
 
 
 def _backprop(arm: Arm, recipe: Recipe, facts: InputFacts, dataset: Dataset, meter: PeakMeter, watch: Watch) -> Trained:
-    held, rows = split_rows(len(dataset.train.labels), recipe)
+    held_out, rows = split_rows(len(dataset.train.labels), recipe)
     stream = Stream(dataset.train.inputs, dataset.train.labels, rows, recipe.train, facts.size)
     rate, widths = BACKPROP_RATES[arm.optimizer], recipe.network.dense_units
     net: Net = importlib.import_module(arm.module).build(arm, widths, facts, rate, recipe.train)
     start, steps = meter.start(), recipe.train.epochs * stream.batches
-    watch.begin(dataset, held, len(rows))
+    watch.begin(dataset, held_out, len(rows))
     for epoch in range(recipe.train.epochs):
         for step in range(stream.batches):
             for chunk in stream.chunks(0, epoch, step):
@@ -184,7 +179,7 @@ def _backprop(arm: Arm, recipe: Recipe, facts: InputFacts, dataset: Dataset, met
     if seconds is None:
         unknown["layers.seconds"] = NO_LAYER_SECONDS
     layers = [_layer(i, n, seconds[i] if seconds else None, start, peak) for i, n in enumerate(units)]
-    return Trained(layers, net.counted(), accuracy(net.predict, dataset, held), unknown)
+    return Trained(layers, net.counted(), accuracy(net.predict, dataset, held_out), unknown)
 
 
 def _layer(index: int, units: int, seconds: float | None, start: int, peak: int) -> dict[str, Any]:

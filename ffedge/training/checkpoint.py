@@ -120,8 +120,8 @@ class Checkpoints:
                 return self._read(path, tuple(torn))
             except (OSError, IndexError, KeyError, TypeError, ValueError, RecursionError) as error:
                 torn.append(f"{path.name}: {error}")
-        found = f"only torn files ({'; '.join(torn)})" if torn else "no checkpoint"
-        raise ModelError(f"{self.folder}: holds {found}. Train anew, without `resume`")
+        content = f"only torn files ({'; '.join(torn)})" if torn else "no checkpoint"
+        raise ModelError(f"{self.folder}: holds {content}. Train anew, without `resume`")
 
     def load(self, about: dict[str, Any], rows: int = ALL_ROWS) -> Generation:
         """Read the newest whole generation, and go on from it.
@@ -136,17 +136,17 @@ class Checkpoints:
         ModelError
             There is none, or it belongs to another spec or to other data.
         """
-        found = self.newest()
+        newest = self.newest()
         for key in ("spec", "data"):
-            stored, given = found.about.get(key), json.loads(json.dumps(about[key]))
+            stored, given = newest.about.get(key), json.loads(json.dumps(about[key]))
             stored = _as_today(stored, rows) if key == "spec" else stored
             if stored != given:
                 raise ModelError(
-                    f"{found.path}: was made with another {key}{_difference(stored, given)}. "
+                    f"{newest.path}: was made with another {key}{_difference(stored, given)}. "
                     "Resume with what the run began with, or start anew in another folder"
                 )
-        self._kept = dict(found.kept)
-        return found
+        self._kept = dict(newest.kept)
+        return newest
 
     def _layer_file(self, layer: int) -> Path:
         return self.folder / f"layer-{layer:02d}.safetensors"
@@ -194,13 +194,12 @@ def _as_today(stored: Any, rows: int) -> Any:
 
 def _difference(stored: Any, given: Any) -> str:
     """Name the first field in which two specs differ."""
-    if isinstance(stored, dict) and isinstance(given, dict):
-        for part in given:
-            had = stored.get(part)
-            if not isinstance(had, dict) or not isinstance(given[part], dict):
-                continue
-            for field, value in given[part].items():
-                before = had.get(field)
-                if before != value:
-                    return f" ({field} {before!r}, now {value!r})"
+    if not isinstance(stored, dict) or not isinstance(given, dict):
+        return ""
+    for part, fields in given.items():
+        before = stored.get(part)
+        if isinstance(before, dict) and isinstance(fields, dict):
+            for field, value in fields.items():
+                if before.get(field) != value:
+                    return f" ({field} {before.get(field)!r}, now {value!r})"
     return ""

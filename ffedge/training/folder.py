@@ -35,20 +35,20 @@ class RunFolder(LayerFiles):
         facts: InputFacts,
         dataset: Dataset,
         source: str,
-        chosen: dict[str, Any] | None = None,
+        chosen: dict[str, Any],
     ) -> None:
         super().__init__(path / "checkpoint")
         self.path, self._recipe, self._facts = path, recipe, facts
         self._rows = len(dataset.train.labels) - recipe.train.held_out(len(dataset.train.labels))
         self.identity: dict[str, Any] = {"spec": recipe.to_dict(), "data": dataset.sha256}
         self._about = self.identity | {"input": facts.to_dict(), "name": dataset.name, "source": source}
-        self._about["chosen"] = chosen or {}
+        self._about["chosen"] = chosen
 
     @property
     def chosen(self) -> dict[str, Any]:
         """What was left open and chosen by the data when the run began."""
-        found: dict[str, Any] = self._about["chosen"]
-        return found
+        choice: dict[str, Any] = self._about["chosen"]
+        return choice
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -95,20 +95,19 @@ class RunFolder(LayerFiles):
         except OSError as error:
             raise FfedgeError(f"{self.path}: cannot be made ({error.strerror}). Choose another `out`") from error
 
-    def nothing(self) -> State:
-        """Return the state of a run that has not begun."""
-        return [{} for _ in self._recipe.network.widths]
-
     def restore(self) -> Generation:
         """Read the checkpoint, and the records of the epochs before it; later ones are dropped from metrics.jsonl."""
-        found = self.checkpoints.load(self.identity, self._rows)
-        with _checkpoint_used(found.path):
-            check_state(self._recipe, self._facts, found.state)
-            self._about["chosen"] = dict(found.about.get("chosen", {}))  # there is none in older ones
-        place = found.place
+        newest = self.checkpoints.load(self.identity, self._rows)
+        with _checkpoint_used(newest.path):
+            check_state(self._recipe, self._facts, newest.state)
+            self._about["chosen"] = dict(newest.about.get("chosen", {}))  # there is none in older ones
         for folder in (self.path, self.checkpoints.folder):
             for left in (path for path in folder.iterdir() if LEFT_OVER.fullmatch(path.name) and path.is_file()):
                 left.unlink()
+        self._restore_records(newest.place)
+        return newest
+
+    def _restore_records(self, place: Place) -> None:
         path = self.path / "metrics.jsonl"
         try:
             text = path.read_text() if path.exists() else ""
@@ -120,7 +119,6 @@ class RunFolder(LayerFiles):
             temporary.touch()
             for record in self.records:
                 append_line(temporary, record)
-        return found
 
     def epoch(self, records: list[EpochRecord]) -> None:
         """Add the records to metrics.jsonl."""
@@ -138,10 +136,6 @@ class RunFolder(LayerFiles):
         if metrics.exists():
             sync(metrics)
         self.checkpoints.save(state, place, self._about)
-
-    def write_model(self) -> Path:
-        """Write model.onnx from the newest checkpoint."""
-        return StoredRun.read(self.path).write(self.path / "model.onnx")
 
 
 @dataclass(frozen=True)

@@ -189,23 +189,16 @@ def _reasons(chosen: Train, batch: int, layers: int) -> list[str]:
     chunk, where = chosen.chunk_size, "in memory" if chosen.moments == "memory" else "in a file, which is slower"
     whole = f"a batch of {batch} at once"
     cut = f"a batch of {batch} in chunks of {chunk}, slower with the same gradient"
-    return [
+    reasons = [
         f"{whole if chunk >= batch else cut}; moments {where}",
         f"weights are updated {chosen.tile_bytes // 1024} KiB at a time",
-        *_depth(chosen, layers),
     ]
-
-
-def _depth(chosen: Train, layers: int) -> list[str]:
-    """Say what depth costs: a greedy layer's batch runs through all layers below it, or is read from the disk."""
-    if chosen.schedule != "greedy" or layers < 3:
-        return []
-    if chosen.cache != "none":
-        return ["activities of finished layers are kept on disk: each layer costs about the same"]
-    passes = (layers + 1) / 2
-    return [
-        f"each batch runs through the layers below too, {passes:.1f} in the mean; `cache='activations'` spares that"
-    ]
+    if chosen.schedule == "greedy" and layers > 2:  # a batch runs through all layers below, or is read from the disk
+        passes = f"{(layers + 1) / 2:.1f} in the mean; `cache='activations'` spares that"
+        through = f"each batch runs through the layers below too, {passes}"
+        kept = "activities of finished layers are kept on disk: each layer costs about the same"
+        reasons.append(through if chosen.cache == "none" else kept)
+    return reasons
 
 
 def _refusal(recipe: Recipe, budget: int, least: Parts) -> str:

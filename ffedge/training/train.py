@@ -103,7 +103,7 @@ def train(
     source = str(data) if isinstance(data, str | Path) else dataset.name
     folder = RunFolder(out, recipe, facts, dataset, source, choice)
     with folder.alone():
-        state, place = _begin(folder, watcher, resume=resume, force=force)
+        state, place = _begin(folder, recipe, watcher, resume=resume, force=force)
         if choice:
             watcher.note(_choice_text(choice, dataset, facts))
         engine = make_engine(recipe, facts, state, out)
@@ -111,7 +111,7 @@ def train(
         del state
         stopped = _train_until_stopped(training, place, stop, folder)
         release_libraries()  # of what training ran, so that writing and measuring do not come on top of it
-        model = folder.write_model()
+        model = StoredRun.read(out).write(out / "model.onnx")
         if kept_bytes:
             offers = Offer(dataset.train, training.rows), Offer(dataset.train, training.held_out)
             none = no_examples(facts)
@@ -147,11 +147,11 @@ def _begun_with(run: StoredRun, spec: Spec | None, data: Data | None) -> tuple[S
     return began, run.source if data is None else data
 
 
-def _begin(folder: RunFolder, watcher: Watcher, *, resume: bool, force: bool) -> tuple[State, Place]:
+def _begin(folder: RunFolder, recipe: Recipe, watcher: Watcher, *, resume: bool, force: bool) -> tuple[State, Place]:
     """Return the state and the place that a run goes on from, or begins with: nothing drawn yet."""
     if not resume:
         folder.create(force=force)
-        return folder.nothing(), Place()
+        return [{} for _ in recipe.network.widths], Place()
     checkpoint = folder.restore()
     for torn in checkpoint.torn:
         watcher.note(f"{checkpoint.path.parent}: {torn}; went on from {checkpoint.path.name}")

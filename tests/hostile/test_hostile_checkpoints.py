@@ -42,7 +42,7 @@ def test_a_checkpoint_of_other_weights_is_refused(model, tmp_path, change, why):
     path = checkpointed(tmp_path, model, altered(model, change))
     line = f"{path}: cannot be used ({why}). Train anew, without `resume`"
     assert refusal(ModelError, export, tmp_path, tmp_path / "model.onnx") == line
-    folder = RunFolder(tmp_path, *model[1:3], replace(clusters(), sha256="x"), "toy")
+    folder = RunFolder(tmp_path, *model[1:3], replace(clusters(), sha256="x"), "toy", {})
     assert refusal(ModelError, folder.restore) == line
 
 
@@ -122,6 +122,6 @@ def test_a_line_of_metrics_that_makes_no_sense_is_refused(model, tmp_path, chang
     checkpointed(tmp_path, model)
     record = EpochRecord(0, 0, 1.0, 1.0, 1.0, None, None, None, 1.0, 0.1, 1, 1)
     (tmp_path / "metrics.jsonl").write_text(json.dumps(asdict(record) | changes) + "\n")
-    folder = RunFolder(tmp_path, *model[1:3], replace(clusters(), sha256="x"), "toy")
+    folder = RunFolder(tmp_path, *model[1:3], replace(clusters(), sha256="x"), "toy", {})
     line = f"{tmp_path}/metrics.jsonl: is damaged ({why}). Train anew, without `resume`"
     assert refusal(ModelError, folder.restore) == line
