@@ -71,10 +71,13 @@ def point(runner: Runner, arms: Sequence[str], work: Work, repeat: int, value: i
     ----------
     value : of what is varied, where work is one of several.
     """
-    runs = list(runner.take("memory", arms, work, repeat).values())
-    apart = [{"arm": own[0]["arm"]} | {name: spread([run[name] for run in own]) for name in SPREAD} for own in runs]
+    runs = runner.take("memory", arms, work, repeat)
+    apart = [
+        {"arm": arm} | {name: spread([run[name] for run in of_arm]) for name in SPREAD} for arm, of_arm in runs.items()
+    ]
     facts = {"value": value, "work": dataclasses.asdict(work)}
-    return facts | {"measures": [median_of(own) for own in runs], "spread": apart, "runs": runs}
+    of_arms = list(runs.values())
+    return facts | {"measures": [median_of(of_arm) for of_arm in of_arms], "spread": apart, "runs": of_arms}
 
 
 def compare(

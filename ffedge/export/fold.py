@@ -29,30 +29,30 @@ def fold(network: Folded, layers: Layers, *, tried: bool = True) -> dict[str, Ar
     tried : whether labels are tried: then a bias is one for each label [C, H], else [H].
     """
     result, before = {}, 1.0
-    for index, (layer, own) in enumerate(zip(network.layers, layers, strict=True)):
-        W, b, V = _folded(network, layer, own, before)
+    for index, (layer, arrays) in enumerate(zip(network.layers, layers, strict=True)):
+        W, b, V = _folded(network, layer, arrays, before)
         result[f"W.{index}"] = W
         if tried and V is not None and index == 0 and network.recipe.network.input_norm != "none":
             result |= {"b.0": b, "V.0": V}  # the label's value differs from sample to sample
         else:
             result[f"bias.{index}"] = b + V if tried and V is not None else b
-        before = missing(network, layer, own)
+        before = missing(network, layer, arrays)
     return result
 
 
-def missing(network: Folded, layer: FoldedLayer, own: Mapping[str, Array]) -> float:
+def missing(network: Folded, layer: FoldedLayer, arrays: Mapping[str, Array]) -> float:
     """Return the factor that a layer's normed activity lacks in a form; a fixed norm is this factor alone."""
     if network.recipe.network.norm == "fixed":
-        return 1.0 / (math.sqrt(float(own.get("power", 1.0))) + NORM_EPSILON) / layer.factor
+        return 1.0 / (math.sqrt(float(arrays.get("power", 1.0))) + NORM_EPSILON) / layer.factor
     return math.sqrt(layer.layer.units) if network.recipe.network.norm == "rms" else 1.0
 
 
 def _folded(
-    network: Folded, layer: FoldedLayer, own: Mapping[str, Array], before: float
+    network: Folded, layer: FoldedLayer, arrays: Mapping[str, Array], before: float
 ) -> tuple[Array, Array, Array | None]:
     """Return W, b and V, of which V is None where the layer does not see the label."""
     facts, place, factor = network.facts, layer.layer.place, layer.factor
-    W, b = (np.asarray(own[name], np.float64) for name in "Wb")
+    W, b = (np.asarray(arrays[name], np.float64) for name in "Wb")
     if place.index == 0 and network.raw:
         offset, scale = (np.broadcast_to(np.array(v, np.float64), facts.size) for v in (facts.offset, facts.scale))
         rows = np.zeros((facts.size, layer.layer.units))
@@ -61,7 +61,7 @@ def _folded(
         b = b if network.centred else b - offset @ W
     with_sample = place.index == 0 and network.recipe.network.input_norm != "none"
     label_scale = 1.0 if with_sample else place.label_scale
-    V = factor * label_scale * np.asarray(own["V"], np.float64) if place.sees_label else None
+    V = factor * label_scale * np.asarray(arrays["V"], np.float64) if place.sees_label else None
     return (
         (before * factor * W).astype(np.float32),
         (factor * b).astype(np.float32),

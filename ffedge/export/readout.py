@@ -49,8 +49,8 @@ def inputs_factor(network: Folded, layers: Layers) -> Array:
     """Return what brings each activity [A] to a mean square of about 1: Adam's steps have one size."""
     unit = network.recipe.network.norm == "unit"
     each = [
-        np.full(layer.layer.units, layer.layer.units**0.5 if unit else missing(network, layer, own))
-        for layer, own in zip(network.layers, layers, strict=True)
+        np.full(layer.layer.units, layer.layer.units**0.5 if unit else missing(network, layer, arrays))
+        for layer, arrays in zip(network.layers, layers, strict=True)
     ]
     return np.concatenate(each).astype(np.float32)
 

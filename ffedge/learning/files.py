@@ -82,5 +82,5 @@ def alone(model: Path) -> Iterator[tuple[Path, Path]]:
         yield path, folder
 
 
-def _which(found: os.stat_result) -> tuple[int, ...]:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+def _which(file: os.stat_result) -> tuple[int, ...]:
+    return file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns

@@ -43,9 +43,9 @@ class Chart:
         both : whether there is a limit above as well as below.
         """
         self.name, self.mean, self.average, self._share = name, held_out.mean, held_out.mean, share
-        moving, known = share / (2 - share), 1 / rows  # variances of the average and of the mean it is held against
-        skewness = held_out.skewness * share**3 / (1 - (1 - share) ** 3) / (moving + known) ** 1.5
-        deviation = held_out.deviation * math.sqrt(moving + known)
+        variance = share / (2 - share) + 1 / rows  # of the average and of the mean that it is compared with
+        skewness = held_out.skewness * share**3 / (1 - (1 - share) ** 3) / variance**1.5
+        deviation = held_out.deviation * math.sqrt(variance)
         longer = abs(skewness) * (level**2 - 1) / 6  # Cornish and Fisher (1938), on the side of the long tail
         self.least = self.mean - deviation * (level + (longer if skewness < 0 else 0))
         self.most = self.mean + deviation * (level + (longer if skewness > 0 else 0)) if both else math.inf
@@ -117,11 +117,11 @@ class Monitor:
         self.samples = 0
         self.drifting = False
 
-    def update(self, found: Prediction) -> list[Drift]:
+    def update(self, predictions: Prediction) -> list[Drift]:
         """Take predictions into the averages; return where drift began or ended among them."""
         events = []
-        statistics = (found.scores.max(axis=1).tolist(), found.margin.tolist(), found.known.tolist())
-        for values in zip(*statistics, strict=True):
+        statistics = (predictions.scores.max(axis=1), predictions.margin, predictions.known)
+        for values in zip(*(each.tolist() for each in statistics), strict=True):
             self.samples += 1
             for chart, value in zip(self._charts, values, strict=True):
                 chart.add(value)
@@ -140,16 +140,16 @@ class Monitor:
 
     def summary(self) -> dict[str, Any]:
         """Return the averages now, beside what the held-out rows gave and the limits."""
-        found: dict[str, Any] = {"samples": self.samples, "drifting": self.drifting}
-        for chart in self._charts:
-            most = None if math.isinf(chart.most) else chart.most
-            found[chart.name] = {
+        charts = {
+            chart.name: {
                 "average": chart.average,
                 "held_out": chart.mean,
                 "least": chart.least,
-                "most": most,
+                "most": None if math.isinf(chart.most) else chart.most,
             }
-        return found
+            for chart in self._charts
+        }
+        return {"samples": self.samples, "drifting": self.drifting} | charts
 
 
 def _level(time: float) -> float:

@@ -1,7 +1,6 @@
 """Chooses anew, without training, what a model counts as known: for another coverage, or on other rows."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +14,6 @@ from ffedge.model.file import Model
 from ffedge.model.write import write_file, write_model
 from ffedge.predict.evaluation import predicted
 from ffedge.predict.predictor import Predictor
-
-Floats = NDArray[np.floating[Any]]
 
 
 def recalibrate(
@@ -48,41 +45,27 @@ def recalibrate(
     """
     predictor = Predictor(model, threads)
     dataset = data if isinstance(data, Dataset) else load(data, data_dir)
-    calibration = calibrate(*unseen_scores(predictor, dataset), coverage)
+    rows = _unseen_rows(predictor, dataset)
+    parts = [best_and_margin(answers.scores) for _, answers in predicted(predictor, dataset.train, rows)]
+    scores, margins = (np.concatenate(values) for values in zip(*parts, strict=True))
+    calibration = calibrate(scores, margins, coverage)
     with atomic_file(out or model) as temporary:
-        write_calibration(Model(model), temporary, calibration)
+        _write(Model(model), temporary, calibration)
     return calibration
 
 
-def unseen_scores(predictor: Predictor, dataset: Dataset) -> tuple[Floats, Floats]:
-    """Return the best score and the margin [N] of each row that a model has not learnt from.
-
-    Raises
-    ------
-    DataError
-        There are none, or the data have another shape than the model.
-    """
-    split, about = dataset.train, predictor.metadata.get("data")
-    rows = np.arange(len(split.labels))
+def _unseen_rows(predictor: Predictor, dataset: Dataset) -> NDArray[np.int64]:
+    """Return the training rows that a model has not learnt from."""
+    rows, about = np.arange(len(dataset.train.labels)), predictor.metadata.get("data")
     if isinstance(about, dict) and about.get("sha256") == dataset.sha256:
         rows = split_rows(len(rows), predictor.recipe)[0]
     if not len(rows):
         raise DataError(f"{dataset.name}: the model has learnt from all of its rows. Pass other data")
-    parts = [best_and_margin(answers.scores) for _, answers in predicted(predictor, split, rows)]
-    scores, margins = (np.concatenate(values) for values in zip(*parts, strict=True))
-    return scores, margins
+    return rows
 
 
-def write_calibration(model: Model, target: Path, calibration: Calibration) -> None:
-    """Write a model file anew with another calibration.
-
-    Raises
-    ------
-    ModelError
-        The model has no output ``known``.
-    OSError
-        The disk is full or the folder cannot be written.
-    """
+def _write(model: Model, target: Path, calibration: Calibration) -> None:
+    """Write a model file anew with another calibration."""
     if "known.bias" not in model.graph.weights:
         raise ModelError(f"{model.name}: has no output known. Export it anew from its run folder")
     if model.form is None:

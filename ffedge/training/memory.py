@@ -91,28 +91,28 @@ def make_plan(spec: Spec, recipe: Recipe, facts: InputFacts, process_bytes: int,
         return footprint(dataclasses.replace(recipe, train=choice), facts, process_bytes)
 
     least = min((parts_of(choice) for choice in _choices(train, free, extremes=True)), key=total)
-    chosen = train
+    best = train
     if budget is not None:
         choices = sorted(_choices(train, free), key=lambda choice: _slowness(choice, train.batch_size))
         fitting = next((choice for choice in choices if total(parts_of(choice)) <= budget), None)
         if fitting is None:
             raise FfedgeError(_refusal(recipe, budget, least))
-        chosen = fitting
-    parts = parts_of(chosen)
+        best = fitting
+    parts = parts_of(best)
     plan = Plan(
         budget_bytes=budget,
         peak_bytes=total(parts),
         anonymous_bytes=total(parts) - parts["library code"] - parts["a finished layer"],
         floor_bytes=min(total(least), total(parts)),
-        disk_bytes=disk_bytes(recipe, facts, chosen, rows),
-        chunk_size=chosen.chunk_size,
-        tile_bytes=chosen.tile_bytes,
-        moments=chosen.moments,
-        threads=thread_count(chosen),
+        disk_bytes=disk_bytes(recipe, facts, best, rows),
+        chunk_size=best.chunk_size,
+        tile_bytes=best.tile_bytes,
+        moments=best.moments,
+        threads=thread_count(best),
         parts=parts,
-        reasons=_reasons(chosen, train.batch_size, len(recipe.network.widths)),
+        reasons=_reasons(best, train.batch_size, len(recipe.network.widths)),
     )
-    return dataclasses.replace(recipe, train=chosen), plan
+    return dataclasses.replace(recipe, train=best), plan
 
 
 def footprint(recipe: Recipe, facts: InputFacts, process_bytes: int) -> Parts:
@@ -184,20 +184,20 @@ def _slowness(choice: Train, batch: int) -> float:
     return float((1.0 + 0.12 * (chunks - 1)) * tile * threads * (1.6 if choice.moments == "file" else 1.0))
 
 
-def _reasons(chosen: Train, batch: int, layers: int) -> list[str]:
+def _reasons(choice: Train, batch: int, layers: int) -> list[str]:
     """Say in words what the plan costs."""
-    chunk, where = chosen.chunk_size, "in memory" if chosen.moments == "memory" else "in a file, which is slower"
+    chunk, where = choice.chunk_size, "in memory" if choice.moments == "memory" else "in a file, which is slower"
     whole = f"a batch of {batch} at once"
     cut = f"a batch of {batch} in chunks of {chunk}, slower with the same gradient"
     reasons = [
         f"{whole if chunk >= batch else cut}; moments {where}",
-        f"weights are updated {chosen.tile_bytes // 1024} KiB at a time",
+        f"weights are updated {choice.tile_bytes // 1024} KiB at a time",
     ]
-    if chosen.schedule == "greedy" and layers > 2:  # a batch runs through all layers below, or is read from the disk
+    if choice.schedule == "greedy" and layers > 2:  # a batch runs through all layers below, or is read from the disk
         passes = f"{(layers + 1) / 2:.1f} in the mean; `cache='activations'` spares that"
         through = f"each batch runs through the layers below too, {passes}"
         kept = "activities of finished layers are kept on disk: each layer costs about the same"
-        reasons.append(through if chosen.cache == "none" else kept)
+        reasons.append(through if choice.cache == "none" else kept)
     return reasons
 
 
