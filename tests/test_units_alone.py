@@ -1,13 +1,11 @@
 """Each unit used where only its own packages are installed, and what is not loaded until it is used."""
 
-import base64
 import json
 
 import numpy as np
 import pytest
 from boundaries import TABLE
-from ffedge.training.graphs import needed_kernels
-from toys import builder, clusters, in_child, make_model, prepared, small_spec
+from toys import clusters, in_child, make_model, prepared, small_spec
 
 import ffedge
 
@@ -28,18 +26,32 @@ THIRD_PARTY = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Write what a unit needs to be used alone: a model, some inputs, the graphs of training."""
+    """Write what a unit needs to be used alone: a model, some inputs, a recipe."""
     path = tmp_path_factory.mktemp("alone")
     recipe, facts = prepared(small_spec(epochs=1), clusters())
-    build = builder(recipe, facts)
-    graphs = {repr(key): base64.b64encode(build(key)).decode() for key in needed_kernels(recipe, facts)}
-    plain = {"spec": recipe.to_dict(), "input": facts.to_dict(), "graphs": graphs}
-    (path / "training.json").write_text(json.dumps(plain))
+    (path / "recipe.json").write_text(json.dumps({"spec": recipe.to_dict(), "input": facts.to_dict()}))
     (path / "model.onnx").write_bytes(make_model(small_spec(), clusters())[0])
     np.save(path / "raw.npy", clusters().train.inputs.take(np.arange(16)))
+    (path / "given.py").write_text(GIVEN)
     return path
 
 
+GIVEN = """
+import json
+import numpy as np
+
+def data():
+    from ffedge.data.dataset import Dataset, Split
+    from ffedge.data.rows import ArrayRows
+    split = Split(ArrayRows(np.load("raw.npy")), np.arange(16) % 4)
+    return Dataset("x", split, None, tuple(f"class {c}" for c in range(4)), "sha")
+
+def recipe_and_facts():
+    from ffedge.network import InputFacts
+    from ffedge.recipe import Recipe
+    stored = json.load(open("recipe.json"))
+    return Recipe.from_dict(stored["spec"]), InputFacts.from_dict(stored["input"])
+"""
 USES = {
     "__init__": "import ffedge; print(ffedge.__version__)",
     "compare": "from ffedge.compare.arms import ARMS, Work; print(len(ARMS), Work().text)",
@@ -61,8 +73,6 @@ USES = {
         from ffedge.seeds import Draw, key
         print(wrong_labels(np.arange(4), np.arange(4), 2, 5, key(2, 0, Draw.NEGATIVES)))
     """,
-    "calibration": "import numpy as np; from ffedge.model.calibration import calibrate; a = np.arange(9.0); "
-    "print(calibrate(a, a, 0.5))",
     "meter": "from ffedge.meter import PeakMeter; print(PeakMeter().start())",
     "pages": "import numpy as np; from ffedge.pages import copy; a = np.ones(3); copy(a, a); print(a.sum())",
     "tensors": """
@@ -72,17 +82,33 @@ USES = {
         write_tensors(Path("tensors"), {"a": np.ones(3, np.float32)}, {})
         print(TensorFile(Path("tensors")).check())
     """,
-    "wire": "from ffedge.onnx.wire import text; print(text(1, 'x'))",
-    "liveness": "from ffedge.onnx.memory import most_bytes; print(most_bytes([(1, 2)], 3))",
-    "stages": "from ffedge.stages import wire; print(wire('W', 'tile', 1))",
+    "onnx": """
+        from ffedge.onnx.graph import GraphBuilder, model_bytes
+        from ffedge.onnx.memory import most_alive
+        g = GraphBuilder("twice")
+        g.op("Add", g.input("x", ("N",)), "x", out="y")
+        g.output("y", ("N",))
+        print(len(model_bytes(g.graph)), most_alive(g.graph, {"N": 3}))
+    """,
+    "kinds": "from ffedge.kinds import LAYERS; print(LAYERS)",
+    "layers": """
+        from ffedge.layers.base import Place
+        from ffedge.layers.dense import Dense
+        print(Dense.made(Place(0, 16, 3, True, 1.0, None), "8").draw(0)["W"].sum())
+    """,
+    "rule": """
+        from ffedge.onnx.graph import GraphBuilder
+        from ffedge.rule.goodness import Mean
+        g = GraphBuilder("good")
+        print(Mean().of(g, g.input("y", ("R", 4)), 1))
+    """,
     "learning": """
-        import dataclasses, shutil, sys
+        import shutil, sys
         from ffedge.learning.learn import learn
-        from toys_without_graphs import data
+        from given import data
         shutil.copy("model.onnx", "mine.onnx")
-        rows = dataclasses.replace(data(), classes=tuple(f"class {c}" for c in range(4)))
-        print(learn("mine.onnx", rows, epochs=2, max_drop=1.0).rows)
-        assert not {"torch", "onnx", "ffedge.graph"} & set(sys.modules)
+        print(learn("mine.onnx", data(), epochs=2, max_drop=1.0).rows)
+        assert not {"torch", "onnx"} & set(sys.modules)
     """,
     "recipe": "from ffedge.recipe import alpha_matrix; print(alpha_matrix('ones', 'all', 'acff', 3))",
     "resolve": """
@@ -92,72 +118,57 @@ USES = {
         print(resolve(Spec.make(), InputFacts((16,), "uint8", ("a", "b", "c")), 100).to_dict())
     """,
     "network": """
-        from ffedge.network import LayerShape
-        print(LayerShape(0, 16, 8, 3, True).initial(0)["W"].sum())
+        from given import recipe_and_facts
+        from ffedge.network import initial_state
+        print(initial_state(*recipe_and_facts())[0]["W"].sum())
     """,
     "data": """
         import numpy as np
         from ffedge.data import load
         print(load("mnist-mini").train.inputs.take(np.arange(3)).sum())
     """,
-    "graph": """
-        import json
-        from ffedge.graph import template, training_graph
-        from ffedge.network import InputFacts, layers_of
-        from ffedge.recipe import Recipe
-        stored = json.load(open("training.json"))
-        recipe, facts = Recipe.from_dict(stored["spec"]), InputFacts.from_dict(stored["input"])
-        shapes = layers_of(recipe, facts)
-        print(len(training_graph(recipe, facts, "learn", shapes[0], True)))
-        print(len(template(recipe, facts)))
-    """,
-    "model_file": """
-        import json
-        from pathlib import Path
-        from ffedge.model_file import model_content, write_model
-        from ffedge.network import InputFacts, initial_state
-        from ffedge.recipe import Recipe
-        stored = json.load(open("training.json"))
-        recipe, facts = Recipe.from_dict(stored["spec"]), InputFacts.from_dict(stored["input"])
-        template = bytes([7 << 3 | 2, 0])  # a model with an empty graph
-        write_model(Path("written.onnx"), template, *model_content(recipe, facts, initial_state(recipe, facts), {}))
-        print(Path("written.onnx").stat().st_size)
-    """,
-    "runtime": """
-        import base64, json
+    "engine": """
         import numpy as np
-        from ffedge.network import InputFacts
-        from ffedge.predict.predictor import Predictor
-        from ffedge.network import initial_state
+        from given import recipe_and_facts
         from ffedge.engine.onnx import OnnxEngine
-        from ffedge.recipe import Recipe
-
-        raw, stored = np.load("raw.npy"), json.load(open("training.json"))
-        print(Predictor("model.onnx").predict(raw).label)
-        recipe, facts = Recipe.from_dict(stored["spec"]), InputFacts.from_dict(stored["input"])
-        build = lambda key: base64.b64decode(stored["graphs"][repr(key)])
-        engine = OnnxEngine(recipe, facts, build, initial_state(recipe, facts))
+        from ffedge.network import initial_state
+        recipe, facts = recipe_and_facts()
+        engine = OnnxEngine(recipe, facts, initial_state(recipe, facts))
         engine.begin([0], chunked=False)
-        labels = np.tile(np.arange(3), (16, 1))
-        print(engine.learn(0, engine.product(raw, None), labels, np.zeros((16, 3), np.float32),
-                           batch=16, step=0, rate=0.01, emit=False).loss)
+        labels, other = np.tile(np.arange(3), (16, 1)), np.zeros((16, 3), np.float32)
+        source = engine.product(np.load("raw.npy"), None)
+        print(engine.learn(0, source, labels, other, batch=16, step=0, rate=0.01, emit=False).loss)
     """,
-    "evaluation": """
+    "model": """
+        from pathlib import Path
+        from given import recipe_and_facts
+        from ffedge.model.file import Model
+        from ffedge.model.write import write_model
+        from ffedge.network import initial_state
+        recipe, facts = recipe_and_facts()
+        write_model(Path("written.onnx"), recipe, facts, initial_state(recipe, facts), {})
+        print(len(Model(Path("written.onnx")).layers()))
+    """,
+    "predict": """
+        import numpy as np
+        from pathlib import Path
+        from given import data
         from ffedge.predict.evaluation import evaluate
         from ffedge.predict.predictor import Predictor
-        from toys_without_graphs import data
+        from ffedge.predict.recalibration import recalibrate
+        print(Predictor("model.onnx").predict(np.load("raw.npy")).label)
         print(evaluate(Predictor("model.onnx"), data()).accuracy)
+        print(recalibrate(Path("model.onnx"), data(), 0.5, Path("other.onnx")).known)
     """,
     "spikes": """
-        import json
+        import dataclasses
         import numpy as np
-        from ffedge.network import InputFacts, initial_state
-        from ffedge.recipe import Recipe
+        from given import recipe_and_facts
+        from ffedge.network import initial_state
         from ffedge.spikes import SpikingPredictor
         from ffedge.spikes.convert import convert
-        stored, raw = json.load(open("training.json")), np.load("raw.npy")
-        stored["spec"]["network"]["norm"] = "fixed"
-        recipe, facts = Recipe.from_dict(stored["spec"]), InputFacts.from_dict(stored["input"])
+        (recipe, facts), raw = recipe_and_facts(), np.load("raw.npy")
+        recipe = dataclasses.replace(recipe, network=dataclasses.replace(recipe.network, norm="fixed"))
         network = convert(recipe, facts, initial_state(recipe, facts), raw, timesteps=8)
         print(SpikingPredictor(network).predict(raw).label)
     """,
@@ -169,23 +180,9 @@ USES = {
         spec = ffedge.Spec.make(widths=(8,), epochs=1, batch_size=1000)
         run = ffedge.train(spec, "mnist-mini", Path("run"), force=True)
         print(run.report.test_accuracy)
-        assert not {"torch", "onnx", "ffedge.graph"} & set(sys.modules)
+        assert not {"torch", "onnx"} & set(sys.modules)
     """,
-    "recalibration": """
-        from pathlib import Path
-        from ffedge.predict.recalibration import recalibrate
-        from toys_without_graphs import data
-        print(recalibrate(Path("model.onnx"), data(), 0.5, Path("other.onnx")).known)
-    """,
-    "reference": """
-        from ffedge.network import InputFacts
-        from ffedge.engine.torch import TorchEngine
-        from ffedge.resolve import resolve
-        from ffedge.spec import Spec
-        facts = InputFacts((16,), "float32", ("a", "b", "c"))
-        print(TorchEngine(resolve(Spec.make(widths=(4,)), facts, 100), facts, []).in_place)
-    """,
-    "exporting": """
+    "export": """
         from pathlib import Path
         from ffedge.export.forms import Forms
         from ffedge.export.source import read_trained
@@ -195,34 +192,23 @@ USES = {
         import sys
         from ffedge.cli import main
         assert main(["--version"]) == 0
-        assert not {"numpy", "ffedge.training", "ffedge.runtime"} & set(sys.modules)
+        assert not {"numpy", "ffedge.training", "ffedge.predict"} & set(sys.modules)
     """,
 }
-ALSO = {  # packages of the units that a unit stands on
-    "training": {"onnxruntime"},
-    "evaluation": {"onnxruntime"},
-    "recalibration": {"onnxruntime"},
-    "spikes": {"onnxruntime"},
-    "learning": {"onnxruntime"},
-    "stages": {"numpy"},
-    "resolve": {"numpy"},
-}
 
 
-@pytest.mark.parametrize(
-    "unit", [pytest.param(unit, marks=[pytest.mark.torch] if unit == "reference" else []) for unit in USES]
-)
+def packages_of(unit):
+    """Return the packages that a unit and the units that it stands on may load."""
+    seen, waiting = set(), {unit}
+    while waiting:
+        seen |= waiting
+        waiting = {name for one in waiting for name in TABLE[one].units.split()} - seen
+    return {package for one in seen for package in TABLE[one].packages.split()}
+
+
+@pytest.mark.parametrize("unit", USES)
 def test_a_unit_works_where_only_its_own_packages_are_installed(folder, unit):
-    (folder / "toys_without_graphs.py").write_text(
-        "import numpy as np\n"
-        "from ffedge.data.dataset import Dataset, Split\n"
-        "from ffedge.data.rows import ArrayRows\n"
-        "def data():\n"
-        "    split = Split(ArrayRows(np.load('raw.npy')), np.arange(16) % 4)\n"
-        "    return Dataset('x', split, None, tuple('abcd'), 'sha')\n"
-    )
-    hidden = THIRD_PARTY - set(TABLE[unit].packages.split()) - ALSO.get(unit, set())
-    assert in_child(USES[unit], hidden=hidden, cwd=folder).strip()
+    assert in_child(USES[unit], hidden=THIRD_PARTY - packages_of(unit), cwd=folder).strip()
 
 
 def test_every_unit_is_used_alone():
@@ -233,18 +219,6 @@ def test_a_hidden_package_cannot_be_imported():
     """Guards the tests above."""
     with pytest.raises(AssertionError, match=r"ModuleNotFoundError: No module named 'onnx"):
         in_child("import onnx.helper", hidden={"onnx"})
-
-
-def test_a_graph_is_built_without_onnxruntime_or_torch_being_loaded(folder):
-    printed = in_child(
-        """
-        import sys
-        import ffedge.graph.__main__
-        print(*sorted({"onnxruntime", "torch"} & set(sys.modules)))
-        """,
-        cwd=folder,
-    )
-    assert printed.split() == []
 
 
 def test_importing_ffedge_loads_nothing():

@@ -21,12 +21,13 @@ from ffedge.recipe import Recipe
 Array = NDArray[Any]
 
 
-def needs(recipe: Recipe, facts: InputFacts, samples: int, tried_samples: int, folder: Path) -> dict[str, int]:
+def needs(recipe: Recipe, facts: InputFacts, samples: int, evaluated: int, tried: int, folder: Path) -> dict[str, int]:
     """Return what the engine takes in memory for chunks of some samples.
 
     Parameters
     ----------
-    tried_samples : samples for which every class is tried at once.
+    evaluated : samples whose accuracy is measured at once.
+    tried : samples for which every class is tried at once.
     folder : stands for where moments may be kept.
 
     Returns
@@ -55,9 +56,10 @@ def needs(recipe: Recipe, facts: InputFacts, samples: int, tried_samples: int, f
             if chunked:
                 engine.apply(i, step=0, rate=0.0)
         engine.finish(stage)
-    part = engine.product(nothing((n, facts.size)), None).part(0, min(n, tried_samples))
+    most = max(n, evaluated)
+    part = engine.product(nothing((most, facts.size)), None).part(0, min(most, tried))
     engine.first_goodness(part)
-    for i in range(len(layers)):
+    for i in range(len(layers)) if len(layers) > 1 else ():
         part, _ = engine.forward(i, part, None)
     resting = [sum(array.nbytes for array in arrays.values()) for arrays in weights] if greedy else []
     return {

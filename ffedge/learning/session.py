@@ -14,7 +14,7 @@ from ffedge.resolve import resolve
 from ffedge.spec import Spec, TrainSpec
 from ffedge.training.checkpoint import Checkpoints
 from ffedge.training.memory import Plan, make_plan
-from ffedge.training.step import evaluation_rows
+from ffedge.training.step import tried_samples
 
 SPARE_BYTES = 1 << 29
 
@@ -74,8 +74,8 @@ def affordable_rows(start: Start, recipe: Recipe, most: int) -> int:
     """
     classes, rows = start.facts.n_classes, most
     while True:
-        evaluated = max(1, evaluation_rows(recipe.train, classes, rows) // classes)
-        taken = needs(recipe.with_train(chunk_size=rows), start.facts, rows, evaluated, Path())
+        cut = recipe.with_train(chunk_size=rows)
+        taken = needs(cut, start.facts, rows, rows, tried_samples(cut.train, classes), Path())
         if taken["buffers"] + taken["temporaries"] <= SPARE_BYTES + 8 * start.n_bytes:
             return rows
         if rows == 1:

@@ -7,10 +7,8 @@ from numpy.typing import NDArray
 
 from ffedge.data import Split
 from ffedge.model.calibration import Calibration, best_and_margin, calibrate
-from ffedge.training.step import BatchLearner, Floats
+from ffedge.training.step import BatchLearner, Floats, evaluated_samples
 
-ROWS = 256
-VALUES = 2**14  # of goodness at once, so that depth costs no memory
 Places = NDArray[np.int64]
 
 
@@ -50,8 +48,7 @@ class Evaluator:
 
     def _scored(self, split: Split, rows: Places, layers: int) -> Iterator[tuple[Places, Floats, Floats]]:
         """Yield some rows at a time, with the goodness [N, L, C] of the first layers and its weighted sum [N, C]."""
-        most = max(1, VALUES // (layers * self._learner.n_classes))
-        size = min(ROWS, self._recipe.train.chunk_size, most)
+        size = evaluated_samples(self._recipe.train, self._learner.n_classes, layers)
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
             yield part, *self._learner.scored(split.inputs.take(part).reshape(len(part), -1), layers)

@@ -24,7 +24,7 @@ from ffedge.files import reserved_file
 from ffedge.labels import Labels, tried_labels
 from ffedge.network import InputFacts, layers_of
 from ffedge.recipe import Recipe
-from ffedge.training.step import Wrong, evaluation_rows
+from ffedge.training.step import Wrong, tried_samples
 
 Array = NDArray[Any]
 
@@ -51,7 +51,7 @@ class LayerCache:
         self._fixed = recipe.train.negatives == "fixed"
         self._labels = 1 + recipe.train.n_negatives if self._fixed else classes
         chunk = recipe.train.chunk_size
-        self._size = chunk if self._fixed else evaluation_rows(recipe.train, classes, chunk) // classes
+        self._size = chunk if self._fixed else tried_samples(recipe.train, classes)
         self._rows: _FileRows | None = None
         self._goodness = _FileRows((len(stream.rows), len(recipe.network.widths), self._labels), np.float32, folder)
         self.layers = 0

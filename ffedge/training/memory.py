@@ -26,7 +26,7 @@ from ffedge.resolve import TUNED_CHUNK
 from ffedge.rule.optimizer import MOMENTS
 from ffedge.spec import Spec
 from ffedge.training.layer_cache import cache_bytes
-from ffedge.training.step import evaluation_rows
+from ffedge.training.step import evaluated_samples, tried_samples
 
 MIB = 2**20
 LIBRARY_BYTES = 30 * MIB  # code of Python, numpy and onnxruntime that training touches; a file backs it
@@ -118,8 +118,10 @@ def make_plan(spec: Spec, recipe: Recipe, facts: InputFacts, process_bytes: int,
 def footprint(recipe: Recipe, facts: InputFacts, process_bytes: int) -> Parts:
     """Return the bytes of each part of the peak of a training."""
     train, n = recipe.train, min(recipe.train.chunk_size, recipe.train.batch_size)
-    rows = evaluation_rows(train, facts.n_classes, n)
-    engine = needs(recipe, facts, train.chunk_size, max(1, rows // facts.n_classes), Path())
+    at_once = 1 if train.schedule == "greedy" else len(recipe.network.widths)
+    evaluated, tried = evaluated_samples(train, facts.n_classes, at_once), tried_samples(train, facts.n_classes)
+    rows = max(tried * facts.n_classes, n * (1 + train.n_negatives))
+    engine = needs(recipe, facts, train.chunk_size, evaluated, tried, Path())
     graphs, threads = engine["graphs"], thread_count(train)
     return {
         "interpreter, imports and labels": process_bytes,
@@ -127,7 +129,7 @@ def footprint(recipe: Recipe, facts: InputFacts, process_bytes: int) -> Parts:
         "graphs and threads": graphs * (GRAPH_BYTES + (threads - 1) * POOL_BYTES) + threads * THREAD_BYTES + WORK_BYTES,
         "weights, moments and sums": engine["state"],
         "a finished layer": engine["resting"],
-        "a chunk's rows": engine["buffers"] + _loop_bytes(recipe, facts, n, max(rows, n * (1 + train.n_negatives))),
+        "a chunk's rows": engine["buffers"] + _loop_bytes(recipe, facts, max(n, evaluated), rows),
         "a step's temporaries": int(CUTS * engine["temporaries"]),
     }
 

@@ -23,12 +23,18 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 Wrong = Callable[[Chunk], Labels]
 MAX_ROWS = 512
+EVALUATED = 256  # samples
+EVALUATED_VALUES = 2**14  # of goodness, so that depth costs no memory
 
 
-def evaluation_rows(train: Train, classes: int, chunk: int) -> int:
-    """Return how many rows go through the layers at once where all classes are tried for some samples."""
-    rows = max(classes, min(MAX_ROWS, chunk * (1 + train.n_negatives)))
-    return rows - rows % classes
+def evaluated_samples(train: Train, classes: int, layers: int) -> int:
+    """Return on how many samples at once the accuracy of some layers is measured."""
+    return min(EVALUATED, train.chunk_size, max(1, EVALUATED_VALUES // (layers * classes)))
+
+
+def tried_samples(train: Train, classes: int) -> int:
+    """Return for how many samples at once all classes are tried."""
+    return max(1, min(MAX_ROWS, train.chunk_size * (1 + train.n_negatives)) // classes)
 
 
 @dataclass
@@ -89,7 +95,7 @@ class BatchLearner:
 
     def class_goodness(self, source: Any, layers: int) -> Floats:
         """Return the goodness [N, layers, C] of every class in the first layers, in bounded memory."""
-        most = evaluation_rows(self.recipe.train, self.n_classes, self.recipe.train.chunk_size) // self.n_classes
+        most = tried_samples(self.recipe.train, self.n_classes)
         result = np.empty((source.samples, layers, self.n_classes), np.float32)
         for start in range(0, source.samples, most):
             part = source.part(start, start + most)

@@ -6,18 +6,27 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from ffedge.graph.folded import fold
-from ffedge.graph.forms import Head, activities_graph, exact_graph, head_graph, pruned_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import numpy_helper
-from toys import clusters, prepared, random_layers, small_spec
+from strangers import form
+from toys import as_onnx, clusters, prepared, random_layers, small_spec
 
 from ffedge.engine.session import make_session
 from ffedge.export.candidates import fewest_candidates, hits_by_candidates
+from ffedge.export.fold import fold
 from ffedge.export.int8 import quantised
 from ffedge.export.readout import BATCH, Softmax, inputs_factor, train_head
 from ffedge.export.source import HeldOut
+from ffedge.model.form import activities_graph, exact_graph, folded, head_graph
+
+
+def network_of(trained, *, even=False):
+    return folded(trained.recipe, trained.facts, trained.gammas, even=even)
+
+
+def run(graph, weights, raw, name):
+    """Return an output of a graph in onnxruntime."""
+    return make_session(as_onnx(graph, weights).SerializeToString(), 1).run([name], {"input": raw})
 
 
 @settings(max_examples=60)
@@ -68,7 +77,7 @@ def test_the_fewest_labels_are_tried_that_cost_at_most_a_twentieth_of_a_point(tr
     rng = np.random.default_rng(0)
     true = rng.integers(0, 5, len(ranks))
     one = type("Trained", (), {})()
-    one.predictor, one.recipe, one.state = Planted(ranks, true), trained.recipe, trained.state
+    one.predictor, one.recipe, one.layers = Planted(ranks, true), trained.recipe, trained.layers
     one.facts = type("Facts", (), {"n_classes": 5})
     inputs = type("Inputs", (), {"take": staticmethod(lambda part: part)})
     split = type("Split", (), {"inputs": inputs, "labels": true})
@@ -130,67 +139,55 @@ class Counted:
 def test_a_readout_learns_a_batch_at_a_time_and_never_from_held_out_rows(trained, rows):
     inputs = Counted(rows.split.inputs)
     counted = HeldOut(type(rows.split)(inputs, rows.split.labels), rows.held_out, rows.learnt)
-    folded = fold(trained.recipe, trained.facts, trained.state)
-    head = train_head(trained, counted, folded)
+    network = network_of(trained)
+    head = train_head(trained, counted, network)
+    weights = fold(network, trained.layers, tried=False)
     assert inputs.most == BATCH
     assert inputs.seen
     assert not inputs.seen & set(rows.held_out.tolist())
-    session = make_session(head_graph(trained.recipe, trained.facts, folded, head).SerializeToString(), 1)
-    (label,) = session.run(["label"], {"input": rows.split.inputs.take(rows.held_out)})
+    (label,) = run(head_graph(network), weights | head, rows.split.inputs.take(rows.held_out), "label")
     assert (label == rows.split.labels[rows.held_out]).mean() > 0.9
-    (a,) = make_session(activities_graph(trained.recipe, trained.facts, folded).SerializeToString(), 1).run(
-        ["activities"], {"input": rows.split.inputs.take(rows.spread(400))}
-    )
+    (a,) = run(activities_graph(network), weights, rows.split.inputs.take(rows.spread(400)), "activities")
     true = rows.split.labels[rows.spread(400)]
 
     def loss(factor):
-        logits = factor * (a @ head.U) + head.c
+        logits = factor * (a @ head["head.U"]) + head["head.c"]
         return (np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(true)), true]).mean()
 
     assert loss(1.0) < min(loss(0.5), 0.3)  # the logits have the size that they learnt, whatever is folded
-    again = train_head(trained, rows, folded)
-    np.testing.assert_array_equal(head.U, again.U)
+    np.testing.assert_array_equal(head["head.U"], train_head(trained, rows, network)["head.U"])
 
 
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_whole_number_products_give_nearly_the_same_whatever_stands_beside_a_sample(trained, rows, per_channel, caplog):
     raw = rows.split.inputs.take(rows.held_out)
-    exact = exact_graph(trained.recipe, trained.facts, fold(trained.recipe, trained.facts, trained.state, even=True))
+    network = network_of(trained, even=True)
+    weights, calibration = fold(network, trained.layers), [rows.split.inputs.take(rows.spread(200))]
     with caplog.at_level(logging.WARNING):
-        small = quantised(exact, [rows.split.inputs.take(rows.spread(200))], per_channel=per_channel)
+        small = quantised(exact_graph(network), weights, calibration, per_channel=per_channel)
     assert not caplog.records
-    kinds = [node.op_type for node in small.graph.node]
+    kinds = [node.kind for node in small.nodes]
     assert "Cast" not in kinds  # bytes are whole numbers as they come
     assert kinds.count("QuantizeLinear") == 1
-    weights = [numpy_helper.to_array(t) for t in small.graph.initializer if t.data_type == 3 and len(t.dims) == 2]
-    assert [np.abs(w.astype(int)).max() for w in weights] == [64, 64]  # 7 bits: no overflow where there is no VNNI
-    wanted, session = make_session(exact.SerializeToString(), 1), make_session(small.SerializeToString(), 1)
-    (scores,) = session.run(["scores"], {"input": raw})
-    np.testing.assert_allclose(scores, wanted.run(["scores"], {"input": raw})[0], rtol=0.15)
+    whole = [array for array in small.constants.values() if array.dtype == np.int8 and array.ndim == 2]
+    assert [np.abs(w.astype(int)).max() for w in whole] == [64, 64]  # 7 bits: no overflow where there is no VNNI
+    (scores,) = run(small, {}, raw, "scores")
+    np.testing.assert_allclose(scores, run(exact_graph(network), weights, raw, "scores")[0], rtol=0.15)
     for row in range(5):
-        (alone,) = session.run(["scores"], {"input": raw[row : row + 1]})
+        (alone,) = run(small, {}, raw[row : row + 1], "scores")
         np.testing.assert_allclose(alone[0], scores[row], rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["exact", "pruned", "head"])
+@pytest.mark.parametrize("base", ["exact", "pruned", "head"])
 @pytest.mark.parametrize("label_layers", ["first", "all"])
-def test_onnxruntime_runs_the_products_in_whole_numbers(tmp_path, kind, label_layers):
-    data = clusters(inputs=20, uint8=True, border=True)
-    recipe, facts = prepared(small_spec(label_layers=label_layers, widths=(32, 16)), data)
-    folded = fold(recipe, facts, random_layers(recipe, facts), even=True)
-    readout = Head(np.ones((48, 4), np.float32), np.ones(4, np.float32))
-    model = {
-        "exact": lambda: exact_graph(recipe, facts, folded),
-        "pruned": lambda: pruned_graph(recipe, facts, folded, 2),
-        "head": lambda: head_graph(recipe, facts, folded, readout),
-    }[kind]()
-    small = quantised(model, [data.train.inputs.take(np.arange(50))], per_channel=False)
+def test_onnxruntime_runs_the_products_in_whole_numbers(tmp_path, base, label_layers):
+    small = form(base, "bytes", int8=True, label_layers=label_layers, widths=(32, 16))[2]
     options = ort.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
     options.log_severity_level = 3  # it warns that the written model is this machine's
-    ort.InferenceSession(small.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    ort.InferenceSession(small, options, providers=["CPUExecutionProvider"])
     kinds = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
-    assert kinds.count("QGemm" if kind == "head" else "MatMulIntegerToFloat") == 2
+    assert kinds.count("QGemm" if base == "head" else "MatMulIntegerToFloat") == 2
     assert "DequantizeLinear" not in kinds
 
 
@@ -202,11 +199,9 @@ def test_a_readouts_inputs_have_one_size_whatever_is_folded(norm, goodness):
     layers, raw = random_layers(recipe, facts), data.train.inputs.take(np.arange(100))
     for layer in layers:
         layer["power"] = np.float32(4.0)
-    folded = fold(recipe, facts, layers)
-    (a,) = make_session(activities_graph(recipe, facts, folded).SerializeToString(), 1).run(
-        ["activities"], {"input": raw}
-    )
-    inputs = a * inputs_factor(recipe.network, folded)
+    network = folded(recipe, facts, [float(layer["gamma"]) for layer in layers])
+    (a,) = run(activities_graph(network), fold(network, layers, tried=False), raw, "activities")
+    inputs = a * inputs_factor(network, layers)
     first = inputs[:, :12]
     if norm == "fixed":  # a mean square of 4 is brought to 1
         y = np.maximum(scaled(raw, facts) @ layers[0]["W"] + layers[0]["b"], 0)

@@ -6,7 +6,10 @@ import json
 
 import numpy as np
 import pytest
-from ffedge.predict.calibration import (
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ffedge.model.calibration import (
     Calibration,
     Moments,
     best_and_margin,
@@ -14,8 +17,6 @@ from ffedge.predict.calibration import (
     levels,
     no_bias,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 RNG = np.random.default_rng(0)
 SCORES = RNG.normal(10, 2, 1000).astype(np.float32)

@@ -3,15 +3,14 @@
 import numpy as np
 import onnx
 import pytest
-from ffedge.graph import template
-from ffedge.model_file import model_content, write_model
 from toys import clusters, model_bytes, prepared, random_layers, small_spec
 
-from ffedge import model_file
 from ffedge.errors import FfedgeError
 from ffedge.meter import rss_bytes
-from ffedge.onnx.wire import read_varint, varint
-from ffedge.pages import on_disk
+from ffedge.model import write
+from ffedge.model.write import write_model
+from ffedge.onnx import wire
+from ffedge.pages import on_disk, release
 
 
 def parts(**changes):
@@ -42,8 +41,10 @@ def test_what_onnx_writes_again_is_as_long():
 def test_lengths_are_protobufs(number):
     from google.protobuf.internal.encoder import _VarintBytes
 
-    assert varint(number) == _VarintBytes(number)
-    assert read_varint(b"x" + _VarintBytes(number) + b"y", 1) == (number, 1 + len(_VarintBytes(number)))
+    assert wire.head(1, number) == b"\x0a" + _VarintBytes(number)
+    written = wire.whole(1, number)
+    assert written == b"\x08" + _VarintBytes(number)
+    assert list(wire.fields(written, 0, len(written))) == [(1, wire.VARINT, number)]
 
 
 def test_weights_that_stand_in_files_are_written_a_block_at_a_time(tmp_path):
@@ -51,25 +52,19 @@ def test_weights_that_stand_in_files_are_written_a_block_at_a_time(tmp_path):
     recipe, facts = prepared(small_spec(widths=(1024, 4096, 2048)), clusters())
     layers = random_layers(recipe, facts)
     for layer in layers:
-        for name in ("W",):
-            kept = on_disk(layer[name].shape, tmp_path)
-            kept[:] = layer[name]
-            layer[name] = kept
-            model_file.release(kept)
-    given, before = template(recipe, facts), rss_bytes()
-    write_model(tmp_path / "model.onnx", given, *model_content(recipe, facts, layers, {}))
+        kept = on_disk(layer["W"].shape, tmp_path)
+        kept[:] = layer["W"]
+        layer["W"] = kept
+        release(kept)
+    before = rss_bytes()
+    write_model(tmp_path / "model.onnx", recipe, facts, layers, {})
     assert rss_bytes() - before < 6 * 2**20
     assert (tmp_path / "model.onnx").stat().st_size > 48 * 2**20
 
 
 def test_a_model_beyond_what_onnx_files_hold_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(model_file, "MOST_BYTES", 1000)
+    monkeypatch.setattr(write, "MOST_BYTES", 1000)
     recipe, facts, layers = parts()
     with pytest.raises(FfedgeError, match=r"model.onnx: would take .* GB, but an ONNX file ends at 2 GiB"):
-        write_model(tmp_path / "model.onnx", template(recipe, facts), *model_content(recipe, facts, layers, {}))
+        write_model(tmp_path / "model.onnx", recipe, facts, layers, {})
     assert not list(tmp_path.iterdir())
-
-
-def test_a_template_without_a_graph_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="template has no field 7"):
-        write_model(tmp_path / "model.onnx", onnx.ModelProto(ir_version=8).SerializeToString(), {}, {})

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from ffedge.predict.calibration import calibrate
 from toys import clusters, make_model, small_spec
 
+from ffedge.model.calibration import calibrate
 from ffedge.predict.evaluation import evaluate
 from ffedge.predict.predictor import Predictor
 

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import onnx
 import pytest
-from ffedge.predict.calibration import calibrate
 from networks import DATA, rows_of
 from onnx.reference import ReferenceEvaluator
 from toys import changed, make_model, small_spec
 
 from ffedge.errors import ModelError
+from ffedge.model.calibration import calibrate
 from ffedge.predict.predictor import Predictor
 
 PLAIN = make_model(small_spec(), DATA["floats"])[0]

@@ -5,8 +5,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from ffedge.predict.calibration import calibrate
 
+from ffedge.model.calibration import calibrate
 from ffedge.predict.monitor import SIDES, Monitor, _level
 from ffedge.predict.predictor import Prediction
 

@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from toys import clusters, make_model, small_spec
+from toys import clusters, make_model, prepared, small_spec
 
 import ffedge
 from ffedge.data.stream import split_rows
@@ -25,7 +25,7 @@ def test_the_share_asked_for_of_the_held_out_rows_is_known(model, tmp_path, cove
     predictor = ffedge.Predictor(tmp_path / "new.onnx")
     assert predictor.calibration == found
     assert found.rows == 200
-    known = predictor.predict(DATA.train.inputs.take(split_rows(800, SPEC)[0])).known
+    known = predictor.predict(DATA.train.inputs.take(split_rows(800, prepared(SPEC, DATA)[0])[0])).known
     assert coverage - 0.011 <= known.mean() < coverage + 0.02  # rows on a bound may fall to either side
 
 

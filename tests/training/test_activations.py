@@ -94,9 +94,9 @@ def test_rows_that_change_from_epoch_to_epoch_cannot_be_kept(changes, remedy):
 
 def test_the_plan_says_what_it_takes_on_disk():
     found = plan(cached(), DATA)
-    assert found.disk_bytes == cache_bytes(SPEC, 180, 4) == 180 * 4 * (2 * (24 + 16) + 4 * 4)
+    assert found.disk_bytes == cache_bytes(*prepared(SPEC, DATA), 180) == 180 * 4 * (2 * (24 + 16) + 4 * 4)
     assert any("kept on disk" in why for why in found.reasons)
-    assert any("--cache activations" in why for why in plan(SPEC, DATA).reasons)
+    assert any("cache='activations'" in why for why in plan(SPEC, DATA).reasons)
 
 
 def test_a_disk_too_small_is_one_line(tmp_path):
@@ -148,7 +148,7 @@ def test_with_fixed_negatives_nothing_is_rounded(tmp_path, engine, variant, scop
 
 def test_fixed_negatives_keep_the_labels_that_are_tried_alone(tmp_path):
     spec = small_spec(widths=(24, 16, 12), negatives="fixed", n_negatives=1, cache="activations", epochs=1)
-    assert plan(spec, DATA).disk_bytes == cache_bytes(spec, 200, 4) == 200 * 2 * 4 * (24 + 3)
+    assert plan(spec, DATA).disk_bytes == cache_bytes(*prepared(spec, DATA), 200) == 200 * 2 * 4 * (24 + 3)
     recipe, facts = prepared(spec, DATA)
     engine = Counting(make_engine(recipe, facts))
     make_loop(recipe, DATA, engine, facts=facts).train(Place(), lambda: False)

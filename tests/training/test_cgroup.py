@@ -66,6 +66,7 @@ def run_within(limit: Path, count: int, *words: str, most_s: float = 300) -> sub
     )
 
 
+@pytest.mark.slow
 def test_mnist_is_learnt_within_72_mib(group, mnist, tmp_path):
     began = time.perf_counter()
     outside = subprocess.run(
@@ -99,6 +100,7 @@ def test_mnist_is_learnt_within_72_mib(group, mnist, tmp_path):
 
 
 @pytest.mark.torch
+@pytest.mark.slow
 def test_backprop_in_torch_is_killed_within_128_mib(group, mnist):
     pytest.importorskip("torch")
     """Or is still reading its libraries' pages again and again after a time in which it ends many times outside."""

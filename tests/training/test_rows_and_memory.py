@@ -61,6 +61,7 @@ def write_idx(folder, x, y):
         pytest.param(None, {"batch_size": 4000, "negatives": "hard", "schedule": "interleaved"}, id="an iterable"),
     ],
 )
+@pytest.mark.slow
 def test_ten_times_the_rows_move_the_peak_by_less_than_3_percent(tmp_path, monkeypatch, write, changes):
     monkeypatch.setenv("FFEDGE_CACHE", str(tmp_path / "cache"))
     changes = {"widths": [8], "epochs": 1, "chunk_size": 500, "threads": 1, **changes}

@@ -120,28 +120,3 @@ def test_layers_that_do_not_learn_stay_as_they_were(engine):
             np.testing.assert_array_equal(after[layer][name], array)
     for name in ("W", "b", "gamma"):
         assert not np.array_equal(after[1][name], before[1][name])
-
-
-@pytest.mark.parametrize("samples", [1, 2, 16])
-def test_the_control_takes_the_other_layers_goodness_from_another_sample(samples, monkeypatch):
-    """True label to true label; in a chunk of one sample there is no other."""
-    given = {}
-    for name, draws in (("own", None), ("another", np.random.default_rng(3))):
-        run, _ = learner(variant="fcff", theta_placement="once")
-        run.engine.begin([2], chunked=False)
-        learn = run.engine.learn
-
-        def noted(layer, source, labels, other, *, name=name, learn=learn, **more):
-            given[name] = other.copy()
-            return learn(layer, source, labels, other, **more)
-
-        monkeypatch.setattr(run.engine, "learn", noted)
-        run.batch([chunk(0, samples)], samples, turn([2], elsewhere=draws))
-    own, another = given["own"], given["another"]
-    assert own.shape == another.shape == (samples, 3)
-    assert len(np.unique(own[:, 0])) == samples
-    if samples == 1:
-        np.testing.assert_array_equal(another, own)
-        return
-    assert not (another == own).all(axis=1).any()
-    assert {tuple(row) for row in another} == {tuple(row) for row in own}
