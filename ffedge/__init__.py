@@ -25,23 +25,16 @@ if TYPE_CHECKING:
     from ffedge.spec import Spec
     from ffedge.training.train import Run, train
 
-_HOMES = {
-    "Dataset": "ffedge.data",
-    "Evaluation": "ffedge.predict.evaluation",
-    "FfedgeError": "ffedge.errors",
-    "Learner": "ffedge.learning.learner",
-    "Learning": "ffedge.learning.learn",
-    "Monitor": "ffedge.predict.monitor",
-    "Prediction": "ffedge.predict.predictor",
-    "Predictor": "ffedge.predict.predictor",
-    "Run": "ffedge.training.train",
-    "Spec": "ffedge.spec",
-    "evaluate": "ffedge.predict.evaluation",
-    "learn": "ffedge.learning.learn",
-    "load": "ffedge.data",
-    "recalibrate": "ffedge.predict.recalibration",
-    "roll_back": "ffedge.learning.files",
-    "train": "ffedge.training.train",
+_NAMES = {  # module -> what it holds
+    "data": "Dataset load",
+    "errors": "FfedgeError",
+    "learning": "Learner Learning learn roll_back",
+    "predict.evaluation": "Evaluation evaluate",
+    "predict.monitor": "Monitor",
+    "predict.predictor": "Prediction Predictor",
+    "predict.recalibration": "recalibrate",
+    "spec": "Spec",
+    "training.run": "Run train",
 }
 
 __all__ = [
@@ -66,6 +59,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'ffedge' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    for module, names in _NAMES.items():
+        if name in names.split():
+            return getattr(importlib.import_module(f"ffedge.{module}"), name)
+    raise AttributeError(f"module 'ffedge' has no attribute {name!r}")

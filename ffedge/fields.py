@@ -36,11 +36,6 @@ def is_finite(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= FLOAT32_MAX
 
 
-def is_list(value: object) -> bool:
-    """Tell whether a value is a tuple or a list."""
-    return isinstance(value, tuple | list)
-
-
 def is_whole(value: object) -> bool:
     """Tell whether a value is a whole number, and no bool."""
     return isinstance(value, int) and not isinstance(value, bool)
@@ -118,10 +113,10 @@ def check_fields(part: object) -> None:
     ValueError
         A field is neither one of its words nor what its limit says.
     """
-    known = options(type(part))
+    declared = options(type(part))
     for name, hint in get_type_hints(type(part)).items():
-        own, value = known[name], getattr(part, name)
-        limit, kinds = own.limit, kinds_of(Literal[own.choices] if own.choices else hint)
+        limit, choices, value = declared[name].limit, declared[name].choices, getattr(part, name)
+        kinds = kinds_of(Literal[choices] if choices else hint)
         words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
         listed = " or ".join(words) if limit else f"be one of {', '.join(words)}"
         text = ", or ".join(filter(None, (limit.text if limit else "", listed)))
@@ -142,6 +137,10 @@ def _fits(value: Any, kind: Any, limit: Limit | None) -> bool:
         return isinstance(value, str) and value in get_args(kind)
     if get_origin(kind) is tuple:
         items = kinds_of(get_args(kind)[0])
-        return is_list(value) and len(value) > 0 and all(any(_fits(v, k, limit) for k in items) for v in value)
+        return (
+            isinstance(value, tuple | list)
+            and len(value) > 0
+            and all(any(_fits(v, k, limit) for k in items) for v in value)
+        )
     number = is_finite(value) if kind is float else is_whole(value)
     return number and (limit is None or limit.holds(value))

@@ -39,12 +39,9 @@ def load(
 
     Notes
     -----
-    Minibatches are copied once, one after another, to a file: it costs the disk's room for one copy (inputs as uint8 or
-    float32, labels as a byte or two or as names) in `folder` or else in ``$FFEDGE_CACHE``, and one pass. It buys what a
-    file has: every epoch in a new order of all rows, whatever the order in which they came; held-out rows; memory that
-    does not grow with the rows; and a checksum, that of the same arrays saved by `numpy.save`, by which a run is
-    resumed with the same rows in the same order. Members of ``.gz`` and ``.npz`` files are unpacked to the cache for
-    the same reasons.
+    Minibatches are copied once, in one pass, to a file: inputs as uint8 or float32, labels as a byte or two or as
+    names, in `folder` or else in ``$FFEDGE_CACHE`` (`ffedge.data.copy_batches` says why). The data set's checksum is that of
+    the same arrays saved by `numpy.save`. Members of ``.gz`` and ``.npz`` files are unpacked to the cache.
 
     Raises
     ------

@@ -49,7 +49,10 @@ def copied(batches: Batches, folder: Path | None) -> Iterator[tuple[Rows, Rows]]
             names = [f"{NAME}, {which}" for which in "xy"]
         else:
             names = [str(folder / f"{array}.npy") for array in ARRAYS[:2]]
-            _make(folder, names, guard)
+            with guard():
+                folder.mkdir(parents=True, exist_ok=True)
+            if present := [name for name in names if Path(name).exists()]:
+                raise DataError(f"{present[0]}: exists already. Load it by its path, or pass another folder.")
             paths = [stack.enter_context(replacing(Path(name), guard)) for name in names]
             with guard():
                 files = [(stack.enter_context(quietly_closed(path.open("w+b"))), path) for path in paths]
@@ -148,10 +151,3 @@ def _write_header(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any])
     """Write a header as `np.save` does, which leaves room for any number of rows."""
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
-
-
-def _make(folder: Path, names: list[str], guard: Guard) -> None:
-    with guard():
-        folder.mkdir(parents=True, exist_ok=True)
-    if present := [name for name in names if Path(name).exists()]:
-        raise DataError(f"{present[0]}: exists already. Load it by its path, or pass another folder.")

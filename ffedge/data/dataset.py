@@ -62,7 +62,6 @@ def assemble(name: str, parts: tuple[Rows, ...], known: KnownDataset | None, *, 
 
     Parameters
     ----------
-    name : the data set's name.
     parts : train inputs, train labels and, if there is a test split, test inputs, test labels.
     known : what the parts are expected to be.
     one_class : whether rows of one class will do.

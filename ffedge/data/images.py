@@ -57,12 +57,9 @@ def read_inputs(
         return _picture(path, row_shape, dtype, resize, invert)
     array = _one_array(path)
     rows = _as_batch(array, row_shape)
-    if dtype == np.uint8 and rows.dtype != np.uint8:
-        raise DataError(f"{array.name}: holds {rows.dtype}, but the model takes uint8. Convert it as the train data.")
-    inputs = as_inputs(rows, array.name)
-    if inputs.dtype != dtype:
+    if (dtype == np.uint8) != (rows.dtype == np.uint8):
         raise DataError(f"{array.name}: holds {rows.dtype}, but the model takes {dtype}. Convert it as the train data.")
-    return inputs
+    return as_inputs(rows, array.name)
 
 
 def read_image(

@@ -81,12 +81,12 @@ class Model:
 
     def weights(self) -> dict[str, Array]:
         """Return the arrays that the graph leaves out."""
-        return {name: self._array(self.parts.tensors[name]) for name in self.graph.weights}
+        return {name: array_of(self._data, self.parts.tensors[name]) for name in self.graph.weights}
 
     def layer(self, index: int) -> dict[str, Array]:
         """Return the parameters of a layer; gamma where layers collaborate."""
         names = stored(self.recipe, layers_of(self.recipe, self.facts)[index])
-        arrays = {name: self._array(self.parts.tensors[f"layers.{index}.{name}"]) for name in names}
+        arrays = {name: array_of(self._data, self.parts.tensors[f"layers.{index}.{name}"]) for name in names}
         return arrays | ({"gamma": np.array(self.gammas[index], np.float32)} if self.gammas else {})
 
     def layers(self) -> Layers:
@@ -144,9 +144,6 @@ class Model:
                 raise ValueError(f"it lacks {name}")
             if tensor.shape != port.dims or tensor.kind != TYPES[port.dtype]:
                 raise ValueError(f"it has {name} of shape {list(tensor.shape)}, but its metadata {list(port.dims)}")
-
-    def _array(self, tensor: Tensor) -> Array:
-        return array_of(self._data, tensor)
 
 
 def array_of(data: Source, tensor: Tensor) -> Array:
