@@ -48,5 +48,5 @@ class StoppedError(TrainingError):
 
 def one_line(text: str) -> str:
     """Return a text as one line for a terminal: control characters escaped, the middle of a long one left out."""
-    line = CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    line = CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
     return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 303]} … {line[-300:]}"

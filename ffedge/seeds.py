@@ -80,12 +80,12 @@ class Permutation:
     def at(self, places: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
         """Return what stands at the places [N], each from 0 to `count` - 1."""
         count = np.uint64(self.count)
-        found = self._through(places.astype(np.uint64))
-        beyond = np.flatnonzero(found >= count)
+        numbers = self._through(places.astype(np.uint64))
+        beyond = np.flatnonzero(numbers >= count)
         while len(beyond):
-            found[beyond] = self._through(found[beyond])
-            beyond = beyond[found[beyond] >= count]
-        return found.astype(np.int64)
+            numbers[beyond] = self._through(numbers[beyond])
+            beyond = beyond[numbers[beyond] >= count]
+        return numbers.astype(np.int64)
 
     def _through(self, numbers: Words) -> Words:
         left, right = numbers % self._left, numbers // self._left

@@ -111,8 +111,8 @@ class TensorFile:
     def _view(self, name: str, entry: Any) -> Array:
         shape, (start, stop) = tuple(entry["shape"]), entry["data_offsets"]
         dtype, whole = DTYPES.get(entry["dtype"]), len(self._map) - self._data_start
-        known = all(isinstance(n, int) and 0 <= n <= whole for n in (*shape, start, stop))
-        if dtype is None or not known or stop - start != dtype.itemsize * (size := math.prod(shape)):
+        sized = all(isinstance(n, int) and 0 <= n <= whole for n in (*shape, start, stop))
+        if dtype is None or not sized or stop - start != dtype.itemsize * (size := math.prod(shape)):
             raise ValueError(f"tensor {name} does not fit the file")
         view: Array = np.frombuffer(self._map, dtype, size, self._data_start + start).reshape(shape)
         return view

@@ -26,8 +26,8 @@ TO_MEND = "set FFEDGE_CACHE to another folder"
 
 def cache_folder() -> Path:
     """Return ``$FFEDGE_CACHE``, or ``ffedge`` in ``$XDG_CACHE_HOME`` or ``~/.cache``; it need not exist."""
-    if own := os.environ.get("FFEDGE_CACHE"):
-        return Path(own)
+    if folder := os.environ.get("FFEDGE_CACHE"):
+        return Path(folder)
     if base := os.environ.get("XDG_CACHE_HOME"):
         return Path(base) / "ffedge"
     try:

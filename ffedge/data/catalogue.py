@@ -40,8 +40,8 @@ def load(
     Notes
     -----
     Minibatches are copied once, in one pass, to a file: inputs as uint8 or float32, labels as a byte or two or as
-    names, in `folder` or else in ``$FFEDGE_CACHE`` (`ffedge.data.copy_batches` says why). The data set's checksum is that of
-    the same arrays saved by `numpy.save`. Members of ``.gz`` and ``.npz`` files are unpacked to the cache.
+    names, in `folder` or else in ``$FFEDGE_CACHE`` (`ffedge.data.copy_batches` says why). The data set's checksum is
+    that of the same arrays saved by `numpy.save`. Members of ``.gz`` and ``.npz`` files are unpacked to the cache.
 
     Raises
     ------

@@ -69,17 +69,17 @@ def _arrays_of_folder(folder: Path) -> tuple[Rows, ...]:
             "Pass another folder, or the file itself."
         )
     wanted = IDX_FILES if any(idx) else tuple(f"{name}.npy" for name in ARRAYS)
-    chosen = _complete(dict(zip(wanted, idx if any(idx) else npy, strict=True)), str(folder))
-    return tuple(open_array(file) for file in chosen)
+    files = _complete(dict(zip(wanted, idx if any(idx) else npy, strict=True)), str(folder))
+    return tuple(open_array(file) for file in files)
 
 
-def _complete(found: dict[str, Path | None], place: str) -> list[Path]:
+def _complete(files: dict[str, Path | None], place: str) -> list[Path]:
     """Drop an absent test split; refuse half a pair."""
-    names = list(found)
-    needed = names if any(found[name] for name in names[2:]) else names[:2]
-    if missing := [name for name in needed if found[name] is None]:
+    names = list(files)
+    needed = names if any(files[name] for name in names[2:]) else names[:2]
+    if missing := [name for name in needed if files[name] is None]:
         raise DataError(f"{place}: lacks {', '.join(missing)}. Put it beside the others.")
-    return [file for file in found.values() if file is not None]
+    return [file for file in files.values() if file is not None]
 
 
 def _arrays_of_npz(path: Path) -> tuple[Rows, ...]:
@@ -95,12 +95,12 @@ def _arrays_of_npz(path: Path) -> tuple[Rows, ...]:
 
 def _files_beside(inputs: Path) -> list[Path]:
     labels = _labels_of(inputs)
-    found: dict[str, Path | None] = {}
+    files: dict[str, Path | None] = {}
     for split in ((inputs, labels), tuple(map(_test_of, (inputs, labels)))):
-        found |= {file.name: file if file.is_file() else None for file in split if file is not None}
-    if found[inputs.name] is None:
-        raise DataError(f"{inputs}: was not found. Check the path.")
-    return _complete(found, str(inputs.parent))
+        files |= {file.name: file if file.is_file() else None for file in split if file is not None}
+    if files[inputs.name] is None:
+        raise DataError(f"{inputs}: was not files. Check the path.")
+    return _complete(files, str(inputs.parent))
 
 
 def _labels_of(inputs: Path) -> Path:

@@ -172,10 +172,10 @@ def _one_array(path: Path) -> Rows:
     if path.suffix != ".npz":
         return open_array(path)
     members = npz_members(path)
-    chosen = [name for name in members if name in {"x", "x_test"} or len(members) == 1]
-    if len(chosen) != 1:
+    named = [name for name in members if name in {"x", "x_test"} or len(members) == 1]
+    if len(named) != 1:
         raise DataError(f"{path}: must hold either x or x_test, got {', '.join(members) or 'nothing'}. Save it again.")
-    return read_npz(path, chosen[0])
+    return read_npz(path, named[0])
 
 
 def _as_batch(array: Rows, row_shape: tuple[int, ...]) -> RowSource:

@@ -183,10 +183,10 @@ def shifted(images: Array, pixels: int, rng: np.random.Generator, share: float =
     height, width = images.shape[1:3]
     moved = np.zeros_like(images)
     for dy, dx in np.unique(moves, axis=0):
-        chosen = np.flatnonzero((moves == (dy, dx)).all(axis=1))
+        alike = np.flatnonzero((moves == (dy, dx)).all(axis=1))
         to_y, from_y = _overlap(dy, height)
         to_x, from_x = _overlap(dx, width)
-        moved[chosen, to_y, to_x] = images[chosen, from_y, from_x]
+        moved[alike, to_y, to_x] = images[alike, from_y, from_x]
     return moved
 
 

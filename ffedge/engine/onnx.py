@@ -160,11 +160,11 @@ class OnnxEngine:
 
     def forward(self, layer: int, source: Source, labels: Array | None) -> tuple[Source, Array]:
         """Run a layer for labels [N, M] (None: all C); return the next layer's source and goodness [N, M]."""
-        own, n = self.layers[layer], source.samples
-        tried = own.place.classes if labels is None else labels.shape[1]
+        here, n = self.layers[layer], source.samples
+        tried = here.place.classes if labels is None else labels.shape[1]
         outputs = self._rows(layer, n * tried) | {"g": self._room.buffer("g.flat", (n * tried,))}
         kernel = self._kernel("forward", layer, layer == 0 and labels is None)
-        self._run(kernel, source.values | self._labels(own, labels, n), outputs, layer)
+        self._run(kernel, source.values | self._labels(here, labels, n), outputs, layer)
         return Source(n, {"x": outputs["rows"]}), outputs["g"].array.reshape(n, tried).copy()
 
     def first_goodness(self, source: Source) -> Array:
@@ -188,13 +188,13 @@ class OnnxEngine:
         rate : learning rate in force.
         emit : whether the next layer learns from the same batch.
         """
-        own, n, whole = self.layers[layer], source.samples, batch == source.samples
+        here, n, whole = self.layers[layer], source.samples, batch == source.samples
         outputs = {"g": self._room.buffer("g", labels.shape), "loss": self._room.buffer("loss", ())}
         rows = {"N": n, "R": labels.size}
-        dz = self._room.buffer("dz", tuple(rows[size] if isinstance(size, str) else size for size in own.dz_dims()))
+        dz = self._room.buffer("dz", tuple(rows[size] if isinstance(size, str) else size for size in here.dz_dims()))
         outputs |= {"dz": dz} | (self._rows(layer, labels.size) if emit else {})
         self._set_scalars(step, rate, batch)
-        inputs = source.values | self._labels(own, labels, n) | self._scalars | {"other": self._room.value(other)}
+        inputs = source.values | self._labels(here, labels, n) | self._scalars | {"other": self._room.value(other)}
         self._run(self._kernel("learn" if whole else "accumulate", layer, emit), inputs, outputs, layer)
         for tile in self._tiles[layer]:
             parts = {"x": self._columns(source.values["x"], tile), "dz": dz}

@@ -80,12 +80,14 @@ class TorchEngine:
         """Make the optimisers of the layers that learn next, with the moments that were saved."""
         train, rule = self.recipe.train, self.recipe.rule
         for i in layers:
-            own = [p for name, p in self._parameters[i].items() if name not in ("gamma", "power")]
-            decaying = {name for name, parameter in self.layers[i].parameters().items() if parameter.decays}
-            decays = [p for name, p in self._parameters[i].items() if name in decaying]
+            parameters = self.layers[i].parameters()
+            decays, others = (
+                [self._parameters[i][name] for name, parameter in parameters.items() if parameter.decays is decays]
+                for decays in (True, False)
+            )
             groups: list[dict[str, Any]] = [
                 {"params": decays, "weight_decay": train.weight_decay},
-                {"params": [p for p in own if not any(p is d for d in decays)], "weight_decay": 0.0},
+                {"params": others, "weight_decay": 0.0},
             ]
             self._optimizers[i] = [_optimizer(train.optimizer, groups, train.momentum)]
             if rule.variant == "acff":
@@ -159,12 +161,12 @@ class TorchEngine:
                     optimizer.state[parameter]["step"] = torch.tensor(float(step))
             optimizer.step()
             optimizer.zero_grad()
-        measured, own = self._measured.pop(layer), self._parameters[layer]
+        measured, parameters = self._measured.pop(layer), self._parameters[layer]
         with torch.no_grad():
             if self.recipe.rule.sparsity is not None:
-                own["b"] -= HOMEOSTASIS * (measured["active"] - self.recipe.rule.sparsity)
-            if "power" in own:
-                own["power"] += FOLLOWING * (measured["power"] - own["power"])
+                parameters["b"] -= HOMEOSTASIS * (measured["active"] - self.recipe.rule.sparsity)
+            if "power" in parameters:
+                parameters["power"] += FOLLOWING * (measured["power"] - parameters["power"])
 
     @property
     def buffer_bytes(self) -> int:
@@ -173,17 +175,17 @@ class TorchEngine:
 
     def _activity(self, layer: int, source: Source, labels: Array | None) -> tuple[Tensor, int]:
         """Return y [R, H] for labels [N, M] (None: all C), and M."""
-        own = self.layers[layer]
+        here = self.layers[layer]
         if labels is None:
-            labels = np.tile(np.arange(own.place.classes), (source.samples, 1))
+            labels = np.tile(np.arange(here.place.classes), (source.samples, 1))
         flat, tried = torch.from_numpy(labels.reshape(-1)).to(self.device), labels.shape[1]
-        return own.torch(source.rows, self._parameters[layer], flat, source.value, tried), tried
+        return here.torch(source.rows, self._parameters[layer], flat, source.value, tried), tried
 
     def _measure(self, layer: int, y: Tensor, rows: int) -> None:
         """Add some rows' share of what is measured of a batch: the mean square, and how often each unit is active."""
         before = self._measured.get(layer, {})
-        found = {"power": y.square().mean(1).sum() / rows, "active": (y > 0).sum(0) / rows}
-        self._measured[layer] = {name: value + before.get(name, 0.0) for name, value in found.items()}
+        shares = {"power": y.square().mean(1).sum() / rows, "active": (y > 0).sum(0) / rows}
+        self._measured[layer] = {name: value + before.get(name, 0.0) for name, value in shares.items()}
 
     def _passed_on(self, layer: int, source: Source, y: Tensor) -> Tensor:
         """Return what the next layer reads [R, H]."""

@@ -131,7 +131,7 @@ class Layer(Protocol):
         ...
 
     def with_classes(
-        self, own: Mapping[str, Array], more: int, rng: "np.random.Generator", *, overlay: bool
+        self, before: Mapping[str, Array], more: int, rng: "np.random.Generator", *, overlay: bool
     ) -> dict[str, Array]:
         """Return a layer's parameters, as they were with fewer classes, for this one, which knows `more` of them.
 

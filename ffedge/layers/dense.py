@@ -44,8 +44,10 @@ class Dense:
 
     def parameters(self) -> dict[str, Parameter]:  # noqa: D102
         W = Parameter((self.place.inputs, self.units), decays=True, tiled=True)
-        own = {"W": W, "b": Parameter((self.units,))}
-        return own | ({"V": Parameter((self.place.classes, self.units), decays=True)} if self.place.sees_label else {})
+        parameters = {"W": W, "b": Parameter((self.units,))}
+        return parameters | (
+            {"V": Parameter((self.place.classes, self.units), decays=True)} if self.place.sees_label else {}
+        )
 
     def draw(self, seed: int) -> dict[str, Array]:  # noqa: D102
         return uniform(self, self.place.inputs + (self.place.classes if self.place.sees_label else 0), seed)
@@ -90,26 +92,26 @@ class Dense:
     def _label_gradient(self, g: GraphBuilder, read: Read, rows: str, weight: str) -> str:
         assert read.labels is not None
         labels = g.op("Reshape", read.labels, g.ints(-1)) if self._first else read.labels
-        chosen = g.op("OneHot", labels, g.const(self.place.classes, np.int64), g.const([0.0, 1.0]))
+        onehot = g.op("OneHot", labels, g.const(self.place.classes, np.int64), g.const([0.0, 1.0]))
         if self._first:
             each = g.op("Unsqueeze", weight, g.ints(2))
             each = g.op("Mul", each, read.value) if read.value else each
-            chosen = g.op("Mul", chosen, g.op("Reshape", each, g.ints(-1, 1)))
+            onehot = g.op("Mul", onehot, g.op("Reshape", each, g.ints(-1, 1)))
         scale = 1.0 if self._first and read.value else self.place.label_scale  # else the label's value holds the scale
-        return g.op("Gemm", chosen, rows, out="grad.V", transA=1, alpha=scale)
+        return g.op("Gemm", onehot, rows, out="grad.V", transA=1, alpha=scale)
 
     def tile_gradient(self, g: GraphBuilder, name: str) -> str:  # noqa: D102
         x, dz = g.input("x", ("R", "T")), g.input("dz", ("R", self.units))
         return g.op("Gemm", x, dz, out=f"grad.{name}", transA=1)
 
     def with_classes(  # noqa: D102
-        self, own: Mapping[str, Array], more: int, rng: "np.random.Generator", *, overlay: bool
+        self, before: Mapping[str, Array], more: int, rng: "np.random.Generator", *, overlay: bool
     ) -> dict[str, Array]:
-        result = dict(own)
+        result = dict(before)
         if self._first and overlay:  # the inputs under the new labels are gone
-            result["W"] = own["W"][more:]
+            result["W"] = before["W"][more:]
         if self.place.sees_label:  # of a label that nothing is known of: the others' mean, each unit's spread about it
-            V = own["V"]
+            V = before["V"]
             drawn = V.mean(axis=0) + V.std(axis=0) * rng.standard_normal((more, V.shape[1]))
             result["V"] = np.concatenate([V, drawn.astype(np.float32)])
         return result
@@ -125,6 +127,6 @@ class Dense:
         z = (x.repeat_interleave(tried, 0) if self._first else x) @ p["W"] + p["b"]
         if self.place.sees_label:
             scale = value.repeat_interleave(tried, 0) if self._first else self.place.label_scale
-            chosen = F.one_hot(labels, self.place.classes)
-            z = z + (chosen * scale) @ p["V"]  # a product, as an index's gradient does not repeat bit for bit
+            onehot = F.one_hot(labels, self.place.classes)
+            z = z + (onehot * scale) @ p["V"]  # a product, as an index's gradient does not repeat bit for bit
         return z.relu() if self.place.bound is None else z.clamp(0.0, self.place.bound)

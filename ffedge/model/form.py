@@ -207,10 +207,10 @@ def _graph_read(data: Source, parts: Parts, facts: InputFacts, layers: int) -> G
             graph.weights[name] = Port(tensor.shape, names[tensor.kind])
         else:
             graph.constants[name] = np.array(ints, np.int64).reshape(tensor.shape)
-    made = {name for node in nodes for name in node.outputs}
+    values = {name for node in nodes for name in node.outputs}
     outputs = {"scores": Port(("N", facts.n_classes)), "label": Port(("N",), "int64"), "margin": Port(("N",))}
-    outputs |= {"known": Port(("N",), "bool")} if "known" in made else {}
-    if missing := [name for name in outputs if name not in made]:
+    outputs |= {"known": Port(("N",), "bool")} if "known" in values else {}
+    if missing := [name for name in outputs if name not in values]:
         raise ValueError(f"it lacks the output {missing[0]}")
     graph.outputs = outputs
     check_graph(graph, {"N": 1})

@@ -105,8 +105,8 @@ def _file(
 
 def _head(name: str, array: Array) -> bytes:
     """Return a stored array's bytes up to its data."""
-    own = tensor_head(name, array.shape, TYPES[array.dtype.name]) + wire.head(9, array.nbytes)
-    return wire.head(5, len(own) + array.nbytes) + own
+    head = tensor_head(name, array.shape, TYPES[array.dtype.name]) + wire.head(9, array.nbytes)
+    return wire.head(5, len(head) + array.nbytes) + head
 
 
 def _blocks(array: Array) -> Iterator[Array]:

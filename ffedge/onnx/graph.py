@@ -155,12 +155,12 @@ def _node(node: Node) -> bytes:
     content += (wire.text(3, node.name) if node.name else b"") + wire.text(4, node.kind)
     for name, value in sorted(node.attributes.items()):
         if isinstance(value, tuple):
-            own = b"".join(wire.whole(8, each) for each in value) + wire.whole(20, INTS)
+            typed = b"".join(wire.whole(8, each) for each in value) + wire.whole(20, INTS)
         elif isinstance(value, float):
-            own = wire.real(2, value) + wire.whole(20, REAL)
+            typed = wire.real(2, value) + wire.whole(20, REAL)
         else:
-            own = wire.whole(3, value) + wire.whole(20, INT)
-        content += wire.field(5, wire.text(1, name) + own)
+            typed = wire.whole(3, value) + wire.whole(20, INT)
+        content += wire.field(5, wire.text(1, name) + typed)
     return content
 
 

@@ -70,8 +70,8 @@ def read_parts(data: Source, size: int) -> Parts:
         parts.opset = opset.number(2)
     for entry in message.spans(7, 1):
         parts.graph = entry
-        for own in _graph(data, entry).spans(5, MOST_PARTS):
-            name, tensor = _tensor(data, own)
+        for span in _graph(data, entry).spans(5, MOST_PARTS):
+            name, tensor = _tensor(data, span)
             if name in parts.tensors:
                 raise ValueError(f"weights of the same name {name!r} twice")
             parts.tensors[name] = tensor
@@ -87,8 +87,8 @@ def read_nodes(data: Source, parts: Parts) -> tuple[list[str], list[Node]]:
         Something that no graph of ffedge holds.
     """
     graph = _graph(data, parts.graph)
-    known = dict.fromkeys((1, 2, 3), BYTES)
-    inputs = [_Message(data, entry, known, "an input").text(1) for entry in graph.spans(11, 1)]
+    kinds = dict.fromkeys((1, 2, 3), BYTES)
+    inputs = [_Message(data, entry, kinds, "an input").text(1) for entry in graph.spans(11, 1)]
     return inputs, [_node(data, entry) for entry in graph.spans(1, MOST_PARTS)]
 
 
@@ -102,8 +102,8 @@ def ints_of(data: Source, tensor: Tensor) -> tuple[int, ...] | None:
 
 
 def _graph(data: Source, span: Span) -> "_Message":
-    known = dict.fromkeys((1, 2, 5, 10, 11, 12), BYTES)
-    return _Message(data, span, known, "a graph", repeated=(1, 5, 11, 12))
+    kinds = dict.fromkeys((1, 2, 5, 10, 11, 12), BYTES)
+    return _Message(data, span, kinds, "a graph", repeated=(1, 5, 11, 12))
 
 
 def _tensor(data: Source, span: Span) -> tuple[str, Tensor]:
@@ -117,8 +117,8 @@ def _tensor(data: Source, span: Span) -> tuple[str, Tensor]:
 
 
 def _node(data: Source, span: Span) -> Node:
-    known = dict.fromkeys((1, 2, 3, 4, 5, 6, 7), BYTES)
-    message = _Message(data, span, known, "a node", repeated=(1, 2, 5))
+    kinds = dict.fromkeys((1, 2, 3, 4, 5, 6, 7), BYTES)
+    message = _Message(data, span, kinds, "a node", repeated=(1, 2, 5))
     if message.text(7):
         raise ValueError(f"an operator of {message.text(7)!r}")
     attributes: dict[str, Attribute] = {}
@@ -134,8 +134,8 @@ def _node(data: Source, span: Span) -> Node:
 
 
 def _attribute(data: Source, span: Span) -> tuple[str, Attribute]:
-    known = {1: BYTES, 2: FIXED32, 3: VARINT, 8: VARINT, 20: VARINT}
-    message = _Message(data, span, known, "an attribute", repeated=(8,))
+    kinds = {1: BYTES, 2: FIXED32, 3: VARINT, 8: VARINT, 20: VARINT}
+    message = _Message(data, span, kinds, "an attribute", repeated=(8,))
     name, kind = message.text(1), message.number(20)
     if kind == REAL:
         return name, message.real(2)
@@ -150,12 +150,12 @@ class _Message:
     """The fields of one message: known ones of the right kind; no field twice but the repeated ones."""
 
     def __init__(
-        self, data: Source, span: Span, known: dict[int, int], what: str, repeated: tuple[int, ...] = ()
+        self, data: Source, span: Span, kinds: dict[int, int], what: str, repeated: tuple[int, ...] = ()
     ) -> None:
         self._data, self._what = data, what
         self._fields: dict[int, list[int | float | Span]] = {}
         for number, kind, value in fields(data, *span):
-            if known.get(number) != kind:
+            if kinds.get(number) != kind:
                 raise ValueError(f"field {number} of {what}")
             values = self._fields.setdefault(number, [])
             if values and number not in repeated:
