@@ -1,4 +1,7 @@
-"""What is followed while a layer learns: the power of a fixed norm, and each unit's share of active rows."""
+"""What is followed while a layer learns: the power of a fixed norm, and each unit's share of active rows.
+
+Both engines take the same steps (tests/engine/test_parity.py).
+"""
 
 import numpy as np
 import pytest
@@ -8,7 +11,6 @@ from toys import clusters, prepared, small_spec, trained
 from ffedge.training.train import train
 
 DATA = clusters(rows=320, noise=1.0)
-ENGINES = [pytest.param("onnx", id="onnx"), pytest.param("torch", id="torch", marks=pytest.mark.torch)]
 
 
 def activities(recipe, layers):
@@ -18,19 +20,17 @@ def activities(recipe, layers):
     return [y for _, y, _ in Oracle(recipe, facts, layers).forward(raw, labels)]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("sparsity", [0.1, 0.4])
-def test_units_come_to_be_active_in_the_share_of_rows_that_was_asked_for(engine, sparsity):
-    spec = small_spec(sparsity=sparsity, norm="fixed", epochs=30, engine=engine, n_negatives=3, widths=(40, 30))
+def test_units_come_to_be_active_in_the_share_of_rows_that_was_asked_for(sparsity):
+    spec = small_spec(sparsity=sparsity, norm="fixed", epochs=30, n_negatives=3, widths=(40, 30))
     for y in activities(prepared(spec, DATA)[0], trained(spec, DATA)[0]):
         share = (y > 0).mean(axis=0)
         assert share.mean() == pytest.approx(sparsity, abs=0.08)  # gradients push against it
         assert share.std() < 0.1
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_fixed_norm_gives_rows_a_mean_square_of_one(engine):
-    spec = small_spec(norm="fixed", bound=2.0, epochs=40, engine=engine, n_negatives=3)
+def test_a_fixed_norm_gives_rows_a_mean_square_of_one():
+    spec = small_spec(norm="fixed", bound=2.0, epochs=40, n_negatives=3)
     layers = trained(spec, DATA)[0]
     for y, layer in zip(activities(prepared(spec, DATA)[0], layers), layers, strict=True):
         assert (y**2).mean() / float(layer["power"]) == pytest.approx(1.0, abs=0.1)
