@@ -5,7 +5,7 @@ norm. The data overlap, so that gradients do not fade: Adam would divide roundin
 """
 
 from functools import cache
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -20,15 +20,27 @@ from ffedge.training.watch import Journal
 TOLERANCE = 1e-4
 RATES = {"adam": 0.01, "momentum": 0.05, "sgd": 0.3}
 ENGINES = [pytest.param("onnx", id="onnx"), pytest.param("torch", id="torch", marks=pytest.mark.torch)]
-GRID = list(
-    product(
-        ("ff", "fcff", "acff"),
-        ("logistic", "symmetric", "contrastive"),
-        ("unit", "rms", "layer", "fixed"),
-        ("overlay", "concat"),
-        ("adam", "momentum", "sgd"),
-    )
+AXES = (
+    ("ff", "fcff", "acff"),
+    ("logistic", "symmetric", "contrastive"),
+    ("unit", "rms", "layer", "fixed"),
+    ("overlay", "concat"),
+    ("adam", "momentum", "sgd"),
 )
+GRID = [  # a third, in which any three choices meet, is quick; the rest is run with the slow tests
+    pytest.param(
+        *(axis[i] for axis, i in zip(AXES, places, strict=True)), marks=[pytest.mark.slow] if sum(places) % 3 else []
+    )
+    for places in product(*(range(len(axis)) for axis in AXES))
+]
+
+
+def test_any_three_choices_meet_in_the_quick_third():
+    quick = [case.values for case in GRID if not case.marks]
+    for some in combinations(range(len(AXES)), 3):
+        assert {tuple(case[i] for i in some) for case in quick} == set(product(*(AXES[i] for i in some)))
+
+
 MATRIX = ((9.0, 0.5, -0.25), (0.75, 9.0, 0.3), (0.2, -0.4, 9.0))  # the diagonal counts for nothing
 DATA = {
     "clouds": clusters(noise=1.5),
