@@ -28,13 +28,15 @@ if TYPE_CHECKING:
 _NAMES = {  # module -> what it holds
     "data": "Dataset load",
     "errors": "FfedgeError",
-    "learning": "Learner Learning learn roll_back",
+    "learning.files": "roll_back",
+    "learning.learn": "Learning learn",
+    "learning.learner": "Learner",
     "predict.evaluation": "Evaluation evaluate",
     "predict.monitor": "Monitor",
     "predict.predictor": "Prediction Predictor",
     "predict.recalibration": "recalibrate",
     "spec": "Spec",
-    "training.run": "Run train",
+    "training.train": "Run train",
 }
 
 __all__ = [

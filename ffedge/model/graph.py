@@ -19,7 +19,7 @@ def predictor_graph(recipe: Recipe, facts: InputFacts, *, known: bool = True) ->
     ``goodness`` [N, L, C].
 
     Its weights are ``layers.<l>.<parameter>`` of each layer (of a fixed norm ``.power`` [] too), ``prediction_weights``
-    [L, 1] and ``known.bias`` [3] (`ffedge.calibration`).
+    [L, 1] and ``known.bias`` [3] (`ffedge.model.calibration`).
 
     Parameters
     ----------

@@ -125,7 +125,7 @@ def test_one_python_trains_and_it_loads_only_what_training_needs(data: Path, tmp
     assert "test accuracy" in done.out
     loaded = [line.rpartition("|")[2].strip() for line in done.err.splitlines() if line.startswith("import time")]
     assert loaded.count("ffedge.training.train") == loaded.count("argparse") == loaded.count("site") == 1
-    assert not {"subprocess", "torch", "onnx", "ffedge.cli.predict", "ffedge.compare", "ffedge.exporting"} & set(loaded)
+    assert not {"subprocess", "torch", "onnx", "ffedge.cli.predict", "ffedge.compare", "ffedge.export"} & set(loaded)
 
 
 def test_the_library_names_parameters_and_no_flags() -> None:
