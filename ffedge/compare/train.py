@@ -31,7 +31,7 @@ from ffedge.training.loop import Diverged, Loop
 from ffedge.training.records import EpochRecord
 from ffedge.training.step import BatchLearner
 from ffedge.training.train import make_engine
-from ffedge.training.watch import LayerFiles, Progress, Watcher
+from ffedge.training.watch import Journal, Progress, Watcher
 
 Array = NDArray[Any]
 Labels = NDArray[np.int64]
@@ -119,7 +119,7 @@ def _ffedge(arm: Arm, recipe: Recipe, facts: InputFacts, dataset: Dataset, meter
     with tempfile.TemporaryDirectory() as folder:
         engine = make_engine(recipe, facts, [{} for _ in units])
         relay = _Relay(BatchLearner(recipe, engine, facts.n_classes), watch)
-        loop = Loop(recipe, dataset, facts, engine, LayerFiles(Path(folder)), relay, meter)
+        loop = Loop(recipe, dataset, facts, engine, Journal(Path(folder)), relay, meter)
         watch.begin(dataset, loop.held_out, len(loop.rows))
         with contextlib.suppress(Diverged):
             loop.train(Place(), lambda: False)

@@ -33,19 +33,11 @@ class Trained:
     name: str
     model: bytes
     predictor: Predictor
+    recipe: Recipe
+    facts: InputFacts
     layers: Layers
     gammas: list[float]
     source: str | None
-
-    @property
-    def recipe(self) -> Recipe:
-        """What the network is and how it learnt."""
-        return self.predictor.recipe
-
-    @property
-    def facts(self) -> InputFacts:
-        """What is known of its input."""
-        return self.predictor.facts
 
 
 @dataclass(frozen=True)
@@ -82,8 +74,9 @@ def read_trained(place: Path) -> Trained:
             raise ModelError(
                 f"{place}: cannot be read ({error.strerror}). Pass a run folder or a model.onnx"
             ) from error
-    opened = Model(model, str(place))
-    return Trained(str(place), model, Predictor(model, threads=1), opened.layers(), opened.gammas, source)
+    content = Model(model, str(place))
+    weights = content.layers(), content.gammas
+    return Trained(str(place), model, Predictor(model, threads=1), content.recipe, content.facts, *weights, source)
 
 
 def open_rows(trained: Trained, data: str | None, data_dir: Path | None) -> HeldOut:

@@ -30,7 +30,7 @@ from ffedge.training.loop import Diverged, Interrupted, Loop
 from ffedge.training.records import LayerRecord
 from ffedge.training.replay import CHECK_SHARE, KEPT_BYTES, Examples, Offer, keep, kept_file, no_examples, read_kept
 from ffedge.training.step import BatchLearner
-from ffedge.training.watch import LayerFiles, Watcher
+from ffedge.training.watch import Journal, Watcher
 
 Places = NDArray[np.int64]
 REPLAY_SHARE = 0.5
@@ -195,7 +195,7 @@ class _Work:
             self.rows,
             self.start.facts,
             make_engine(self.start, self.recipe, folder),
-            LayerFiles(folder),
+            Journal(folder),
             watcher,
             meter,
             folder=folder,

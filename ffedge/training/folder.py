@@ -16,7 +16,7 @@ from ffedge.network import InputFacts, check_state, initial_layer, layers_of
 from ffedge.recipe import Recipe
 from ffedge.training.checkpoint import Checkpoints, Generation, Place, State
 from ffedge.training.records import EpochRecord, append_line
-from ffedge.training.watch import LayerFiles
+from ffedge.training.watch import Journal
 from ffedge.version import __version__
 
 LEFT_OVER = re.compile(r"\..+\.tmp")  # what a killed run was writing
@@ -25,7 +25,7 @@ CONTENT = {"model.onnx", "report.json", "metrics.jsonl", "checkpoint", "model.ke
 CONTENT |= {"model.onnx.previous", "model.kept.safetensors.previous"}  # of `ffedge learn`
 
 
-class RunFolder(LayerFiles):
+class RunFolder(Journal):
     """Writes a run's files; as the loop's journal it keeps every epoch's records and state."""
 
     def __init__(
@@ -37,7 +37,8 @@ class RunFolder(LayerFiles):
         source: str,
         chosen: dict[str, Any],
     ) -> None:
-        super().__init__(path / "checkpoint")
+        super().__init__()
+        self.checkpoints = self._layers = Checkpoints(path / "checkpoint")
         self.path, self._recipe, self._facts = path, recipe, facts
         self._rows = len(dataset.train.labels) - recipe.train.held_out(len(dataset.train.labels))
         self.identity: dict[str, Any] = {"spec": recipe.to_dict(), "data": dataset.sha256}

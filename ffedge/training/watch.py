@@ -37,35 +37,28 @@ class Watcher:
         """Hear of what was chosen, or of something unexpected that did not end the run."""
 
 
-class Journal(Watcher):
-    """Keeps what must survive: the epochs' records and the state."""
+class Journal:
+    """Keeps what must survive: the epochs' records and the layers.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    folder : where layers that are not learning are put, so that they take no memory; None leaves them in memory.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
         self.records: list[EpochRecord] = []
+        self._layers: Checkpoints | None = None if folder is None else Checkpoints(folder)
 
     def epoch(self, records: list[EpochRecord]) -> None:
-        """Keep the records."""
+        """Take an epoch's records."""
         self.records += records
 
     def calibrated(self, calibration: Calibration) -> None:
-        """Keep what counts as known, once all layers have learnt."""
+        """Take what counts as known, once all layers have learnt."""
 
     def checkpoint(self, state: State, place: Place) -> None:
-        """Keep the state of the layers that are learning; empty where a layer is not."""
+        """Take the state of the layers that are learning; empty where a layer is not."""
 
     def keep(self, layer: int, arrays: Layer, *, finished: bool) -> Layer:
         """Put away a layer that is not learning (`finished`: any more); return its arrays from where they are now."""
-        del layer, finished
-        return arrays
-
-
-class LayerFiles(Journal):
-    """Keeps layers that are not learning in files of a folder, so that they take no memory."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self.checkpoints = Checkpoints(folder)
-
-    def keep(self, layer: int, arrays: Layer, *, finished: bool) -> Layer:
-        """Write a layer into a file, and return views of it."""
-        return self.checkpoints.keep(layer, arrays, finished=finished)
+        return arrays if self._layers is None else self._layers.keep(layer, arrays, finished=finished)
