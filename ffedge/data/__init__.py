@@ -5,15 +5,14 @@ training takes minibatches and evaluation takes blocks. `read_inputs` opens what
 enters an input is not known here.
 """
 
-from ffedge.data.catalogue import NAMES, Dataset, KnownDataset, Split, load
-from ffedge.data.copy_batches import Batches
+from ffedge.data.catalogue import NAMES, Data, Dataset, KnownDataset, Split, load
 from ffedge.data.images import read_image, read_inputs
 from ffedge.data.rows import ArrayRows, Rows, RowSource
 
 __all__ = [
     "NAMES",
     "ArrayRows",
-    "Batches",
+    "Data",
     "Dataset",
     "KnownDataset",
     "RowSource",

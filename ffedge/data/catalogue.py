@@ -11,13 +11,14 @@ from ffedge.data.files import IDX_FILES, arrays_of, idx_file, open_array
 from ffedge.data.known import NAMES, KnownDataset
 from ffedge.errors import DataError
 
-__all__ = ["NAMES", "Dataset", "KnownDataset", "Split", "load"]
+__all__ = ["NAMES", "Data", "Dataset", "KnownDataset", "Split", "load"]
 
 SYSTEM_FOLDER = Path("/usr/share/datasets")
+Data = str | Path | Batches | Dataset
 
 
 def load(
-    source: str | Path | Batches = "mnist-mini",
+    source: Data = "mnist-mini",
     data_dir: str | Path | None = None,
     *,
     progress: bool = False,
@@ -30,7 +31,8 @@ def load(
     ----------
     source : one of `NAMES`; a folder, an ``.npz``, ``.npy`` or IDX file (a known name is never a path); or an iterable
         of minibatches ``(x, y)``, or a callable that returns one: a generator, a list, a DataLoader. x is ``[n,
-        *row_shape]``, y ``[n]`` as in files, arrays or what numpy makes arrays of; n may differ.
+        *row_shape]``, y ``[n]`` as in files, arrays or what numpy makes arrays of; n may differ. An open data set is
+        returned as it is.
     data_dir : where to look first for a known name: in its subfolder of that name, then in itself.
     progress : show a bar on stderr while downloading.
     folder : where the copy of minibatches is kept, as ``x_train.npy`` and ``y_train.npy``. Without it, it goes with the
@@ -50,6 +52,8 @@ def load(
     ValueError
         If `source` is none of these.
     """
+    if isinstance(source, Dataset):
+        return source
     if not isinstance(source, str | Path):
         return _load_batches(source, None if folder is None else Path(folder), one_class)
     if isinstance(source, str) and source in NAMES:

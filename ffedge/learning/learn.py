@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.data import Batches, Dataset, Split, load
+from ffedge.data import Data, Dataset, Split, load
 from ffedge.data.stream import OtherRows, split_rows
 from ffedge.errors import ModelError, StoppedError, TrainingError
 from ffedge.files import atomic_file
@@ -28,7 +28,7 @@ from ffedge.training.checkpoint import Place
 from ffedge.training.evaluator import Evaluator
 from ffedge.training.loop import Diverged, Interrupted, Loop
 from ffedge.training.records import LayerRecord
-from ffedge.training.replay import CHECK_SHARE, KEPT_BYTES, Examples, Offer, keep, kept_file, no_examples, read_kept
+from ffedge.training.replay import CHECK_SHARE, KEPT_BYTES, Examples, keep, kept_file, no_examples, read_kept
 from ffedge.training.step import BatchLearner
 from ffedge.training.watch import Journal, Watcher
 
@@ -86,12 +86,12 @@ class Learning:
 
 def learn(
     model: str | Path,
-    data: str | Path | Dataset | Batches,
+    data: Data,
     *,
     add_classes: Sequence[str] = (),
     layers: Sequence[int] | None = None,
     replay_share: float = REPLAY_SHARE,
-    replay_from: str | Path | Dataset | None = None,
+    replay_from: Data | None = None,
     kept_bytes: int = KEPT_BYTES,
     max_drop: float = MAX_DROP,
     data_dir: Path | None = None,
@@ -128,10 +128,10 @@ def learn(
     if not path.is_file():
         raise ModelError(f"{path}: no such file. Train one with `ffedge train`")
     with alone(path) as (path, folder):
-        dataset = data if isinstance(data, Dataset) else load(data, data_dir, one_class=True)
+        dataset = load(data, data_dir, one_class=True)
         stood, before = path.stat(), opened(path)
         start = with_classes(before, list(add_classes)) if add_classes else before
-        source = replay_from if replay_from is None or isinstance(replay_from, Dataset) else load(replay_from, data_dir)
+        source = None if replay_from is None else load(replay_from, data_dir)
         stored = _examples(path, start.facts, source, folder)
         work = _prepare(start, dataset, stored, replay_share, changes)
         loop = work.loop(folder / "layers", watcher or Watcher(), meter, layers)
@@ -238,7 +238,7 @@ def _examples(path: Path, facts: InputFacts, source: Dataset | None, folder: Pat
     split, file = joined(source, facts, no_examples(facts)).train, folder / "kept.safetensors"
     order = np.random.default_rng(0).permutation(len(split.labels))
     cut = int(CHECK_SHARE * len(order))
-    keep(file, facts, stored, (Offer(split, order[cut:]), Offer(split, order[:cut])), KEPT_BYTES, 0)
+    keep(file, facts, stored, ((split, order[cut:]), (split, order[:cut])), KEPT_BYTES, 0)
     return read_kept(file, facts)
 
 
@@ -266,7 +266,7 @@ def _refusal(path: Path, new: Measured, kept: Measured, max_drop: float) -> str 
 def _keep(path: Path, work: _Work, stored: tuple[Examples, Examples], most_bytes: int) -> None:
     """Bring the kept examples up to date with the new rows, those learnt from and those held out."""
     split, held_out = work.rows.train, work.parts[0][1]
-    offers = Offer(split, OtherRows(work.new_rows, held_out)), Offer(split, held_out)
+    offers = (split, OtherRows(work.new_rows, held_out)), (split, held_out)
     if kept_file(path).is_file():
         set_aside(kept_file(path))
     keep(kept_file(path), work.start.facts, stored, offers, most_bytes, work.recipe.train.seed, path)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.data import Batches, Dataset, load
+from ffedge.data import Data, Dataset, load
 from ffedge.data.stream import split_rows
 from ffedge.errors import DataError, ModelError
 from ffedge.files import atomic_file
@@ -18,7 +18,7 @@ from ffedge.predict.predictor import Predictor
 
 def recalibrate(
     model: Path,
-    data: str | Path | Dataset | Batches,
+    data: Data,
     coverage: float = 0.95,
     out: Path | None = None,
     *,
@@ -44,7 +44,7 @@ def recalibrate(
         The coverage is outside its range.
     """
     predictor = Predictor(model, threads)
-    dataset = data if isinstance(data, Dataset) else load(data, data_dir)
+    dataset = load(data, data_dir)
     rows = _unseen_rows(predictor, dataset)
     parts = [best_and_margin(answers.scores) for _, answers in predicted(predictor, dataset.train, rows)]
     scores, margins = (np.concatenate(values) for values in zip(*parts, strict=True))

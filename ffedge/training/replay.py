@@ -25,6 +25,7 @@ from ffedge.tensors import TensorFile, write_tensors
 
 Array = NDArray[Any]
 Labels = NDArray[np.int64]
+Offer = tuple[Split, Any]  # rows that may be kept: some of a split, indexed like an array
 BLOCK_BYTES = 2**20
 KEPT_BYTES = 4 * 2**20
 MOST_KEPT = 2**14  # rows of a kind, so that choosing among small ones takes little time and memory
@@ -123,14 +124,6 @@ class Examples:
         return self.rows.take(indices).reshape(len(indices), -1)
 
 
-@dataclass(frozen=True)
-class Offer:
-    """Rows that may be kept: some of a split, indexed like an array."""
-
-    split: Split
-    which: Any
-
-
 def kept_file(model: Path) -> Path:
     """Return where a model's examples stand."""
     model = behind_links(model)
@@ -205,7 +198,7 @@ def keep(
     most_bytes : that the rows may take; of each kind there are 16,384 at most.
     like : the file whose permissions a new file gets.
     """
-    room = int(CHECK_SHARE * most_bytes) if len(old[1]) + len(new[1].which) else 0
+    room = int(CHECK_SHARE * most_bytes) if len(old[1]) + len(new[1][1]) else 0
     learn = _sampled(path.parent, facts, old[0], new[0], most_bytes - room, seed)
     check = _sampled(path.parent, facts, old[1], new[1], room, seed)
     write_kept(path, facts, learn, check, like)
@@ -215,15 +208,15 @@ def _sampled(
     folder: Path, facts: InputFacts, old: Examples, new: Offer, most_bytes: int, seed: int
 ) -> tuple[Array, Labels, Labels]:
     """Draw from old and new rows; return those drawn, in a file without a name, their labels, and what was seen."""
-    row_bytes = facts.size * np.dtype(facts.dtype).itemsize
-    capacity = min(most_bytes // (row_bytes + 4), MOST_KEPT, len(old) + len(new.which))
+    (split, which), row_bytes = new, facts.size * np.dtype(facts.dtype).itemsize
+    capacity = min(most_bytes // (row_bytes + 4), MOST_KEPT, len(old) + len(which))
     rng = np.random.default_rng([seed, len(old)])
     first = rng.permutation(len(old))[:capacity]
     reservoir = Reservoir(capacity, old.labels[first], old.seen, rng)
     source = np.full(capacity, -1, np.int64)  # an old row, or beyond them a place among the new ones
     source[: len(first)] = first
-    for part in places(len(new.which), LABEL_BLOCK):
-        taken = reservoir.offer(np.asarray(new.split.labels[new.which[part]], np.int64))
+    for part in places(len(which), LABEL_BLOCK):
+        taken = reservoir.offer(np.asarray(split.labels[which[part]], np.int64))
         source[taken[taken >= 0]] = len(old) + part[taken >= 0]
     count = reservoir.count
     if not count:
@@ -237,7 +230,7 @@ def _sampled(
         if is_old.any():
             block[is_old] = old.take(part[is_old])
         if not is_old.all():
-            fresh = new.split.inputs.take(new.which[part[~is_old] - len(old)])
+            fresh = split.inputs.take(which[part[~is_old] - len(old)])
             block[~is_old] = fresh.reshape(len(fresh), -1)
         release(rows)
     return rows, reservoir.labels[:count], reservoir.seen

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ffedge.data import Batches, Dataset, load
+from ffedge.data import Data, Dataset, load
 from ffedge.data.cache_folder import sha256_of
 from ffedge.data.stream import spread_evenly
 from ffedge.engine.base import Engine
@@ -28,12 +28,11 @@ from ffedge.training.folder import RunFolder, StoredRun, next_folder
 from ffedge.training.loop import Diverged, Interrupted, Loop
 from ffedge.training.memory import Plan, make_plan
 from ffedge.training.records import Report
-from ffedge.training.replay import KEPT_BYTES, Offer, keep, kept_file, no_examples
+from ffedge.training.replay import KEPT_BYTES, keep, kept_file, no_examples
 from ffedge.training.rhythm import Rhythm
 from ffedge.training.watch import Watcher
 
 TRAIN_ACCURACY_ROWS = 10_000
-Data = str | Path | Dataset | Batches
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def train(
         release_libraries()  # of what training ran, so that writing and measuring do not come on top of it
         model = StoredRun.read(out).write(out / "model.onnx")
         if kept_bytes:
-            offers = Offer(dataset.train, training.rows), Offer(dataset.train, training.held_out)
+            offers = (dataset.train, training.rows), (dataset.train, training.held_out)
             none = no_examples(facts)
             keep(kept_file(model), facts, (none, none), offers, kept_bytes, recipe.train.seed)
         report = Report(
@@ -177,7 +176,7 @@ def plan(spec: Spec, data: Data = "mnist-mini", data_dir: Path | None = None) ->
 
 def _prepare(spec: Spec, data: Data, data_dir: Path | None) -> tuple[Dataset, InputFacts, Recipe, Plan | None]:
     """Open the data, fill in the spec by them, and plan the memory of the onnx engine."""
-    dataset = data if isinstance(data, Dataset) else load(data, data_dir)
+    dataset = load(data, data_dir)
     facts, rows = measure(dataset, spec.network.scaling), len(dataset.train.labels)
     recipe = resolve(spec, facts, rows)
     if recipe.train.engine == "torch":

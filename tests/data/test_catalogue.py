@@ -269,3 +269,8 @@ def test_a_file_that_is_no_data_set_is_refused(tmp_path, name, message):
     (tmp_path / name).write_bytes(b"1,2\n")
     with pytest.raises(DataError, match=message):
         load(tmp_path / name)
+
+
+def test_an_open_data_set_is_returned_as_it_is(tmp_path):
+    opened = load(written(tmp_path / "mine"))
+    assert load(opened) is opened

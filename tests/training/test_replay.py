@@ -10,7 +10,7 @@ from toys import clusters, prepared, small_spec
 
 from ffedge.errors import DataError
 from ffedge.tensors import write_tensors
-from ffedge.training.replay import Offer, Reservoir, keep, no_examples, read_kept, write_kept
+from ffedge.training.replay import Reservoir, keep, no_examples, read_kept, write_kept
 
 NONE = np.zeros(0, np.int64)
 
@@ -69,7 +69,7 @@ def facts_of(**changes):
 
 def offers(data, learnt, held=()):
     split = data.train
-    return tuple(Offer(split, np.array(which, np.int64)) for which in (learnt, held))
+    return tuple((split, np.array(which, np.int64)) for which in (learnt, held))
 
 
 def nothing(facts):
