@@ -75,8 +75,16 @@ def read_trained(place: Path) -> Trained:
                 f"{place}: cannot be read ({error.strerror}). Pass a run folder or a model.onnx"
             ) from error
     content = Model(model, str(place))
-    weights = content.layers(), content.gammas
-    return Trained(str(place), model, Predictor(model, threads=1), content.recipe, content.facts, *weights, source)
+    return Trained(
+        name=str(place),
+        model=model,
+        predictor=Predictor(model, threads=1),
+        recipe=content.recipe,
+        facts=content.facts,
+        layers=content.layers(),
+        gammas=content.gammas,
+        source=source,
+    )
 
 
 def open_rows(trained: Trained, data: str | None, data_dir: Path | None) -> HeldOut:

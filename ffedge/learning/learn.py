@@ -138,7 +138,7 @@ def learn(
         was = work.accuracies(loop.evaluator if before is start else work.evaluator(before, folder / "before"))
         _train(loop, stop, path)
         now = work.accuracies(loop.evaluator)
-        new, kept = (Measured(len(rows), *pair) for (_, rows), *pair in zip(work.parts, was, now, strict=True))
+        new, kept = (Measured(len(rows), a, b) for (_, rows), a, b in zip(work.parts, was, now, strict=True))
         refused = _refusal(path, new, kept, max_drop)
         if refused is None:
             metadata = start.learnt_from(name=dataset.name, sha256=dataset.sha256, rows=work.new_rows)
