@@ -5,8 +5,10 @@ training takes minibatches and evaluation takes blocks. `read_inputs` opens what
 enters an input is not known here.
 """
 
-from ffedge.data.catalogue import NAMES, Data, Dataset, KnownDataset, Split, load
+from ffedge.data.catalogue import Data, load
+from ffedge.data.dataset import Dataset, Split
 from ffedge.data.images import read_image, read_inputs
+from ffedge.data.known import NAMES, KnownDataset
 from ffedge.data.rows import ArrayRows, Rows, RowSource
 
 __all__ = [

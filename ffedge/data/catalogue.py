@@ -5,13 +5,11 @@ from pathlib import Path
 
 from ffedge.data.cache_folder import cache_folder
 from ffedge.data.copy_batches import NAME, Batches, copied
-from ffedge.data.dataset import Dataset, Split, assemble
+from ffedge.data.dataset import Dataset, assemble
 from ffedge.data.download import fetch
 from ffedge.data.files import IDX_FILES, arrays_of, idx_file, open_array
 from ffedge.data.known import NAMES, KnownDataset
 from ffedge.errors import DataError
-
-__all__ = ["NAMES", "Data", "Dataset", "KnownDataset", "Split", "load"]
 
 SYSTEM_FOLDER = Path("/usr/share/datasets")
 Data = str | Path | Batches | Dataset

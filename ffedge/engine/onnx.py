@@ -83,9 +83,7 @@ class OnnxEngine:
 
     def state(self) -> list[dict[str, Array]]:
         """Return the parameters and moments of each layer by name, not copied."""
-        return [
-            {name: value.array for name, value in layer.items() if not name.startswith("sum.")} for layer in self._state
-        ]
+        return [{n: value.array for n, value in layer.items() if not n.startswith("sum.")} for layer in self._state]
 
     def place(self, layer: int, arrays: dict[str, Array]) -> None:
         """Take a layer's parameters from these arrays, which may be views of a file: its pages are given back."""

@@ -45,9 +45,9 @@ class Dense:
     def parameters(self) -> dict[str, Parameter]:  # noqa: D102
         W = Parameter((self.place.inputs, self.units), decays=True, tiled=True)
         parameters = {"W": W, "b": Parameter((self.units,))}
-        return parameters | (
-            {"V": Parameter((self.place.classes, self.units), decays=True)} if self.place.sees_label else {}
-        )
+        if self.place.sees_label:
+            parameters["V"] = Parameter((self.place.classes, self.units), decays=True)
+        return parameters
 
     def draw(self, seed: int) -> dict[str, Array]:  # noqa: D102
         return uniform(self, self.place.inputs + (self.place.classes if self.place.sees_label else 0), seed)
