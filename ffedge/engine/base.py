@@ -27,17 +27,6 @@ class Learned(NamedTuple):
     loss: float
 
 
-class Source(Protocol):
-    """What a layer reads, in the engine's own form."""
-
-    @property
-    def samples(self) -> int:
-        """Samples in it."""
-
-    def part(self, start: int, stop: int) -> Any:
-        """Return some samples of the first layer's source."""
-
-
 class Engine(Protocol):
     """Holds the state of all layers and runs their steps; the methods are described in `ffedge.engine.onnx`."""
 

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from ffedge.recipe import Network, Train
 
 
+def read(g: GraphBuilder, network: "Network", facts: "InputFacts") -> tuple[str, str | None]:
+    """Add ``input`` [N, ...] of a predictor; return what the first layer reads [N, D], and `normed`'s value."""
+    given = g.input("input", ("N", *facts.shape), facts.dtype)
+    raw = g.op("Reshape", given, g.ints(-1, facts.size))
+    return normed(g, scaled(g, raw, network, facts), network, facts)
+
+
 def scaled(g: GraphBuilder, raw: str, network: "Network", facts: "InputFacts", out: str | None = None) -> str:
     """Turn raw inputs [N, I] into scaled inputs [N, D]; with an overlay the label's C inputs are left out."""
     start = facts.n_classes if network.label_mode == "overlay" else 0

@@ -273,11 +273,10 @@ class _Form:
     def _input(self, *between: int) -> tuple[str, str | None]:
         """Return the first layer's input [N, *between, D], and the label's value [N, 1, 1] where it is not constant."""
         g, facts, network = self._g, self._network.facts, self._network.recipe.network
-        given = g.input("input", ("N", *facts.shape), facts.dtype)
         if not self._network.raw:
-            rows = g.op("Reshape", given, g.ints(-1, facts.size))
-            x, value = inputs.normed(g, inputs.scaled(g, rows, network, facts), network, facts)
+            x, value = inputs.read(g, network, facts)
             return g.op("Unsqueeze", x, g.ints(1)) if between else x, value
+        given = g.input("input", ("N", *facts.shape), facts.dtype)
         raw = g.op("Reshape", given, g.ints(-1, *between, facts.size))
         x = g.op("Cast", raw, to=1) if facts.dtype == "uint8" else raw
         if self._network.centred:

@@ -53,8 +53,7 @@ def activities_graph(recipe: Recipe, facts: InputFacts) -> Graph:
 def _layers(g: GraphBuilder, recipe: Recipe, facts: InputFacts) -> Iterator[tuple[Layer, str, str]]:
     """Add the layers one after the other; yield each with its activity [R, H] and goodness [R, 1]."""
     network, layers = recipe.network, layers_of(recipe, facts)
-    raw = g.op("Reshape", g.input("input", ("N", *facts.shape), facts.dtype), g.ints(-1, facts.size))
-    x, value = inputs.normed(g, inputs.scaled(g, raw, network, facts), network, facts)
+    x, value = inputs.read(g, network, facts)
     for layer in layers:
         sizes = stored(recipe, layer)
         names = {name: g.weight(f"layers.{layer.place.index}.{name}", dims) for name, dims in sizes.items()}
