@@ -1,9 +1,11 @@
 """ffedge learn."""
 
+import dataclasses
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from ffedge.cli import fail
+from ffedge.cli.commands import with_flags
 from ffedge.cli.parser import NUMBER, Parser, argument, flag, shared
 from ffedge.cli.spec_flags import add_spec_flags, changes, reader
 from ffedge.cli.stop import Stop
@@ -56,7 +58,8 @@ def run(options: Namespace) -> int:
         except StoppedError as error:
             return fail(str(error), 128 + stop.number, "learn")
     if options.json:
-        print(learnt.to_json())
+        refused = learnt.refused and with_flags(learnt.refused, "learn")
+        print(dataclasses.replace(learnt, refused=refused).to_json())
     elif learnt.accepted:
         _print_learning(learnt)
     return fail(learnt.refused, 1, "learn") if learnt.refused else 0

@@ -1,5 +1,6 @@
 """ffedge train."""
 
+import dataclasses
 import json
 from argparse import Namespace
 from pathlib import Path
@@ -85,6 +86,7 @@ def _plan(spec: Spec, options: Namespace) -> None:
     from ffedge.training.train import plan
 
     planned = plan(spec, options.data or "mnist-mini", options.data_dir)
+    planned = dataclasses.replace(planned, reasons=[with_flags(why) for why in planned.reasons])
     if options.json:
         print(json.dumps(planned.to_dict(), indent=1))
     else:
@@ -101,4 +103,4 @@ def _print_plan(plan: "Plan") -> None:
     print(f"{'the least that is possible':34s}{plan.floor_bytes / MIB:8.1f} MiB")
     print(f"{'on disk, beside checkpoints':34s}{plan.disk_bytes / MIB:8.1f} MiB")
     for why in plan.reasons:
-        print(with_flags(why))
+        print(why)

@@ -217,7 +217,7 @@ def _prepare(
     again, check = stored[0] if share else no_examples(start.facts), stored[1]
     rows = joined(dataset, start.facts, again)
     new_rows = len(dataset.train.labels)
-    recipe, _ = fitted(start, learning_spec(start, changes, new_rows), new_rows)
+    recipe, _ = fitted(start, learning_spec(start, changes, new_rows), new_rows, len(again))
     held_out, _ = split_rows(len(rows.train.labels), recipe, len(again))
     split = rows.train if check.rows is None else Split(check.rows, check.labels)
     return _Work(start, recipe, rows, new_rows, share, ((rows.train, held_out), (split, np.arange(len(check)))))

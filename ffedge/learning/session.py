@@ -40,11 +40,18 @@ def learning_spec(start: Start, changes: dict[str, Any], rows: int) -> Spec:
     left = rows - held_out(rows, spec.train.holdout)
     if left < 1:
         raise ValueError(f"`holdout` leaves none of {rows} rows to learn from. Use a smaller `holdout`")
-    return spec if "batch_size" in changes else spec.with_train(batch_size=min(start.recipe.train.batch_size, left))
+    if "batch_size" in changes or spec.train.batch_size == "full":
+        return spec
+    return spec.with_train(batch_size=min(start.recipe.train.batch_size, left))
 
 
-def fitted(start: Start, spec: Spec, rows: int) -> tuple[Recipe, Plan]:
+def fitted(start: Start, spec: Spec, rows: int, kept: int = 0) -> tuple[Recipe, Plan]:
     """Return what is learnt, with the chunk, tile and moments that the memory budget, and the file's own size, allow.
+
+    Parameters
+    ----------
+    rows : new ones, those to be held out included.
+    kept : examples that are learnt again: a full batch takes them too.
 
     Raises
     ------
@@ -54,6 +61,8 @@ def fitted(start: Start, spec: Spec, rows: int) -> tuple[Recipe, Plan]:
         The file asks for steps that are out of proportion.
     """
     recipe = resolve(spec, start.facts, rows)
+    if spec.train.batch_size == "full":
+        recipe = recipe.with_train(batch_size=recipe.train.batch_size + kept)
     most = min(recipe.train.batch_size, recipe.train.chunk_size)
     chunk = affordable_rows(start, recipe, most)
     if chunk < most:

@@ -54,6 +54,8 @@ def read_parts(data: Source, size: int) -> Parts:
         It is no ONNX model, or holds something that no model of ffedge holds.
     """
     kinds = {1: VARINT, 2: BYTES, 3: BYTES, 4: BYTES, 5: VARINT, 6: BYTES, 7: BYTES, 8: BYTES, 14: BYTES, 20: BYTES}
+    if not size:
+        raise ValueError("it is empty")
     if data[: len(HDF5)] == HDF5:
         raise ValueError("it is a NIR file, which only predict, eval and info take")
     parts = Parts(size)

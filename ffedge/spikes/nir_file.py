@@ -28,6 +28,8 @@ NEURONS = {"IF": {"r", "v_threshold"}, "LIF": {"r", "v_threshold", "v_leak", "ta
 def is_nir(path: Path) -> bool:
     """Tell whether a file is HDF5, as NIR files are."""
     try:
+        if not path.is_file():  # a pipe would be waited for
+            return False
         with path.open("rb") as file:
             return file.read(len(HDF5)) == HDF5
     except OSError:

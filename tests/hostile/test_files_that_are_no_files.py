@@ -1,0 +1,24 @@
+"""A path that is a pipe, or a file without a byte, is refused in one line, at once."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ffedge.cli import main
+from ffedge.errors import ModelError
+from ffedge.model.file import Model
+
+
+@pytest.mark.parametrize("words", [["info"], ["eval"], ["predict"]])
+def test_a_pipe_is_not_waited_for(words: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "model.onnx")
+    rest = ["-"] if words == ["predict"] else []
+    assert main([*words, str(tmp_path / "model.onnx"), *rest]) == 1
+    assert capfd.readouterr().err.endswith("model.onnx: no such file. Train one with `ffedge train`\n")
+
+
+def test_an_empty_file_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").touch()
+    with pytest.raises(ModelError, match="it is empty"):
+        Model(tmp_path / "model.onnx")
