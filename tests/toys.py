@@ -78,6 +78,22 @@ def small_spec(**changes):
     return Spec(**parts)
 
 
+def built(kernels, kind, layer, flag=False):
+    """Return a graph of training by the name of its kind; a tile is of W."""
+    builders = {
+        "product": lambda: kernels.product(layer, dropout=flag),
+        "forward": lambda: kernels.forward(layer, all_labels=flag),
+        "goodness": lambda: kernels.forward(layer, all_labels=True, emit_rows=False),
+        "learn": lambda: kernels.learn(layer, emit_rows=flag),
+        "accumulate": lambda: kernels.learn(layer, emit_rows=flag, accumulate=True),
+        "apply": lambda: kernels.apply(layer),
+        "tile": lambda: kernels.tile(layer, "W"),
+        "tile-accumulate": lambda: kernels.tile(layer, "W", accumulate=True),
+        "tile-apply": lambda: kernels.tile_apply(layer, "W"),
+    }
+    return builders[kind]()
+
+
 def make_engine(recipe, facts, state=None):
     """Return the engine that a recipe names."""
     state = initial_state(recipe, facts) if state is None else state

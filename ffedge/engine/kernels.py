@@ -2,19 +2,13 @@
 
     product     raw, mask -> x, z                what all labels of a sample share (first layer)
     forward     source, labels -> rows, g        a layer's forward pass
-    goodness    source -> g                      the first layer's, of every class
     learn       source, labels, state -> dz, new state, g, loss      a step, but for tiled parameters
-    accumulate  the same, gradients added to ``sum.*``
-    apply       ``sum.*``, state -> new state
     tile        x, dz, state -> new state        a step of T rows of a tiled parameter
-    tile-accumulate, tile-apply                  the same in two parts
+    apply, tile_apply    ``sum.*``, state -> new state      the same from gradients that `learn` and `tile` accumulated
 
 The gradient needs no autograd: a loss on goodness gives one number a row, and each layer its own closed form
 (`ffedge.layers`). Shape letters: as in `ffedge.layers.base`; M = 1 + K labels tried.
 """
-
-from collections.abc import Callable
-from typing import Literal
 
 from ffedge.kinds import goodness_kind
 from ffedge.layers import inputs
@@ -38,9 +32,6 @@ SCALARS = (
     "gamma.epsilon",
     "share",
 )  # what changes from step to step
-Kind = Literal[
-    "product", "forward", "goodness", "learn", "accumulate", "apply", "tile", "tile-accumulate", "tile-apply"
-]
 
 
 class Kernels:
@@ -50,28 +41,6 @@ class Kernels:
         self.recipe, self.facts = recipe, facts
         self._network, self._goodness = recipe.network, goodness_kind(recipe.network.goodness)
         self._tried = 1 + recipe.train.n_negatives
-
-    def build(self, kind: Kind, layer: Layer, flag: bool = False, parameter: str = "") -> Graph:
-        """Return a graph of a layer.
-
-        Parameters
-        ----------
-        flag : ``dropout`` of a product, ``all_labels`` of a forward pass (``goodness`` has it always), ``emit_rows`` of
-            a learning step.
-        parameter : that a tile is of.
-        """
-        builders: dict[Kind, Callable[[], Graph]] = {
-            "product": lambda: self.product(layer, dropout=flag),
-            "forward": lambda: self.forward(layer, all_labels=flag),
-            "goodness": lambda: self.forward(layer, all_labels=True, emit_rows=False),
-            "learn": lambda: self.learn(layer, emit_rows=flag),
-            "accumulate": lambda: self.learn(layer, emit_rows=flag, accumulate=True),
-            "apply": lambda: self.apply(layer),
-            "tile": lambda: self.tile(layer, parameter),
-            "tile-accumulate": lambda: self.tile(layer, parameter, accumulate=True),
-            "tile-apply": lambda: self.tile_apply(layer, parameter),
-        }
-        return builders[kind]()
 
     def product(self, layer: Layer, *, dropout: bool) -> Graph:
         """``raw`` [N, I], ``mask`` [N, D] -> ``x`` [N, D], ``z`` = x W + b [N, H], the label's ``value`` [N, 1, 1]."""

@@ -5,7 +5,7 @@ C classes, K = M - 1 wrong labels.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.engine.base import Learned
-from ffedge.engine.kernels import SCALARS, Kernels, Kind, moments, tiled_of
+from ffedge.engine.kernels import SCALARS, Kernels, moments, tiled_of
 from ffedge.engine.room import Memory
 from ffedge.engine.session import Kernel, Value
 from ffedge.engine.trial import updates_in_place
 from ffedge.layers.base import Layer
 from ffedge.network import InputFacts, gathered, layers_of
+from ffedge.onnx.graph import Graph
 from ffedge.pages import release
 from ffedge.recipe import Recipe
 from ffedge.rule.optimizer import ADAM_DECAYS, ADAM_EPSILON
@@ -73,7 +74,7 @@ class OnnxEngine:
         self.recipe, self._folder = recipe, folder
         self.layers = layers_of(recipe, facts)
         self._room = room or Memory(recipe.train.threads)
-        self._graphs, self._loaded = Kernels(recipe, facts), dict[tuple[str, int, bool, str], Kernel]()
+        self._graphs, self._loaded = Kernels(recipe, facts), dict[tuple[Any, ...], Kernel]()
         self._state: list[dict[str, Value]] = [{} for _ in state]
         for layer, arrays in enumerate(state):
             self.place(layer, arrays)
@@ -145,7 +146,7 @@ class OnnxEngine:
         if self.recipe.network.input_norm != "none":
             outputs["value"] = self._room.buffer("value", (n, 1, 1))
         inputs = {"raw": self._room.value(raw)} | ({} if mask is None else {"mask": self._room.value(mask)})
-        self._run(self._kernel("product", 0, mask is not None), inputs, outputs, layer=0)
+        self._run(self._kernel(self._graphs.product, 0, dropout=mask is not None), inputs, outputs, layer=0)
         return Source(n, outputs)
 
     def source(self, rows: Array, samples: int) -> Source:
@@ -161,7 +162,7 @@ class OnnxEngine:
         here, n = self.layers[layer], source.samples
         tried = here.place.classes if labels is None else labels.shape[1]
         outputs = self._rows(layer, n * tried) | {"g": self._room.buffer("g.flat", (n * tried,))}
-        kernel = self._kernel("forward", layer, layer == 0 and labels is None)
+        kernel = self._kernel(self._graphs.forward, layer, all_labels=layer == 0 and labels is None)
         self._run(kernel, source.values | self._labels(here, labels, n), outputs, layer)
         return Source(n, {"x": outputs["rows"]}), outputs["g"].array.reshape(n, tried).copy()
 
@@ -169,7 +170,8 @@ class OnnxEngine:
         """Return the first layer's goodness [N, C] of every class; nothing is made for the layer after it."""
         classes, n = self.layers[0].place.classes, source.samples
         outputs = {"g": self._room.buffer("g.flat", (n * classes,))}
-        self._run(self._kernel("goodness", 0, True), source.values, outputs, layer=0)
+        kernel = self._kernel(self._graphs.forward, 0, all_labels=True, emit_rows=False)
+        self._run(kernel, source.values, outputs, layer=0)
         return outputs["g"].array.reshape(n, classes).copy()
 
     def learn(
@@ -193,19 +195,21 @@ class OnnxEngine:
         outputs |= {"dz": dz} | (self._rows(layer, labels.size) if emit else {})
         self._set_scalars(step, rate, batch)
         inputs = source.values | self._labels(here, labels, n) | self._scalars | {"other": self._room.value(other)}
-        self._run(self._kernel("learn" if whole else "accumulate", layer, emit), inputs, outputs, layer)
+        kernel = self._kernel(self._graphs.learn, layer, emit_rows=emit, accumulate=not whole)
+        self._run(kernel, inputs, outputs, layer)
         for tile in self._tiles[layer]:
             parts = {"x": self._columns(source.values["x"], tile), "dz": dz}
-            self._run_tile("tile" if whole else "tile-accumulate", layer, tile, parts)
+            kernel = self._kernel(self._graphs.tile, layer, tile.name, accumulate=not whole)
+            self._run_tile(kernel, tile, parts)
         following = Source(n, {"x": outputs["rows"]}) if emit else None
         return Learned(following, outputs["g"].array.copy(), float(outputs["loss"].array))
 
     def apply(self, layer: int, *, step: int, rate: float) -> None:
         """Step with the gradients' sums, and clear them."""
         self._set_scalars(step, rate, 1)
-        self._run(self._kernel("apply", layer), self._scalars, {}, layer)
+        self._run(self._kernel(self._graphs.apply, layer), self._scalars, {}, layer)
         for tile in self._tiles[layer]:
-            self._run_tile("tile-apply", layer, tile, {})
+            self._run_tile(self._kernel(self._graphs.tile_apply, layer, tile.name), tile, {})
             self._room.clear(tile.values[f"sum.{tile.name}"].array)
         tiled = {f"sum.{tile.name}" for tile in self._tiles[layer]}
         for name, value in self._state[layer].items():
@@ -229,23 +233,23 @@ class OnnxEngine:
         first = layer.place.index == 0
         return {"labels": self._room.value(np.ascontiguousarray(labels if first else labels.reshape(-1)))}
 
-    def _kernel(self, kind: Kind, layer: int, flag: bool = False, parameter: str = "") -> Kernel:
-        key = (kind, layer, flag, parameter)
+    def _kernel(self, build: Callable[..., Graph], layer: int, *parameter: str, **flags: bool) -> Kernel:
+        key = (build.__name__, layer, parameter, *flags.items())
         if key not in self._loaded:
-            self._loaded[key] = self._room.kernel(self._graphs.build(kind, self.layers[layer], flag, parameter))
+            self._loaded[key] = self._room.kernel(build(self.layers[layer], *parameter, **flags))
         return self._loaded[key]
 
     def _trial_kernels(self) -> list[Kernel]:
         """Return the graphs of the first layer's learning step."""
-        emit = self.recipe.train.schedule == "interleaved" and len(self.layers) > 1
-        kinds: list[Kind] = ["learn", "tile"]
-        if self.recipe.train.batch_size > self.recipe.train.chunk_size:
-            kinds += ["accumulate", "apply", "tile-accumulate", "tile-apply"]
-        return [
-            self._kernel(kind, 0, emit and kind in ("learn", "accumulate"), name)
-            for kind in kinds
-            for name in (tiled_of(self.layers[0]) if kind.startswith("tile") else [""])
-        ]
+        train, graphs, tiled = self.recipe.train, self._graphs, tiled_of(self.layers[0])
+        emit, chunked = train.schedule == "interleaved" and len(self.layers) > 1, train.batch_size > train.chunk_size
+        kernels = []
+        for accumulate in (False, True) if chunked else (False,):
+            kernels.append(self._kernel(graphs.learn, 0, emit_rows=emit, accumulate=accumulate))
+            kernels += [self._kernel(graphs.tile, 0, name, accumulate=accumulate) for name in tiled]
+        if chunked:
+            kernels += [self._kernel(graphs.apply, 0), *(self._kernel(graphs.tile_apply, 0, name) for name in tiled)]
+        return kernels
 
     def _set_scalars(self, step: int, rate: float, batch: int) -> None:
         train, rule = self.recipe.train, self.recipe.rule
@@ -277,8 +281,7 @@ class OnnxEngine:
         for name in tiled_of(self.layers[layer]) if state else ():
             release(state[name].array)
 
-    def _run_tile(self, kind: Kind, layer: int, tile: Tile, inputs: dict[str, Value]) -> None:
-        kernel = self._kernel(kind, layer, False, tile.name)
+    def _run_tile(self, kernel: Kernel, tile: Tile, inputs: dict[str, Value]) -> None:
         self._run_on(tile.values, kernel, inputs | self._scalars, {})
         for value in tile.values.values():
             release(value.array)

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from networks import DATA
 from onnx.reference import ReferenceEvaluator
-from toys import as_onnx, prepared, small_spec
+from toys import as_onnx, built, prepared, small_spec
 
 from ffedge.engine.kernels import Kernels
 from ffedge.engine.session import make_session
@@ -49,7 +49,7 @@ def graphs(recipe, facts, kinds=KINDS):
     for kind, flag in kinds:
         only_first = kind in ("product", "goodness") or (kind == "forward" and flag)
         for layer in layers_of(recipe, facts)[: 1 if only_first else 2]:
-            yield kind, kernels.build(kind, layer, flag, "W" if kind.startswith("tile") else "")
+            yield kind, built(kernels, kind, layer, flag)
 
 
 def feeds(graph, classes=4):
@@ -107,7 +107,7 @@ def test_a_step_takes_and_gives_the_state_of_its_optimizer(optimizer, moments):
     expected = {"learn": (("b", "V"), {"g", "loss", "dz"}, {"gamma"}), "tile": (("W",), set(), set())}
     first = layers_of(recipe, facts)[0]
     for kind, (names, others, more) in expected.items():
-        graph = Kernels(recipe, facts).build(kind, first, parameter="W")
+        graph = built(Kernels(recipe, facts), kind, first)
         state = {part for p in names for part in (p, *(f"{p}.{m}" for m in moments))} | more
         assert set(graph.outputs) == {f"new.{name}" for name in state} | others
         assert state <= set(graph.inputs)
@@ -123,5 +123,5 @@ def test_layers_alike_have_the_same_bytes():
     recipe, facts = prepared(small_spec(widths=(10, 10, 10)), DATA["floats"])
     _, second, third = layers_of(recipe, facts)
     for kind, flag in KINDS[2:]:
-        a, b = (model_bytes(Kernels(recipe, facts).build(kind, layer, flag, "W")) for layer in (second, third))
+        a, b = (model_bytes(built(Kernels(recipe, facts), kind, layer, flag)) for layer in (second, third))
         assert a == b

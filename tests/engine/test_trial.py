@@ -92,6 +92,7 @@ def test_equal_graphs_are_loaded_once(monkeypatch):
     engine = make_engine(recipe, facts)
     make_loop(recipe, clusters(), engine, facts=facts).train(Place(), lambda: False)
     assert len(loaded) == len(set(loaded))
-    assert engine._kernel("tile", 0, False, "W") is engine._kernel("tile", 2, False, "W")
-    assert engine._kernel("learn", 1, True) is not engine._kernel("forward", 1)
+    graphs = engine._graphs
+    assert engine._kernel(graphs.tile, 0, "W") is engine._kernel(graphs.tile, 2, "W")
+    assert engine._kernel(graphs.learn, 1, emit_rows=True) is not engine._kernel(graphs.forward, 1)
     assert isinstance(engine._room, Memory)

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from networks import DATA, NETWORKS
 from strangers import form
-from toys import as_onnx, clusters, make_model, prepared, small_spec
+from toys import as_onnx, built, clusters, make_model, prepared, small_spec
 
 from ffedge.engine.kernels import Kernels
 from ffedge.model.file import Model
@@ -47,7 +47,7 @@ def test_shapes_of_every_graph_are_those_of_onnx_itself(changes):
             check_shapes(graph, {"N": 7}, weights)
         kernels, first = Kernels(recipe, facts), layers_of(recipe, facts)[0]
         for kind in ("product", "forward", "goodness", "learn", "accumulate", "apply", "tile", "tile-apply"):
-            graph = kernels.build(kind, first, True, "W")
+            graph = built(kernels, kind, first, True)
             check_shapes(graph, {"N": 7, "M": 3, "R": 7 if kind == "tile" else 21, "T": 5})
 
 
