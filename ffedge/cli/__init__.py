@@ -5,6 +5,7 @@ and SIGTERM at a checkpoint. A command is one file: `add_flags` describes its wo
 of `run` is its help. Only the file of the command that is run is imported.
 """
 
+import errno
 import os
 import sys
 
@@ -21,19 +22,41 @@ def main(words: list[str] | None = None) -> int:
     from ffedge.cli.commands import run
 
     words = sys.argv[1:] if words is None else words
+    _open_closed_streams()
     try:
-        return run(words)
+        code = run(words)
+        sys.stdout.flush()
+        return code
     except FfedgeError as error:
         return fail(str(error), 1, *words[:1])
     except ValueError as error:
         return fail(str(error), 2, *words[:1])
-    except BrokenPipeError:  # the reader of our output has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except OSError as error:
+        return _output_lost(error, *words[:1])
     except SystemExit as stop:  # help was asked for
         return int(stop.code or 0)
     except KeyboardInterrupt:
         return 130
+
+
+def _open_closed_streams() -> None:
+    """Let output go nowhere whose stream was closed, so that no file of ours gets its number."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+
+
+def _output_lost(error: OSError, *command: str) -> int:
+    """Return the exit code where standard output takes no more; raise what is another error.
+
+    What it did not take goes nowhere when the process ends.
+    """
+    gone = isinstance(error, BrokenPipeError)  # its reader, who need not be told
+    if not gone and (error.filename is not None or error.errno != errno.ENOSPC):
+        raise error
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    text = f"standard output: cannot be written ({error.strerror}). Free space there"
+    return 1 if gone else fail(text, 1, *command)
 
 
 def fail(message: str, code: int, command: str = "train") -> int:
