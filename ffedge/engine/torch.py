@@ -53,7 +53,7 @@ class TorchEngine:
         if recipe.train.threads and self.device.type == "cpu":
             torch.set_num_threads(recipe.train.threads)
         self._parameters: list[dict[str, Tensor]] = [{} for _ in state]
-        self._kept: list[dict[str, Array]] = [{} for _ in state]
+        self._moments: list[dict[str, Array]] = [{} for _ in state]
         for layer, arrays in enumerate(state):
             self.place(layer, arrays)
         self._optimizers: dict[int, list[Optimizer]] = {}
@@ -74,27 +74,23 @@ class TorchEngine:
         """Take a layer's parameters, and moments that were saved, from these arrays."""
         parameters = {name: self._tensor(value) for name, value in arrays.items() if "." not in name}
         self._parameters[layer] = {name: value.requires_grad_(name != "power") for name, value in parameters.items()}
-        self._kept[layer] = {name: value for name, value in arrays.items() if "." in name}
+        self._moments[layer] = {name: value for name, value in arrays.items() if "." in name}
 
     def begin(self, layers: list[int], *, chunked: bool) -> None:
         """Make the optimisers of the layers that learn next, with the moments that were saved."""
         train, rule = self.recipe.train, self.recipe.rule
         for i in layers:
-            parameters = self.layers[i].parameters()
-            decays, others = (
-                [self._parameters[i][name] for name, parameter in parameters.items() if parameter.decays is decays]
-                for decays in (True, False)
-            )
+            values, parameters = self._parameters[i], self.layers[i].parameters()
             groups: list[dict[str, Any]] = [
-                {"params": decays, "weight_decay": train.weight_decay},
-                {"params": others, "weight_decay": 0.0},
+                {"params": [values[n] for n, p in parameters.items() if p.decays is decays], "weight_decay": share}
+                for decays, share in ((True, train.weight_decay), (False, 0.0))
             ]
             self._optimizers[i] = [_optimizer(train.optimizer, groups, train.momentum)]
             if rule.variant == "acff":
-                gamma: list[dict[str, Any]] = [{"params": [self._parameters[i]["gamma"]], "weight_decay": 0.0}]
+                gamma: list[dict[str, Any]] = [{"params": [values["gamma"]], "weight_decay": 0.0}]
                 self._optimizers[i].append(_optimizer(rule.gamma_optimizer, gamma, ADAM_DECAYS[0]))
             for name, parameter, optimizer, kind in self._trained(i, self._optimizers[i]):
-                saved = {m: self._kept[i][f"{name}.{m}"] for m in MOMENTS[kind] if f"{name}.{m}" in self._kept[i]}
+                saved = {m: self._moments[i][f"{name}.{m}"] for m in MOMENTS[kind] if f"{name}.{m}" in self._moments[i]}
                 if saved:
                     optimizer.state[parameter] = {TORCH_NAMES[kind][m]: self._tensor(v) for m, v in saved.items()}
 
@@ -102,7 +98,7 @@ class TorchEngine:
         """Free the optimisers."""
         for i in layers:
             self._optimizers.pop(i, None)
-            self._kept[i].clear()
+            self._moments[i].clear()
 
     def product(self, raw: Array, mask: Array | None) -> Source:
         """Scale raw inputs [N, I] and drop those whose mask [N, D] is 0."""
