@@ -63,6 +63,7 @@ def test_arms_are_named_apart():
     assert set(all_arms.SWEPT) < set(ARMS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arm", ["backprop-sgd-ort", "backprop-adam-ort-inplace"])
 def test_an_arm_is_measured_in_a_child(arm):
     pytest.importorskip("onnxsim", reason="needs onnxsim, which is not installed")

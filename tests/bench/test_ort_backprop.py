@@ -9,6 +9,7 @@ from toys import clusters
 from ffedge.compare.arms import Arm
 from ffedge.network import InputFacts
 
+pytestmark = pytest.mark.slow  # each compiles a training step by onnxsim
 pytest.importorskip("onnxsim", reason="needs onnxsim, which is not installed")
 
 from ort_backprop import BackpropOnnx

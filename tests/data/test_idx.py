@@ -31,7 +31,7 @@ def all_rows(rows):
 @pytest.mark.parametrize("packed", [False, True])
 def test_images_are_read_as_stored(tmp_path, packed):
     path = tmp_path / ("images.gz" if packed else "images")
-    path.write_bytes(gzip.compress(FILE) if packed else FILE)
+    path.write_bytes(gzip.compress(FILE, mtime=0) if packed else FILE)
     rows = read_idx(path)
     assert (rows.shape, rows.dtype) == ((4, 3, 2), np.uint8)
     np.testing.assert_array_equal(all_rows(rows), np.frombuffer(IMAGES, np.uint8).reshape(4, 3, 2))
@@ -39,7 +39,7 @@ def test_images_are_read_as_stored(tmp_path, packed):
 
 def test_gzip_is_told_by_content_not_by_name(tmp_path):
     (tmp_path / "plain.gz").write_bytes(FILE)
-    (tmp_path / "packed").write_bytes(gzip.compress(FILE))
+    (tmp_path / "packed").write_bytes(gzip.compress(FILE, mtime=0))
     np.testing.assert_array_equal(all_rows(read_idx(tmp_path / "plain.gz")), all_rows(read_idx(tmp_path / "packed")))
 
 
@@ -53,7 +53,7 @@ def test_other_types_are_big_endian(tmp_path, code, letter, dtype):
 
 
 def test_a_gzip_file_is_unpacked_once(tmp_path, monkeypatch):
-    (tmp_path / "a.gz").write_bytes(gzip.compress(FILE))
+    (tmp_path / "a.gz").write_bytes(gzip.compress(FILE, mtime=0))
     read_idx(tmp_path / "a.gz")
     monkeypatch.setattr(cache_folder, "write_whole", None)
     assert len(read_idx(tmp_path / "a.gz")) == 4
@@ -86,14 +86,14 @@ def test_a_file_whose_name_another_takes_meanwhile_is_unpacked_as_it_was(tmp_pat
 
 
 def test_a_failed_unpacking_leaves_nothing_behind(tmp_path):
-    (tmp_path / "a.gz").write_bytes(gzip.compress(FILE)[:-4])
+    (tmp_path / "a.gz").write_bytes(gzip.compress(FILE, mtime=0)[:-4])
     with pytest.raises(DataError):
         read_idx(tmp_path / "a.gz")
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
 
 
 def test_a_read_only_cache_is_replaced_by_a_folder_removed_at_exit(tmp_path):
-    (tmp_path / "a.gz").write_bytes(gzip.compress(FILE))
+    (tmp_path / "a.gz").write_bytes(gzip.compress(FILE, mtime=0))
     (tmp_path / "cache").write_text("a file, in which no folder can be made")
     program = "import sys; from pathlib import Path; from ffedge.data.idx import read_idx\n"
     program += "rows = read_idx(Path(sys.argv[1])); assert len(rows) == 4; print(rows.path)"
@@ -130,15 +130,15 @@ def corrupted(data: bytes) -> bytes:
             "has 255 axes, more than 8. Check the file.",
         ),
         (
-            gzip.compress(FILE + b"1" * 100_000),
+            gzip.compress(FILE + b"1" * 100_000, mtime=0),
             "is corrupt: it should unpack to 40 bytes, it has more. Copy or download it again.",
         ),
         (
-            gzip.compress(FILE[:-3]),
+            gzip.compress(FILE[:-3], mtime=0),
             "is corrupt: it should unpack to 40 bytes, it has 37. Copy or download it again.",
         ),
         (
-            gzip.compress(FILE)[:-9],
+            gzip.compress(FILE, mtime=0)[:-9],
             "is no complete gzip file (Compressed file ended before the end-of-stream marker was reached). "
             "Copy or download it again.",
         ),
@@ -152,7 +152,7 @@ def test_a_wrong_file_is_refused_in_one_line(tmp_path, content, message):
 
 
 def test_a_flipped_bit_in_a_gzip_file_is_found(tmp_path):
-    (tmp_path / "a.gz").write_bytes(corrupted(gzip.compress(FILE, compresslevel=0)))
+    (tmp_path / "a.gz").write_bytes(corrupted(gzip.compress(FILE, compresslevel=0, mtime=0)))
     with pytest.raises(DataError, match="is no complete gzip file"):
         read_idx(tmp_path / "a.gz")
 
@@ -163,7 +163,7 @@ def test_an_absent_file_is_named(tmp_path):
 
 
 def test_a_full_disk_is_said_with_a_remedy(tmp_path, monkeypatch):
-    (tmp_path / "a.gz").write_bytes(gzip.compress(FILE))
+    (tmp_path / "a.gz").write_bytes(gzip.compress(FILE, mtime=0))
 
     def full(descriptor):
         raise OSError(28, "No space left on device")
