@@ -289,8 +289,8 @@ def _check(options: argparse.Namespace) -> int:
     print(table(("model, check", "rows", "labels differ", "worst", "s"), lines))
     results = {"emulated": facts, "seconds": time.monotonic() - began, "packages_bytes": unpacked_bytes(place)}
     results["checks"] = [asdict(check) for check in done]
-    settings = {"rows": options.rows, "scores": SCORES, "trained": TRAINED}
-    print(f"written to {write_results('arm-check', settings, results, options.out, ())}")
+    settings = argparse.Namespace(out=options.out, rows=options.rows)
+    write_results("arm-check", settings, results, (), scores=SCORES, trained=TRAINED)
     faults = [f"{check.model}, {check.check}: {fault}" for check in done for fault in check.faults]
     print("".join(f"arm_check: {fault}\n" for fault in faults), end="", file=sys.stderr)
     return int(bool(faults))
