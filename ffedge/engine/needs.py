@@ -74,16 +74,19 @@ def needs(recipe: Recipe, facts: InputFacts, samples: int, evaluated: int, tried
 class Count(Memory):
     """Arrays that take no memory and graphs that do not run; what they would take is counted.
 
-    Attributes
-    ----------
-    temporaries : the most bytes that any graph holds while it runs.
+    Nothing in it refers back to it, so that all of it is freed at once: a plan makes hundreds.
     """
 
     runs: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__(threads=1)
-        self.temporaries = 0
+        self._counted: list[_Counted] = []
+
+    @property
+    def temporaries(self) -> int:
+        """The most bytes that any graph holds while it runs."""
+        return max((graph.temporaries for graph in self._counted), default=0)
 
     def value(self, array: Array) -> Value:  # noqa: D102
         return Value.without_memory(array)
@@ -106,14 +109,15 @@ class Count(Memory):
         pass
 
     def _loaded(self, graph: Graph, content: bytes) -> Kernel:
-        return _Counted(self, graph)
+        self._counted.append(_Counted(graph))
+        return self._counted[-1]
 
 
 class _Counted(Kernel):
     """A graph that only tells what it would take."""
 
-    def __init__(self, count: Count, graph: Graph) -> None:
-        self._count, self._graph = count, graph
+    def __init__(self, graph: Graph) -> None:
+        self._graph, self.temporaries = graph, 0
         self.inputs, self.outputs = tuple(graph.inputs), tuple(graph.outputs)
         self._sizes: set[tuple[tuple[str, int], ...]] = set()
 
@@ -128,7 +132,7 @@ class _Counted(Kernel):
         sizes = tuple(sorted(symbols.items()))
         if sizes not in self._sizes:
             self._sizes.add(sizes)
-            self._count.temporaries = max(self._count.temporaries, most_alive(self._graph, symbols))
+            self.temporaries = max(self.temporaries, most_alive(self._graph, symbols))
 
 
 def nothing(shape: tuple[int, ...]) -> Array:

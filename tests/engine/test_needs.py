@@ -1,5 +1,6 @@
 """What the engine says that it needs is what it then holds, to the byte; the plan of memory asks it and no one else."""
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -154,3 +155,17 @@ def test_every_layer_is_counted_once_a_graph():
     assert asked(recipe, facts)["graphs"] == asked(more, facts)["graphs"]
     assert len(layers_of(more, facts)) == 6
     assert np.isfinite(asked(more, facts)["temporaries"])
+
+
+def test_asking_leaves_nothing_for_the_collector_of_cycles():
+    """A tight budget asks a hundred times before training begins; what waits for the collector would be in its peak."""
+    recipe, facts = prepared(small_spec(), clusters())
+    asked(recipe, facts)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            asked(recipe, facts)
+        assert gc.collect() < 50
+    finally:
+        gc.enable()
