@@ -43,7 +43,7 @@ class Model:
     metadata : those whose keys begin with ``ffedge.``, without that.
     graph : what is run: it leaves out `weights`.
     calibration : of what counts as known; None where the model has none.
-    form : how it was exported, or None as training wrote it.
+    form : what it tells of how it was exported, or None as training wrote it.
 
     Raises
     ------
@@ -63,7 +63,8 @@ class Model:
         try:
             self.recipe = Recipe.from_dict(self.metadata["spec"])
             self.facts = InputFacts.from_dict(self.metadata["input"])
-            known, self.form = self.metadata.get("known"), self.metadata.get("form")
+            known, form = self.metadata.get("known"), self.metadata.get("form")
+            self.form = form if form is None or isinstance(form, dict) else {"name": form}
             self.calibration = None if known is None else Calibration.from_dict(known)
             self.gammas = self._gammas()
         except (KeyError, TypeError, ValueError) as error:
@@ -98,9 +99,9 @@ class Model:
             It is an exported form, which has no weights as trained.
         """
         if self.form is not None:
-            what = self.form.get("name") if isinstance(self.form, dict) else self.form
             raise ModelError(
-                f"{self.name}: is the exported form {what}. Pass the run folder, or the model that training wrote"
+                f"{self.name}: is the exported form {self.form.get('name')}. Pass the run folder, or the model that "
+                "training wrote"
             )
         layers = [self.layer(index) for index in range(len(self.recipe.network.widths))]
         if self.recipe.network.norm == "fixed":

@@ -165,7 +165,7 @@ def with_known(graph: Graph) -> Graph:
 
 
 def form_graph(
-    form: Any, recipe: Recipe, facts: InputFacts, gammas: Sequence[float], data: Source, parts: Parts
+    form: Mapping[str, Any], recipe: Recipe, facts: InputFacts, gammas: Sequence[float], data: Source, parts: Parts
 ) -> Graph:
     """Return the graph of an exported form: built from metadata, or, in whole numbers, read and written anew.
 
@@ -178,7 +178,7 @@ def form_graph(
     ValueError
         There is no such form, or its graph is none that ffedge makes.
     """
-    name = form.get("name") if isinstance(form, Mapping) else form
+    name = form.get("name")
     if name not in FORMS:
         raise ValueError(f"`form` must be one of {', '.join(FORMS)}, got {name!r}")
     base, few_bits = FORMS[name]
@@ -186,7 +186,7 @@ def form_graph(
         return _graph_read(data, parts, facts, len(recipe.network.widths))
     network = folded(recipe, facts, gammas)
     if base == "pruned":
-        graph = pruned_graph(network, form.get("candidates"))
+        graph = pruned_graph(network, form.get("candidates", 0))
     else:
         graph = head_graph(network) if base == "head" else exact_graph(network)
     return with_known(graph) if "known.bias" in parts.tensors else graph
