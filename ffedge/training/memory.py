@@ -12,7 +12,7 @@ import functools
 import itertools
 import math
 import os
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,9 +86,10 @@ def make_plan(spec: Spec, recipe: Recipe, facts: InputFacts, process_bytes: int,
     train, budget = recipe.train, recipe.train.memory_budget
     free = {*spec.left_open("plan"), *(() if budget is not None else ("chunk_size", "tile_bytes", "moments"))}
 
-    @functools.cache
+    ask = functools.cache(needs)
+
     def parts_of(choice: Train) -> Parts:
-        return footprint(dataclasses.replace(recipe, train=choice), facts, process_bytes)
+        return footprint(dataclasses.replace(recipe, train=choice), facts, process_bytes, ask)
 
     least = min((parts_of(choice) for choice in _choices(train, free, extremes=True)), key=total)
     best = train
@@ -115,13 +116,18 @@ def make_plan(spec: Spec, recipe: Recipe, facts: InputFacts, process_bytes: int,
     return dataclasses.replace(recipe, train=best), plan
 
 
-def footprint(recipe: Recipe, facts: InputFacts, process_bytes: int) -> Parts:
-    """Return the bytes of each part of the peak of a training."""
+def footprint(recipe: Recipe, facts: InputFacts, process_bytes: int, ask: Callable[..., dict[str, int]]) -> Parts:
+    """Return the bytes of each part of the peak of a training.
+
+    Parameters
+    ----------
+    ask : `ffedge.engine.needs.needs`, or what remembers its answers; these are the same for any number of threads.
+    """
     train, n = recipe.train, min(recipe.train.chunk_size, recipe.train.batch_size)
     at_once = 1 if train.schedule == "greedy" else len(recipe.network.widths)
     evaluated, tried = evaluated_samples(train, facts.n_classes, at_once), tried_samples(train, facts.n_classes)
     rows = max(tried * facts.n_classes, n * (1 + train.n_negatives))
-    engine = needs(recipe, facts, train.chunk_size, evaluated, tried, Path())
+    engine = ask(recipe.with_train(threads=1), facts, train.chunk_size, evaluated, tried, Path())
     graphs, threads = engine["graphs"], thread_count(train)
     return {
         "interpreter, imports and labels": process_bytes,
