@@ -10,6 +10,7 @@ from typing import Protocol
 
 VARINT, BYTES, FIXED32 = 0, 2, 5  # kinds of fields
 Span = tuple[int, int]  # where bytes begin and end
+_SMALL = [bytes((number,)) for number in range(128)]
 
 
 class Source(Protocol):
@@ -70,6 +71,8 @@ def fields(data: Source, start: int, end: int) -> Iterator[tuple[int, int, int |
 
 def _varint(number: int) -> bytes:
     """Return a number from 0 up, 7 bits a byte."""
+    if number < 128:  # nearly all are: a plan writes graphs by the hundred
+        return _SMALL[number]
     result = bytearray()
     while number > 127:
         result.append(number & 127 | 128)
