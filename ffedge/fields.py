@@ -106,7 +106,7 @@ def options(part: type) -> dict[str, Option]:
 
 
 def check_fields(part: object) -> None:
-    """Hold every field of a dataclass to its type's words and to its limit.
+    """Hold every field of a frozen dataclass to its type's words and to its limit; make tuples of lists.
 
     Raises
     ------
@@ -115,7 +115,8 @@ def check_fields(part: object) -> None:
     """
     declared = options(type(part))
     for name, hint in get_type_hints(type(part)).items():
-        limit, choices, value = declared[name].limit, declared[name].choices, getattr(part, name)
+        limit, choices, value = declared[name].limit, declared[name].choices, _frozen(getattr(part, name))
+        object.__setattr__(part, name, value)
         kinds = kinds_of(Literal[choices] if choices else hint)
         words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
         listed = " or ".join(words) if limit else f"be one of {', '.join(words)}"
@@ -128,6 +129,10 @@ def kinds_of(hint: Any) -> tuple[Any, ...]:
     return get_args(hint) if get_origin(hint) in (UnionType, Union) else (hint,)
 
 
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+
+
 def _fits(value: Any, kind: Any, limit: Limit | None) -> bool:
     if kind is NoneType:
         return value is None
@@ -138,9 +143,7 @@ def _fits(value: Any, kind: Any, limit: Limit | None) -> bool:
     if get_origin(kind) is tuple:
         items = kinds_of(get_args(kind)[0])
         return (
-            isinstance(value, tuple | list)
-            and len(value) > 0
-            and all(any(_fits(v, k, limit) for k in items) for v in value)
+            isinstance(value, tuple) and len(value) > 0 and all(any(_fits(v, k, limit) for k in items) for v in value)
         )
     number = is_finite(value) if kind is float else is_whole(value)
     return number and (limit is None or limit.holds(value))

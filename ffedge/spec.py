@@ -367,9 +367,5 @@ class Spec:
             needed = {field for field, each in options(part).items() if not each.later}
             if not isinstance(given, Mapping) or not needed <= set(given) <= set(options(part)):
                 raise ValueError(f"{name} must have just the fields {', '.join(sorted(options(part)))}")
-            parts[name] = part(**{key: _frozen(value) for key, value in given.items()})
+            parts[name] = part(**given)
         return cls(**parts)
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value

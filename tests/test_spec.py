@@ -130,6 +130,13 @@ def test_a_spec_cannot_be_changed():
         Spec.make().network.widths = (1,)
 
 
+def test_lists_do_for_tuples():
+    """A spec that was read from JSON is the same one, and can be a key as it is."""
+    alpha = ((0.0, 0.5), (0.5, 0.0))
+    lists = Spec.make(widths=[7, 8], rate=[0.1, 0.2], alpha=[list(row) for row in alpha])
+    assert {lists} == {Spec.make(widths=(7, 8), rate=(0.1, 0.2), alpha=alpha)}
+
+
 def test_the_paper_preset_is_the_paper():
     """Its section on training: theta 2, Adam 0.03, 1000 epochs a layer, full batch, eq. 4's loss, gamma's rate 0.01."""
     spec = Spec.make("paper")
