@@ -1,11 +1,14 @@
-"""Planned against measured peak memory of ``ffedge train``, and what a budget costs in time.
+"""Planned against measured peak memory of ``ffedge train`` and ``ffedge learn``, and what a budget costs in time.
 
-    python bench/budget.py --specs 100        # drawn specs under drawn budgets: does each hold, how close is the plan
+    python bench/budget.py --specs 200        # drawn specs under drawn budgets: does each hold, how close is the plan
     python bench/budget.py --speed            # 784-500-500 and 784-4x2000: seconds against budget
 
-Each training is the whole command in a process of its own; its peak is VmHWM, imports and library pages included.
+Each training is the whole command in a process of its own, and so is each learning on from its model; a peak is VmHWM,
+imports and library pages included.
 """
 
+import dataclasses
+import re
 import sys
 import tempfile
 import time
@@ -16,7 +19,7 @@ from typing import Any
 import numpy as np
 from common import MIB, arguments, ffedge, table, write_results
 
-MOST_WORK = 4e10  # multiplications of a drawn training, so that 100 end within minutes
+MOST_WORK = 2e10  # multiplications of a drawn training, so that 200 end within the hour
 NETWORKS = {  # data, widths, batch size; mnist-mini is MNIST's first 6,000 rows
     "784-500-500, MNIST": ("mnist", "500,500", 256),
     "784-4x2000, mnist-mini": ("mnist-mini", "2000,2000,2000,2000", 64),
@@ -35,16 +38,18 @@ class Drawn:
 
 
 def draw(rng: np.random.Generator) -> Drawn:
-    """Draw 1 to 16 layers, 16 to 2000 wide, 2 to 100 classes, batches of 1 to 1024, that end within seconds."""
+    """Draw 1 to 16 layers, 16 to 2000 wide, 2 to 1000 classes, batches of 1 to 1024, 1 to 16 threads: some seconds."""
+    classes = int(2 * 500 ** rng.uniform(0, 1))
     while True:
         layers, batch = int(rng.integers(1, 17)), int(2 ** rng.uniform(0, 10))
         widths = [int(16 * 125 ** rng.uniform(0, 1)) for _ in range(layers)]
-        inputs, classes = int(16 * 62 ** rng.uniform(0, 1)), int(2 * 50 ** rng.uniform(0, 1))
-        rows = max(batch + batch // 20 + 8, classes * 3, 64)
+        inputs = int(16 * 62 ** rng.uniform(0, 1))
+        rows = max(batch + batch // 2 + 8, classes * 3, 64)
         sizes = [inputs, *widths]
         work = sum(a * b for a, b in zip(sizes, widths, strict=False)) * rows * (layers * 3 + classes)
         if work < MOST_WORK:
             break
+    cached = layers > 1 and rng.uniform() < 0.2
     flags = {
         "widths": ",".join(map(str, widths)),
         "batch-size": str(batch),
@@ -52,14 +57,19 @@ def draw(rng: np.random.Generator) -> Drawn:
         "optimizer": str(rng.choice(["adam", "momentum", "sgd"], p=[0.7, 0.15, 0.15])),
         "schedule": str(rng.choice(["greedy", "interleaved"], p=[0.75, 0.25])),
         "negatives": str(rng.choice(["hard", "fresh", "hard-sum"])),
-        "scope": str(rng.choice(["previous", "all"])),
         "loss": str(rng.choice(["contrastive", "logistic", "symmetric"])),
         "norm": str(rng.choice(["rms", "unit", "layer"])),
         "n-negatives": str(int(rng.integers(1, min(classes, 5)))),
         "input-dropout": str(rng.choice(["0", "0.2"])),
+        "threads": str(int(rng.integers(1, 17))),
         "epochs": "1",
-        "holdout": "0.02",
+        "holdout": str(rng.choice(["0.02", "0.3"])),
     }
+    if flags["variant"] != "ff":
+        flags["scope"] = str(rng.choice(["previous", "all"]))
+    if cached:
+        flags |= {"cache": "activations", "schedule": "greedy", "input-dropout": "0"}
+        flags["negatives"] = str(rng.choice(["hard", "fresh", "fixed"]))
     return Drawn(flags, rows, inputs, classes, bool(rng.integers(0, 2)))
 
 
@@ -88,6 +98,7 @@ def try_specs(count: int, seed: int) -> list[dict[str, Any]]:
             budget = int(1.01 * floor + rng.uniform(0, 1.2) * max(free - floor, 0))
             began = time.perf_counter()
             report = train(flags | {"memory-budget": str(budget), "out": str(Path(folder) / "run")})
+            seconds, learnt = time.perf_counter() - began, learn_on(drawn, Path(folder), rng)
         plan = report["plan"]
         results.append(
             {
@@ -104,22 +115,71 @@ def try_specs(count: int, seed: int) -> list[dict[str, Any]]:
                 "tile_bytes": plan["tile_bytes"],
                 "moments": plan["moments"],
                 "parts": plan["parts"],
-                "seconds": time.perf_counter() - began,
+                "seconds": seconds,
+                "learn": learnt,
             }
         )
         print(line(results[-1]), file=sys.stderr, flush=True)
     return results
 
 
+def learn_on(drawn: Drawn, folder: Path, rng: np.random.Generator) -> dict[str, Any]:
+    """Learn on from the model under a drawn budget, from some new rows and the kept ones; every third time a class."""
+    more = dataclasses.replace(drawn, rows=int(drawn.rows * rng.uniform(0.3, 1.5)) + 8)
+    flags = {"data": str(folder / "new.npz"), "epochs": "1", "max-drop": "1", "threads": str(int(rng.integers(1, 17)))}
+    if rng.uniform() < 0.3 and drawn.classes < 1000:
+        more, flags["add-class"] = dataclasses.replace(more, classes=drawn.classes + 1), str(drawn.classes)
+    write_data(more, folder / "new.npz", rng)
+    model = folder / "run" / "model.onnx"
+    refused = run_learn(model, flags | {"memory-budget": "1MiB"})
+    floor = float(re.findall(r"at least ([0-9.]+) MiB", str(refused))[0]) * MIB
+    budget = int(floor * rng.uniform(1.01, 1.3))
+    learnt = run_learn(model, flags | {"memory-budget": str(budget)})
+    return {
+        "flags": {name: value for name, value in flags.items() if name != "data"},
+        "rows": more.rows,
+        "kept_rows": learnt["kept_rows"],
+        "floor_bytes": floor,
+        "budget_bytes": budget,
+        "planned_bytes": learnt["plan"]["peak_bytes"],
+        "measured_bytes": learnt["rss_peak_bytes"],
+        "parts": learnt["plan"]["parts"],
+    }
+
+
+def run_learn(model: Path, flags: dict[str, str]) -> Any:
+    """Run ``ffedge learn``; return what it prints, or the error that refuses it."""
+    try:
+        return ffedge("learn", model, *(word for name, value in flags.items() for word in (f"--{name}", value)))
+    except RuntimeError as error:
+        return error
+
+
 def line(result: dict[str, Any]) -> str:
     sizes = "  ".join(f"{n} {result[n + '_bytes'] / MIB:.1f}" for n in ("floor", "budget", "planned", "measured"))
-    kept = "holds" if result["measured_bytes"] <= result["budget_bytes"] else "BROKEN"
-    share = result["measured_bytes"] / result["planned_bytes"]
+    kept, share, learnt = "holds" if holds(result) else "BROKEN", share_of(result), result["learn"]
     return (
-        f"{result['index']:3d} {kept}  {sizes}  measured/planned {share:.3f}  chunk {result['chunk_size']}"
+        f"{result['index']:3d} {kept}  {sizes}  measured/planned {share:.3f}"
+        f"  learn {'holds' if holds(learnt) else 'BROKEN'} {share_of(learnt):.3f}  {result['flags']['threads']} threads"
+        f", chunk {result['chunk_size']}"
         f" of {result['flags']['batch-size']}, tile {result['tile_bytes'] // 1024} KiB, moments in {result['moments']}"
         f"  {result['inputs']} inputs, {result['classes']} classes, {result['flags']['widths']}"
     )
+
+
+def holds(result: dict[str, Any]) -> bool:
+    return bool(result["measured_bytes"] <= result["budget_bytes"])
+
+
+def share_of(result: dict[str, Any]) -> float:
+    return float(result["measured_bytes"] / result["planned_bytes"])
+
+
+def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return how many budgets were kept, and the least, median and largest share of the plan that was measured."""
+    quantiles = np.quantile(list(map(share_of, results)), (0, 0.5, 1)).tolist()
+    shares = dict(zip(("least", "median", "most"), quantiles, strict=True))
+    return {"kept": sum(map(holds, results)), "of": len(results), "measured_by_planned": shares}
 
 
 def try_budgets() -> list[dict[str, Any]]:
@@ -156,16 +216,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.specs:
         results = try_specs(options.specs, options.seed)
-        shares = [r["measured_bytes"] / r["planned_bytes"] for r in results]
-        found = {
-            "kept": sum(r["measured_bytes"] <= r["budget_bytes"] for r in results),
-            "of": len(results),
-            "measured_by_planned": dict(
-                zip(("least", "median", "most"), np.quantile(shares, (0, 0.5, 1)), strict=True)
-            ),
-            "runs": results,
-        }
-        print(f"{found['kept']} of {found['of']} budgets kept; measured / planned: {found['measured_by_planned']}")
+        learnt = summary([each["learn"] for each in results])
+        found = summary(results) | {"learn": learnt, "runs": results}
+        for what, of in (("train", found), ("learn", learnt)):
+            print(f"{what}: {of['kept']} of {of['of']} budgets kept; measured / planned: {of['measured_by_planned']}")
         write_results("budget", options, found, ["onnxruntime"])
     if options.speed:
         results = try_budgets()

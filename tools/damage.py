@@ -11,13 +11,14 @@ from typing import Any
 
 NUMBERS = (0, 1, 2, 7, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 1 << 24, (1 << 31) - 1, 1 << 31, 1 << 40, (1 << 63) - 1, 1 << 63)
 VALUES = (*NUMBERS, -1, 0.5, 1e308, 10**400, True, None, "", "x" * 3000, "a\nb", "\ud800", "../../x", [], {}, [[[1]]])
+CHECKSUM = b"ffedge sha256 "  # of NIR files
 SIZES = {1: 8, 5: 4}  # of protobuf's fixed numbers, by wire type
 ENDS = ("little", "big")
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:
-    """Change something in JSON, npz, gzip, safetensors or protobuf, at any depth, or in bytes without a structure."""
-    for change in (_json, _zip, _gzip, _tensors, _protobuf) if rng.random() < 0.8 else ():
+    """Change something in JSON, npz, gzip, safetensors, NIR or protobuf, at any depth, or in any bytes."""
+    for change in (_json, _lines, _zip, _gzip, _tensors, _nir, _protobuf) if rng.random() < 0.8 else ():
         with contextlib.suppress(Exception):  # damaged before, so that it has no such structure any more
             if (changed := change(data, rng)) is not None:
                 return changed
@@ -41,6 +42,13 @@ def _bytes(data: bytes, rng: random.Random) -> bytes:
 def _json(data: bytes, rng: random.Random) -> bytes | None:
     value = json.loads(data)
     return json.dumps(_value(value, rng), separators=(",", ":")).encode() if isinstance(value, dict | list) else None
+
+
+def _lines(data: bytes, rng: random.Random) -> bytes | None:
+    lines = data.split(b"\n")
+    at = rng.randrange(len(lines))
+    changed = _json(lines[at], rng) if data.isascii() else None
+    return changed and b"\n".join([*lines[:at], changed, *lines[at + 1 :]])
 
 
 def _value(value: Any, rng: random.Random) -> Any:
@@ -86,6 +94,13 @@ def _tensors(data: bytes, rng: random.Random) -> bytes | None:
     start, mark, rest = (len(header).to_bytes(8, "little") + header + data[end:]).partition(b'"sha256":"')
     right = hashlib.sha256(start + mark + b"0" * 64 + rest[64:]).hexdigest().encode()
     return start + mark + right + rest[64:]
+
+
+def _nir(data: bytes, rng: random.Random) -> bytes | None:
+    """Change a byte or some of HDF5, and let the checksum behind it be right."""
+    content, mark, _ = data.rpartition(CHECKSUM)
+    changed = _bytes(content, rng) if mark else b""
+    return changed + CHECKSUM + hashlib.sha256(changed).digest() if mark else None
 
 
 def _protobuf(data: bytes, rng: random.Random) -> bytes | None:

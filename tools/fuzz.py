@@ -1,7 +1,8 @@
 """Feed damaged files to ffedge for as long as you like: `python tools/fuzz.py --minutes 20 [--kind model]`.
 
 The files, what is done with them and what must hold are those of tests/hostile; the damage is drawn by a seed. Where
-atheris is installed and a kind is named, libFuzzer draws by what parts of ffedge a file reaches. What breaks a promise
+atheris is installed and a kind is named, libFuzzer draws by what parts of ffedge and of its readers a file
+reaches; those that reached new ones stay in `--findings`/corpus, for the next run. What breaks a promise
 (another exception than an error of one line, much memory, 20 seconds, a crash) is left in `--findings`, where a crash
 leaves it too, and ``--repeat FILE --kind model`` shows it again.
 
@@ -20,13 +21,19 @@ import time
 import traceback
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools"), str(ROOT / "tests" / "hostile")]
 
 from damage import damaged  # noqa: E402
 
+if TYPE_CHECKING:
+    from targets import Target
+
 LONGEST_S = 20
+MOST_BYTES = 1 << 20  # of a drawn file
+READERS = ["ffedge", "PIL", "h5py", "zipfile", "gzip", "json", "numpy.lib"]
 
 
 def main() -> int:
@@ -41,7 +48,7 @@ def main() -> int:
     folder = options.findings.resolve() / "work"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    os.environ["FFEDGE_CACHE"] = str(folder / "cache")
+    os.environ["FFEDGE_CACHE"] = str(folder / "case" / "cache")
     return _fuzz(options, folder)
 
 
@@ -50,28 +57,30 @@ def _fuzz(options: argparse.Namespace, folder: Path) -> int:
     if options.kind and not options.repeat:
         with contextlib.suppress(ImportError):
             import atheris
-    with atheris.instrument_imports(include=["ffedge"]) if atheris else contextlib.nullcontext():
-        from targets import hold, targets
+    with atheris.instrument_imports(include=READERS) if atheris else contextlib.nullcontext():
+        from targets import targets
     print(f"seed {options.seed}", file=sys.stderr)
     good = targets(folder)
     warnings.simplefilter("error")  # it would stand on stderr
     kinds = [options.kind] if options.kind else list(good)
     if options.repeat:
-        print(hold(good[options.kind], options.repeat.read_bytes(), folder / "case"))
+        print(_held(good[options.kind], options.repeat.read_bytes(), folder / "case"))
         return 0
     if atheris:
         target = good[options.kind]
-        (folder / "corpus").mkdir()
-        (folder / "corpus" / "whole").write_bytes(target.files[target.main])
+        corpus = options.findings / "corpus" / options.kind
+        corpus.mkdir(parents=True, exist_ok=True)
+        (corpus / "whole").write_bytes(target.files[target.main])
         words = [
             sys.argv[0],
             f"-seed={options.seed + 1}",
             f"-max_total_time={60 * options.minutes:.0f}",
             f"-timeout={LONGEST_S}",
+            f"-max_len={MOST_BYTES}",
         ]
-        words += [f"-artifact_prefix={options.findings}/{options.kind}-", "-rss_limit_mb=2048", str(folder / "corpus")]
+        words += [f"-artifact_prefix={options.findings}/{options.kind}-", "-rss_limit_mb=2048", str(corpus)]
         draw = lambda data, most, seed: damaged(data, random.Random(seed))[:most]  # noqa: E731
-        atheris.Setup(words, lambda data: hold(target, data, folder / "case"), custom_mutator=draw)
+        atheris.Setup(words, lambda data: _held(target, data, folder / "case"), custom_mutator=draw)
         atheris.Fuzz()  # it ends the process, with 77 or 70 where it found something
     rng, last, said = random.Random(options.seed), time.monotonic() + 60 * options.minutes, collections.Counter()
     while time.monotonic() < last:
@@ -81,7 +90,7 @@ def _fuzz(options: argparse.Namespace, folder: Path) -> int:
         case.write_bytes(content)
         faulthandler.dump_traceback_later(LONGEST_S, exit=True)
         try:
-            said[kind, "read" if hold(good[kind], content, folder / "case") == "read" else "refused"] += 1
+            said[kind, "read" if _held(good[kind], content, folder / "case") == "read" else "refused"] += 1
             case.unlink()
         except Exception:
             said[kind, "FOUND"] += 1
@@ -90,6 +99,16 @@ def _fuzz(options: argparse.Namespace, folder: Path) -> int:
     for (kind, what), count in sorted(said.items()):
         print(f"{kind:12} {what:8} {count}")
     return int(any(what == "FOUND" for _, what in said))
+
+
+def _held(target: "Target", data: bytes, folder: Path) -> str:
+    """Use a damaged file in a folder of its own, with a cache of its own; see `targets.hold`."""
+    from targets import hold
+
+    try:
+        return hold(target, data, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from ffedge.recipe import Recipe
 from ffedge.training.checkpoint import Place
 from ffedge.training.evaluator import Evaluator
 from ffedge.training.loop import Diverged, Interrupted, Loop
+from ffedge.training.memory import Plan
 from ffedge.training.records import LayerRecord
 from ffedge.training.replay import CHECK_SHARE, KEPT_BYTES, Examples, keep, kept_file, no_examples, read_kept
 from ffedge.training.step import BatchLearner
@@ -62,6 +63,7 @@ class Learning:
     new, kept : accuracy on new rows that were held out, and on kept examples that are never learnt from.
     accepted : whether the file was replaced; `refused` says why not.
     layers : a record of each layer that learnt.
+    plan : of memory (`ffedge.training.memory.Plan`).
     """
 
     model: str
@@ -77,6 +79,7 @@ class Learning:
     seconds: float
     rss_peak_bytes: int
     import_bytes: int
+    plan: dict[str, Any]
     previous: str | None = None
 
     def to_json(self) -> str:
@@ -162,6 +165,7 @@ def learn(
             seconds=time.perf_counter() - started,
             rss_peak_bytes=max(meter.peak(), meter.whole_bytes, imported),
             import_bytes=imported,
+            plan=work.plan.to_dict(),
             previous=str(previous_file(path)) if refused is None else None,
         )
 
@@ -179,6 +183,7 @@ class _Work:
 
     start: Start
     recipe: Recipe
+    plan: Plan
     rows: Dataset
     new_rows: int
     share: float
@@ -217,10 +222,10 @@ def _prepare(
     again, check = stored[0] if share else no_examples(start.facts), stored[1]
     rows = joined(dataset, start.facts, again)
     new_rows = len(dataset.train.labels)
-    recipe, _ = fitted(start, learning_spec(start, changes, new_rows), new_rows, len(again))
+    recipe, plan = fitted(start, learning_spec(start, changes, new_rows), new_rows, len(again))
     held_out, _ = split_rows(len(rows.train.labels), recipe, len(again))
     split = rows.train if check.rows is None else Split(check.rows, check.labels)
-    return _Work(start, recipe, rows, new_rows, share, ((rows.train, held_out), (split, np.arange(len(check)))))
+    return _Work(start, recipe, plan, rows, new_rows, share, ((rows.train, held_out), (split, np.arange(len(check)))))
 
 
 def _layers(layers: Sequence[int] | None, recipe: Recipe) -> list[int] | None:

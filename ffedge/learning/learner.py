@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ffedge.data import Split
 from ffedge.data.stream import Chunk, kept_inputs
 from ffedge.engine.onnx import OnnxEngine
 from ffedge.errors import DataError, TrainingError
@@ -18,12 +19,13 @@ from ffedge.files import atomic_file
 from ffedge.labels import wrong_labels
 from ffedge.learning.classes import Start, opened
 from ffedge.learning.session import affordable_rows, learning_spec
-from ffedge.model.calibration import Calibration, best_and_margin, calibrate
+from ffedge.model.calibration import Calibration, best_and_margin
 from ffedge.model.write import write_model
 from ffedge.predict.predictor import Prediction, samples_of
 from ffedge.recipe import Recipe
 from ffedge.resolve import TUNED_CHUNK, resolve
 from ffedge.seeds import Draw, generator, key
+from ffedge.training.evaluator import Evaluator
 from ffedge.training.replay import KEPT_BYTES, MOST_KEPT, Reservoir, kept_file, read_kept, write_kept
 from ffedge.training.step import BatchLearner, Turn
 
@@ -145,9 +147,10 @@ class Learner:
 
     def _calibration(self) -> Calibration | None:
         """Choose what counts as known, on kept examples that are never learnt from."""
-        if not len(self._check):
+        if self._check.rows is None:
             return None
-        return calibrate(*best_and_margin(self.predict(self._check_rows()).scores), self.recipe.train.coverage)
+        split = Split(self._check.rows, self._check.labels)
+        return Evaluator(self._batches).calibration([(split, np.arange(len(self._check)))])
 
     def _check_rows(self) -> Array:
         if not len(self._check):

@@ -147,4 +147,4 @@ def calibrate(scores: Floats, margins: Floats, coverage: float) -> Calibration:
 def best_and_margin(scores: Floats) -> tuple[Floats, Floats]:
     """Return the best score and the margin [N] of the scores [N, C]."""
     top = np.partition(scores, -2, axis=1)[:, -2:]
-    return top[:, 1], top[:, 1] - top[:, 0]
+    return top[:, 1].copy(), top[:, 1] - top[:, 0]  # no view, which would keep all scores

@@ -41,10 +41,11 @@ class Evaluator:
 
     def calibration(self, parts: Sequence[tuple[Split, Places]]) -> Calibration | None:
         """Choose on rows that were held out what counts as known; None where there are none."""
-        scores = [each for split, rows in parts for _, _, each in self._scored(split, rows, self._layers)]
-        if not scores:
+        found = [best_and_margin(each) for split, rows in parts for *_, each in self._scored(split, rows, self._layers)]
+        if not found:
             return None
-        return calibrate(*best_and_margin(np.concatenate(scores)), self._recipe.train.coverage)
+        scores, margins = map(np.concatenate, zip(*found, strict=True))
+        return calibrate(scores, margins, self._recipe.train.coverage)
 
     def _scored(self, split: Split, rows: Places, layers: int) -> Iterator[tuple[Places, Floats, Floats]]:
         """Yield some rows at a time, with the goodness [N, L, C] of the first layers and its weighted sum [N, C]."""

@@ -6,6 +6,7 @@
 import contextlib
 import gzip
 import io
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,20 @@ from typing import Any
 import numpy as np
 
 import ffedge
+from ffedge.cli.lines import read_lines
+from ffedge.cli.stop import Stop
 from ffedge.data import read_image, read_inputs
+from ffedge.data.images import FORMATS
 from ffedge.errors import FfedgeError, TrainingError, one_line
 from ffedge.meter import PeakMeter
+from ffedge.network import InputFacts
+from ffedge.spikes import SpikingPredictor
+from ffedge.spikes.export import export_nir
 from ffedge.training.folder import StoredRun
 from ffedge.training.records import Report
 
 MOST_BYTES = 100 << 20  # that reading a file of some KB may take for a while
+LINES = b'[1, 2.5, -3e4, 4, 5, 6]\n[[1, 2, 3], [4, 5, 6]]\n\n{"input": [0, 0, 0, 0, 0, 1e-3], "id": {"a": ["b"]}}\n'
 
 
 @dataclass(frozen=True)
@@ -61,13 +69,20 @@ def targets(folder: Path) -> dict[str, Target]:
         "npz": Target({"d.npz": data.read_bytes()}, "d.npz", _use_data),
         "npy": Target(npy, "x.npy", _use_data),
         "npy labels": Target(npy, "y.npy", lambda path: _use_data(path.with_name("x.npy"))),
+        "kept": Target(_files(run, "model.onnx", "model.kept.safetensors"), "model.kept.safetensors", _use_kept),
+        "lines": Target({"a.jsonl": LINES}, "a.jsonl", _use_lines),
     }
     with contextlib.suppress(ImportError):
         from PIL import Image
 
-        Image.fromarray(images[0]).save(folder / "a.png")
-        picture = {"a.png": (folder / "a.png").read_bytes()}
-        found["picture"] = Target(picture, "a.png", lambda path: read_image(path, (6, 6), resize=True))
+        for name in FORMATS:
+            Image.fromarray(images[0]).save(folder / f"a.{name.lower()}", name)
+            picture = {"a.png": (folder / f"a.{name.lower()}").read_bytes()}
+            found[name.lower()] = Target(picture, "a.png", lambda path: read_image(path, (6, 6), resize=True))
+    with contextlib.suppress(FfedgeError):  # of packages that are not installed
+        spiking = ffedge.Spec.make("spiking", widths=(8, 6), epochs=1, batch_size=16, threads=1)
+        export_nir(ffedge.train(spiking, data, folder / "spiking").path, folder / "a.nir", timesteps=9)
+        found["nir"] = Target(_files(folder, "a.nir"), "a.nir", _use_nir)
     return found
 
 
@@ -101,6 +116,27 @@ def _use_model(path: Path) -> None:
     predictor.predict(np.stack([row] * 3), layers=True)
     learner = ffedge.Learner(path, threads=1, kept_bytes=0)
     learner.observe(np.stack([row] * 8), np.arange(8) % len(learner.classes))
+
+
+def _use_kept(path: Path) -> None:
+    learner = ffedge.Learner(path.with_name("model.onnx"), threads=1)
+    learner.observe(np.zeros((8, learner.facts.size), learner.facts.dtype), np.arange(8) % len(learner.classes))
+
+
+def _use_nir(path: Path) -> None:
+    predictor = SpikingPredictor(path)
+    predictor.predict(np.zeros((2, *predictor.facts.shape), predictor.facts.dtype))
+
+
+def _use_lines(path: Path) -> None:
+    with path.open("rb") as file:
+        for line in read_lines(file, InputFacts((2, 3), "float32", ("a", "b")), Stop()):
+            assert (line.sample is None) == bool(line.error)
+            json.dumps(line.about)
+
+
+def _files(folder: Path, *names: str) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in names}
 
 
 def _use_data(path: Path) -> None:

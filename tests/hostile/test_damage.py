@@ -6,9 +6,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from targets import Target, hold, targets
 
+from ffedge.data.images import FORMATS
 from ffedge.errors import DataError
 
-KINDS = ("model", "report", "checkpoint", "idx", "idx labels", "gz", "npz", "npy", "npy labels", "picture")
+KINDS = ("model", "report", "checkpoint", "kept", "idx", "idx labels", "gz", "npz", "npy", "npy labels", "lines", "nir")
+KINDS += tuple(map(str.lower, FORMATS))
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +21,7 @@ def good(tmp_path_factory):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_whole_file_is_read(good, tmp_path, kind):
     if kind not in good:
-        pytest.skip("needs Pillow")
+        pytest.skip("needs Pillow, or nir and h5py")
     target = good[kind]
     assert hold(target, target.files[target.main], tmp_path) == "read"
 
@@ -29,7 +31,7 @@ def test_a_whole_file_is_read(good, tmp_path, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_file_is_read_or_refused_in_one_line(good, tmp_path, kind, rng):
     if kind not in good:
-        pytest.skip("needs Pillow")
+        pytest.skip("needs Pillow, or nir and h5py")
     target = good[kind]
     hold(target, damaged(target.files[target.main], rng), tmp_path)
 

@@ -1,13 +1,17 @@
 """What counts as known is chosen at the end of training, on the rows that were held out, and goes into the model."""
 
 import shutil
+import tracemalloc
 
 import numpy as np
 import pytest
 from toys import clusters, prepared, small_spec
 
 import ffedge
+from ffedge.data import Split
+from ffedge.data.rows import ArrayRows
 from ffedge.data.stream import split_rows
+from ffedge.training.evaluator import Evaluator
 from ffedge.training.folder import export
 
 DATA = clusters(rows=800)
@@ -34,6 +38,23 @@ def test_the_share_of_held_out_rows_that_was_asked_for_is_known(tmp_path, schedu
     rows = held_out(spec)
     known = predictor.predict(DATA.train.inputs.take(rows)).known
     assert known.mean() == pytest.approx(found.known, abs=0.011)  # rows on a bound may fall to either side
+
+
+def test_choosing_it_takes_little_memory_of_many_rows_and_classes():
+    """All scores of 4,000 rows and 1,000 classes at once would take 16 MB."""
+
+    class Scorer:
+        recipe, n_classes = prepared(SPEC, DATA)[0], 1000
+
+        def scored(self, raw, layers):
+            return None, np.random.default_rng(0).random((len(raw), 1000), np.float32)
+
+    rows = Split(ArrayRows(np.zeros((4000, 1), np.uint8)), np.zeros(4000, np.int64))
+    tracemalloc.start()
+    assert Evaluator(Scorer()).calibration([(rows, np.arange(4000))]).rows == 4000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
 
 
 def test_rows_that_nobody_held_out_play_no_part(run):
