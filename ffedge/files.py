@@ -18,6 +18,7 @@ from ffedge.errors import FfedgeError
 
 REMEDY = "choose another place"
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of a file system that has none: nobody is kept out
+NO_FOLDER_SYNC = (errno.EINVAL, errno.EBADF, errno.ENOSYS, errno.EOPNOTSUPP)  # of one that cannot sync folders
 MOUNTS = Path("/proc/self/mountinfo")
 
 
@@ -74,10 +75,10 @@ def replacing(
                 sync(temporary)
                 temporary.replace(target)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the next one that writes it begins it anew
+                temporary.unlink()
             raise
-        with guard():
-            sync(target.parent)
+        confirm(target)
     finally:
         os.close(descriptor)
 
@@ -110,6 +111,41 @@ def sync(path: Path) -> None:
     try:
         os.fsync(descriptor)
     finally:
+        os.close(descriptor)
+
+
+def confirm(path: Path) -> None:
+    """Force a file's new name to the disk.
+
+    Raises
+    ------
+    FfedgeError
+        The disk does not confirm it. The file stands there all the same, and the message says so.
+    """
+    try:
+        sync(path.parent)
+    except OSError as error:
+        if error.errno not in NO_FOLDER_SYNC:
+            text = f"{path}: stands in its place, but the disk does not confirm it ({error.strerror}). Check the disk"
+            raise FfedgeError(text) from error
+
+
+@contextlib.contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+    """Let one process at a time move what belongs to a file; the others wait, and a killed one holds nobody up.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written.
+    """
+    lock = path.with_name(f".{path.name}.lock.tmp")
+    descriptor = _hold(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            lock.unlink()
         os.close(descriptor)
 
 

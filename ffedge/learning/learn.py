@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from ffedge.data import Data, Dataset, Split, load
 from ffedge.data.stream import OtherRows, split_rows
 from ffedge.errors import ModelError, StoppedError, TrainingError
-from ffedge.files import atomic_file
 from ffedge.learning.classes import Start, opened, with_classes
-from ffedge.learning.files import alone, previous_file, set_aside
+from ffedge.learning.files import OLD_KEPT, alone, previous_file, replaced
 from ffedge.learning.rows import joined
 from ffedge.learning.session import fitted, learning_spec, make_engine
 from ffedge.meter import PeakMeter, rss_bytes
@@ -145,12 +144,11 @@ def learn(
         refused = _refusal(path, new, kept, max_drop)
         if refused is None:
             metadata = start.learnt_from(name=dataset.name, sha256=dataset.sha256, rows=work.new_rows)
-            with atomic_file(path) as temporary:
-                known = loop.evaluator.calibration(work.parts)
-                write_model(temporary, start.recipe, start.facts, loop.engine.state(), metadata, known)
-                if kept_bytes:  # before the model, which stands as it was where there is no room for them
-                    _keep(path, work, stored, kept_bytes)
-                set_aside(path, stood)
+            known = loop.evaluator.calibration(work.parts)
+            with replaced(path, folder, stood) as (place, examples):
+                write_model(place, start.recipe, start.facts, loop.engine.state(), metadata, known)
+                if kept_bytes:
+                    _keep(path, examples, work, stored, kept_bytes)
         return Learning(
             model=str(path),
             spec=work.recipe.to_dict(),
@@ -268,10 +266,13 @@ def _refusal(path: Path, new: Measured, kept: Measured, max_drop: float) -> str 
     return None
 
 
-def _keep(path: Path, work: _Work, stored: tuple[Examples, Examples], most_bytes: int) -> None:
-    """Bring the kept examples up to date with the new rows, those learnt from and those held out."""
+def _keep(path: Path, place: Path, work: _Work, stored: tuple[Examples, Examples], most_bytes: int) -> None:
+    """Bring the kept examples up to date with the new rows, those learnt from and those held out; write them apart."""
     split, held_out = work.rows.train, work.parts[0][1]
+    facts, seed = work.start.facts, work.recipe.train.seed
     offers = (split, OtherRows(work.new_rows, held_out)), (split, held_out)
-    if kept_file(path).is_file():
-        set_aside(kept_file(path))
-    keep(kept_file(path), work.start.facts, stored, offers, most_bytes, work.recipe.train.seed, path)
+    like = kept_file(path) if kept_file(path).exists() else path
+    if like == path:  # so that the way back leads to none
+        none, nothing = no_examples(facts), (split, held_out[:0])
+        keep(place.with_name(OLD_KEPT), facts, (none, none), (nothing, nothing), 0, seed, like)
+    keep(place, facts, stored, offers, most_bytes, seed, like)

@@ -138,12 +138,14 @@ class Learner:
             The disk is full or the folder cannot be written.
         """
         path, metadata = Path(path), self._start.learnt_from(name="stream", rows=self.rows)
+        count, check = self._reservoir.count, self._check
         with atomic_file(path) as temporary:
             write_model(temporary, self._start.recipe, self.facts, self._engine.state(), metadata, self._calibration())
-        count, check = self._reservoir.count, self._check
-        if count:
-            learnt = self._kept[:count], self._reservoir.labels[:count], self._reservoir.seen
-            write_kept(kept_file(path), self.facts, learnt, (self._check_rows(), check.labels, check.seen), path)
+            if count:  # before the model, which stands as it was where there is no room for them
+                learnt = self._kept[:count], self._reservoir.labels[:count], self._reservoir.seen
+                write_kept(
+                    kept_file(path), self.facts, learnt, (self._check_rows(), check.labels, check.seen), temporary
+                )
 
     def _calibration(self) -> Calibration | None:
         """Choose what counts as known, on kept examples that are never learnt from."""
