@@ -12,7 +12,7 @@ class Allowed:
     inside: str = ""
 
 
-BASE = "errors fields files json_text labels meter pages presets recipe resolve seeds spec tensors version"
+BASE = "errors fields files json_text labels meter pages presets recipe resolve seeds spec tensors turns version"
 NETWORK = "kinds layers network onnx rule"
 TABLE = {
     "__init__": Allowed("version"),
@@ -31,12 +31,13 @@ TABLE = {
     "meter": Allowed(),
     "pages": Allowed("files", "numpy"),
     "tensors": Allowed("pages", "numpy"),
+    "turns": Allowed("errors"),
     "onnx": Allowed("", "numpy"),  # graphs by protobuf alone: the onnx package is for int8 forms and tests
     "kinds": Allowed(),  # the modules that it names are loaded by their users
     "layers": Allowed("kinds onnx rule seeds", "numpy", "torch"),  # a layer's torch twin stands beside its graph
     "rule": Allowed("kinds onnx spec", "numpy", "torch"),
     "network": Allowed("errors fields kinds layers recipe", "numpy"),
-    "engine": Allowed(f"errors pages recipe spec {NETWORK}", "numpy onnxruntime", "torch"),
+    "engine": Allowed(f"errors pages recipe spec turns {NETWORK}", "numpy onnxruntime", "torch"),
     "model": Allowed(f"engine {BASE} {NETWORK}", "numpy"),
     "data": Allowed("errors files recipe seeds spec", "numpy", "PIL"),
     "training": Allowed(f"data engine model {BASE} {NETWORK}", "numpy", "onnxruntime"),

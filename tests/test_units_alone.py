@@ -56,6 +56,11 @@ USES = {
     "__init__": "import ffedge; print(ffedge.__version__)",
     "compare": "from ffedge.compare.arms import ARMS, Work; print(len(ARMS), Work().text)",
     "version": "from ffedge.version import __version__; print(__version__)",
+    "turns": """
+        from ffedge.turns import Turns
+        with Turns() as turns, turns:
+            print("mine")
+        """,
     "files": """
         from pathlib import Path
         from ffedge.files import atomic_file

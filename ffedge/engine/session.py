@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ffedge.turns import RUNS
+
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # which else keeps a database in the user's cache, and takes 2 MiB
 try:
     import onnxruntime as ort
@@ -43,7 +45,14 @@ def make_session(model: bytes, threads: int = 0, weights: Mapping[str, Array] | 
     if weights:
         values = [ort.OrtValue.ortvalue_from_numpy(np.asarray(array, order="C")) for array in weights.values()]
         options.add_external_initializers(list(weights), values)
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    with RUNS:
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def run(session: ort.InferenceSession, names: list[str], inputs: Mapping[str, Array]) -> list[Array]:
+    """Return the outputs of these names; many threads may run one session at once."""
+    with RUNS:
+        return list(session.run(names, dict(inputs)))
 
 
 @functools.cache
@@ -55,7 +64,7 @@ def _share_arena() -> None:
 
 
 class Kernel:
-    """A session whose inputs and outputs are bound by name to values that already have their memory."""
+    """A session whose inputs and outputs are bound by name to values that already have their memory; of one thread."""
 
     def __init__(self, model: bytes, threads: int) -> None:
         self.session = make_session(model, threads)
@@ -70,7 +79,8 @@ class Kernel:
             binding.bind_ortvalue_input(name, inputs[name].ort)
         for name in self.outputs:
             binding.bind_ortvalue_output(name, outputs[name].ort)
-        self.session.run_with_iobinding(binding)
+        with RUNS:
+            self.session.run_with_iobinding(binding)
         binding.clear_binding_inputs()
         binding.clear_binding_outputs()
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.engine.session import make_session
+from ffedge.engine.session import make_session, run
 from ffedge.export.fold import fold, missing
 from ffedge.export.source import HeldOut, Trained
 from ffedge.model.form import Folded, activities_graph
@@ -40,7 +40,7 @@ def train_head(trained: Trained, rows: HeldOut, network: Folded) -> dict[str, Ar
         order = Permutation(count, trained.recipe.train.seed, Draw.READOUT, epoch)
         part = rows.learnt[order.at(np.arange(place * batch, (place + 1) * batch))]
         raw = np.ascontiguousarray(rows.split.inputs.take(part))
-        (activities,) = session.run(["activities"], {"input": raw})
+        (activities,) = run(session, ["activities"], {"input": raw})
         learner.learn(activities * factor, np.asarray(rows.split.labels[part]), RATE * (1 - step / steps))
     return {"head.U": learner.U * factor[:, None], "head.c": learner.c}
 

@@ -6,7 +6,7 @@ Shape letters: n rows of a minibatch, I inputs of a sample, C classes, L layers.
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,6 +28,7 @@ from ffedge.seeds import Draw, generator, key
 from ffedge.training.evaluator import Evaluator
 from ffedge.training.replay import KEPT_BYTES, MOST_KEPT, Reservoir, kept_file, read_kept, write_kept
 from ffedge.training.step import BatchLearner, Turn
+from ffedge.turns import Turns, not_pickled
 
 Array = NDArray[Any]
 ROWS = 256
@@ -54,6 +55,12 @@ class Learner:
         The file cannot be read or carries no learning step.
     ValueError
         An argument is outside its rule.
+
+    Notes
+    -----
+    Threads may share a learner. They take turns: an `observe`, a `predict` or a `save` is one turn, so that each answer
+    is that of the model before an `observe` or after it. Where an answer must not wait long, learn from fewer rows at
+    a time. A forked child goes on with a copy of its own. A learner is not pickled: another process opens the file.
     """
 
     def __init__(
@@ -68,6 +75,7 @@ class Learner:
     ) -> None:
         if not 0 <= replay_share < 1:
             raise ValueError(f"`replay_share` must be in [0, 1), got {replay_share}")
+        self._turns = Turns()
         self._start = start = opened(Path(model))
         self.facts, count = start.facts, len(start.recipe.network.widths)
         self._active = sorted(set(range(count) if layers is None else layers))
@@ -109,8 +117,9 @@ class Learner:
         """
         raw = self._rows(x)
         labels, size, loss = self._numbers(y, len(raw)), self._step_rows, math.nan
-        for start in range(0, len(raw), size):
-            loss = self._step(raw[start : start + size], labels[start : start + size])
+        with self._turns:
+            for start in range(0, len(raw), size):
+                loss = self._step(raw[start : start + size], labels[start : start + size])
         return loss
 
     def predict(self, x: ArrayLike) -> Prediction:
@@ -123,9 +132,10 @@ class Learner:
         """
         raw, layers = self._rows(x), len(self.recipe.network.widths)
         scores, goodness = (np.empty((len(raw), *dims, len(self.classes)), np.float32) for dims in ((), (layers,)))
-        for at in range(0, len(raw), self.recipe.train.chunk_size):
-            part = slice(at, at + self.recipe.train.chunk_size)
-            goodness[part], scores[part] = self._batches.scored(raw[part], layers)
+        with self._turns:
+            for at in range(0, len(raw), self.recipe.train.chunk_size):
+                part = slice(at, at + self.recipe.train.chunk_size)
+                goodness[part], scores[part] = self._batches.scored(raw[part], layers)
         known = np.ones(len(raw), np.bool_)
         return Prediction(scores.argmax(axis=1), best_and_margin(scores)[1], scores, known, goodness)
 
@@ -137,7 +147,11 @@ class Learner:
         FfedgeError
             The disk is full or the folder cannot be written.
         """
-        path, metadata = Path(path), self._start.learnt_from(name="stream", rows=self.rows)
+        with self._turns:
+            self._save(Path(path))
+
+    def _save(self, path: Path) -> None:
+        metadata = self._start.learnt_from(name="stream", rows=self.rows)
         count, check = self._reservoir.count, self._check
         with atomic_file(path) as temporary:
             write_model(temporary, self._start.recipe, self.facts, self._engine.state(), metadata, self._calibration())
@@ -165,6 +179,10 @@ class Learner:
 
     def __exit__(self, *_: object) -> None:
         """Do nothing."""
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse."""
+        not_pickled(self, "Save it, and open the file there")
 
     def _read_examples(self, most_bytes: int, share: float) -> None:
         """Make room for kept examples, and read those that stand beside the model."""

@@ -5,10 +5,11 @@ An EWMA control chart (Roberts 1959) on each of three statistics: best score, ma
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from ffedge.model.calibration import Calibration, Moments
 from ffedge.predict.predictor import Prediction
+from ffedge.turns import Turns, not_pickled
 
 SIDES = 5  # of limits: score and margin have two, the share of known answers has one
 
@@ -91,6 +92,8 @@ class Monitor:
     -----
     The limits follow from the mean time that an Ornstein-Uhlenbeck process, which an exponential average resembles,
     takes to a level; they are widened for skewness, and for what a few held-out rows leave open about their mean.
+
+    Threads may share a monitor: an `update` is taken in whole, before or after another. It is not pickled.
     """
 
     def __init__(
@@ -116,9 +119,14 @@ class Monitor:
         )
         self.samples = 0
         self.drifting = False
+        self._turns = Turns()
 
     def update(self, predictions: Prediction) -> list[Drift]:
         """Take predictions into the averages; return where drift began or ended among them."""
+        with self._turns:
+            return self._update(predictions)
+
+    def _update(self, predictions: Prediction) -> list[Drift]:
         events = []
         statistics = (predictions.scores.max(axis=1), predictions.margin, predictions.known)
         for values in zip(*(each.tolist() for each in statistics), strict=True):
@@ -136,20 +144,26 @@ class Monitor:
     @property
     def reasons(self) -> tuple[str, ...]:
         """A sentence for each average that is beyond its limit now."""
-        return tuple(chart.says() for chart in self._charts if chart.beyond)
+        with self._turns:
+            return tuple(chart.says() for chart in self._charts if chart.beyond)
 
     def summary(self) -> dict[str, Any]:
         """Return the averages now, beside what the held-out rows gave and the limits."""
-        charts = {
-            chart.name: {
-                "average": chart.average,
-                "held_out": chart.mean,
-                "least": chart.least,
-                "most": None if math.isinf(chart.most) else chart.most,
+        with self._turns:
+            charts = {
+                chart.name: {
+                    "average": chart.average,
+                    "held_out": chart.mean,
+                    "least": chart.least,
+                    "most": None if math.isinf(chart.most) else chart.most,
+                }
+                for chart in self._charts
             }
-            for chart in self._charts
-        }
-        return {"samples": self.samples, "drifting": self.drifting} | charts
+            return {"samples": self.samples, "drifting": self.drifting} | charts
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse."""
+        not_pickled(self, "Make one there of the model's calibration")
 
 
 def _level(time: float) -> float:

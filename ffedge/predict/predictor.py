@@ -5,17 +5,18 @@ Shape letters: N samples, C classes, L layers.
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ffedge.engine.session import make_session
+from ffedge.engine.session import make_session, run
 from ffedge.errors import DataError, ModelError
 from ffedge.model.file import Model
 from ffedge.network import InputFacts
 from ffedge.onnx.graph import model_bytes
 from ffedge.onnx.shapes import walk
+from ffedge.turns import not_pickled
 
 MOST_ROWS = 640
 SPARE_BYTES = 1 << 26
@@ -62,6 +63,11 @@ class Predictor:
     ModelError
         There is no such file, it is no ONNX, it is not ffedge's, it comes from a newer format, or its metadata and
         weights do not fit each other.
+
+    Notes
+    -----
+    Threads may share a predictor, and predict at once. A forked child may use it. It is not pickled: another process
+    opens the file.
     """
 
     def __init__(self, model: str | Path | bytes, threads: int = 0) -> None:
@@ -113,6 +119,10 @@ class Predictor:
             return Prediction(*parts[0])
         return Prediction(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
+    def __reduce__(self) -> NoReturn:
+        """Refuse."""
+        not_pickled(self, "Open the model's file there")
+
     def _run(self, names: list[str], samples: NDArray[Any]) -> list[NDArray[Any]]:
         """Run some samples, and hold the values against what a prediction is: a stranger's graph may give anything."""
         n, classes = len(samples), self.facts.n_classes
@@ -125,7 +135,7 @@ class Predictor:
         }
         try:
             present = [name for name in names if name in self._graph.outputs]
-            values: list[NDArray[Any]] = self._session.run(present, {"input": samples})
+            values: list[NDArray[Any]] = run(self._session, present, {"input": samples})
         except Exception as error:  # onnxruntime raises a class of its own for each cause
             raise ModelError(f"{self._name}: cannot be run ({error}). Export the model anew") from error
         if "known" not in self._graph.outputs:  # an older model

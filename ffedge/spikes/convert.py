@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.engine.session import make_session
+from ffedge.engine.session import make_session, run
 from ffedge.errors import FfedgeError
 from ffedge.kinds import goodness_kind
 from ffedge.model.graph import activities_graph
@@ -110,7 +110,7 @@ def forward(recipe: Recipe, facts: InputFacts, layers: Layers, raw: NDArray[Any]
     weights = {name: np.asarray(layers[int(name.split(".")[1])][name.split(".")[2]]) for name in graph.weights}
     session = make_session(model_bytes(graph), threads=1, weights=weights)
     rows = np.ascontiguousarray(raw.reshape(len(raw), *facts.shape))
-    result: list[Floats] = session.run(list(graph.outputs), {"input": rows})
+    result: list[Floats] = run(session, list(graph.outputs), {"input": rows})
     return result
 
 
