@@ -5,10 +5,10 @@ and SIGTERM at a checkpoint. A command is one file: `add_flags` describes its wo
 of `run` is its help. Only the file of the command that is run is imported.
 """
 
-import errno
 import os
 import sys
 
+from ffedge.cli.streams import OutputLost, guarded
 from ffedge.errors import FfedgeError, one_line
 
 
@@ -19,44 +19,32 @@ def main(words: list[str] | None = None) -> int:
     ----------
     words : the command and its flags; None takes those of the process.
     """
+    words = sys.argv[1:] if words is None else words
+    with guarded():
+        try:
+            code = _run(words)
+            sys.stdout.flush()
+            return code
+        except OutputLost as lost:  # what it did not take goes nowhere when the process ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if lost.reader_gone:  # who need not be told
+                return 1
+            return fail(f"standard output: cannot be written ({lost}). Free space there", 1, *words[:1])
+        except KeyboardInterrupt:
+            return 130
+
+
+def _run(words: list[str]) -> int:
     from ffedge.cli.commands import run
 
-    words = sys.argv[1:] if words is None else words
-    _open_closed_streams()
     try:
-        code = run(words)
-        sys.stdout.flush()
-        return code
+        return run(words)
     except FfedgeError as error:
         return fail(str(error), 1, *words[:1])
     except ValueError as error:
         return fail(str(error), 2, *words[:1])
-    except OSError as error:
-        return _output_lost(error, *words[:1])
     except SystemExit as stop:  # help was asked for
         return int(stop.code or 0)
-    except KeyboardInterrupt:
-        return 130
-
-
-def _open_closed_streams() -> None:
-    """Let output go nowhere whose stream was closed, so that no file of ours gets its number."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
-
-
-def _output_lost(error: OSError, *command: str) -> int:
-    """Return the exit code where standard output takes no more; raise what is another error.
-
-    What it did not take goes nowhere when the process ends.
-    """
-    gone = isinstance(error, BrokenPipeError)  # its reader, who need not be told
-    if not gone and (error.filename is not None or error.errno != errno.ENOSPC):
-        raise error
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    text = f"standard output: cannot be written ({error.strerror}). Free space there"
-    return 1 if gone else fail(text, 1, *command)
 
 
 def fail(message: str, code: int, command: str = "train") -> int:

@@ -25,13 +25,14 @@ BROKEN = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, Runti
 _RESAVE = "Save it again with np.save(file, np.ascontiguousarray(array))"
 
 
-def read_npy(path: Path, name: str = "") -> Rows:
+def read_npy(path: Path, name: str = "", sha256: str = "") -> Rows:
     """Open a ``.npy`` file as rows.
 
     Parameters
     ----------
     path : the file.
     name : what errors call it, if not `path` (a member of an ``.npz``).
+    sha256 : of the file, where it is known.
 
     Returns
     -------
@@ -59,7 +60,7 @@ def read_npy(path: Path, name: str = "") -> Rows:
         raise DataError(f"{name}: is in Fortran order, whose rows are not contiguous. {_RESAVE}.")
     if dtype.itemsize == 0:
         raise DataError(f"{name}: holds only empty strings. Check the file.")
-    rows = Rows(path, offset, shape, dtype, name)
+    rows = Rows(path, offset, shape, dtype, name, sha256)
     if size > (needed := offset + rows.n_bytes):
         raise DataError(f"{name}: has {size - needed} bytes more than its header says. {_RESAVE}.")
     return rows
@@ -110,8 +111,8 @@ def read_npz(path: Path, member: str) -> Rows:
             raise DataError(f"{name}: is packed in a way that np.savez does not use. Save it again with np.savez.")
         assert archive.fp is not None
         file = f"{quote(member, safe='')}.npy"
-        unpacked = unpack(archive.fp, str(path), file, lambda: _unzip(archive, info, path), info.file_size)
-    return read_npy(unpacked, name)
+        unpacked, sha256 = unpack(archive.fp, str(path), file, lambda: _unzip(archive, info, path), info.file_size)
+    return read_npy(unpacked, name, sha256)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Where ffedge keeps what it unpacks and downloads, and how it writes there.
 
-An unpacked file is found by the sha256 of the file that it came from: a changed source is never served stale.
+An unpacked file is found by the sha256 of the file that it came from: a changed source is never served stale. Its own
+sha256 stands beside it: one that was damaged is unpacked again.
 """
 
 import atexit
@@ -82,8 +83,10 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def unpack(file: IO[bytes], name: str, member: str, chunks: Callable[[], Iterable[bytes]], n_bytes: int) -> Path:
-    """Write one unpacked member of a file to the cache, unless it is there, and return where it stands.
+def unpack(
+    file: IO[bytes], name: str, member: str, chunks: Callable[[], Iterable[bytes]], n_bytes: int
+) -> tuple[Path, str]:
+    """Write one unpacked member of a file to the cache, unless it is there; return where it stands, and its sha256.
 
     Parameters
     ----------
@@ -109,13 +112,17 @@ def unpack(file: IO[bytes], name: str, member: str, chunks: Callable[[], Iterabl
     with reading(name):
         digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
     target = writable_folder("unpacked", digest) / member
-    if not (target.is_file() and target.stat().st_size == n_bytes):
-        write_whole(target, chunks(), n_bytes, name)
-    return target
+    beside = target.with_name(f"{member}.sha256")
+    if target.is_file() and beside.is_file() and beside.read_bytes() == (found := sha256_of(target)).encode():
+        return target, found
+    found = write_whole(target, chunks(), n_bytes, name)
+    with atomic_file(beside, TO_MEND, DataError) as temporary:
+        temporary.write_text(found)
+    return target, found
 
 
-def write_whole(target: Path, chunks: Iterable[bytes], n_bytes: int, source: str, sha256: str = "") -> None:
-    """Write a file of exactly `n_bytes`, and of this sha256 where one is given, which takes its place whole.
+def write_whole(target: Path, chunks: Iterable[bytes], n_bytes: int, source: str, sha256: str = "") -> str:
+    """Write a file of exactly `n_bytes`, and of this sha256 where one is given, whole or not at all; return its sha256.
 
     Raises
     ------
@@ -135,8 +142,10 @@ def write_whole(target: Path, chunks: Iterable[bytes], n_bytes: int, source: str
             raise DataError(
                 f"{source}: is corrupt: it should unpack to {n_bytes} bytes, it has {more}. Copy or download it again."
             )
-        if sha256 and (got := digest.hexdigest()) != sha256:
+        got = digest.hexdigest()
+        if sha256 and got != sha256:
             raise DataError(
                 f"{source}: is not the expected file (its unpacked sha256 is {got}, not {sha256}). "
                 "Get the file elsewhere and pass its folder as `data_dir`."
             )
+    return got

@@ -74,7 +74,7 @@ def assemble(name: str, parts: tuple[Rows, ...], known: KnownDataset | None, *, 
     pairs = list(zip(parts[::2], parts[1::2], strict=True))
     for inputs, labels in pairs:
         _check_pair(inputs, labels, parts[0])
-    digests = [sha256_of(part.path) for part in parts]
+    digests = [part.sha256 or sha256_of(part.path) for part in parts]
     if known is not None:
         _check_known(known, parts, digests)
     column = as_labels(pairs[0][1], pairs[0][1].name)

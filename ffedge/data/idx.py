@@ -44,20 +44,20 @@ def read_idx(path: Path) -> Rows:
     DataError
         If it is no IDX file, is truncated or corrupt, has bytes to spare, or holds no rows.
     """
-    path, name = Path(path), str(path)
+    path, name, sha256 = Path(path), str(path), ""
     with os.fdopen(open_to_read(path), "rb") as file:
         start = file.read(CHUNK_BYTES)
         if start[:2] == GZIP_MAGIC:
             header = read_header(name, gunzip(file, name))
             member = path.name.removesuffix(".gz")
-            path = unpack(file, name, member, lambda: gunzip(file, name), header.n_bytes)
+            path, sha256 = unpack(file, name, member, lambda: gunzip(file, name), header.n_bytes)
         else:
             header, size = read_header(name, [start]), os.fstat(file.fileno()).st_size
             if size > header.n_bytes:
                 raise DataError(
                     f"{name}: has {size - header.n_bytes} bytes more than its header says. Copy or download it again."
                 )
-        return Rows(path, header.offset, header.shape, header.dtype, name)
+        return Rows(path, header.offset, header.shape, header.dtype, name, sha256)
 
 
 def read_header(name: str, chunks: Iterable[bytes]) -> IdxHeader:

@@ -87,6 +87,7 @@ class Rows(RowSource):
     shape : ``[N, *row_shape]``.
     dtype : as stored, byte order included.
     name : what errors call the file, if not `path` (what was unpacked).
+    sha256 : of the file, where it is known; else empty.
 
     Raises
     ------
@@ -95,9 +96,11 @@ class Rows(RowSource):
         it has shrunk since.
     """
 
-    def __init__(self, path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any], name: str = "") -> None:
+    def __init__(
+        self, path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any], name: str = "", sha256: str = ""
+    ) -> None:
         super().__init__(shape, dtype)
-        self.path, self.offset, self.name = Path(path), offset, name or str(path)
+        self.path, self.offset, self.name, self.sha256 = Path(path), offset, name or str(path), sha256
         self._row_bytes = math.prod(self.row_shape) * self.dtype.itemsize
         self.n_bytes = math.prod(self.shape) * self.dtype.itemsize
         if self.n_bytes >> 63:

@@ -76,13 +76,23 @@ def test_a_file_whose_name_another_takes_meanwhile_is_unpacked_as_it_was(tmp_pat
     path.write_bytes(old)
     new.write_bytes(gzip.compress(FILE[:16] + IMAGES[::-1], mtime=0))
     write = cache_folder.write_whole
-    monkeypatch.setattr(cache_folder, "write_whole", lambda *given: (new.replace(path), write(*given)))
+    monkeypatch.setattr(cache_folder, "write_whole", lambda *given: new.replace(path) and write(*given))
     assert all_rows(read_idx(path))[0, 0, 0] == 0
     monkeypatch.undo()
     monkeypatch.setenv("FFEDGE_CACHE", str(tmp_path / "cache"))
     assert all_rows(read_idx(path))[0, 0, 0] == 23
     path.write_bytes(old)
     assert all_rows(read_idx(path))[0, 0, 0] == 0
+
+
+@pytest.mark.parametrize("damaged", ["a", "a.sha256"])
+def test_a_file_that_was_damaged_in_the_cache_is_unpacked_again(tmp_path, damaged):
+    (tmp_path / "a.gz").write_bytes(gzip.compress(FILE, mtime=0))
+    kept = read_idx(tmp_path / "a.gz").path.with_name(damaged)
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert all_rows(read_idx(tmp_path / "a.gz")).tobytes() == IMAGES
+    assert kept.read_bytes() == whole
 
 
 def test_a_failed_unpacking_leaves_nothing_behind(tmp_path):
