@@ -150,7 +150,9 @@ def learn_on(drawn: Drawn, folder: Path, rng: np.random.Generator) -> dict[str, 
 def run_learn(model: Path, flags: dict[str, str]) -> Any:
     """Run ``ffedge learn``; return what it prints, or the error that refuses it."""
     try:
-        return ffedge("learn", model, *(word for name, value in flags.items() for word in (f"--{name}", value)))
+        return ffedge(
+            "learn", model, "--force", *(word for name, value in flags.items() for word in (f"--{name}", value))
+        )
     except RuntimeError as error:
         return error
 

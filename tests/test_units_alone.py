@@ -112,7 +112,7 @@ USES = {
         from ffedge.learning.learn import learn
         from given import data
         shutil.copy("model.onnx", "mine.onnx")
-        print(learn("mine.onnx", data(), epochs=2, max_drop=1.0).rows)
+        print(learn("mine.onnx", data(), epochs=2, max_drop=1.0, force=True).rows)
         assert not {"torch", "onnx"} & set(sys.modules)
     """,
     "recipe": "from ffedge.recipe import alpha_matrix; print(alpha_matrix('ones', 'all', 'acff', 3))",

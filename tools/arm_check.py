@@ -217,7 +217,8 @@ def learn(here: Side, there: Side, work: Path, model: Path, data: Path, rows: Pa
     for side, copy in zip((here, there), copies, strict=True):
         copy.parent.mkdir()
         shutil.copy(model, copy)
-        side.ffedge("learn", copy, "--data", data, "--epochs", 2, "--max-drop", 1)  # it is to replace the model
+        forced = ["--max-drop", 1, "--force"]  # it is to replace the model
+        side.ffedge("learn", copy, "--data", data, "--epochs", 2, *forced)
         if copy.read_bytes() == model.read_bytes():
             check.faults.append(f"learn left the model as it was on {side.name}")
     check.predictions(*(here.samples(copy, rows) for copy in copies), TRAINED)

@@ -11,6 +11,7 @@ from ffedge.cli.tables import print_table
 
 if TYPE_CHECKING:
     from ffedge.model.calibration import Calibration
+    from ffedge.network import InputFacts
 
 
 def add_flags(parser: Parser) -> None:
@@ -38,6 +39,7 @@ def run(options: Namespace) -> None:
         ["scaling", f"(input - {_short(facts.offset)}) * {_short(facts.scale)}"],
         ["classes", ", ".join(facts.classes)],
         ["known", _known(predictor.calibration)],
+        ["kept examples", _kept(model, facts)],
         *([key, _text(value)] for key, value in predictor.metadata.items() if key not in ("spec", "input", "known")),
     ]
     print_table("model", ["", "value"], rows)
@@ -75,6 +77,14 @@ def _known(found: "Calibration | None") -> str:
         f"a score from {found.least_score:.4g} to {found.most_score:.4g} and a margin from {found.least_margin:.4g}: "
         f"{100 * found.known:.2f} % of {found.rows:,} rows not learnt from"
     )
+
+
+def _kept(model: Path, facts: "InputFacts") -> str:
+    from ffedge.training.replay import kept_file, read_kept
+
+    learn, check = read_kept(kept_file(model), facts)
+    classes = len({*learn.labels.tolist(), *check.labels.tolist()})
+    return f"{len(learn):,} to learn again and {len(check):,} to check by, of {classes} of {facts.n_classes} classes"
 
 
 def _text(value: object) -> str:

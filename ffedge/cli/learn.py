@@ -33,9 +33,11 @@ def add_flags(parser: Parser) -> None:
         dest="kept_bytes",
     )
     flag(parser, "--replay-share", "Share of kept examples in each batch, against forgetting.", NUMBER, default=0.5)
-    flag(parser, "--replay-from", "What to take examples from where none are kept.", str, metavar="DATA")
+    taken = "Rows to take kept examples from, too: what the model learnt from before."
+    flag(parser, "--replay-from", taken, str, metavar="DATA")
     most = "Refuse to replace the model where held-out accuracy falls by more than this."
     flag(parser, "--max-drop", most, NUMBER, default=0.01)
+    flag(parser, "--force", "Learn although kept examples of a class are missing, and nothing shows what is forgotten.")
     flag(parser, "--rollback", "Put the model back that was replaced last; learn nothing.")
     shared(parser, "--data-dir")
     flag(parser, "--json", "Print one JSON document.")
@@ -79,6 +81,7 @@ def _learn(options: Namespace, stop: Stop) -> "Learning":
             replay_from=options.replay_from,
             kept_bytes=options.kept_bytes,
             max_drop=options.max_drop,
+            force=options.force,
             data_dir=options.data_dir,
             watcher=watcher,
             stop=stop,
@@ -92,6 +95,8 @@ def _print_learning(learnt: "Learning") -> None:
         if held.before is not None and held.after is not None:
             change = f"{100 * held.before:6.2f} % -> {100 * held.after:6.2f} %"
             print(f"{what:18s} {change} of {held.rows:,}")
+    if learnt.unchecked:
+        print(f"not checked: no kept examples of {len(learnt.unchecked)} classes; what it forgot of them is not known")
     print(f"learnt from {learnt.rows:,} new rows and {learnt.kept_rows:,} kept examples")
     if learnt.classes_added:
         print(f"new classes: {', '.join(learnt.classes_added)}")

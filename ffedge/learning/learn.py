@@ -16,6 +16,7 @@ from ffedge.data.stream import OtherRows, split_rows
 from ffedge.errors import ModelError, StoppedError, TrainingError
 from ffedge.learning.classes import Start, opened, with_classes
 from ffedge.learning.files import OLD_KEPT, alone, previous_file, replaced
+from ffedge.learning.guard import MAX_DROP, Measured, to_check, unchecked_classes
 from ffedge.learning.rows import joined
 from ffedge.learning.session import fitted, learning_spec, make_engine
 from ffedge.meter import PeakMeter, rss_bytes
@@ -33,22 +34,8 @@ from ffedge.training.step import BatchLearner
 from ffedge.training.watch import Journal, Watcher
 
 Places = NDArray[np.int64]
+Part = tuple[Split, Places]
 REPLAY_SHARE = 0.5
-MAX_DROP = 0.01
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Accuracy on the held-out rows of one kind, before and after; fractions, None where none is held out."""
-
-    rows: int
-    before: float | None
-    after: float | None
-
-    @property
-    def drop(self) -> float:
-        """How much it fell."""
-        return 0.0 if self.before is None or self.after is None else self.before - self.after
 
 
 @dataclass
@@ -59,7 +46,9 @@ class Learning:
     ----------
     rows : new ones, those held out included.
     kept_rows : examples that were learnt again.
-    new, kept : accuracy on new rows that were held out, and on kept examples that are never learnt from.
+    new, kept : accuracy on new rows that were held out, and on kept examples that are never learnt from; of a class
+        that has none of these, on those that are.
+    unchecked : classes that the model knew and of which no examples are kept: what it forgot of them is not known.
     accepted : whether the file was replaced; `refused` says why not.
     layers : a record of each layer that learnt.
     plan : of memory (`ffedge.training.memory.Plan`).
@@ -72,6 +61,7 @@ class Learning:
     classes_added: list[str]
     new: Measured
     kept: Measured
+    unchecked: list[str]
     accepted: bool
     refused: str | None
     layers: list[LayerRecord]
@@ -96,6 +86,7 @@ def learn(
     replay_from: Data | None = None,
     kept_bytes: int = KEPT_BYTES,
     max_drop: float = MAX_DROP,
+    force: bool = False,
     data_dir: Path | None = None,
     watcher: Watcher | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -109,15 +100,17 @@ def learn(
     add_classes : names of classes that the model is to know beside its own.
     layers : those that learn; None takes all.
     replay_share : of each batch that is taken from the kept examples, where there are any.
-    replay_from : rows to keep examples of where the model has none beside it: what it learnt from before.
+    replay_from : rows to take kept examples from, beside those that the model has: what it learnt from before.
     kept_bytes : room for kept examples beside the model, for the next time; 0 keeps none.
     max_drop : how far accuracy on a held-out share of the new rows, or of the kept examples, may fall.
+    force : learn although there are classes of which no examples are kept, so that nothing shows what is forgotten.
     changes : fields of `ffedge.spec.TrainSpec` that the file's learning step leaves open (`ffedge.learning.session`).
 
     Raises
     ------
     FfedgeError
-        The file carries no learning step, the data do not fit it, learning failed, or the budget is too small.
+        The file carries no learning step, the data do not fit it, no examples of a class that it knows are kept,
+        learning failed, or the budget is too small.
     ValueError
         A change, a layer or a share that cannot be.
     """
@@ -133,9 +126,10 @@ def learn(
         dataset = load(data, data_dir, one_class=True)
         stood, before = path.stat(), opened(path)
         start = with_classes(before, list(add_classes)) if add_classes else before
-        source = None if replay_from is None else load(replay_from, data_dir)
-        stored = _examples(path, start.facts, source, folder)
+        source = None if replay_from is None else load(replay_from, data_dir, one_class=True)
+        stored = _examples(path, start.facts, source, folder, max(kept_bytes, KEPT_BYTES))
         work = _prepare(start, dataset, stored, replay_share, changes)
+        unchecked = unchecked_classes(path, before.facts, to_check(*stored), force=force)
         loop = work.loop(folder / "layers", watcher or Watcher(), meter, layers)
         was = work.accuracies(loop.evaluator if before is start else work.evaluator(before, folder / "before"))
         _train(loop, stop, path)
@@ -144,7 +138,7 @@ def learn(
         refused = _refusal(path, new, kept, max_drop)
         if refused is None:
             metadata = start.learnt_from(name=dataset.name, sha256=dataset.sha256, rows=work.new_rows)
-            known = loop.evaluator.calibration(work.parts)
+            known = loop.evaluator.calibration(work.not_learnt)
             with replaced(path, folder, stood) as (place, examples):
                 write_model(place, start.recipe, start.facts, loop.engine.state(), metadata, known)
                 if kept_bytes:
@@ -157,6 +151,7 @@ def learn(
             classes_added=list(add_classes),
             new=new,
             kept=kept,
+            unchecked=unchecked,
             accepted=refused is None,
             refused=refused,
             layers=loop.layer_records(),
@@ -176,7 +171,8 @@ class _Work:
     ----------
     rows : new rows, of which there are `new_rows`, then kept ones to learn again.
     share : of a batch that is taken from the kept ones.
-    parts : the rows that accuracy is measured on: new ones that are held out, kept ones to check by.
+    parts : the rows that accuracy is measured on: new ones that are held out, kept ones.
+    not_learnt : those of them that are never learnt from.
     """
 
     start: Start
@@ -185,7 +181,8 @@ class _Work:
     rows: Dataset
     new_rows: int
     share: float
-    parts: tuple[tuple[Split, Places], tuple[Split, Places]]
+    parts: tuple[Part, Part]
+    not_learnt: tuple[Part, Part]
 
     @property
     def kept_rows(self) -> int:
@@ -217,13 +214,19 @@ class _Work:
 def _prepare(
     start: Start, dataset: Dataset, stored: tuple[Examples, Examples], share: float, changes: dict[str, Any]
 ) -> _Work:
-    again, check = stored[0] if share else no_examples(start.facts), stored[1]
+    again = stored[0] if share else no_examples(start.facts)
     rows = joined(dataset, start.facts, again)
     new_rows = len(dataset.train.labels)
     recipe, plan = fitted(start, learning_spec(start, changes, new_rows), new_rows, len(again))
     held_out, _ = split_rows(len(rows.train.labels), recipe, len(again))
-    split = rows.train if check.rows is None else Split(check.rows, check.labels)
-    return _Work(start, recipe, plan, rows, new_rows, share, ((rows.train, held_out), (split, np.arange(len(check)))))
+    new, check, measured = (rows.train, held_out), _part(stored[1], rows.train), _part(to_check(*stored), rows.train)
+    return _Work(start, recipe, plan, rows, new_rows, share, (new, measured), (new, check))
+
+
+def _part(examples: Examples, otherwise: Split) -> Part:
+    """Return all of some examples as places of a split, which must be one also where there are none."""
+    split = otherwise if examples.rows is None else Split(examples.rows, examples.labels)
+    return split, np.arange(len(examples))
 
 
 def _layers(layers: Sequence[int] | None, recipe: Recipe) -> list[int] | None:
@@ -233,15 +236,17 @@ def _layers(layers: Sequence[int] | None, recipe: Recipe) -> list[int] | None:
     return None if layers is None else sorted(set(layers))
 
 
-def _examples(path: Path, facts: InputFacts, source: Dataset | None, folder: Path) -> tuple[Examples, Examples]:
-    """Return the kept examples of a model; where it has none, some of a data set that it learnt from before."""
+def _examples(
+    path: Path, facts: InputFacts, source: Dataset | None, folder: Path, most_bytes: int
+) -> tuple[Examples, Examples]:
+    """Return the kept examples of a model, and some of a data set that it learnt from before."""
     stored = read_kept(kept_file(path), facts)
-    if source is None or len(stored[0]):
+    if source is None:
         return stored
     split, file = joined(source, facts, no_examples(facts)).train, folder / "kept.safetensors"
     order = np.random.default_rng(0).permutation(len(split.labels))
     cut = int(CHECK_SHARE * len(order))
-    keep(file, facts, stored, ((split, order[cut:]), (split, order[:cut])), KEPT_BYTES, 0)
+    keep(file, facts, stored, ((split, order[cut:]), (split, order[:cut])), most_bytes, 0)
     return read_kept(file, facts)
 
 
@@ -256,13 +261,9 @@ def _train(loop: Loop, stop: Callable[[], bool], path: Path) -> None:
 
 def _refusal(path: Path, new: Measured, kept: Measured, max_drop: float) -> str | None:
     """Say why a model must not take the place of the one before, in one line; None where it may."""
-    for accuracy, what in ((kept, "kept examples"), (new, "held-out new rows")):
-        if accuracy.drop > max_drop:
-            return (
-                f"{path}: stands as it was: accuracy on {accuracy.rows} {what} would fall from "
-                f"{100 * (accuracy.before or 0):.2f} % to {100 * (accuracy.after or 0):.2f} %, by more than `max_drop` "
-                f"{max_drop:g}. Use a smaller `rate`, fewer `epochs` or a larger `replay_share`"
-            )
+    for held, what in ((kept, "kept examples"), (new, "held-out new rows")):
+        if lost := held.lost(what, max_drop):
+            return f"{path}: stands as it was: {lost}. Use a smaller `rate`, fewer `epochs` or a larger `replay_share`"
     return None
 
 

@@ -18,6 +18,7 @@ from ffedge.errors import DataError, TrainingError
 from ffedge.files import atomic_file
 from ffedge.labels import wrong_labels
 from ffedge.learning.classes import Start, opened
+from ffedge.learning.guard import MAX_DROP, Measured, to_check, unchecked_classes
 from ffedge.learning.session import affordable_rows, learning_spec
 from ffedge.model.calibration import Calibration, best_and_margin
 from ffedge.model.write import write_model
@@ -46,13 +47,15 @@ class Learner:
     layers : those that learn; None takes all.
     kept_bytes : room in memory for kept examples, against forgetting; 0 keeps none. Those beside the model are read.
     replay_share : share of kept examples beside the new rows in each step.
+    max_drop : how far accuracy on the kept examples may fall; `save` refuses a model that lost more.
+    force : learn although there are classes of which no examples are kept, so that nothing shows what is forgotten.
     changes : fields of `ffedge.spec.TrainSpec` that the file's learning step leaves open, ``batch_size``, ``threads``,
         ``negatives``, ``seed`` among them.
 
     Raises
     ------
     ModelError
-        The file cannot be read or carries no learning step.
+        The file cannot be read or carries no learning step, or no examples of a class that it knows are kept.
     ValueError
         An argument is outside its rule.
 
@@ -71,6 +74,8 @@ class Learner:
         layers: Sequence[int] | None = None,
         kept_bytes: int = KEPT_BYTES,
         replay_share: float = 0.5,
+        max_drop: float = MAX_DROP,
+        force: bool = False,
         **changes: Any,
     ) -> None:
         if not 0 <= replay_share < 1:
@@ -86,7 +91,8 @@ class Learner:
         self._engine = OnnxEngine(self.recipe, self.facts, arrays)
         self._engine.begin(self._active, chunked=False)
         self._batches = BatchLearner(self.recipe, self._engine, self.facts.n_classes)
-        self._read_examples(kept_bytes, replay_share)
+        self._read_examples(kept_bytes, replay_share, force=force)
+        self._before, self._max_drop = self._accuracy(), max_drop
         self._wrong_key = key(2, self.recipe.train.seed, Draw.NEGATIVES, 0, 0)
         self.steps = self.rows = 0
 
@@ -146,11 +152,15 @@ class Learner:
         ------
         FfedgeError
             The disk is full or the folder cannot be written.
+        TrainingError
+            Accuracy on the kept examples fell by more than `max_drop`; nothing is written.
         """
         with self._turns:
             self._save(Path(path))
 
     def _save(self, path: Path) -> None:
+        if lost := Measured(len(self._measured), self._before, self._accuracy()).lost("kept examples", self._max_drop):
+            raise TrainingError(f"{path}: stands as it was: {lost}. Go on from the file with a smaller `rate`")
         metadata = self._start.learnt_from(name="stream", rows=self.rows)
         count, check = self._reservoir.count, self._check
         with atomic_file(path) as temporary:
@@ -168,6 +178,13 @@ class Learner:
         split = Split(self._check.rows, self._check.labels)
         return Evaluator(self._batches).calibration([(split, np.arange(len(self._check)))])
 
+    def _accuracy(self) -> float | None:
+        """Return the share of the kept examples that tell what is forgotten which is right now; None without any."""
+        if self._measured.rows is None:
+            return None
+        split = Split(self._measured.rows, self._measured.labels)
+        return Evaluator(self._batches).accuracy(split, np.arange(len(self._measured)))
+
     def _check_rows(self) -> Array:
         if not len(self._check):
             return np.empty((0, self.facts.size), self.facts.dtype)
@@ -184,11 +201,13 @@ class Learner:
         """Refuse."""
         not_pickled(self, "Save it, and open the file there")
 
-    def _read_examples(self, most_bytes: int, share: float) -> None:
+    def _read_examples(self, most_bytes: int, share: float, *, force: bool) -> None:
         """Make room for kept examples, and read those that stand beside the model."""
         facts, size = self.facts, self.recipe.train.batch_size
         capacity = min(MOST_KEPT, most_bytes // (facts.size * np.dtype(facts.dtype).itemsize + 8))
         old, self._check = read_kept(kept_file(self._start.path), facts)
+        self._measured = to_check(old, self._check)
+        unchecked_classes(self._start.path, facts, self._measured, force=force)
         self._rng, self._share = generator(self.recipe.train.seed, Draw.KEPT, 0), share
         first = self._rng.permutation(len(old))[:capacity]
         self._kept = np.empty((capacity, facts.size), facts.dtype)

@@ -13,7 +13,9 @@ def test_a_refusal_of_learn(ffedge: Ffedge, run_folder: Path, tmp_path: Path) ->
     model = Path(shutil.copy(run_folder / "model.onnx", tmp_path))
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "lies.npz", x=bars(300, 9)[0], y=rng.integers(0, 3, 300))
-    done = ffedge("learn", model, "--data", tmp_path / "lies.npz", "--epochs", 6, "--max-drop", "-1", "--json")
+    done = ffedge(
+        "learn", model, "--data", tmp_path / "lies.npz", "--epochs", 6, "--max-drop", "-1", "--force", "--json"
+    )
     refused = json.loads(done.out)["refused"]
     assert done.code == 1
     assert "--max-drop -1. Use a smaller --rate, fewer --epochs or a larger --replay-share" in refused

@@ -107,3 +107,20 @@ def test_a_model_that_got_worse_is_refused_with_figures(ffedge: Ffedge, model: P
     assert last.startswith(f"ffedge: {model}: stands as it was: accuracy on ")
     assert " % to " in last
     assert model.read_bytes() == before
+
+
+def test_a_model_without_its_kept_examples_learns_only_by_force_and_says_so(
+    ffedge: Ffedge, model: Path, new: Path
+) -> None:
+    model.with_name("model.kept.safetensors").unlink()
+    before = model.read_bytes()
+    done = ffedge("learn", model, "--data", new, "--epochs", 1, "--max-drop", 1)
+    assert done.code == 1
+    assert done.line.startswith(
+        f"ffedge: {model}: stands as it was: no kept examples of 3 of its 3 classes ('0', '1', "
+    )
+    assert done.line.endswith("as --replay-from, or learn all the same with --force")
+    assert model.read_bytes() == before
+    done = ffedge("learn", model, "--data", new, "--epochs", 1, "--max-drop", 1, "--force")
+    assert (done.code, "not checked: no kept examples of 3 classes" in done.out) == (0, True)
+    assert model.read_bytes() != before

@@ -84,6 +84,7 @@ def test_info_says_what_the_model_was_made_with(ffedge: Ffedge, run_folder: Path
     assert done["known"]["rows"] == 30
     for text in ("uint8 [N, 6, 6]", "acff", "24, 16", done["data"]["sha256"], "of 30 rows not learnt from"):
         assert text in shown
+    assert "570 to learn again and 30 to check by, of 3 of 3 classes" in shown
 
 
 def test_export_writes_the_same_model_and_never_over_another(ffedge: Ffedge, run_folder: Path, tmp_path: Path) -> None:

@@ -114,12 +114,12 @@ def _use_model(path: Path) -> None:
     predictor = ffedge.Predictor(path, threads=1)
     row = np.zeros(predictor.facts.shape, predictor.facts.dtype)
     predictor.predict(np.stack([row] * 3), layers=True)
-    learner = ffedge.Learner(path, threads=1, kept_bytes=0)
+    learner = ffedge.Learner(path, threads=1, kept_bytes=0, force=True)
     learner.observe(np.stack([row] * 8), np.arange(8) % len(learner.classes))
 
 
 def _use_kept(path: Path) -> None:
-    learner = ffedge.Learner(path.with_name("model.onnx"), threads=1)
+    learner = ffedge.Learner(path.with_name("model.onnx"), threads=1, force=True)
     learner.observe(np.zeros((8, learner.facts.size), learner.facts.dtype), np.arange(8) % len(learner.classes))
 
 

@@ -39,7 +39,7 @@ SPECS = {
     "collaborative": {"prediction_weights": "collaborative", "gamma_optimizer": "adam", "loss": "logistic"},
     "in chunks": {"chunk_size": 5, "tile_bytes": 200},
 }
-ANY = {"max_drop": 1.0, "kept_bytes": 0}
+ANY = {"max_drop": 1.0, "kept_bytes": 0, "force": True}
 
 
 def written(tmp_path, dataset=DATA, **changes):
@@ -104,7 +104,7 @@ def test_only_the_layers_that_are_named_learn(tmp_path):
         assert changed == [1, 2]
         assert [record.index for record in found.layers] == [1, 2]
     with pytest.raises(ValueError, match=r"^`layers` must be numbers from 0 to 2, got 3$"):
-        learn(path, NEW, layers=[3])
+        learn(path, NEW, layers=[3], force=True)
 
 
 def test_what_is_inside_the_step_cannot_change(tmp_path):
@@ -284,9 +284,9 @@ def test_what_stops_learning_leaves_the_file_alone(tmp_path):
     path = written(tmp_path, weight_decay=0.0)
     before = path.read_bytes()
     with pytest.raises(StoppedError, match="learning was stopped; the file stands as it was"):
-        learn(path, NEW, stop=lambda: True)
+        learn(path, NEW, force=True, stop=lambda: True)
     with pytest.raises(TrainingError, match="stands as it was: layer 0, epoch 0: the loss is not a number"):
-        learn(path, NEW, rate=(1e25,))
+        learn(path, NEW, force=True, rate=(1e25,))
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
 
@@ -302,7 +302,7 @@ def test_two_do_not_learn_from_one_file_at_a_time(tmp_path):
         return True
 
     with pytest.raises(StoppedError):
-        learn(path, NEW, stop=second)
+        learn(path, NEW, force=True, stop=second)
 
 
 def test_a_model_behind_a_link_learns_with_its_own_kept_examples(tmp_path):

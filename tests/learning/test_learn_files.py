@@ -63,7 +63,7 @@ def test_going_back_while_another_learns_holds_and_the_learner_says_so(run):
 
 def test_the_way_back_to_a_model_without_examples_leads_to_none(tmp_path):
     model = train(small_spec(), clusters(rows=400), tmp_path / "run", kept_bytes=0).model
-    learn(model, NEW, epochs=1, max_drop=1.0)
+    learn(model, NEW, epochs=1, max_drop=1.0, force=True)
     assert len(read_kept(kept_file(model), Model(model).facts)[0])
     files.roll_back(model)
     assert not len(read_kept(kept_file(model), Model(model).facts)[0])
@@ -83,5 +83,5 @@ def test_where_the_examples_of_a_stream_find_no_room_the_model_stands(run, monke
 def test_the_first_examples_of_a_private_model_are_private(tmp_path):
     model = train(small_spec(), clusters(rows=400), tmp_path / "run", kept_bytes=0).model
     model.chmod(0o600)
-    learn(model, NEW, epochs=1, max_drop=1.0)
+    learn(model, NEW, epochs=1, max_drop=1.0, force=True)
     assert kept_file(model).stat().st_mode & 0o777 == 0o600

@@ -28,7 +28,7 @@ def test_each_minibatch_is_one_step_of_every_layer_as_the_oracle_takes_it(tmp_pa
     path = written(tmp_path, **changes)
     found = Model(path)
     oracle = Oracle(found.recipe, found.facts, found.layers())
-    learner = Learner(path, rate=0.01, kept_bytes=0, threads=1)
+    learner = Learner(path, rate=0.01, kept_bytes=0, threads=1, force=True)
     start, drawn = 0, key(2, 0, Draw.NEGATIVES, 0, 0)
     for step, count in enumerate((16, 1, 7, 12)):
         x, y = ROWS[start : start + count], LABELS[start : start + count]
@@ -41,7 +41,7 @@ def test_each_minibatch_is_one_step_of_every_layer_as_the_oracle_takes_it(tmp_pa
 
 
 def test_what_is_saved_predicts_and_goes_on_as_the_learner_did(tmp_path):
-    learner = Learner(written(tmp_path), threads=1)
+    learner = Learner(written(tmp_path), threads=1, force=True)
     for start in range(0, 160, 16):
         learner.observe(ROWS[start : start + 16], LABELS[start : start + 16])
     learner.save(tmp_path / "after.onnx")
@@ -52,14 +52,14 @@ def test_what_is_saved_predicts_and_goes_on_as_the_learner_did(tmp_path):
     assert mine.label.tolist() == theirs.label.tolist()
     kept, _ = read_kept(kept_file(tmp_path / "after.onnx"), learner.facts)
     assert len(kept) == 160
-    again = Learner(tmp_path / "after.onnx", threads=1)
+    again = Learner(tmp_path / "after.onnx", threads=1, force=True)
     assert again.predict(ROWS).scores.tobytes() == mine.scores.tobytes()
     assert Model(tmp_path / "after.onnx").metadata["learnt"] == [{"name": "stream", "rows": 160}]
 
 
 def test_a_stream_is_learnt(tmp_path):
     path = written(tmp_path, negatives="hard", input_dropout=0.2)
-    learner, data = Learner(path, rate=0.01, threads=1), clusters(rows=4000)
+    learner, data = Learner(path, rate=0.01, threads=1, force=True), clusters(rows=4000)
     rows, labels = data.train.inputs.take(np.arange(4000)), data.train.labels
     before = (learner.predict(rows).label == labels).mean()
     for start in range(0, 4000, 20):
@@ -73,7 +73,7 @@ def test_kept_examples_keep_a_class_that_does_not_come_any_more(tmp_path):
     rows, labels = data.train.inputs.take(np.arange(3000)), np.asarray(data.train.labels)
     accuracy = []
     for share in (0.5, 0.0):
-        learner = Learner(written(tmp_path), rate=0.01, replay_share=share, threads=1)
+        learner = Learner(written(tmp_path), rate=0.01, replay_share=share, threads=1, force=True)
         for known in (range(4), (0, 1)):
             of = np.flatnonzero(np.isin(labels, known))
             for start in range(0, len(of), 20):
@@ -86,14 +86,14 @@ def test_kept_examples_keep_a_class_that_does_not_come_any_more(tmp_path):
 
 def test_only_the_layers_that_are_named_learn(tmp_path):
     path = written(tmp_path)
-    learner, before = Learner(path, layers=[1], threads=1), Model(path).layers()
+    learner, before = Learner(path, layers=[1], threads=1, force=True), Model(path).layers()
     learner.observe(ROWS, LABELS)
     changed = [not np.array_equal(a["W"], b["W"]) for a, b in zip(learner._engine.state(), before, strict=True)]
     assert changed == [False, True, False]
 
 
 def test_rows_are_taken_by_number_or_by_name_one_or_many(tmp_path):
-    learner = Learner(written(tmp_path), threads=1)
+    learner = Learner(written(tmp_path), threads=1, force=True)
     assert np.isfinite(learner.observe(ROWS[0], LABELS[0]))
     assert np.isfinite(learner.observe(ROWS[:2], ["class 3", "class 0"]))
     assert np.isnan(learner.observe(ROWS[:0], LABELS[:0]))
@@ -115,7 +115,7 @@ def test_rows_are_taken_by_number_or_by_name_one_or_many(tmp_path):
     ],
 )
 def test_rows_that_do_not_fit_are_refused_and_change_nothing(tmp_path, x, y, text):
-    learner = Learner(written(tmp_path), threads=1)
+    learner = Learner(written(tmp_path), threads=1, force=True)
     before = learner.predict(ROWS).scores.tobytes()
     with pytest.raises(DataError, match=text):
         learner.observe(x, y)
@@ -146,7 +146,8 @@ def test_memory_stays_flat_over_many_small_batches_of_any_size(tmp_path):
         import numpy as np
         import ffedge
         from ffedge.meter import rss_bytes
-        learner, rng, seen = ffedge.Learner("model.onnx", threads=1, kept_bytes=20_000), np.random.default_rng(0), []
+        learner = ffedge.Learner("model.onnx", threads=1, kept_bytes=20_000, force=True)
+        rng, seen = np.random.default_rng(0), []
         for step in range(5000):
             count = int(rng.integers(1, 40))
             learner.observe(rng.normal(size=(count, 16)).astype(np.float32), rng.integers(0, 4, count))

@@ -57,7 +57,7 @@ def together(seconds, *works):
 
 def serial(path, rows):
     """Yield the answers of the models that one thread makes, one after each observe of 16 rows, which is two steps."""
-    learner = Learner(path, threads=1)
+    learner = Learner(path, threads=1, force=True)
     yield learner.predict(ASKED).scores.tobytes()
     while learner.rows < rows:
         learner.observe(ROWS[:16], LABELS[:16])
@@ -68,7 +68,7 @@ def serial(path, rows):
 @pytest.mark.parametrize("learning", [1, 3])
 def test_eight_threads_get_the_answers_that_one_would_get(path, seconds, learning):
     """The threads that learn all take the same rows, so that their order does not matter."""
-    learner, seen = Learner(path, threads=1), [set() for _ in range(8 - learning)]
+    learner, seen = Learner(path, threads=1, force=True), [set() for _ in range(8 - learning)]
     answers = [lambda mine=mine: mine.add(learner.predict(ASKED).scores.tobytes()) for mine in seen]
     together(seconds, *[lambda: learner.observe(ROWS[:16], LABELS[:16])] * learning, *answers)
     found = set().union(*seen)
@@ -82,7 +82,7 @@ def test_eight_threads_get_the_answers_that_one_would_get(path, seconds, learnin
 
 
 def test_what_is_saved_meanwhile_is_one_of_the_models(path, tmp_path):
-    learner, saved = Learner(path, threads=1), []
+    learner, saved = Learner(path, threads=1, force=True), []
 
     def save():
         learner.save(tmp_path / f"{len(saved)}.onnx")
@@ -147,7 +147,7 @@ def forked(work):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_forked_child_goes_on_with_what_it_got(path, threads):
     """Twenty children are forked while other threads learn, predict and watch."""
-    learner, predictor = Learner(path, threads=threads), Predictor(path, threads=threads)
+    learner, predictor = Learner(path, threads=threads, force=True), Predictor(path, threads=threads)
     monitor, wanted, stop = Monitor(predictor.calibration), predictor.predict(ASKED), threading.Event()
 
     def learn():
@@ -180,7 +180,7 @@ def test_a_forked_child_goes_on_with_what_it_got(path, threads):
 def test_nothing_is_pickled_or_copied_and_one_line_says_what_to_do(path, protocol):
     predictor = Predictor(path)
     for thing, text in (
-        (Learner(path), "a Learner cannot be pickled or copied. Save it, and open the file there"),
+        (Learner(path, force=True), "a Learner cannot be pickled or copied. Save it, and open the file there"),
         (predictor, "a Predictor cannot be pickled or copied. Open the model's file there"),
         (Monitor(predictor.calibration), "a Monitor cannot be pickled or copied. Make one there of the model's cal"),
     ):

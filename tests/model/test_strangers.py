@@ -159,7 +159,7 @@ def test_a_file_that_is_swapped_between_check_and_load_is_not_opened_again(model
 def test_a_learner_does_not_open_its_file_again_either(tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(MODEL)
-    learner = Learner(path, threads=1)
+    learner = Learner(path, threads=1, force=True)
     path.write_bytes(b"nonsense")
     np.testing.assert_allclose(learner.predict(ROWS).scores, scores(MODEL), rtol=1e-5)
 
