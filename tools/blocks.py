@@ -23,7 +23,7 @@ BLOCKS: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
 }
 REACHED = ("accuracy", "accuracy-default", "tables", "time-to-accuracy", "learn", "rejection", "drift", "spikes")
 COST = ("memory-depth", "peers-memory", "epoch-time", "predict-latency", "forms", "speed", "budget", "budget-speed")
-ALONE = {reached: REACHED, cost: (*COST, "kills", "deploy")}  # made from the result of the same name alone
+ALONE = {reached: REACHED, cost: (*COST, "kills", "deploy", "serving")}  # made from the result of the same name alone
 BLOCKS |= {
     name: ((name,), getattr(module, name.replace("-", "_"))) for module, names in ALONE.items() for name in names
 }

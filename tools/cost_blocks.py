@@ -36,6 +36,7 @@ PREDICTORS = {  # arms of bench/predict_latency.py
     "torch-stacked": "the same, all labels in one pass",
     "backprop-ort": "a backprop MLP in onnxruntime",
 }
+HTTP_FIGURES = ((1, "requests_per_s"), (1e3, "p50_s"), (1e3, "p99_s"))
 COMPARED = {  # arms of bench/backprop.py
     "ffedge-ff-adam": "ffedge `ff`, Adam",
     "backprop-adam": "backprop, Adam",
@@ -262,3 +263,25 @@ def deploy(documents: Results) -> str:
     )
     columns = ["form", "file, MB", "accuracy", "ms a row", "rows a second, batch 100", "process, s", "its peak, MB"]
     return table(columns, rows, caption, "deploy")
+
+
+def serving(documents: Results) -> str:
+    """Tabulate requests a second over HTTP, how long they take, and the server's peak."""
+    settings, found = only(documents)
+    arms = dict.fromkeys((one["rows"], one["clients"], one["learning"]) for one in found["rounds"])
+    rows, learns = [], []
+    for arm in arms:
+        mine = [one for one in found["rounds"] if (one["rows"], one["clients"], one["learning"]) == arm]
+        learns += [second for one in mine for second in one.get("learn_s", [])]
+        request = f"{counted(arm[0], 'picture')}{', beside one that learns' if arm[2] else ''}"
+        figures = [spread(scale * one[name] for one in mine) for scale, name in HTTP_FIGURES]
+        rows.append([request, str(arm[1]), *figures])
+    plain, load = found["plain_malloc"], documents[0]["machine"]["load_average"]
+    peak, without = (f"{each['rss_peak_bytes'] / 1e6:.0f} MB" for each in (found, plain))
+    caption = (
+        f"{settings['data']}, widths {settings['widths']}, server and load on one core each; of a `/learn` of 20 "
+        f"pictures the median took {rounded(statistics.median(learns))} s; peak {peak}, and {without} after "
+        f"{plain['learnt']} times `/learn` without the unit's `MALLOC_…`; other work on the machine, which lengthens "
+        f"all of it, made its load {load:.0f} at the end"
+    )
+    return table(["a request", "clients", "requests a second", "p50, ms", "p99, ms"], rows, caption, "serving")

@@ -63,6 +63,7 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "spikes": "python bench/spikes.py",
     "time-to-accuracy": "python bench/time_to_accuracy.py",
     "rejection": "python bench/rejection.py --seeds 0 1 2",
+    "serving": "python bench/serving.py",
     "drift": "python bench/drift.py --seeds 0 1 2",
 }
 

@@ -188,7 +188,10 @@ def samples_of(array: NDArray[Any], facts: InputFacts) -> NDArray[Any]:
         raise DataError(f"inputs must have shape {_dims(shape)} or [N, …], got {_dims(array.shape)}")
     kind = np.dtype(facts.dtype)
     if kind == np.uint8 and array.dtype != np.uint8:
-        raise DataError(f"inputs must be uint8 from 0 to 255 as in training, got {array.dtype}")
+        if array.dtype.kind not in "iu":
+            raise DataError(f"inputs must be whole numbers from 0 to 255 as in training, got {array.dtype}")
+        if array.size and not 0 <= array.min() <= array.max() <= 255:
+            raise DataError(f"inputs must be from 0 to 255 as in training, got {array.min()} to {array.max()}")
     if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         raise DataError(f"inputs must be numbers, got {array.dtype}")
     with np.errstate(over="ignore"):  # a number beyond float32 becomes infinity, and is refused

@@ -154,15 +154,22 @@ def test_a_batch_of_images_of_another_size_is_refused(images):
 
 
 def test_inputs_of_another_type_are_refused(predictor, images):
-    with pytest.raises(DataError, match=r"^inputs must be uint8 from 0 to 255 as in training, got float32$"):
+    with pytest.raises(DataError, match=r"^inputs must be whole numbers from 0 to 255 as in training, got float32$"):
         images[0].predict(np.zeros((2, 3, 5), np.float32))
-    with pytest.raises(DataError, match=r"^inputs must be uint8 from 0 to 255 as in training, got int64$"):
-        images[0].predict(np.zeros((2, 3, 5), np.int64))
+    with pytest.raises(DataError, match=r"^inputs must be from 0 to 255 as in training, got -1 to 256$"):
+        images[0].predict(np.array([-1, *[7] * 13, 256]))
     for value, name in ((np.full((2, 16), "1"), "<U1"), (np.zeros((2, 16), complex), "complex128")):
         with pytest.raises(DataError, match=f"^inputs must be numbers, got {name}$"):
             predictor.predict(value)
     with pytest.raises(DataError, match=r"^inputs must be numbers, got bool$"):
         predictor.predict(np.zeros((2, 16), bool))
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint32, np.int16, list])
+def test_whole_numbers_are_taken_for_bytes_as_lists_of_json_have_them(images, dtype):
+    raw = np.random.default_rng(0).integers(0, 256, (4, 3, 5))
+    found = images[0].predict(raw.tolist() if dtype is list else raw.astype(dtype))
+    np.testing.assert_array_equal(found.scores, images[0].predict(raw.astype(np.uint8)).scores)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
