@@ -1,7 +1,7 @@
 """What the fields of a spec are, and are held to: help, who fills them in; choices, numbers, sizes in bytes."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from types import NoneType, UnionType
 from typing import Any, Literal, NewType, Union, get_args, get_origin, get_type_hints
@@ -80,6 +80,7 @@ class Option:
     machine : whether it belongs to the machine that trains, and so not to a model that goes on learning elsewhere.
     choices : the words that it may be, where its type does not say them.
     later : whether it came after the first model files, which lack it and mean its default.
+    idle : other fields, with those of their values by which this one plays no part; ``layers`` is how many there are.
     """
 
     help: str
@@ -89,6 +90,7 @@ class Option:
     machine: bool = False
     later: bool = False
     choices: tuple[str, ...] = ()
+    idle: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
     def is_open(self, value: object) -> bool:
         """Tell whether a value leaves the field to the data or to the plan."""

@@ -8,7 +8,7 @@ which nothing is open. Presets stand in `ffedge.presets`.
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -46,6 +46,10 @@ MAX_CLASSES = 1000
 WIDTH = Limit("be whole numbers from 1 to 65536", lambda value: 1 <= value <= 65536)
 SQUARE = Limit("be a square matrix of finite numbers", lambda value: True)
 PLANNED: dict[str, Any] = {"auto": "plan", "learns": True, "machine": True}
+ONNX: dict[str, Any] = {"idle": {"engine": ("torch",)}}
+BEYOND_LOGISTIC = {"loss": ("symmetric", "contrastive")}
+TOGETHER: dict[str, Any] = {"idle": {"variant": ("ff",), "layers": (1,)}}
+ADAPTIVE: dict[str, Any] = {"idle": {"variant": ("ff", "fcff"), "layers": (1,)}}
 INSIDE = Limit("be between 0 and 1", lambda value: 0 < value < 1)
 PART = Limit("be in (0, 1]", lambda value: 0 < value <= 1)
 
@@ -69,6 +73,7 @@ class NetworkSpec:
         "none",
         "add lets a layer that is as wide as what it reads pass on both, its activity and what it read, normed",
         later=True,
+        idle={"layers": (1,)},
     )
     goodness: str = option("mean", "mean or sum of a layer's squared activities", choices=tuple(GOODNESS))
     label_mode: Literal["auto", LabelMode] = option(
@@ -77,7 +82,7 @@ class NetworkSpec:
         "are free",
         auto="data",
     )
-    label_layers: Literal["first", "all"] = option("first", "the layers that see the label")
+    label_layers: Literal["first", "all"] = option("first", "the layers that see the label", idle={"layers": (1,)})
     label_scale: float | Literal["max", "auto"] = option(
         10.0,
         "value of the label's one active input; max: the largest scaled input; auto: sqrt(inputs / 8)",
@@ -118,7 +123,11 @@ class RuleSpec:
         auto="data",
     )
     smoothing: float | Literal["auto"] = option(
-        0.05, "label smoothing of the contrastive loss; auto: 0.05 for images, 0 for tables", SHARE, auto="data"
+        0.05,
+        "label smoothing of the contrastive loss; auto: 0.05 for images, 0 for tables",
+        SHARE,
+        auto="data",
+        idle={"loss": ("logistic", "symmetric")},
     )
     sparsity: float | Literal["none"] = option(
         "none",
@@ -127,21 +136,27 @@ class RuleSpec:
         INSIDE,
         later=True,
     )
-    theta: float = option(2.0, "goodness threshold of the logistic loss", FINITE)
+    theta: float = option(2.0, "goodness threshold of the logistic loss", FINITE, idle=BEYOND_LOGISTIC)
     theta_placement: Literal["per_layer", "once"] = option(
-        "per_layer", "per_layer takes theta off every layer's goodness in eq. 5, once off the layer's own only"
+        "per_layer",
+        "per_layer takes theta off every layer's goodness in eq. 5, once off the layer's own only",
+        idle=BEYOND_LOGISTIC | TOGETHER["idle"],
     )
     scope: Scope = option(
-        "all", "the layers that layer l listens to: all others, those before it (previous), or those after it (next)"
+        "all",
+        "the layers that layer l listens to: all others, those before it (previous), or those after it (next)",
+        **TOGETHER,
     )
     alpha: Literal["ones", "mean"] | Matrix = option(
-        "ones", "weight of layer k in layer l: ones, mean (1/(L-1)), or an L x L matrix", SQUARE
+        "ones", "weight of layer k in layer l: ones, mean (1/(L-1)), or an L x L matrix", SQUARE, **TOGETHER
     )
-    gamma: float = option(1.0, "collaboration strength (acff: its first value)", FINITE)
-    gamma_rate: float = option(0.01, "learning rate of acff's gamma", NOT_NEGATIVE)
-    gamma_optimizer: Literal["sgd", "adam"] = option("sgd", "how acff learns gamma")
+    gamma: float = option(1.0, "collaboration strength (acff: its first value)", FINITE, **TOGETHER)
+    gamma_rate: float = option(0.01, "learning rate of acff's gamma", NOT_NEGATIVE, **ADAPTIVE)
+    gamma_optimizer: Literal["sgd", "adam"] = option("sgd", "how acff learns gamma", **ADAPTIVE)
     prediction_weights: Literal["plain", "collaborative"] = option(
-        "plain", "plain sums the layers' goodness, collaborative weighs layer l by 1 + sum_m gamma_m alpha_ml"
+        "plain",
+        "plain sums the layers' goodness, collaborative weighs layer l by 1 + sum_m gamma_m alpha_ml",
+        **TOGETHER,
     )
 
     def __post_init__(self) -> None:
@@ -176,6 +191,7 @@ class TrainSpec:
         COUNT,
         learns=True,
         machine=True,
+        **ONNX,
     )
     chunk_size: int | Literal["auto"] = option(
         "auto",
@@ -190,17 +206,20 @@ class TrainSpec:
         "is tight",
         COUNT,
         **PLANNED,
+        **ONNX,
     )
     moments: Literal["auto", "memory", "file"] = option(
         "auto",
         "where the optimiser keeps its moments: in memory, or in a file, which is slower; auto: memory where the "
         "budget has room",
         **PLANNED,
+        **ONNX,
     )
     schedule: Literal["greedy", "interleaved"] = option(
         "greedy",
         "greedy trains a layer to its end, then the next; interleaved takes each minibatch through all",
         learns=True,
+        idle={"layers": (1,)},
     )
     negatives: Literal["fixed", "fresh", "hard", "hard-sum"] = option(
         "hard",
@@ -218,7 +237,9 @@ class TrainSpec:
     rate: tuple[float, ...] = option(
         (0.015, 0.005), "learning rate of each layer; the last one serves all further layers", POSITIVE, learns=True
     )
-    momentum: float = option(0.9, "of the optimiser momentum, and Adam's first decay", SHARE)
+    momentum: float = option(
+        0.9, "of the optimiser momentum, and Adam's first decay", SHARE, idle={"optimizer": ("sgd",)}
+    )
     cooldown: Literal["none", "linear", "half"] = option(
         "linear",
         "the rate falls to 0 over all steps (linear), over the second half of them (half), or not (none)",
@@ -236,13 +257,19 @@ class TrainSpec:
         0, "images move by up to so many pixels either way, each by its own draw", between(0, 8), learns=True
     )
     shift_share: float = option(
-        1.0, "share of the images that a shift moves, drawn anew each epoch", PART, learns=True, later=True
+        1.0,
+        "share of the images that a shift moves, drawn anew each epoch",
+        PART,
+        learns=True,
+        later=True,
+        idle={"shift": (0,)},
     )
     cache: Literal["none", "activations"] = option(
         "none",
         "activations keeps what finished layers make of every row on disk, so that a deep layer costs no more than a "
         "first one",
         machine=True,
+        idle={"layers": (1,)},
     )
     holdout: float = option(
         0.05, "share of the training rows held out to measure accuracy by, 2,000 rows at most", SHARE, learns=True
@@ -252,6 +279,7 @@ class TrainSpec:
         "share of the held-out rows whose answers shall count as known; the model calls others unknown",
         PART,
         later=True,
+        idle={"holdout": (0,)},
     )
     engine: Literal["onnx", "torch"] = option(
         "onnx",
@@ -260,7 +288,7 @@ class TrainSpec:
     )
     device: str = option("cpu", "of the torch engine: cpu, cuda, cuda:1")
     threads: int = option(
-        0, "of the onnx engine; 0: all cores, or one where the budget is tight", between(0, 1024), **PLANNED
+        0, "of the onnx engine; 0: all cores, or one where the budget is tight", between(0, 1024), **PLANNED, **ONNX
     )
     seed: int = option(0, "of all that is drawn: the same seed gives the same weights", NOT_NEGATIVE, learns=True)
 
@@ -306,8 +334,23 @@ class Spec:
 
     def left_open(self, to: Literal["data", "plan"]) -> list[str]:
         """Return the fields that the data, or a memory plan, are to fill in."""
-        values = vars(self.network) | vars(self.rule) | vars(self.train)
+        values = self._values()
         return [name for name, each in self.options().items() if each.auto == to and each.is_open(values[name])]
+
+    def check_used(self, names: Iterable[str]) -> Self:
+        """Return it where each of some fields, which were asked for, plays a part; ValueError where one does not."""
+        values, declared = self._values() | {"layers": len(self.network.widths)}, self.options()
+        for name in names:
+            if values[name] == "none" or declared[name].is_open(values[name]):
+                continue  # asks for nothing
+            for other, idle in declared[name].idle.items():
+                if values[other] in idle:
+                    where = "in one layer" if other == "layers" else f"where `{other}` is {values[other]}"
+                    raise ValueError(f"`{name}` plays no part {where}. Leave it out")
+        return self
+
+    def _values(self) -> dict[str, Any]:
+        return vars(self.network) | vars(self.rule) | vars(self.train)
 
     @classmethod
     def options(cls) -> dict[str, Option]:
@@ -321,7 +364,7 @@ class Spec:
         Raises
         ------
         ValueError
-            An unknown preset or field, or a value outside its rule.
+            An unknown preset or field, a value outside its rule, or a change that plays no part beside the others.
         """
         if preset not in PRESETS:
             raise ValueError(f"`preset` must be one of {', '.join(PRESETS)}, got {preset!r}")
@@ -341,7 +384,7 @@ class Spec:
         network = part("network")
         if "rate" not in changes:  # a preset may name more rates than a shallow network has layers
             values["rate"] = values.get("rate", TrainSpec.rate)[: len(network.widths)]
-        return cls(network, part("rule"), part("train"))
+        return cls(network, part("rule"), part("train")).check_used(changes)
 
     def with_train(self, **changes: Any) -> Self:
         """Return it with other fields of its training."""

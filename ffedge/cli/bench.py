@@ -5,7 +5,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from ffedge.cli.parser import Parser, flag, shared, value, whole
+from ffedge.cli.parser import Parser, Plays, flag, shared, value, whole
 from ffedge.cli.spec_flags import reader
 from ffedge.cli.tables import percent, print_table
 
@@ -14,7 +14,7 @@ WIDTHS = reader(tuple[int, ...])
 NAMES = value(lambda text: text.split(","), "NAME,NAME", "names with commas between")
 TARGETS = value(lambda text: list(map(float, text.split(","))), "X,X", "fractions with commas between")
 MEASURES = ("memory", "speed", "inference")
-BELONGS = {"targets": MEASURES[1:2], "repeat": MEASURES[:2], "rows": MEASURES[:2], "batch_size": MEASURES[:2]}
+TRAINING, SPEED = Plays(only_with=MEASURES[:2]), Plays(only_with=MEASURES[1:2])
 WORK = ("data", "widths", "epochs", "batch_size", "rows", "threads", "seed")
 COUNTED = ("weights", "gradients", "moments", "saved_for_backward")
 
@@ -26,14 +26,26 @@ def add_flags(parser: Parser) -> None:
     flag(measures, "--speed", "Rows a second, and time to given accuracies, of each arm.")
     flag(measures, "--inference", "Latency and throughput of an exported model, beside a plain MLP.")
     flag(parser, "--arms", "What is compared. (default: all whose packages are installed; a few with --quick)", NAMES)
-    flag(parser, "--repeat", "Memory, speed: runs of each arm, whose median counts. (default: 3; quick: 1)", whole(1))
-    flag(parser, "--targets", "Speed: accuracies to reach. (default: 0.97,0.98; quick: 0.9,0.92)", TARGETS)
+    flag(
+        parser,
+        "--repeat",
+        "Memory, speed: runs of each arm, whose median counts. (default: 3; quick: 1)",
+        whole(1),
+        plays=TRAINING,
+    )
+    flag(parser, "--targets", "Speed: accuracies to reach. (default: 0.97,0.98; quick: 0.9,0.92)", TARGETS, plays=SPEED)
     flag(parser, "--quick", "A few arms, once, in about a minute.")
     flag(parser, "--data", "A data set. (default: mnist-mini for memory and when quick, else mnist)", str)
     shared(parser, "--data-dir")
     flag(parser, "--widths", "Units of each layer. (default: 4 of 500 for memory, else 2)", WIDTHS)
-    flag(parser, "--batch-size", "Memory, speed: samples of a training batch. (default: 64)", whole(1))
-    flag(parser, "--rows", "Memory, speed: training rows used. (default: 3000 for memory, else all)", whole(64))
+    flag(parser, "--batch-size", "Memory, speed: samples of a training batch. (default: 64)", whole(1), plays=TRAINING)
+    flag(
+        parser,
+        "--rows",
+        "Memory, speed: training rows used. (default: 3000 for memory, else all)",
+        whole(64),
+        plays=TRAINING,
+    )
     flag(parser, "--epochs", "Passes over the rows, for each layer. (default: 1; speed: 5, quick 4)", whole(1))
     flag(parser, "--seed", "Of the weights and the order of rows.", whole(0), default=0)
     flag(parser, "--threads", "Of every arm. (default: 2; inference: 1)", whole(1))
@@ -52,10 +64,6 @@ def run(options: Namespace) -> None:
     if len(measures) != 1:
         raise ValueError("bench needs one of --memory, --speed and --inference, the measure to take")
     (measure,) = measures
-    for name, owners in BELONGS.items():
-        if getattr(options, name) is not None and measure not in owners:
-            flags = " and ".join(f"--{owner}" for owner in owners)
-            raise ValueError(f"--{name.replace('_', '-')} belongs to {flags} alone")
     work = {name: getattr(options, name) for name in WORK if getattr(options, name) is not None}
     if options.data_dir:
         work["data_dir"] = str(options.data_dir.resolve())

@@ -6,7 +6,7 @@ import inspect
 import re
 from types import ModuleType
 
-from ffedge.cli.parser import Parser, flag, one_of
+from ffedge.cli.parser import Parser, Plays, flag, one_of
 
 COMMANDS = ("train", "learn", "eval", "predict", "monitor", "info", "export", "report", "bench", "data")
 ABOUT = "Train small networks layer by layer, without backpropagation, on the device that uses them."
@@ -22,13 +22,13 @@ def run(words: list[str]) -> int:
     """
     name, *rest = words or [""]
     if name in COMMANDS:
-        options = parser_of(name).parse_intermixed_args(rest)
+        options = parser_of(name).read(rest)
         gc.collect()  # the parser, before the command's own imports: what trains stands on less
         return module_of(name).run(options) or 0
     if name and not name.startswith("-"):
         raise ValueError(f"there is no command {name!r}. Try `ffedge --help`")
     parser = _parser_of_all()
-    options = parser.parse_args(words)
+    options = parser.read(words)
     if options.version:
         from ffedge.version import __version__
 
@@ -81,7 +81,7 @@ def with_flags(message: str, command: str = "train") -> str:
 def _parser_of_all() -> Parser:
     """Return the parser of ``ffedge`` without a command, which lists them."""
     parser = Parser("", ABOUT)
-    flag(parser, "--version", "Print the version and exit.")
+    flag(parser, "--version", "Print the version and exit.", plays=Plays(alone=True))
     shells = one_of("bash", "zsh", "fish")
     flag(parser, "--show-completion", "Print what completes commands and flags in a shell.", shells, dest="shell")
     group = parser.add_argument_group("commands")

@@ -16,8 +16,8 @@ def add_flags(parser: Parser) -> None:
 
 def run(options: Namespace) -> None:
     """List the data sets that ffedge knows by name; or find one, check it, and say what it holds."""
-    if (options.action == "fetch") == (options.name is None):
-        raise ValueError("data takes list, or fetch and a name. Try `ffedge data --help`")
+    if (options.action == "fetch") == (options.name is None) or (options.action == "list" and options.given):
+        raise ValueError("data takes list alone, or fetch and a name. Try `ffedge data --help`")
     if options.action == "list":
         _list()
     else:

@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ffedge.cli.parser import NUMBER, Parser, argument, flag, one_of, shared, value, whole
+from ffedge.cli.parser import NUMBER, Parser, Plays, argument, flag, one_of, shared, value, whole
 
 if TYPE_CHECKING:
     from ffedge.export.fastest import Row
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 FORM = one_of("exact", "pruned", "head", "int8", "pruned-int8", "head-int8")
 OF_SPIKES = ("timesteps", "reset", "leak")
+SPIKES, FORMS, NO_SPIKES = Plays(only_with=("nir",)), Plays(only_with=("form", "fastest")), Plays(not_with=("nir",))
+WITH_ROWS = Plays(only_with=("coverage", "form", "fastest", "nir"))
 FORM_HELP = (
     "exact: the same scores. pruned: the deeper layers try only the labels that lead after the first. head: one pass "
     "without a label, read out. int8: whole-number products. (default: the model as trained)"
@@ -25,22 +27,34 @@ COVERAGE_HELP = "Share of the held-out rows whose answers shall count as known. 
 def add_flags(parser: Parser) -> None:
     """Describe the words of the command."""
     argument(parser, "run", "A run folder; for a form also the model.onnx that training wrote.")
-    flag(parser, "--out", "The model file to write.", Path, default=Path("model.onnx"), metavar="FILE")
-    flag(parser, "--coverage", COVERAGE_HELP, NUMBER)
-    flag(parser, "--data", "What the model learnt from. (default: what it tells)", str)
-    shared(parser, "--data-dir")
+    flag(parser, "--out", "The model file to write.", Path, default=Path("model.onnx"), metavar="FILE", plays=NO_SPIKES)
+    flag(parser, "--coverage", COVERAGE_HELP, NUMBER, plays=NO_SPIKES)
+    flag(parser, "--data", "What the model learnt from. (default: what it tells)", str, plays=WITH_ROWS)
+    shared(parser, "--data-dir", plays=WITH_ROWS)
     flag(parser, "--force", "Replace the file.")
     flag(parser, "--json", "Print one JSON document.")
     forms = parser.add_argument_group("Forms that answer sooner")
-    flag(forms, "--form", FORM_HELP, FORM)
-    flag(forms, "--fastest", "Measure all forms on this machine and write the fastest.")
+    flag(forms, "--form", FORM_HELP, FORM, plays=Plays(not_with=("fastest", "nir")))
+    flag(forms, "--fastest", "Measure all forms on this machine and write the fastest.", plays=NO_SPIKES)
     most = "Percentage points of accuracy on the held-out rows that a form may lose."
-    flag(forms, "--max-loss", most, NUMBER, default=0.2)
+    flag(forms, "--max-loss", most, NUMBER, default=0.2, plays=FORMS)
     spikes = parser.add_argument_group("Spiking networks")
     flag(spikes, "--nir", "Write a NIR file instead. Needs the extra nir.", Path, metavar="FILE")
-    flag(spikes, "--timesteps", "NIR: timesteps of a prediction. (default: 256)", whole(1))
-    flag(spikes, "--reset", "NIR: of a neuron that spiked. (default: subtract)", value(str, "subtract|zero"))
-    flag(spikes, "--leak", "NIR: time constant of leaky neurons, in timesteps. (default: no leak)", whole(1))
+    flag(spikes, "--timesteps", "NIR: timesteps of a prediction. (default: 256)", whole(1), plays=SPIKES)
+    flag(
+        spikes,
+        "--reset",
+        "NIR: of a neuron that spiked. (default: subtract)",
+        value(str, "subtract|zero"),
+        plays=SPIKES,
+    )
+    flag(
+        spikes,
+        "--leak",
+        "NIR: time constant of leaky neurons, in timesteps. (default: no leak)",
+        whole(1),
+        plays=SPIKES,
+    )
 
 
 def run(options: Namespace) -> None:
@@ -52,11 +66,6 @@ def run(options: Namespace) -> None:
     if options.nir is not None:
         _as_spikes(options)
         return
-    for name in OF_SPIKES:
-        if getattr(options, name) is not None:
-            raise ValueError(f"--{name} is for spikes. Name their file with --nir")
-    if options.form and options.fastest:
-        raise ValueError("export takes --form or --fastest, not both")
     if options.form or options.fastest:
         form, table = _in_a_form(options)
     else:
@@ -110,7 +119,7 @@ def _made(options: Namespace) -> "tuple[Form, list[Row]]":
 
     name = options.form
     trained = read_trained(options.run)
-    if name == "exact" and options.data is None and options.coverage is None:
+    if name == "exact" and not options.given & {"data", "data_dir", "coverage", "max_loss"}:
         return Forms(trained, None).make(name), []
     rows = open_rows(trained, options.data, options.data_dir)
     if name:
@@ -125,8 +134,6 @@ def _tell(form: str) -> None:
 def _as_spikes(options: Namespace) -> None:
     from ffedge.spikes.export import export_nir
 
-    if options.form or options.fastest or options.coverage is not None:
-        raise ValueError("export takes --nir, or --form, --fastest and --coverage, not both")
     given = {name: getattr(options, name) for name in OF_SPIKES if getattr(options, name) is not None}
     more = {"data": options.data, "data_dir": options.data_dir, "force": options.force}
     network = export_nir(options.run, options.nir, **given, **more)

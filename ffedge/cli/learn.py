@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ffedge.cli import fail
 from ffedge.cli.commands import with_flags
-from ffedge.cli.parser import NUMBER, Parser, argument, flag, shared
+from ffedge.cli.parser import NUMBER, Parser, Plays, argument, flag, shared
 from ffedge.cli.spec_flags import add_spec_flags, changes, reader
 from ffedge.cli.stop import Stop
 from ffedge.cli.train import MIB, SIZE
@@ -38,7 +38,7 @@ def add_flags(parser: Parser) -> None:
     most = "Refuse to replace the model where held-out accuracy falls by more than this."
     flag(parser, "--max-drop", most, NUMBER, default=0.01)
     flag(parser, "--force", "Learn although kept examples of a class are missing, and nothing shows what is forgotten.")
-    flag(parser, "--rollback", "Put the model back that was replaced last; learn nothing.")
+    flag(parser, "--rollback", "Put the model back that was replaced last; learn nothing.", plays=Plays(alone=True))
     shared(parser, "--data-dir")
     flag(parser, "--json", "Print one JSON document.")
     learns = {name for name, option in Spec.options().items() if option.learns}

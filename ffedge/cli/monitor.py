@@ -30,7 +30,7 @@ def run(options: Namespace) -> None:
 
     A line when drift begins, with the reasons, and one when it ends; at the end of the input, what the averages are.
     """
-    stdin = from_stdin(options.files)
+    stdin = from_stdin(options)
     from ffedge.errors import ModelError
     from ffedge.pages import release_libraries
 

@@ -4,12 +4,39 @@ import argparse
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ffedge.cli.tables import coloured
 
 Read = Callable[[str], Any]
+
+
+@dataclass(frozen=True)
+class Plays:
+    """When a flag plays a part: beside which others, by their names; where it does not, it is refused.
+
+    Attributes
+    ----------
+    only_with : one of these must be there.
+    not_with : none of these may be.
+    alone : no other flag may be.
+    """
+
+    only_with: tuple[str, ...] = ()
+    not_with: tuple[str, ...] = ()
+    alone: bool = False
+
+    def check(self, flag: str, others: dict[str, str]) -> None:
+        """Raise ValueError where the flag, or another of those that were used, plays no part."""
+        if self.alone and others:
+            raise ValueError(f"{min(others.values())} plays no part with {flag}. Leave it out")
+        if idle := [others[name] for name in self.not_with if name in others]:
+            raise ValueError(f"{flag} plays no part with {idle[0]}. Leave it out")
+        if self.only_with and not set(self.only_with) & set(others):
+            wanted = " or ".join(f"--{name.replace('_', '-')}" for name in self.only_with)
+            raise ValueError(f"{flag} plays no part without {wanted}. Add that, or leave it out")
 
 
 class Parser(argparse.ArgumentParser):
@@ -27,6 +54,24 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("-h", "--help", action="help", help="Show this help and exit.")
         self.color = False  # `format_help` adds the colours, whatever Python it is
         self._negative_number_matcher = re.compile(r"-\.?\d")  # also -1,2 is no flag
+
+    def read(self, words: list[str]) -> argparse.Namespace:
+        """Return the options that the words ask for; ``given`` are the names of the flags among them.
+
+        Raises
+        ------
+        ValueError
+            They are not such as the command takes, or a flag plays no part beside the others.
+        """
+        options = self.parse_intermixed_args(words)
+        before = words[: words.index("--")] if "--" in words else words
+        named = {word.partition("=")[0] for word in before}
+        used = {action.dest: action for action in self.flags() if named & set(action.option_strings)}
+        flags = {name: action.option_strings[-1] for name, action in used.items()}
+        for name, action in used.items():
+            getattr(action, "plays", Plays()).check(flags[name], {n: f for n, f in flags.items() if n != name})
+        options.given = set(used)
+        return options
 
     def flags(self) -> list[argparse.Action]:
         """Return the flags, without the words that stand for themselves."""
@@ -62,23 +107,35 @@ class _Help(argparse.HelpFormatter):
         super().__init__(prog, max_help_position=32, width=self.columns - 2)
 
 
-def flag(to: Any, name: str, text: str, read: Read | None = None, *, default: Any = None, **more: Any) -> None:
+def flag(
+    to: Any,
+    name: str,
+    text: str,
+    read: Read | None = None,
+    *,
+    default: Any = None,
+    plays: Plays | None = None,
+    **more: Any,
+) -> None:
     """Add a flag: with a value where `read` makes one of its text, else a switch.
 
     Parameters
     ----------
     to : a parser or a group of one.
     default : is shown where it is not None.
+    plays : when it plays a part; None: always.
     more : as for ``add_argument``: metavar, dest, action.
     """
     text = text.replace("%", "%%")
     if read is None:
-        to.add_argument(name, help=text, action="store_true", **more)
-        return
-    if default not in (None, []):
-        text = f"{text} (default: {default})"
-    metavar = more.pop("metavar", None) or getattr(read, "metavar", None)
-    to.add_argument(name, help=text, type=read, default=default, metavar=metavar, **more)
+        more["action"] = "store_true"
+    else:
+        if default not in (None, []):
+            text = f"{text} (default: {default})"
+        metavar = more.pop("metavar", None) or getattr(read, "metavar", None)
+        more |= {"type": read, "default": default, "metavar": metavar}
+    action = to.add_argument(name, help=text, **more)
+    action.plays = plays or Plays()
 
 
 def argument(to: Any, name: str, text: str, read: Read = Path, **more: Any) -> None:
@@ -131,11 +188,11 @@ SHARED: dict[str, tuple[str, Read | None, Any]] = {
 NUMBER = value(float, "X", "a number")
 
 
-def shared(to: Any, *names: str) -> None:
+def shared(to: Any, *names: str, plays: Plays | None = None) -> None:
     """Add flags that mean the same in each command that has them."""
     for name in names:
         text, read, default = SHARED[name]
-        flag(to, name, text, read, default=default)
+        flag(to, name, text, read, default=default, plays=plays)
 
 
 def _shown(action: argparse.Action) -> str:

@@ -42,7 +42,7 @@ def run(options: Namespace) -> None:
 
     With - each line of stdin, a list of numbers or {"input": [...], "id": ...}, is answered by a JSON line at once.
     """
-    if from_stdin(options.files):
+    if from_stdin(options):
         _answer_lines(options)
     else:
         predictor = _opened(options)
@@ -56,25 +56,33 @@ def run(options: Namespace) -> None:
     release_libraries()  # the end of the process touches other code than its work
 
 
-def from_stdin(files: list[Path]) -> bool:
-    """Tell whether samples come from standard input; ValueError where they come from files too."""
-    if Path("-") in files and len(files) > 1:
+def from_stdin(options: Namespace) -> bool:
+    """Tell whether samples come from standard input; ValueError where they come from files too, or a flag is idle."""
+    stdin = Path("-") in options.files
+    if stdin and len(options.files) > 1:
         raise ValueError("- must stand alone: samples come from stdin or from files")
-    return Path("-") in files
+    if idle := options.given & ({"resize", "invert"} if stdin else {"strict"}):
+        raise ValueError(f"--{min(idle)} plays no part for {'lines of stdin' if stdin else 'files'}. Leave it out")
+    return stdin
 
 
 def _opened(options: Namespace) -> "Predictor | SpikingPredictor":
     if options.model.suffix == ".onnx" and options.timesteps is None and options.margin is None:
-        return small_predictor(options.model, options.threads)  # what must start fast
+        return _rejecting(options)  # what must start fast
     from ffedge.cli.spikes import is_spiking
 
     if not is_spiking(options):
-        return small_predictor(options.model, options.threads)
-    if options.reject:
-        raise ValueError("--reject needs a model.onnx; a NIR file does not say which answers count as known")
+        return _rejecting(options)
     from ffedge.spikes import SpikingPredictor
 
     return SpikingPredictor(options.model, options.timesteps, options.margin)
+
+
+def _rejecting(options: Namespace) -> "Predictor":
+    predictor = small_predictor(options.model, options.threads)
+    if options.reject and predictor.calibration is None:
+        raise ValueError("--reject plays no part for a model that says of no answer that it is not known. Leave it out")
+    return predictor
 
 
 def small_predictor(model: Path, threads: int) -> "Predictor":

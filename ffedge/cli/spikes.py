@@ -2,13 +2,15 @@
 
 from argparse import Namespace
 
+OF_SPIKES, OF_OTHERS = {"timesteps", "margin"}, {"reject", "threads"}
+
 
 def is_spiking(options: Namespace) -> bool:
-    """Tell whether the model is a NIR file; ValueError where flags for NIR files were used and it is none."""
+    """Tell whether the model is a NIR file; ValueError where flags were used that are not for such a file."""
     from ffedge.spikes import is_nir
 
     spiking = is_nir(options.model)
-    used = [name for name in ("timesteps", "margin") if getattr(options, name, None) is not None]
-    if used and options.model.is_file() and not spiking:
-        raise ValueError("--timesteps and --margin are for NIR files. Write one with `ffedge export RUN --nir FILE`")
+    if options.model.is_file() and (idle := options.given & (OF_OTHERS if spiking else OF_SPIKES)):
+        kind = "a NIR file" if spiking else "a model.onnx"
+        raise ValueError(f"--{min(idle)} plays no part for {kind}. Leave it out")
     return spiking

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ffedge.cli import fail
 from ffedge.cli.commands import with_flags
-from ffedge.cli.parser import Parser, flag, shared, value
+from ffedge.cli.parser import Parser, Plays, flag, shared, value
 from ffedge.cli.spec_flags import add_spec_flags, changes
 from ffedge.cli.stop import Stop
 from ffedge.errors import StoppedError
@@ -28,14 +28,17 @@ def add_flags(parser: Parser) -> None:
     data = "mnist-mini (built in, the default), mnist, fashion-mnist, or a file or folder."
     flag(parser, "--data", data, str)
     flag(parser, "--preset", "What the other flags begin from.", value(str, "|".join(PRESETS)), default="tuned")
-    flag(parser, "--out", "Run folder. (default: runs/<variant>-<data>-<n>)", Path, metavar="FOLDER")
-    flag(parser, "--resume", "Go on from the checkpoint in --out.")
-    flag(parser, "--force", "Replace the run that stands in --out.")
+    trains = Plays(not_with=("plan",))
+    flag(parser, "--out", "Run folder. (default: runs/<variant>-<data>-<n>)", Path, metavar="FOLDER", plays=trains)
+    goes_on = Plays(only_with=("out",), not_with=("plan",))
+    flag(parser, "--resume", "Go on from the checkpoint in --out.", plays=goes_on)
+    anew = Plays(only_with=("out",), not_with=("plan", "resume"))
+    flag(parser, "--force", "Replace the run that stands in --out.", plays=anew)
     flag(parser, "--plan", "Do not train; say what training would take in memory, and the least that it can.")
     steps = "Steps, or seconds (2s), between checkpoints; auto: 1 % of time."
-    flag(parser, "--checkpoint-every", steps, value(str, "N|SECONDSs|auto"), default="auto")
+    flag(parser, "--checkpoint-every", steps, value(str, "N|SECONDSs|auto"), default="auto", plays=trains)
     kept = "Room for examples beside model.onnx, for `ffedge learn`; 0 keeps none."
-    flag(parser, "--keep-examples", kept, SIZE, default="4MiB", dest="kept_bytes")
+    flag(parser, "--keep-examples", kept, SIZE, default="4MiB", dest="kept_bytes", plays=trains)
     shared(parser, "--data-dir")
     flag(parser, "--json", "Print the report as one JSON document.")
     add_spec_flags(parser)
@@ -43,10 +46,9 @@ def add_flags(parser: Parser) -> None:
 
 def run(options: Namespace) -> int:
     """Train a network and write model.onnx, report.json, metrics.jsonl and a checkpoint into a run folder."""
-    if options.resume and options.out is None:
-        raise ValueError("--resume needs --out, the folder of the run to go on with")
     changed = changes(options)
-    spec = None if options.resume and not changed else Spec.make(options.preset, **changed)
+    as_begun = options.resume and not changed and "preset" not in options.given
+    spec = None if as_begun else Spec.make(options.preset, **changed)
     with Stop(busy=True) as stop:
         try:
             if options.plan:

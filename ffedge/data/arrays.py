@@ -75,7 +75,7 @@ def _read_header(file: BinaryIO, name: str) -> tuple[tuple[int, ...], bool, np.d
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # numpy's remark on headers that Python 2 wrote
             return readers[version](file)
-    except (ValueError, EOFError, RecursionError, TokenError) as error:
+    except (ValueError, TypeError, EOFError, MemoryError, RecursionError, TokenError) as error:
         first_line = str(error).partition("\n")[0]
         raise DataError(f"{name}: is not a .npy file ffedge can read ({first_line}). {_RESAVE}.") from error
 

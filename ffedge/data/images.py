@@ -51,10 +51,15 @@ def read_inputs(
         If the file's shape or dtype does not suit the model, or the file cannot be read.
     FfedgeError
         If Pillow is needed and not installed.
+    ValueError
+        If what is for pictures is asked for, and it is none.
     """
     path, dtype = Path(path), np.dtype(dtype)
     if path.suffix not in {".npy", ".npz"} and not is_idx(path):
         return _picture(path, row_shape, dtype, resize, invert)
+    if resize or invert:
+        name = "resize" if resize else "invert"
+        raise ValueError(f"{path}: is no picture, so that `{name}` plays no part. Leave it out")
     array = _one_array(path)
     rows = _as_batch(array, row_shape)
     if (dtype == np.uint8) != (rows.dtype == np.uint8):

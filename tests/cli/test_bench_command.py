@@ -94,9 +94,9 @@ def test_what_an_arm_cannot_do_is_one_line(
     [
         ([], "bench needs one of --memory, --speed and --inference"),
         (["--memory", "--speed"], "bench needs one of --memory, --speed and --inference"),
-        (["--memory", "--targets", "0.9"], "--targets belongs to --speed alone"),
-        (["--inference", "--repeat", "2"], "--repeat belongs to --memory and --speed alone"),
-        (["--inference", "--rows", "64"], "--rows belongs to --memory and --speed alone"),
+        (["--memory", "--targets", "0.9"], "--targets plays no part without --speed. Add that, or leave it out"),
+        (["--inference", "--repeat", "2"], "--repeat plays no part without --memory or --speed"),
+        (["--inference", "--rows", "64"], "--rows plays no part without --memory or --speed"),
         (["--memory", "--arms", "magic"], "got 'magic'"),
     ],
 )

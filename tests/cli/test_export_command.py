@@ -83,7 +83,7 @@ def test_the_model_as_trained_can_be_told_as_json(ffedge: Ffedge, run_folder: Pa
 @pytest.mark.parametrize(
     ("words", "code", "line"),
     [
-        (["--form", "pruned", "--fastest"], 2, "export takes --form or --fastest, not both"),
+        (["--form", "pruned", "--fastest"], 2, "--form plays no part with --fastest. Leave it out"),
         (
             ["--form", "banana"],
             2,

@@ -46,7 +46,7 @@ def test_help_is_asked_for_or_given_where_no_command_is_named(ffedge: Ffedge) ->
         (["monitor", "m", "a", "--window", "0"], "--window must be a whole number from 1, got '0'. Try"),
         (["--show-completion", "dos"], "--show-completion must be bash|zsh|fish, got 'dos'. Try `ffedge --help`"),
         (["data"], "the following arguments are required: ACTION. Try `ffedge data --help`"),
-        (["data", "fetch"], "data takes list, or fetch and a name. Try `ffedge data --help`"),
+        (["data", "fetch"], "data takes list alone, or fetch and a name. Try `ffedge data --help`"),
     ],
 )
 def test_wrong_words_are_one_line_and_exit_2(ffedge: Ffedge, words: list[str], line: str) -> None:

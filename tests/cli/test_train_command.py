@@ -89,7 +89,7 @@ def test_an_existing_run_is_not_overwritten_unless_forced(ffedge: Ffedge, data: 
         (["--rate", "-1"], "--rate must be positive, got (-1.0,)"),
         (["--batch-size", "100000"], "--batch-size must be at most the 570 rows that are trained on, got 100000"),
         (["--n-negatives", "3"], "--n-negatives must be less than the 3 classes, got 3"),
-        (["--resume"], "--resume needs --out, the folder of the run to go on with"),
+        (["--resume"], "--resume plays no part without --out. Add that, or leave it out"),
         (["--bogus"], "unrecognized arguments: --bogus. Try `ffedge train --help`"),
     ],
 )

@@ -104,20 +104,26 @@ def test_other_errors_are_one_line_too(place, tmp_path):
     (tmp_path / "bad.nir").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     assert "is no NIR file that ffedge can run (" in line("predict", tmp_path / "bad.nir", place / "x.npy", code=1)
     model = place / "spiking" / "model.onnx"
-    assert "are for NIR files" in line("predict", model, place / "x.npy", "--timesteps", 8, code=2)
-    assert "are for NIR files" in line("eval", model, "--margin", 0.1, code=2)
+    assert "--timesteps plays no part for a model.onnx" in line(
+        "predict", model, place / "x.npy", "--timesteps", 8, code=2
+    )
+    assert "--margin plays no part for a model.onnx" in line("eval", model, "--margin", 0.1, code=2)
     assert "--timesteps must be N,N, got '8,a'" in line("eval", place / "a.nir", "--timesteps", "8,a", code=2)
     assert "--timesteps must be 1 to 4096, got 0" in line("eval", place / "a.nir", "--timesteps", "0", code=2)
     assert "which ffedge does not know by name. Pass --data" in line("eval", place / "a.nir", code=1)
     assert "exists already" in line("export", place / "spiking", "--nir", place / "a.nir", code=1)
-    assert "--reject needs a model.onnx" in line("predict", place / "a.nir", place / "x.npy", "--reject", code=2)
+    assert "--reject plays no part for a NIR file" in line(
+        "predict", place / "a.nir", place / "x.npy", "--reject", code=2
+    )
     for command, rest in (("monitor", [place / "x.npy"]), ("learn", ["--data", place / "data.npz"])):
         text = line(command, place / "a.nir", *rest, code=1)
         assert "is a NIR file, which only predict, eval and info take" in text
     assert "--reset must be subtract or zero" in line(
         "export", place / "spiking", "--nir", tmp_path / "c.nir", "--reset", "none", code=2
     )
-    assert "not both" in line("export", place / "spiking", "--nir", tmp_path / "c.nir", "--form", "exact", code=2)
+    assert "--form plays no part with --nir" in line(
+        "export", place / "spiking", "--nir", tmp_path / "c.nir", "--form", "exact", code=2
+    )
     assert "cannot be written (No such file or directory)" in line(
         "export", place / "spiking", "--nir", tmp_path / "none" / "c.nir", code=1
     )
@@ -143,7 +149,7 @@ def test_eval_refuses_numbers_for_a_network_of_bytes():
 def test_flags_for_spikes_are_refused_without_their_file(place, tmp_path):
     for flag, value in (("timesteps", 64), ("reset", "zero"), ("leak", 3)):
         text = line("export", place / "spiking", "--out", tmp_path / "m.onnx", f"--{flag}", value, code=2)
-        assert text == f"ffedge: --{flag} is for spikes. Name their file with --nir"
+        assert text == f"ffedge: --{flag} plays no part without --nir. Add that, or leave it out"
     assert not (tmp_path / "m.onnx").exists()
 
 
