@@ -1,6 +1,7 @@
-"""JSON from a file that a stranger may have written: of bounded size and depth, so that it cannot fill the memory."""
+"""JSON that is strict: what ffedge prints any reader reads; what a stranger's file holds cannot fill the memory."""
 
 import json
+import math
 from typing import Any
 
 MOST_CHARACTERS = 1 << 23
@@ -32,3 +33,19 @@ def parse(text: str) -> Any:
         parts = (part.values() if isinstance(part, dict) else part for part in level if isinstance(part, dict | list))
         level = [item for part in parts for item in part]
     return value
+
+
+def text(value: Any, indent: int | None = None) -> str:
+    """Return a value as JSON; null for a number that is not finite, which JSON does not have."""
+    try:
+        return json.dumps(value, allow_nan=False, indent=indent)
+    except ValueError:
+        return json.dumps(_finite(value), allow_nan=False, indent=indent)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -49,7 +49,7 @@ TABLE = {
     # export: its clock times ways to predict; onnx: the plain MLP beside them
     "compare": Allowed(f"data export predict training {BASE} {NETWORK}", "numpy torch"),
     "cli": Allowed(
-        "errors fields presets spec version",
+        "errors fields json_text presets spec version",
         "",
         "compare data export files learning model network numpy pages predict spikes training",
     ),

@@ -1,10 +1,10 @@
 """ffedge bench."""
 
-import json
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from ffedge import json_text
 from ffedge.cli.parser import Parser, Plays, flag, shared, value, whole
 from ffedge.cli.spec_flags import reader
 from ffedge.cli.tables import percent, print_table
@@ -71,9 +71,9 @@ def run(options: Namespace) -> None:
     found = _taken(measure, folder, work, options)
     path = folder / f"{measure}.json"
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, indent=1) + "\n")
+    path.write_text(json_text.text(found, indent=1) + "\n")
     if options.json:
-        print(json.dumps(found))
+        print(json_text.text(found))
         return
     if measure == "memory":
         print_memory(found["points"][0])

@@ -1,10 +1,10 @@
 """ffedge eval."""
 
 import dataclasses
-import json
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
+from ffedge import json_text
 from ffedge.cli.parser import NUMBER, Parser, argument, flag, shared
 from ffedge.cli.spec_flags import reader
 from ffedge.cli.spikes import is_spiking
@@ -49,7 +49,7 @@ def _of_model(options: Namespace) -> None:
         predictor, _data(options, str(about.get("name")) if isinstance(about, dict) else ""), on_train=options.train
     )
     if options.json:
-        print(json.dumps(dataclasses.asdict(found)))
+        print(json_text.text(dataclasses.asdict(found)))
         return
     names = found.classes
     rows = [[name, percent(share)] for name, share in zip(names, found.class_accuracy, strict=True)]
@@ -78,7 +78,7 @@ def _of_spikes(options: Namespace) -> None:
     data = _data(options, predictor.learnt_from)
     found = evaluate_spikes(predictor, data, times or (predictor.timesteps,), on_train=options.train)
     if options.json:
-        print(json.dumps(dataclasses.asdict(found)))
+        print(json_text.text(dataclasses.asdict(found)))
         return
     rows = [[str(t), percent(share)] for t, share in zip(found.timesteps, found.accuracy, strict=True)]
     if found.early_accuracy is not None:

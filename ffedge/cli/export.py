@@ -1,12 +1,12 @@
 """ffedge export."""
 
 import dataclasses
-import json
 import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ffedge import json_text
 from ffedge.cli.parser import NUMBER, Parser, Plays, argument, flag, one_of, shared, value, whole
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def run(options: Namespace) -> None:
     if options.json:
         told = {key: value for key, value in dataclasses.asdict(form).items() if key != "model"} if form else {}
         rows = {"table": [dataclasses.asdict(row) for row in table]} if table else {}
-        print(json.dumps({"model": str(out), "bytes": size, **told, **rows}))
+        print(json_text.text({"model": str(out), "bytes": size, **told, **rows}))
         return
     if table:
         _print(table)
@@ -140,7 +140,7 @@ def _as_spikes(options: Namespace) -> None:
     size, neurons = options.nir.stat().st_size, sum(len(layer.b) for layer in network.layers)
     if options.json:
         about = {"bytes": size, "neurons": neurons, "timesteps": network.timesteps, "reset": network.reset}
-        print(json.dumps({"model": str(options.nir)} | about))
+        print(json_text.text({"model": str(options.nir)} | about))
         return
     said = f"{neurons:,} neurons, {network.timesteps} timesteps, reset {network.reset}"
     print(f"spiking network {options.nir} ({size / 1e6:.2f} MB, {said})")

@@ -1,10 +1,10 @@
 """ffedge info."""
 
-import json
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ffedge import json_text
 from ffedge.cli.parser import Parser, argument, flag
 from ffedge.cli.spikes import is_spiking
 from ffedge.cli.tables import print_table
@@ -30,7 +30,7 @@ def run(options: Namespace) -> None:
 
     predictor = Predictor(model)
     if options.json:
-        print(json.dumps(predictor.metadata, indent=1))
+        print(json_text.text(predictor.metadata, indent=1))
         return
     facts = predictor.facts
     rows = [
@@ -54,7 +54,7 @@ def _of_spikes(path: Path, *, as_json: bool) -> None:
     network = read(path)
     about, facts = network.about(), network.facts
     if as_json:
-        print(json.dumps(about, indent=1))
+        print(json_text.text(about, indent=1))
         return
     rows = [
         ["file", f"{path} ({path.stat().st_size / 1e6:.2f} MB)"],

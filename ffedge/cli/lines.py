@@ -11,6 +11,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ffedge import json_text
 from ffedge.cli.stop import Stop
 from ffedge.errors import DataError, one_line
 from ffedge.network import InputFacts
@@ -47,7 +48,7 @@ def read_lines(source: IO[bytes], facts: InputFacts, stop: Stop) -> Iterator[Lin
 
 def answer(result: dict[str, Any]) -> None:
     """Print one answer, at once."""
-    sys.stdout.write(json.dumps(result) + "\n")
+    sys.stdout.write(json_text.text(result) + "\n")
     sys.stdout.flush()
 
 
@@ -70,7 +71,7 @@ def _line(number: int, text: bytes, facts: InputFacts) -> Line:
     try:
         value = json.loads(text)
         if isinstance(value, dict):
-            about = {"id": value["id"]} if "id" in value else {}
+            about = _id(value)
             if set(value) - {"id"} != {"input"}:
                 raise ValueError(f"must have input, and beside it only id, got {', '.join(sorted(value)) or 'nothing'}")
             value = value["input"]
@@ -81,6 +82,14 @@ def _line(number: int, text: bytes, facts: InputFacts) -> Line:
         return Line(number, None, f"is no JSON ({error.msg} at character {error.pos})", about)
     except (ValueError, OverflowError) as error:
         return Line(number, None, str(error), about)
+
+
+def _id(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        json.dumps(value.get("id"), allow_nan=False)
+    except ValueError:  # it could not be given back
+        raise ValueError("its id holds a number that is not finite") from None
+    return {"id": value["id"]} if "id" in value else {}
 
 
 def _sample(value: Any, facts: InputFacts) -> NDArray[Any]:
@@ -95,12 +104,7 @@ def _sample(value: Any, facts: InputFacts) -> NDArray[Any]:
         raise ValueError("must be numbers" if array.dtype.kind != "O" else "its numbers are beyond 64 bits, or missing")
     if array.shape not in (facts.shape, (facts.size,)):
         raise ValueError(f"must have shape {list(facts.shape)} or [{facts.size}], got {list(array.shape)}")
-    if facts.dtype == "uint8":
-        if not ((array >= 0) & (array <= 255) & (array == np.floor(array))).all():
-            raise ValueError("must be whole numbers from 0 to 255")
-    else:
-        with np.errstate(over="ignore"):
-            array = array.astype(np.float32)
-        if not np.isfinite(array).all():
-            raise ValueError("must be finite numbers of 32 bits")
-    return array.astype(facts.dtype).reshape(facts.shape)
+    if facts.dtype == "uint8" and not ((array >= 0) & (array <= 255) & (array == np.floor(array))).all():
+        raise ValueError("must be whole numbers from 0 to 255")
+    with np.errstate(over="ignore"):  # what is not finite is odd, which the predictor tells
+        return array.astype(facts.dtype).reshape(facts.shape)

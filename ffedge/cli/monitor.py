@@ -1,10 +1,10 @@
 """ffedge monitor: a line when drift begins and ends."""
 
-import json
 from argparse import Namespace
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ffedge import json_text
 from ffedge.cli.parser import Parser, argument, flag, shared, whole
 from ffedge.cli.predict import add_files, blocks, from_stdin, small_predictor
 from ffedge.cli.stop import Stop
@@ -28,7 +28,8 @@ def add_flags(parser: Parser) -> None:
 def run(options: Namespace) -> None:
     """Watch goodness, margin and the share of known answers, and say when they depart from the held-out rows'.
 
-    A line when drift begins, with the reasons, and one when it ends; at the end of the input, what the averages are.
+    A line when drift begins, with the reasons, and one when it ends; one for an odd sample, such as NaN or a sensor's
+    mark for an error, or for the first of several in a row; at the end of the input, what the averages are.
     """
     stdin = from_stdin(options)
     from ffedge.errors import ModelError
@@ -43,7 +44,13 @@ def run(options: Namespace) -> None:
         monitor = Monitor(predictor.calibration, window=options.window, false_alarm_every=options.false_alarm_every)
         parts = _of_stdin(predictor, stop, options) if stdin else _of_files(predictor, stop, options)
         try:
+            before = -1  # the last sample that was odd
             for part in parts:
+                for row, why in part.odd.items():
+                    sample = monitor.samples + row + 1
+                    if sample != before + 1:
+                        _tell_odd(sample, why, as_json=options.json)
+                    before = sample
                 for event in monitor.update(part):
                     _tell(event, as_json=options.json)
         finally:
@@ -75,21 +82,29 @@ def _tell(event: "Drift", *, as_json: bool) -> None:
     if as_json:
         about = {"reasons": list(event.reasons)} if event.began else {}
         told = {"event": "drift" if event.began else "end of drift", "sample": event.sample}
-        print(json.dumps(told | about), flush=True)
+        print(json_text.text(told | about), flush=True)
     elif event.began:
         print(f"sample {event.sample}: drift: {'; '.join(event.reasons)}", flush=True)
     else:
         print(f"sample {event.sample}: end of drift", flush=True)
 
 
+def _tell_odd(sample: int, why: str, *, as_json: bool) -> None:
+    if as_json:
+        print(json_text.text({"event": "odd", "sample": sample, "why": why}), flush=True)
+    else:
+        print(f"sample {sample}: odd: {why}", flush=True)
+
+
 def _sum_up(monitor: "Monitor", *, as_json: bool) -> None:
     found = monitor.summary()
     if as_json:
-        print(json.dumps({"event": "end of input", **found}), flush=True)
+        print(json_text.text({"event": "end of input", **found}), flush=True)
         return
     averages = [
         f"{name} {of['average']:.3g} (held-out rows {of['held_out']:.3g})"
         for name, of in found.items()
         if isinstance(of, dict)
     ]
-    print(f"{found['samples']} samples, {'drift' if found['drifting'] else 'no drift'}: {', '.join(averages)}")
+    samples = f"{found['samples']} samples, {'drift' if found['drifting'] else 'no drift'}"
+    print(f"{samples}{', {} odd'.format(found['odd']) if found['odd'] else ''}: {', '.join(averages)}")

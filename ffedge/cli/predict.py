@@ -1,11 +1,12 @@
 """ffedge predict: from files, or line by line from standard input."""
 
-import json
+import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ffedge import json_text
 from ffedge.cli.parser import NUMBER, Parser, argument, flag, shared, whole
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def run(options: Namespace) -> None:
         predictor = _opened(options)
         samples = _of_files(predictor, options)
         if options.json:
-            print(json.dumps({"model": str(options.model), "samples": list(samples)}))
+            print(json_text.text({"model": str(options.model), "samples": list(samples)}))
         else:
             _print(samples, predictor.classes, options)
     from ffedge.pages import release_libraries
@@ -99,19 +100,20 @@ def small_predictor(model: Path, threads: int) -> "Predictor":
 
 
 def _answer_lines(options: Namespace) -> None:
-    import sys
-
     from ffedge.cli.stop import Stop
 
     with Stop() as stop:
-        from ffedge.cli.lines import answer, read_lines, refused
+        from ffedge.cli.lines import answer, complain, read_lines, refused
 
         predictor = _opened(options)
         for line in read_lines(sys.stdin.buffer, predictor.facts, stop):
             if line.sample is None:
                 refused(line, strict=options.strict)
                 continue
-            (said,) = _said(predictor, predictor.predict(line.sample), reject=options.reject)
+            found = predictor.predict(line.sample)
+            if found.odd and options.strict:
+                complain(line._replace(error=found.odd[0]), strict=True)
+            (said,) = _said(predictor, found, reject=options.reject)
             del said["scores"]
             answer(line.about | said)
 
@@ -120,6 +122,8 @@ def _of_files(predictor: "Predictor | SpikingPredictor", options: Namespace) -> 
     for path, row, inputs in blocks(predictor.facts, options):
         prediction = predictor.predict(inputs)
         for number, sample in enumerate(_said(predictor, prediction, reject=options.reject), row):
+            if number - row in prediction.odd and not options.json:
+                print(f"ffedge: {path}, row {number}: {prediction.odd[number - row]}", file=sys.stderr)
             yield {"file": str(path), "row": number, **sample}
 
 
@@ -146,13 +150,16 @@ def _said(predictor: "Predictor | SpikingPredictor", found: "Prediction", *, rej
         zip(found.label, found.margin, found.scores, found.known, strict=True)
     ):
         score = float(scores[label])
-        why = bounds.why_not(score, float(margin)) if bounds and not known else ()
+        why: tuple[str, ...] = (found.odd[row],) if row in found.odd else ()
+        if bounds and not known and not why:
+            why = bounds.why_not(score, float(margin))
         yield {
             "label": classes[label] if known or not reject else UNKNOWN,
             "class": int(label),
             "score": score,
             "margin": float(margin),
-            **({"known": bool(known)} if taken is None else {"timesteps": int(taken[row])}),
+            **({"known": bool(known)} if taken is None or why else {}),
+            **({} if taken is None else {"timesteps": int(taken[row])}),
             **({"why": list(why)} if why else {}),
             "scores": dict(zip(classes, map(float, scores), strict=True)),
         }

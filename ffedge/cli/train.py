@@ -1,11 +1,11 @@
 """ffedge train."""
 
 import dataclasses
-import json
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ffedge import json_text
 from ffedge.cli import fail
 from ffedge.cli.commands import with_flags
 from ffedge.cli.parser import Parser, Plays, flag, shared, value
@@ -90,7 +90,7 @@ def _plan(spec: Spec, options: Namespace) -> None:
     planned = plan(spec, options.data or "mnist-mini", options.data_dir)
     planned = dataclasses.replace(planned, reasons=[with_flags(why) for why in planned.reasons])
     if options.json:
-        print(json.dumps(planned.to_dict(), indent=1))
+        print(json_text.text(planned.to_dict(), indent=1))
     else:
         _print_plan(planned)
 

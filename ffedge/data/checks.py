@@ -35,13 +35,14 @@ class LabelColumn(NamedTuple):
     high: int
 
 
-def as_inputs(rows: RowSource, name: str) -> RowSource:
+def as_inputs(rows: RowSource, name: str, *, finite: bool = True) -> RowSource:
     """Return `rows` as they are if uint8, else as float32; all floats are read once and checked.
 
     Parameters
     ----------
     rows : ``[N, *row_shape]``, any real dtype.
     name : what errors call it.
+    finite : whether to check that they are; else they are not read.
 
     Raises
     ------
@@ -53,7 +54,7 @@ def as_inputs(rows: RowSource, name: str) -> RowSource:
     if rows.dtype == np.uint8:
         return rows
     floats: RowSource = rows if rows.dtype == np.float32 else Float32Rows(rows)  # big-endian floats differ, too
-    if rows.dtype.kind == "f":
+    if finite and rows.dtype.kind == "f":
         _refuse_not_finite(floats, name)
     return floats
 

@@ -43,7 +43,7 @@ def read_inputs(
     Returns
     -------
     RowSource
-        ``[N, *row_shape]`` of `dtype`.
+        ``[N, *row_shape]`` of `dtype`; floats may be NaN or infinite.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def read_inputs(
     rows = _as_batch(array, row_shape)
     if (dtype == np.uint8) != (rows.dtype == np.uint8):
         raise DataError(f"{array.name}: holds {rows.dtype}, but the model takes {dtype}. Convert it as the train data.")
-    return as_inputs(rows, array.name)
+    return as_inputs(rows, array.name, finite=False)
 
 
 def read_image(

@@ -1,7 +1,6 @@
 """``ffedge learn``: a model file and new rows in; the same file out, which knows more, and the old one beside it."""
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ffedge import json_text
 from ffedge.data import Data, Dataset, Split, load
 from ffedge.data.stream import OtherRows, split_rows
 from ffedge.errors import ModelError, StoppedError, TrainingError
@@ -73,7 +73,7 @@ class Learning:
 
     def to_json(self) -> str:
         """Return it as indented JSON."""
-        return json.dumps(dataclasses.asdict(self), indent=1)
+        return json_text.text(dataclasses.asdict(self), indent=1)
 
 
 def learn(

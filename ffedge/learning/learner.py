@@ -4,6 +4,7 @@ Shape letters: n rows of a minibatch, I inputs of a sample, C classes, L layers.
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, Self
@@ -22,7 +23,8 @@ from ffedge.learning.guard import MAX_DROP, Measured, to_check, unchecked_classe
 from ffedge.learning.session import affordable_rows, learning_spec
 from ffedge.model.calibration import Calibration, best_and_margin
 from ffedge.model.write import write_model
-from ffedge.predict.predictor import Prediction, samples_of
+from ffedge.predict.predictor import Prediction
+from ffedge.predict.readings import Readings
 from ffedge.recipe import Recipe
 from ffedge.resolve import TUNED_CHUNK, resolve
 from ffedge.seeds import Draw, generator, key
@@ -34,6 +36,7 @@ from ffedge.turns import Turns, not_pickled
 Array = NDArray[Any]
 ROWS = 256
 RATE_SHARE = 0.1
+REMEDY = "Use a smaller `rate`"
 
 
 class Learner:
@@ -51,6 +54,11 @@ class Learner:
     force : learn although there are classes of which no examples are kept, so that nothing shows what is forgotten.
     changes : fields of `ffedge.spec.TrainSpec` that the file's learning step leaves open, ``batch_size``, ``threads``,
         ``negatives``, ``seed`` among them.
+
+    Attributes
+    ----------
+    steps, rows : taken, and learnt from, so far.
+    odd_rows : left out so far (`observe`).
 
     Raises
     ------
@@ -83,6 +91,7 @@ class Learner:
         self._turns = Turns()
         self._start = start = opened(Path(model))
         self.facts, count = start.facts, len(start.recipe.network.widths)
+        self._readings = Readings(self.facts)
         self._active = sorted(set(range(count) if layers is None else layers))
         if not self._active or not 0 <= self._active[0] <= self._active[-1] < count:
             raise ValueError(f"`layers` must be numbers from 0 to {count - 1}, got {layers}")
@@ -94,7 +103,7 @@ class Learner:
         self._read_examples(kept_bytes, replay_share, force=force)
         self._before, self._max_drop = self._accuracy(), max_drop
         self._wrong_key = key(2, self.recipe.train.seed, Draw.NEGATIVES, 0, 0)
-        self.steps = self.rows = 0
+        self.steps = self.rows = self.odd_rows = 0
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -104,6 +113,8 @@ class Learner:
     def observe(self, x: ArrayLike, y: ArrayLike) -> float:
         """Learn from a minibatch; more rows than `batch_size` are taken in several steps.
 
+        Odd rows (`ffedge.predict.readings`) are left out, counted in `odd_rows`, and told in a RuntimeWarning.
+
         Parameters
         ----------
         x : [n, ...] in the shape and type of the training data, or flattened; or one sample.
@@ -112,7 +123,7 @@ class Learner:
         Returns
         -------
         float
-            The loss before the last step, mean over the layers that learn.
+            The loss before the last step, mean over the layers that learn; NaN where no row was learnt from.
 
         Raises
         ------
@@ -121,9 +132,15 @@ class Learner:
         TrainingError
             The loss is no number any more. Go on from the file with a smaller rate.
         """
-        raw = self._rows(x)
+        raw, odd = self._rows(x)
         labels, size, loss = self._numbers(y, len(raw)), self._step_rows, math.nan
+        if odd:
+            first, why = next(iter(odd.items()))
+            told = f"{len(odd)} of {len(raw)} rows are odd and not learnt from, the first of them row {first}: {why}"
+            warnings.warn(told, RuntimeWarning, stacklevel=2)
+            raw, labels = np.delete(raw, list(odd), axis=0), np.delete(labels, list(odd))
         with self._turns:
+            self.odd_rows += len(odd)
             for start in range(0, len(raw), size):
                 loss = self._step(raw[start : start + size], labels[start : start + size])
         return loss
@@ -136,14 +153,15 @@ class Learner:
         DataError
             The rows do not fit the model.
         """
-        raw, layers = self._rows(x), len(self.recipe.network.widths)
+        (raw, odd), layers = self._rows(x), len(self.recipe.network.widths)
         scores, goodness = (np.empty((len(raw), *dims, len(self.classes)), np.float32) for dims in ((), (layers,)))
         with self._turns:
             for at in range(0, len(raw), self.recipe.train.chunk_size):
                 part = slice(at, at + self.recipe.train.chunk_size)
                 goodness[part], scores[part] = self._batches.scored(raw[part], layers)
-        known = np.ones(len(raw), np.bool_)
-        return Prediction(scores.argmax(axis=1), best_and_margin(scores)[1], scores, known, goodness)
+        known = np.isfinite(scores.sum(axis=1))
+        known[list(odd)] = False
+        return Prediction(scores.argmax(axis=1), best_and_margin(scores)[1], scores, known, goodness, odd=odd)
 
     def save(self, path: str | Path) -> None:
         """Write the model as it is now, and its kept examples beside it; the files take their places whole.
@@ -153,15 +171,18 @@ class Learner:
         FfedgeError
             The disk is full or the folder cannot be written.
         TrainingError
-            Accuracy on the kept examples fell by more than `max_drop`; nothing is written.
+            Accuracy on the kept examples fell by more than `max_drop`, or weights are not finite; nothing is written.
         """
         with self._turns:
             self._save(Path(path))
 
     def _save(self, path: Path) -> None:
+        if not all(np.isfinite(array).all() for layer in self._engine.state() for array in layer.values()):
+            raise TrainingError(f"{path}: stands as it was: the weights are not finite. Go on from the file. {REMEDY}")
         if lost := Measured(len(self._measured), self._before, self._accuracy()).lost("kept examples", self._max_drop):
             raise TrainingError(f"{path}: stands as it was: {lost}. Go on from the file with a smaller `rate`")
-        metadata = self._start.learnt_from(name="stream", rows=self.rows)
+        odd = {"odd_rows": self.odd_rows} if self.odd_rows else {}
+        metadata = self._start.learnt_from(name="stream", rows=self.rows, **odd)
         count, check = self._reservoir.count, self._check
         with atomic_file(path) as temporary:
             write_model(temporary, self._start.recipe, self.facts, self._engine.state(), metadata, self._calibration())
@@ -232,7 +253,7 @@ class Learner:
         diverged = self._batches.batch([chunk], len(batch), turn)
         if diverged is not None:
             rate = f"at rate {rates[diverged]:g}"
-            raise TrainingError(f"layer {diverged}: the loss is not a number {rate}. Use a smaller rate")
+            raise TrainingError(f"layer {diverged}: the loss is not a number {rate}. Go on from the file. {REMEDY}")
         self.steps, self.rows = self.steps + 1, self.rows + count
         if len(self._kept):
             places = self._reservoir.offer(labels)
@@ -251,10 +272,10 @@ class Learner:
         count = self.recipe.train.n_negatives
         return wrong_labels(chunk.labels, chunk.positions, count, self.facts.n_classes, self._wrong_key)
 
-    def _rows(self, x: ArrayLike) -> Array:
-        """Return inputs as rows [n, I]."""
-        samples = samples_of(np.asarray(x), self.facts)
-        return samples.reshape(len(samples), self.facts.size)
+    def _rows(self, x: ArrayLike) -> tuple[Array, dict[int, str]]:
+        """Return inputs as rows [n, I], and which are odd, and why."""
+        samples, odd = self._readings.read(x)
+        return samples.reshape(len(samples), self.facts.size), odd
 
     def _numbers(self, y: ArrayLike, count: int) -> NDArray[np.int64]:
         """Return labels as numbers of classes."""

@@ -3,7 +3,6 @@
 So the process that trains writes its model within its memory budget, and never holds it whole.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ffedge import json_text
 from ffedge.errors import FfedgeError
 from ffedge.model.calibration import Calibration, no_bias
 from ffedge.model.graph import predictor_graph
@@ -100,7 +100,7 @@ def _file(
     if learning is not None:
         yield wire.field(20, learning)
     for key, value in metadata.items():
-        yield wire.field(14, wire.text(1, f"ffedge.{key}") + wire.text(2, json.dumps(value)))
+        yield wire.field(14, wire.text(1, f"ffedge.{key}") + wire.text(2, json_text.text(value)))
 
 
 def _head(name: str, array: Array) -> bytes:

@@ -12,6 +12,8 @@ from ffedge.predict.predictor import Prediction
 from ffedge.turns import Turns, not_pickled
 
 SIDES = 5  # of limits: score and margin have two, the share of known answers has one
+MOST_DEVIATIONS = 10.0  # that a sample counts for; more where the limits lie further out
+TINY = 1e-3  # of the mean: what counts where all held-out rows gave the same
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,11 @@ class Chart:
         longer = abs(skewness) * (level**2 - 1) / 6  # Cornish and Fisher (1938), on the side of the long tail
         self.least = self.mean - deviation * (level + (longer if skewness < 0 else 0))
         self.most = self.mean + deviation * (level + (longer if skewness > 0 else 0)) if both else math.inf
+        self._reach = max(MOST_DEVIATIONS * held_out.deviation, 2 * deviation * (level + longer), TINY * abs(self.mean))
 
     def add(self, value: float) -> None:
-        """Take a sample into the average."""
+        """Take a sample into the average, cut to ten deviations, so that one that is far off does not stay for long."""
+        value = min(max(value, self.mean - self._reach), self.mean + self._reach)
         self.average += self._share * (value - self.average)
 
     @property
@@ -93,6 +97,9 @@ class Monitor:
     The limits follow from the mean time that an Ornstein-Uhlenbeck process, which an exponential average resembles,
     takes to a level; they are widened for skewness, and for what a few held-out rows leave open about their mean.
 
+    A sample counts for ten deviations at most, or twice as far as the limits. An odd row counts as not known, and not
+    in the other two averages, as is an answer whose score is not finite.
+
     Threads may share a monitor: an `update` is taken in whole, before or after another. It is not pickled.
     """
 
@@ -117,7 +124,7 @@ class Monitor:
             Chart("margin", calibration.margin, rows, share, level, both=True),
             Chart("share of known answers", known, rows, share, level, both=False),
         )
-        self.samples = 0
+        self.samples = self.odd = 0
         self.drifting = False
         self._turns = Turns()
 
@@ -128,11 +135,16 @@ class Monitor:
 
     def _update(self, predictions: Prediction) -> list[Drift]:
         events = []
+        *measured, is_known = self._charts
         statistics = (predictions.scores.max(axis=1), predictions.margin, predictions.known)
-        for values in zip(*(each.tolist() for each in statistics), strict=True):
+        for row, (*values, known) in enumerate(zip(*(each.tolist() for each in statistics), strict=True)):
             self.samples += 1
-            for chart, value in zip(self._charts, values, strict=True):
-                chart.add(value)
+            odd = row in predictions.odd or not all(map(math.isfinite, values))
+            self.odd += odd
+            is_known.add(known and not odd)
+            for chart, value in zip(measured, values, strict=True):
+                if not odd:
+                    chart.add(value)
             if self.drifting and all(chart.near for chart in self._charts):
                 self.drifting = False
                 events.append(Drift(self.samples, False, ()))
@@ -148,7 +160,7 @@ class Monitor:
             return tuple(chart.says() for chart in self._charts if chart.beyond)
 
     def summary(self) -> dict[str, Any]:
-        """Return the averages now, beside what the held-out rows gave and the limits."""
+        """Return how many samples came, how many were odd, and the averages beside those held out and the limits."""
         with self._turns:
             charts = {
                 chart.name: {
@@ -159,7 +171,7 @@ class Monitor:
                 }
                 for chart in self._charts
             }
-            return {"samples": self.samples, "drifting": self.drifting} | charts
+            return {"samples": self.samples, "odd": self.odd, "drifting": self.drifting} | charts
 
     def __reduce__(self) -> NoReturn:
         """Refuse."""

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ffedge.engine.session import make_session, run
-from ffedge.errors import DataError, ModelError
+from ffedge.errors import ModelError
 from ffedge.model.file import Model
-from ffedge.network import InputFacts
 from ffedge.onnx.graph import model_bytes
 from ffedge.onnx.shapes import walk
+from ffedge.predict.readings import Readings, dims
 from ffedge.turns import not_pickled
 
 MOST_ROWS = 640
@@ -35,8 +35,10 @@ class Prediction:
         sums only the first layer's for labels that the others did not try, all of them below those that were tried;
         ``head`` gives logits.
     known : [N] bool, whether best score and margin are such as rows of the training data gave
-        (`ffedge.model.calibration`); True for all where the model holds no calibration.
+        (`ffedge.model.calibration`); True for all where the model holds no calibration. Never True for an odd row.
     goodness : [N, L, C] float32 of each layer; empty unless asked for.
+    odd : of each row that is odd (`ffedge.predict.readings`): its number and why, such as "input 2 is not a number".
+        Its other fields are the answer to the nearest row that is not.
     """
 
     label: NDArray[np.int64]
@@ -44,6 +46,7 @@ class Prediction:
     scores: NDArray[np.float32]
     known: NDArray[np.bool_]
     goodness: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
+    odd: dict[int, str] = field(default_factory=dict, kw_only=True)
 
     def __len__(self) -> int:
         """Return N."""
@@ -74,7 +77,7 @@ class Predictor:
         opened = Model(model)
         self._name, self._graph = opened.name, opened.graph
         self.metadata, self.recipe, self.facts = opened.metadata, opened.recipe, opened.facts
-        self.calibration = opened.calibration
+        self.calibration, self._readings = opened.calibration, Readings(opened.facts)
         try:
             self._rows = rows_at_once(opened)
         except ValueError as error:
@@ -105,19 +108,19 @@ class Predictor:
         Raises
         ------
         DataError
-            The inputs have another shape or type, or hold NaN or infinity.
+            The inputs have another shape or type.
         ModelError
             The model cannot be run, or does not give what a model must.
         """
-        samples = samples_of(np.asarray(inputs), self.facts)
+        samples, odd = self._readings.read(inputs)
         names = ["label", "margin", "scores", "known", *(["goodness"] if layers else [])]
         parts = [
             self._run(names, samples[start : start + self._rows])
             for start in range(0, max(1, len(samples)), self._rows)
         ]
-        if len(parts) == 1:
-            return Prediction(*parts[0])
-        return Prediction(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+        values = parts[0] if len(parts) == 1 else [np.concatenate(each) for each in zip(*parts, strict=True)]
+        values[names.index("known")][list(odd)] = False
+        return Prediction(*values, odd=odd)
 
     def __reduce__(self) -> NoReturn:
         """Refuse."""
@@ -144,7 +147,7 @@ class Predictor:
             dtype, shape = wanted[name]
             if value.dtype != dtype or value.shape != shape:
                 raise ModelError(
-                    f"{self._name}: gives {name} {_dims(value.shape)} of {value.dtype}. Export the model anew"
+                    f"{self._name}: gives {name} {dims(value.shape)} of {value.dtype}. Export the model anew"
                 )
         if n and not 0 <= values[0].min() <= values[0].max() < classes:
             raise ModelError(f"{self._name}: gives labels beyond its {classes} classes. Export the model anew")
@@ -169,37 +172,3 @@ def rows_at_once(model: Model) -> int:
         if rows == 1:
             raise ValueError(f"one sample makes {cost.n_bytes >> 20} MiB and {cost.work / 1e9:.1f} G multiply-adds")
         rows //= 2
-
-
-def samples_of(array: NDArray[Any], facts: InputFacts) -> NDArray[Any]:
-    """Return inputs, one sample or N of them, as [N, ...] in the shape and type of the training data.
-
-    Raises
-    ------
-    DataError
-        They have another shape or type, or hold NaN or infinity.
-    """
-    shape, size = facts.shape, facts.size
-    if array.shape[1:] == shape or (array.ndim == 2 and array.shape[1] == size):
-        samples = array.reshape(len(array), *shape)
-    elif array.shape in (shape, (size,)):
-        samples = array.reshape(1, *shape)
-    else:
-        raise DataError(f"inputs must have shape {_dims(shape)} or [N, …], got {_dims(array.shape)}")
-    kind = np.dtype(facts.dtype)
-    if kind == np.uint8 and array.dtype != np.uint8:
-        if array.dtype.kind not in "iu":
-            raise DataError(f"inputs must be whole numbers from 0 to 255 as in training, got {array.dtype}")
-        if array.size and not 0 <= array.min() <= array.max() <= 255:
-            raise DataError(f"inputs must be from 0 to 255 as in training, got {array.min()} to {array.max()}")
-    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
-        raise DataError(f"inputs must be numbers, got {array.dtype}")
-    with np.errstate(over="ignore"):  # a number beyond float32 becomes infinity, and is refused
-        samples = np.ascontiguousarray(samples, dtype=kind)
-    if kind == np.float32 and not np.isfinite(samples).all():
-        raise DataError("inputs must be finite, got NaN or infinity")
-    return samples
-
-
-def _dims(shape: tuple[int, ...]) -> str:
-    return f"[{', '.join(map(str, shape))}]"

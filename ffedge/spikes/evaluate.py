@@ -8,7 +8,7 @@ import numpy as np
 from ffedge.data import Dataset
 from ffedge.data.rows import places
 from ffedge.errors import DataError
-from ffedge.predict.predictor import samples_of
+from ffedge.predict.readings import samples_of
 from ffedge.spikes.predictor import SpikingPredictor
 
 ROWS = 256

@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ffedge.model.calibration import best_and_margin
-from ffedge.predict.predictor import Prediction, samples_of
+from ffedge.predict.predictor import Prediction
+from ffedge.predict.readings import Readings
 from ffedge.spikes.network import Floats, SpikingNetwork, check_timesteps
 from ffedge.spikes.nir_file import read
 from ffedge.spikes.simulate import decided, goodness_after, samples_at_once
 
 
 class SpikingPredictor:
-    """A spiking network, ready to be asked.
+    """A spiking network, ready to be asked by one thread at a time.
 
     Parameters
     ----------
@@ -57,9 +58,9 @@ class SpikingPredictor:
         Raises
         ------
         DataError
-            The inputs have another shape or type, or hold NaN or infinity.
+            The inputs have another shape or type.
         """
-        samples = samples_of(np.asarray(inputs), self.facts)
+        samples, odd = Readings(self.facts).read(inputs)
         if self.margin is None:
             goodness = self.goodness_after(samples, [self.timesteps])[0]
             self.taken = np.full(len(samples), self.timesteps)
@@ -71,7 +72,8 @@ class SpikingPredictor:
             scores = self.network.scores(goodness)
             margin = best_and_margin(scores)[1]
         known = np.ones(len(scores), np.bool_)
-        return Prediction(scores.argmax(axis=1), margin, scores, known, *([goodness] if layers else []))
+        known[list(odd)] = False
+        return Prediction(scores.argmax(axis=1), margin, scores, known, *([goodness] if layers else []), odd=odd)
 
     def scores(self, goodness: Floats) -> Floats:
         """Return the weighted sum [N, C] of the layers' goodness [N, L, C]."""

@@ -1,7 +1,6 @@
 """What a run records: a line for each layer and epoch, and the report at its end. Units stand in the names."""
 
 import dataclasses
-import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from numpy.typing import NDArray
 
+from ffedge import json_text
 from ffedge.errors import ModelError
 from ffedge.files import writing
 from ffedge.json_text import parse
@@ -173,7 +173,7 @@ class Report:
 
     def to_json(self) -> str:
         """Return the report as indented JSON."""
-        return json.dumps(dataclasses.asdict(self), indent=1)
+        return json_text.text(dataclasses.asdict(self), indent=1)
 
     def _check(self) -> None:
         for record in (self, *self.layers):
@@ -202,4 +202,4 @@ def _check_types(record: Any) -> None:
 def append_line(path: Path, record: EpochRecord) -> None:
     """Add a record to metrics.jsonl; FfedgeError where the disk is full."""
     with writing(path), path.open("a") as file:
-        file.write(json.dumps(dataclasses.asdict(record)) + "\n")
+        file.write(json_text.text(dataclasses.asdict(record)) + "\n")

@@ -6,7 +6,7 @@ from oracle import Oracle
 from toys import clusters, in_child, make_model, small_spec
 
 from ffedge import Predictor
-from ffedge.errors import DataError, ModelError
+from ffedge.errors import DataError, ModelError, TrainingError
 from ffedge.labels import wrong_labels
 from ffedge.learning.learner import Learner
 from ffedge.model.file import Model
@@ -107,7 +107,8 @@ def test_rows_are_taken_by_number_or_by_name_one_or_many(tmp_path):
     ("x", "y", "text"),
     [
         (ROWS[:2, :5], LABELS[:2], "inputs must have shape"),
-        (np.full((2, 16), np.nan), LABELS[:2], "must be finite"),
+        ([[1, 2], [3]], LABELS[:2], "inputs must be numbers in rows of one length"),
+        (np.full((2, 16), "1"), LABELS[:2], "inputs must be numbers, got <U1"),
         (ROWS[:2], LABELS[:3], r"labels must number 2, one a row, got shape \[3\]"),
         (ROWS[:2], [0, 4], "labels must be numbers from 0 to 3, or names"),
         (ROWS[:2], [0.0, 1.0], "labels must be numbers from 0 to 3, or names"),
@@ -120,6 +121,50 @@ def test_rows_that_do_not_fit_are_refused_and_change_nothing(tmp_path, x, y, tex
     with pytest.raises(DataError, match=text):
         learner.observe(x, y)
     assert learner.predict(ROWS).scores.tobytes() == before
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e20, 3e38, 1e300, -65535.0])
+def test_odd_rows_are_told_and_counted_and_not_learnt_from(tmp_path, value):
+    path, odd = written(tmp_path), ROWS[:20].astype(np.float64)
+    odd[[3, 17], 5] = value
+    learner, other = (Learner(path, threads=1, force=True) for _ in range(2))
+    good = np.delete(np.arange(20), [3, 17])
+    with pytest.warns(
+        RuntimeWarning, match="^2 of 20 rows are odd and not learnt from, the first of them row 3: input 5 "
+    ):
+        loss = learner.observe(odd, LABELS[:20])
+    assert loss == other.observe(ROWS[good], LABELS[good])
+    assert (learner.rows, learner.odd_rows) == (18, 2)
+    assert learner.predict(ROWS).scores.tobytes() == other.predict(ROWS).scores.tobytes()
+    answers = learner.predict(odd)
+    assert sorted(answers.odd) == [3, 17]
+    assert np.flatnonzero(~answers.known).tolist() == [3, 17]
+    assert np.isfinite(answers.scores).all()
+    learner.save(tmp_path / "after.onnx")
+    assert Model(tmp_path / "after.onnx").metadata["learnt"] == [{"name": "stream", "rows": 18, "odd_rows": 2}]
+    assert len(read_kept(kept_file(tmp_path / "after.onnx"), learner.facts)[0]) == 18
+
+
+def test_a_minibatch_of_odd_rows_changes_nothing(tmp_path):
+    learner = Learner(written(tmp_path), threads=1, force=True)
+    before = learner.predict(ROWS).scores.tobytes()
+    with pytest.warns(RuntimeWarning, match="^2 of 2 rows are odd"):
+        assert np.isnan(learner.observe(np.full((2, 16), np.nan), LABELS[:2]))
+    assert (learner.rows, learner.odd_rows, learner.steps) == (0, 2, 0)
+    assert learner.predict(ROWS).scores.tobytes() == before
+
+
+def test_weights_that_are_not_finite_are_not_saved_over_a_model(tmp_path):
+    path = written(tmp_path, weight_decay=0.0)
+    before = path.read_bytes()
+    learner = Learner(path, rate=1e30, threads=1, force=True)
+    learner.observe(ROWS[:8], LABELS[:8])
+    with pytest.raises(TrainingError, match=r"the loss is not a number at rate 1e\+30. Go on from the file"):
+        learner.observe(ROWS[:8], LABELS[:8])
+    with pytest.raises(TrainingError, match=r"stands as it was: the weights are not finite. Go on from the file"):
+        learner.save(path)
+    assert path.read_bytes() == before
+    assert not learner.predict(ROWS).known.any()
 
 
 def test_wrong_arguments_are_refused(tmp_path):

@@ -119,6 +119,39 @@ def test_averages_are_exponential_and_begin_at_the_held_out_mean():
     assert found["share of known answers"]["most"] is None
 
 
+@pytest.mark.parametrize("window", [20, 500])
+@pytest.mark.parametrize("value", [1e3, 1e30, -1e30, math.inf, math.nan])
+def test_one_absurd_answer_leaves_the_averages_within_a_window(window, value):
+    calibration, rng = reference(), np.random.default_rng(8)
+    scores, margins = (values.astype(np.float32) for values in normal(rng, 2 * window))
+    usual, monitor = Monitor(calibration, window=window), Monitor(calibration, window=window)
+    usual.update(predictions(calibration, scores, margins))
+    scores[window - 1] = margins[window - 1] = value
+    with np.errstate(invalid="ignore"):
+        events = monitor.update(predictions(calibration, scores, margins))
+    assert all(event.sample < window + 20 for event in events), "an alarm that stays"
+    assert not monitor.drifting
+    for name, chart in list(monitor.summary().items())[3:]:
+        wide = chart["held_out"] - chart["least"]
+        assert abs(chart["average"] - usual.summary()[name]["average"]) < 0.25 * wide
+
+
+def test_an_odd_row_counts_as_not_known_and_in_no_other_average():
+    calibration = reference()
+    scores, margins = normal(np.random.default_rng(9), 300)
+    found = predictions(calibration, scores, margins)
+    rows = dict.fromkeys(range(100, 200), "input 0 is not a number")
+    monitor, without = Monitor(calibration, window=200), Monitor(calibration, window=200)
+    events = monitor.update(Prediction(found.label, found.margin, found.scores, found.known, odd=rows))
+    for part in (slice(100), slice(200, 300)):
+        without.update(predictions(calibration, scores[part], margins[part]))
+    assert events[0].began
+    assert [reason.split(" 0")[0] for reason in events[0].reasons] == ["share of known answers"]
+    told, wanted = monitor.summary(), without.summary()
+    assert (told["samples"], told["odd"]) == (300, 100)
+    assert [told[name] for name in ("goodness", "margin")] == [wanted[name] for name in ("goodness", "margin")]
+
+
 def test_samples_one_by_one_or_many_at_once_give_the_same():
     calibration = reference()
     scores, margins = normal(np.random.default_rng(5), 300)
@@ -188,5 +221,5 @@ def test_a_model_without_a_calibration_cannot_be_watched():
 
 def test_every_side_has_its_share_of_the_false_alarms():
     found = Monitor(reference()).summary()
-    limits = [found[name][side] for name in list(found)[2:] for side in ("least", "most")]
+    limits = [found[name][side] for name in list(found)[3:] for side in ("least", "most")]
     assert sum(limit is not None for limit in limits) == SIDES

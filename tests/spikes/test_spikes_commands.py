@@ -142,7 +142,7 @@ def test_eval_refuses_data_of_another_shape(place, tmp_path):
 
 def test_eval_refuses_numbers_for_a_network_of_bytes():
     network, numbers = toy(bytes=True)[0], clusters(rows=20, inputs=20, test_rows=10)
-    with pytest.raises(DataError, match="inputs must be uint8"):
+    with pytest.raises(DataError, match="inputs must be whole numbers from 0 to 255"):
         evaluate_spikes(SpikingPredictor(network), numbers, [4])
 
 

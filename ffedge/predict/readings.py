@@ -1,0 +1,110 @@
+"""What a model is given, as samples; which of them are odd, so that no answer to them counts as known.
+
+Shape letters: N samples, I inputs of a sample.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ffedge.errors import DataError
+from ffedge.network import InputFacts
+
+Array = NDArray[Any]
+FAR = 20  # times as far from the mean as training rows reached
+DEVIATIONS = 60.0  # that are never far: in some data a rare row lies beyond what the largest input tells
+UNSCALED = 1e6  # what is never far where inputs are not scaled, so that the model does not know their spread
+LARGEST = float(np.finfo(np.float32).max)
+
+
+class Readings:
+    """Makes samples of inputs, and says which are odd: a sensor failed, or something quite else was measured.
+
+    A sample of floats is odd if an input is NaN, infinite (as 32-bit float), or far outside the training rows: 20 times
+    as far from their mean as the farthest of them, and 60 deviations at least. Of a model without scaling: beyond a
+    million, and 20 times the largest input. To be answered at all, such an input is taken to the limit, and NaN to the
+    mean. Bytes are never odd.
+
+    Attributes
+    ----------
+    facts : of the model's input.
+    """
+
+    def __init__(self, facts: InputFacts) -> None:
+        self.facts = facts
+        plain = facts.offset == (0.0,) and facts.scale == (1.0,)
+        offset, scale = np.array(facts.offset), np.abs(facts.scale)
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            room = max(FAR * abs(facts.largest), UNSCALED if plain else DEVIATIONS) / scale
+            ends = [np.clip(end, -LARGEST, LARGEST) for end in (offset - room, offset, offset + room)]
+        self._least, self._mean, self._most = (end.astype(np.float32) for end in ends)
+
+    def read(self, inputs: ArrayLike) -> tuple[Array, dict[int, str]]:
+        """Return one sample or N of them as [N, ...] in the shape and type of the training data; and of the odd ones
+        their row and why.
+
+        Raises
+        ------
+        DataError
+            They have another shape or type.
+        """
+        try:
+            array = np.asarray(inputs)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise DataError("inputs must be numbers in rows of one length. Pass an array") from error
+        samples = samples_of(array, self.facts)
+        if samples.dtype == np.uint8:
+            return samples, {}
+        rows = samples.reshape(len(samples), self.facts.size)
+        within = (rows >= self._least) & (rows <= self._most)
+        if within.all():
+            return samples, {}
+        odd = np.flatnonzero(~within.all(axis=1))
+        why = {int(row): self._why(rows[row], int(within[row].argmin())) for row in odd}
+        rows = rows.copy()  # they may be the caller's
+        near = np.clip(rows[odd], self._least, self._most)
+        rows[odd] = np.where(np.isnan(near), self._mean, near)
+        return rows.reshape(samples.shape), why
+
+    def _why(self, row: Array, place: int) -> str:
+        found, shape = row[place], self.facts.shape
+        name = f"input {place}" if len(shape) == 1 else f"input {[int(at) for at in np.unravel_index(place, shape)]}"
+        if np.isnan(found):
+            return f"{name} is not a number"
+        if np.isinf(found):
+            return f"{name} is infinite, or beyond 32 bits"
+        least, most = (float(end[place if len(end) > 1 else 0]) for end in (self._least, self._most))
+        return f"{name} is {found:g}, far from the training rows: not within {least:.3g} to {most:.3g}"
+
+
+def samples_of(array: Array, facts: InputFacts) -> Array:
+    """Return inputs, one sample or N of them, as [N, ...] in the shape and type of the training data.
+
+    Raises
+    ------
+    DataError
+        They have another shape or type.
+    """
+    shape, size = facts.shape, facts.size
+    if array.shape[1:] == shape or (array.ndim == 2 and array.shape[1] == size):
+        samples = array.reshape(len(array), *shape)
+    elif array.shape in (shape, (size,)):
+        samples = array.reshape(1, *shape)
+    else:
+        raise DataError(f"inputs must have shape {dims(shape)} or [N, …], got {dims(array.shape)}")
+    kind = np.dtype(facts.dtype)
+    if kind == np.uint8 and array.dtype != np.uint8:
+        if array.dtype.kind not in "iu":
+            raise DataError(f"inputs must be whole numbers from 0 to 255 as in training, got {array.dtype}")
+        if array.size and not 0 <= array.min() <= array.max() <= 255:
+            raise DataError(f"inputs must be from 0 to 255 as in training, got {array.min()} to {array.max()}")
+    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+        raise DataError(f"inputs must be numbers, got {array.dtype}")
+    with np.errstate(over="ignore"):  # a number beyond float32 becomes infinity, which is odd
+        return np.ascontiguousarray(samples, dtype=kind)
+
+
+def dims(shape: tuple[int, ...]) -> str:
+    """Return a shape as text."""
+    return f"[{', '.join(map(str, shape))}]"
