@@ -7,7 +7,7 @@ line prints either as one line and exits with 2 or 1. Anything else is a bug and
 import re
 from pathlib import Path
 
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")  # and what turns a line's order
 LONGEST_LINE = 1000
 
 
@@ -46,7 +46,12 @@ class StoppedError(TrainingError):
         self.folder = folder
 
 
+def plain(text: str) -> str:
+    """Return a text with its control characters escaped, so that a terminal shows them and obeys none."""
+    return CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
 def one_line(text: str) -> str:
     """Return a text as one line for a terminal: control characters escaped, the middle of a long one left out."""
-    line = CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+    line = plain(text)
     return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 303]} … {line[-300:]}"

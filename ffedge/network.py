@@ -22,6 +22,8 @@ Layers = list[dict[str, Array]]  # arrays of each layer by name
 Sizes = dict[str, tuple[int, ...]]
 MAX_AXES = 8
 MAX_SIZE = 1 << 24
+CHANNELS = (1, 3, 4)  # grey, colour, colour with alpha
+LEAST_SIDE = 8
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,17 @@ class InputFacts:
     def is_image(self) -> bool:
         """Whether a sample is a picture: bytes, or more than one axis; else it is a row of a table."""
         return self.dtype == "uint8" or len(self.shape) > 1
+
+    @property
+    def picture(self) -> tuple[int, int, int] | None:
+        """Height, width and channels, where it is certain that the axes are a picture's; else None.
+
+        It is bytes ``[H, W]`` or ``[H, W, C]`` with 1, 3 or 4 channels, from 8 pixels a side on. Floats with two axes
+        may be a sensor's window.
+        """
+        height, width, channels = (*self.shape, 1)[:3] if 2 <= len(self.shape) <= 3 else (0, 0, 0)
+        sure = self.dtype == "uint8" and min(height, width) >= LEAST_SIDE and channels in CHANNELS
+        return (height, width, channels) if sure else None
 
     @property
     def auto_scaling(self) -> Literal["standard", "centred", "feature"]:

@@ -90,8 +90,11 @@ def _train(train: TrainSpec, facts: InputFacts, rows: int) -> dict[str, Any]:
         size = min(TUNED_BATCH, max(SMALLEST_BATCH, rows // FEWEST_BATCHES), rows)
     if size > rows:
         raise ValueError(f"`batch_size` must be at most the {rows} rows that are trained on, got {size}")
-    if train.shift and len(facts.shape) < 2:
-        raise ValueError(f"`shift` needs images, got rows of shape {list(facts.shape)}. Use `shift=0`")
+    if train.shift and facts.picture is None:
+        raise ValueError(
+            "`shift` needs pictures: bytes (uint8) of shape [N, H, W] or [N, H, W, C] with 1, 3 or 4 channels, from 8 "
+            f"pixels a side on, got {facts.dtype} [N, {', '.join(map(str, facts.shape))}]. Use `shift=0`"
+        )
     if isinstance(dropout, str):
         noise = TUNED_DROPOUT if facts.is_image else MANY_DROPOUT if many else 0.0
         dropout = noise if train.cache == "none" else 0.0

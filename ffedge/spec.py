@@ -254,7 +254,10 @@ class TrainSpec:
         auto="data",
     )
     shift: int = option(
-        0, "images move by up to so many pixels either way, each by its own draw", between(0, 8), learns=True
+        0,
+        "images (bytes [N, H, W] or [N, H, W, C]) move by up to so many pixels either way, each by its own draw",
+        between(0, 8),
+        learns=True,
     )
     shift_share: float = option(
         1.0,

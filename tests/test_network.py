@@ -65,3 +65,24 @@ def test_a_missing_or_unknown_fact_is_refused():
         InputFacts.from_dict({**plain, "extra": 1})
     with pytest.raises(ValueError, match=r"^input must have just the fields shape, dtype, classes"):
         InputFacts.from_dict({k: v for k, v in plain.items() if k != "largest"})
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "wanted"),
+    [
+        ((28, 28), "uint8", (28, 28, 1)),
+        ((8, 9, 1), "uint8", (8, 9, 1)),
+        ((32, 24, 3), "uint8", (32, 24, 3)),
+        ((32, 24, 4), "uint8", (32, 24, 4)),
+        ((28, 28), "float32", None),  # a spectrogram or a sensor's window, for all that is known
+        ((3, 32, 32), "uint8", None),  # channels first
+        ((1, 28, 28), "uint8", None),
+        ((128, 6), "uint8", None),  # six sensors
+        ((6, 128), "uint8", None),
+        ((32, 32, 2), "uint8", None),
+        ((784,), "uint8", None),
+        ((4, 28, 28, 3), "uint8", None),
+    ],
+)
+def test_axes_are_a_pictures_where_that_is_certain_and_nowhere_else(shape, dtype, wanted):
+    assert some_facts(shape=shape, dtype=dtype).picture == wanted

@@ -142,7 +142,12 @@ def test_label_scale_max_is_the_largest_scaled_input():
         ),
         ({"n_negatives": 4}, some_facts(), "`n_negatives` must be less than the 4 classes, got 4"),
         ({"batch_size": 951}, some_facts(), "`batch_size` must be at most the 950 rows that are trained on, got 951"),
-        ({"shift": 1}, some_facts(), r"`shift` needs images, got rows of shape \[16\]. Use `shift=0`"),
+        (
+            {"shift": 1},
+            some_facts(shape=(128, 6)),
+            r"`shift` needs pictures: .* got float32 \[N, 128, 6\]. Use `shift=0`",
+        ),
+        ({"shift": 1}, some_facts(), r"`shift` needs pictures: .* got float32 \[N, 16\]. Use `shift=0`"),
     ],
 )
 def test_what_the_data_cannot_bear_is_refused(changes, given, text):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ffedge import json_text
 from ffedge.cli.parser import NUMBER, Parser, argument, flag, shared, whole
+from ffedge.errors import plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -168,13 +169,13 @@ def _said(predictor: "Predictor | SpikingPredictor", found: "Prediction", *, rej
 def _print(samples: Iterator[dict[str, Any]], classes: tuple[str, ...], options: Namespace) -> None:
     """Print a line a sample, as they come: files and labels to the left, figures to the right."""
     shown = classes if len(classes) <= MOST_SCORES else ()
-    named = max(len("file"), *(len(str(path)) for path in options.files))
+    named = max(len("file"), *(len(plain(str(path))) for path in options.files))
     label = max(len(name) for name in (*classes, "label", *([UNKNOWN] if options.reject else [])))
     wide = [max(9, len(name)) for name in shown]
     head = f"{'file':{named}}  {'row':>6}  {'label':{label}}  {'margin':>9}"
     print("  ".join([head, *(f"{name:>{w}}" for name, w in zip(shown, wide, strict=True))]))
     for s in samples:
-        line = f"{s['file']:{named}}  {s['row']:6}  {s['label']:{label}}  {s['margin']:9.3f}"
+        line = f"{plain(s['file']):{named}}  {s['row']:6}  {s['label']:{label}}  {s['margin']:9.3f}"
         scores = [f"{s['scores'][name]:{w}.3f}" for name, w in zip(shown, wide, strict=True)]
         why = [f"({', '.join(s['why'])})"] if options.reject and "why" in s else []
         print("  ".join([line, *scores, *why]))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ffedge.cli.tables import percent, print_table
+from ffedge.errors import one_line
 from ffedge.training.records import EpochRecord, Report
 from ffedge.training.watch import Progress, Watcher
 
@@ -63,7 +64,7 @@ class EpochLines(Watcher):
 
     def note(self, text: str) -> None:
         """Print it."""
-        print(f"ffedge: {text}", file=sys.stderr, flush=True)
+        print(f"ffedge: {one_line(text)}", file=sys.stderr, flush=True)
 
     def epoch(self, records: list[EpochRecord]) -> None:
         """Print the epoch."""
@@ -118,7 +119,7 @@ class LiveLine(Watcher):
     def note(self, text: str) -> None:
         """Print a line that stays."""
         self._show("")
-        print(f"ffedge: {text}", file=sys.stderr, flush=True)
+        print(f"ffedge: {one_line(text)}", file=sys.stderr, flush=True)
 
     @staticmethod
     def _show(text: str) -> None:

@@ -1,10 +1,16 @@
-"""Standard streams as services have them: closed, on a full disk, or without a reader."""
+"""Standard streams as services have them: closed, on a full disk, without a reader, or with few letters."""
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
+
+from ffedge.errors import plain
+
+OWN = re.compile(r"(\n|\x1b\[(?:0|1|3|36)m)")  # lines, and the colours of `ffedge.cli.tables`
+OWN_WORDS = re.compile(r"(\n|\r|\x1b\[K)")  # lines, and those that change in their place
 
 
 class OutputLost(Exception):
@@ -16,11 +22,23 @@ class OutputLost(Exception):
 
 
 class _Stream:
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
+    """Writes with escapes in the place of letters that the encoding lacks, and of controls other than our own."""
+
+    def __init__(self, stream: Any, own: re.Pattern[str]) -> None:
+        self._stream, self._own = stream, own
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text: a file's name or content commands no terminal."""
+        shown = "".join(part if at % 2 else plain(part) for at, part in enumerate(self._own.split(text)))
+        try:
+            self._stream.write(shown)
+        except UnicodeEncodeError:
+            encoding = self._stream.encoding
+            self._stream.write(shown.encode(encoding, "backslashreplace").decode(encoding))
+        return len(text)
 
 
 class Output(_Stream):
@@ -28,7 +46,7 @@ class Output(_Stream):
 
     def write(self, text: str) -> int:  # noqa: D102
         with _output():
-            return int(self._stream.write(text))
+            return super().write(text)
 
     def flush(self) -> None:  # noqa: D102
         with _output():
@@ -40,7 +58,7 @@ class Words(_Stream):
 
     def write(self, text: str) -> int:  # noqa: D102
         with contextlib.suppress(OSError):
-            self._stream.write(text)
+            super().write(text)
         return len(text)
 
     def flush(self) -> None:  # noqa: D102
@@ -57,7 +75,7 @@ def guarded() -> Iterator[None]:
     read, written, told = (
         stream or os.fdopen(number, mode) for number, (stream, (_, mode)) in enumerate(zip(before, names, strict=True))
     )
-    sys.stdin, sys.stdout, sys.stderr = read, Output(written), Words(told)
+    sys.stdin, sys.stdout, sys.stderr = read, Output(written, OWN), Words(told, OWN_WORDS)
     try:
         yield
     finally:

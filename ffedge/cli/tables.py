@@ -4,6 +4,8 @@ import os
 import sys
 from typing import TextIO
 
+from ffedge.errors import plain
+
 
 def percent(share: float | None) -> str:
     """Print a fraction as per cent, or a dash."""
@@ -12,12 +14,13 @@ def percent(share: float | None) -> str:
 
 def coloured(text: str, code: str, stream: TextIO) -> str:
     """Return a text in an ANSI colour, where it goes to a terminal and NO_COLOR is not set."""
-    plain = not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return text if plain else f"\x1b[{code}m{text}\x1b[0m"
+    bare = not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return text if bare else f"\x1b[{code}m{text}\x1b[0m"
 
 
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table; figures stand to the right, words to the left; a heading may be of several lines."""
+    """Print a table; figures stand to the right, words to the left; a heading may be of several lines, a cell not."""
+    rows = [[plain(cell) for cell in row] for row in rows]
     heads = [column.split("\n") for column in columns]
     lines = max(map(len, heads))
     top = [[head[i - lines + len(head)] if i >= lines - len(head) else "" for head in heads] for i in range(lines)]
@@ -31,7 +34,7 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 
     print()
     if title:
-        print(coloured(title, "3", sys.stdout))
+        print(coloured(plain(title), "3", sys.stdout))
     for cells in top:
         print(coloured(line(cells), "1", sys.stdout))
     print("-" * (sum(widths) + 2 * len(widths) - 2))

@@ -1,5 +1,6 @@
 """Data sets by name or path: the embedded sample, known sets found or downloaded, the user's own files."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -68,8 +69,9 @@ def load(
 def _load_batches(batches: Batches, folder: Path | None, one_class: bool) -> Dataset:
     if not (callable(batches) or hasattr(batches, "__iter__") or hasattr(batches, "__getitem__")):
         raise ValueError(f"data must be a name, a path or minibatches (x, y), got {type(batches).__name__}")
-    with copied(batches, folder) as parts:
-        return assemble(NAME if folder is None else _name(folder), parts, None, one_class=one_class)
+    with copied(batches, folder) as (parts, sample):
+        dataset = assemble(NAME if folder is None else _name(folder), parts, None, one_class=one_class)
+        return dataclasses.replace(dataset, sample=sample)
 
 
 def _name(path: Path) -> str:

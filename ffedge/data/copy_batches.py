@@ -18,6 +18,7 @@ from ffedge.data.arrays import read_npy
 from ffedge.data.cache_folder import TO_MEND, writable_folder
 from ffedge.data.checks import MAX_CLASSES, LabelColumn, as_inputs, as_labels, block_rows
 from ffedge.data.files import ARRAYS
+from ffedge.data.merged import Sample, StreamSample
 from ffedge.data.rows import ArrayRows, Rows
 from ffedge.errors import DataError
 from ffedge.files import nameless_file, quietly_closed, replacing, writing
@@ -29,8 +30,8 @@ BUFFER_BYTES = 2048
 
 
 @contextmanager
-def copied(batches: Batches, folder: Path | None) -> Iterator[tuple[Rows, Rows]]:
-    """Copy minibatches to files and yield the inputs and the labels; see `ffedge.data.load`.
+def copied(batches: Batches, folder: Path | None) -> Iterator[tuple[tuple[Rows, Rows], Sample | None]]:
+    """Copy minibatches to files; yield the inputs and the labels, and a sample of what came; see `ffedge.data.load`.
 
     In a folder the files get their names when the block has succeeded. Without one they have none: they go when the
     rows do, however the process ends.
@@ -63,7 +64,7 @@ def copied(batches: Batches, folder: Path | None) -> Iterator[tuple[Rows, Rows]]
             copy.add(f"minibatch {number} (from 0)", batch)
         copy.finish(files[1][0])
         inputs, labels = (read_npy(path, name) for name, (_, path) in zip(names, files, strict=True))
-        yield inputs, labels
+        yield (inputs, labels), copy.sample.rows()
 
 
 class _Copy:
@@ -71,7 +72,7 @@ class _Copy:
 
     def __init__(self, inputs: IO[bytes], codes: IO[bytes], guard: Guard) -> None:
         self._inputs, self._codes, self._guard = inputs, codes, guard
-        self._rows, self._high = 0, 0
+        self._rows, self._high, self.sample = 0, 0, StreamSample()
         self._names: dict[str, int] = {}
         self._kind = ""
         self._row_shape: tuple[int, ...] = ()
@@ -88,6 +89,7 @@ class _Copy:
         if self._rows and kind != self._kind:
             raise DataError(f"{name}: holds {kind}, but those before it {self._kind}. Make them alike.")
         codes = self._codes_of(name, column, len(y))
+        self.sample.add(x)
         with self._guard():
             if not self._rows:
                 self._kind, self._row_shape, self._dtype = kind, inputs.row_shape, inputs.dtype

@@ -8,6 +8,7 @@ import numpy as np
 from ffedge.data.cache_folder import sha256_of
 from ffedge.data.checks import LABEL_ROWS, LabelColumn, as_inputs, as_labels
 from ffedge.data.known import KnownDataset
+from ffedge.data.merged import Sample, sample_of
 from ffedge.data.rows import Labels, Rows, RowSource, places
 from ffedge.errors import DataError
 
@@ -33,6 +34,7 @@ class Dataset:
     classes : names; label c is ``classes[c]``.
     sha256 : of the sha256 digests (hexadecimal, a line each) of its unpacked files: train inputs, train labels, test
         inputs, test labels. The same whether the files are gzipped or not.
+    sample : some train inputs as they came, where their type is one that float32 may not hold.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Dataset:
     test: Split | None
     classes: tuple[str, ...]
     sha256: str
+    sample: Sample | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -82,7 +85,7 @@ def assemble(name: str, parts: tuple[Rows, ...], known: KnownDataset | None, *, 
     train = Split(as_inputs(pairs[0][0], pairs[0][0].name), column.labels)
     test = _test_split(*pairs[1], classes, column.names) if len(pairs) > 1 else None
     sha256 = hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
-    return Dataset(name, train, test, classes, sha256)
+    return Dataset(name, train, test, classes, sha256, sample_of(pairs[0][0]))
 
 
 def _check_pair(inputs: Rows, labels: Rows, first: Rows) -> None:

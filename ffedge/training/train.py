@@ -10,6 +10,7 @@ import numpy as np
 
 from ffedge.data import Data, Dataset, load
 from ffedge.data.cache_folder import sha256_of
+from ffedge.data.merged import refuse_merged
 from ffedge.data.stream import spread_evenly
 from ffedge.engine.base import Engine
 from ffedge.engine.onnx import OnnxEngine
@@ -177,6 +178,8 @@ def plan(spec: Spec, data: Data = "mnist-mini", data_dir: Path | None = None) ->
 def _prepare(spec: Spec, data: Data, data_dir: Path | None) -> tuple[Dataset, InputFacts, Recipe, Plan | None]:
     """Open the data, fill in the spec by them, and plan the memory of the onnx engine."""
     dataset = load(data, data_dir)
+    if dataset.sample is not None:
+        refuse_merged(dataset.sample, dataset.name)
     facts, rows = measure(dataset, spec.network.scaling), len(dataset.train.labels)
     recipe = resolve(spec, facts, rows)
     if recipe.train.engine == "torch":
