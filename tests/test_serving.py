@@ -109,7 +109,7 @@ def same(said, model):
     """Tell whether an answer is just what a model says of ROWS."""
     found = Predictor(model, threads=1).predict(ROWS)
     names = [NAMES[label] for label in found.label]
-    return said == {"label": names, "margin": found.margin.tolist(), "known": found.known.tolist()}
+    return said == {"label": names, "margin": found.margin.tolist(), "known": found.known.tolist(), "odd": {}}
 
 
 def test_the_program_is_short():
@@ -145,7 +145,11 @@ def test_what_cannot_be_used_is_refused_in_one_line(shared, kind):
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-1e999"])
 def test_a_number_that_is_none_is_not_known_and_the_answer_is_json(shared, value):
-    assert not_known(shared, asks([["?", *ROWS[0, 1:].tolist()]]).replace(b'"?"', value.encode()))
+    sent = asks([["?", *ROWS[0, 1:].tolist()]]).replace(b'"?"', value.encode())
+    assert not_known(shared, sent)
+    assert shared.ask("predict", sent)["odd"]["0"].startswith("input 0 is ")
+    learnt = sent.replace(b"{", b'{"label": ["' + NAMES[0].encode() + b'"], ', 1)
+    assert refused(shared, "learn", learnt) == (400, "every row is odd, and none was learnt from")
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_read(shared):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ffedge.errors import FfedgeError, ModelError
-from ffedge.files import atomic_file, confirm, in_turn, locked, replaceable, sync, writing
+from ffedge.files import atomic_file, behind_links, confirm, in_turn, locked, replaceable, sync, writing
 from ffedge.training.replay import kept_file
 
 PREVIOUS = ".previous"
@@ -103,10 +103,7 @@ def replaced(path: Path, folder: Path, stood: os.stat_result) -> Iterator[tuple[
             with atomic_file(path) as temporary:
                 yield temporary, aside / NEXT_KEPT
                 sync(temporary)
-                if not path.is_file() or _which(path.stat()) != _which(stood):
-                    raise ModelError(
-                        f"{path}: another model has taken its place meanwhile, and stands. Learn from that"
-                    )
+                check_stands(path, stood)
                 if kept.is_file():
                     _link(kept, aside / OLD_KEPT)
                 _link(path, aside / OLD)
@@ -118,6 +115,17 @@ def replaced(path: Path, folder: Path, stood: os.stat_result) -> Iterator[tuple[
                 raise FfedgeError(
                     f"{path}: {text} ({error.strerror}). The next `rollback` or learning sees to it"
                 ) from error
+
+
+def check_stands(path: Path, stood: os.stat_result) -> None:
+    """Raise ModelError where a file is not the one any more that `stood` there."""
+    if not path.is_file() or _which(path.stat()) != _which(stood):
+        raise ModelError(f"{path}: {OTHER}")
+
+
+def standing(path: Path) -> dict[Path, os.stat_result]:
+    """Return how a file stands now, by its path and by that behind its links; nothing where there is none."""
+    return {place.absolute(): path.stat() for place in (path, behind_links(path)) if path.is_file()}
 
 
 def _folder(path: Path) -> Path:

@@ -16,9 +16,10 @@ from ffedge.data import Split
 from ffedge.data.stream import Chunk, kept_inputs
 from ffedge.engine.onnx import OnnxEngine
 from ffedge.errors import DataError, TrainingError
-from ffedge.files import atomic_file
+from ffedge.files import atomic_file, behind_links, in_turn, writing
 from ffedge.labels import wrong_labels
 from ffedge.learning.classes import Start, opened
+from ffedge.learning.files import check_stands, standing
 from ffedge.learning.guard import MAX_DROP, Measured, to_check, unchecked_classes
 from ffedge.learning.session import affordable_rows, learning_spec
 from ffedge.model.calibration import Calibration, best_and_margin
@@ -89,6 +90,7 @@ class Learner:
         if not 0 <= replay_share < 1:
             raise ValueError(f"`replay_share` must be in [0, 1), got {replay_share}")
         self._turns = Turns()
+        self._stood = standing(Path(model))
         self._start = start = opened(Path(model))
         self.facts, count = start.facts, len(start.recipe.network.widths)
         self._readings = Readings(self.facts)
@@ -169,7 +171,8 @@ class Learner:
         Raises
         ------
         FfedgeError
-            The disk is full or the folder cannot be written.
+            The disk is full or the folder cannot be written. Or this learner read or wrote the file last, and another
+            process has put another model there since, which stays: save this one elsewhere.
         TrainingError
             Accuracy on the kept examples fell by more than `max_drop`, or weights are not finite; nothing is written.
         """
@@ -184,13 +187,16 @@ class Learner:
         odd = {"odd_rows": self.odd_rows} if self.odd_rows else {}
         metadata = self._start.learnt_from(name="stream", rows=self.rows, **odd)
         count, check = self._reservoir.count, self._check
-        with atomic_file(path) as temporary:
+        with writing(path), in_turn(behind_links(path)), atomic_file(path) as temporary:
+            for place in standing(path).keys() & self._stood.keys():
+                check_stands(path, self._stood[place])
             write_model(temporary, self._start.recipe, self.facts, self._engine.state(), metadata, self._calibration())
             if count:  # before the model, which stands as it was where there is no room for them
                 learnt = self._kept[:count], self._reservoir.labels[:count], self._reservoir.seen
                 write_kept(
                     kept_file(path), self.facts, learnt, (self._check_rows(), check.labels, check.seen), temporary
                 )
+        self._stood |= standing(path)
 
     def _calibration(self) -> Calibration | None:
         """Choose what counts as known, on kept examples that are never learnt from."""

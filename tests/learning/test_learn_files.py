@@ -1,10 +1,13 @@
 """What `learn` leaves in a folder: the model and its kept examples, or what stood there before."""
 
 import os
+import subprocess
+import sys
 
 import pytest
-from toys import clusters, small_spec
+from toys import clusters, make_model, small_spec
 
+from ffedge.compare.child import variables
 from ffedge.errors import FfedgeError, ModelError
 from ffedge.learning import files
 from ffedge.learning.learn import learn
@@ -85,3 +88,83 @@ def test_the_first_examples_of_a_private_model_are_private(tmp_path):
     model.chmod(0o600)
     learn(model, NEW, epochs=1, max_drop=1.0, force=True)
     assert kept_file(model).stat().st_mode & 0o777 == 0o600
+
+
+TEACH = """
+import sys
+import numpy as np
+import ffedge
+learner = ffedge.Learner("model.onnx", threads=1, force=True)
+print("open", flush=True)
+sys.stdin.readline()
+rng = np.random.default_rng(0)
+learner.observe(rng.normal(size=(8, 16)).astype(np.float32), rng.integers(0, 4, 8))
+try:
+    learner.save("model.onnx")
+    print("saved")
+    learner.save("model.onnx")
+    print("saved again")
+except ffedge.FfedgeError as error:
+    print(error)
+    learner.save("mine.onnx")
+"""
+
+
+@pytest.fixture
+def two_learners(tmp_path):
+    """Begin to learn on one file in two processes."""
+    (tmp_path / "model.onnx").write_bytes(make_model(small_spec(), NEW)[0])
+    command = [sys.executable, "-c", TEACH]
+    pipe = subprocess.PIPE
+    settings = {"cwd": tmp_path, "env": variables(), "stdin": pipe, "stdout": pipe, "text": True}
+    children = [subprocess.Popen(command, **settings) for _ in range(2)]
+    for child in children:
+        assert child.stdout.readline() == "open\n"
+    yield children
+    for child in children:
+        child.kill()
+        child.communicate()
+
+
+def test_of_two_processes_that_learn_on_one_file_the_second_is_refused_in_one_line(two_learners, tmp_path):
+    first, second = (child.communicate("\n", timeout=60)[0] for child in two_learners)
+    assert first == "saved\nsaved again\n"
+    assert second == "model.onnx: another model has taken its place meanwhile, and stands. Learn from that\n"
+    assert Model(tmp_path / "model.onnx").metadata["learnt"] == [{"name": "stream", "rows": 8}]
+    assert Model(tmp_path / "mine.onnx").metadata["learnt"] == [{"name": "stream", "rows": 8}]
+
+
+def test_two_processes_that_save_at_once_lose_nothing_unsaid(two_learners):
+    for child in two_learners:
+        child.stdin.write("\n")
+        child.stdin.flush()
+    refused, saved = sorted(child.communicate(timeout=60)[0] for child in two_learners)
+    assert saved == "saved\nsaved again\n"
+    assert refused == "model.onnx: another model has taken its place meanwhile, and stands. Learn from that\n"
+
+
+def test_a_learner_that_began_before_a_rollback_or_through_a_link_that_moved_is_refused(run, tmp_path):
+    learn(run.model, NEW, epochs=1, max_drop=1.0)
+    learner = Learner(run.model, threads=1)
+    files.roll_back(run.model)
+    stands = run.model.read_bytes()
+    with pytest.raises(ModelError, match="another model has taken its place meanwhile, and stands"):
+        learner.save(run.model)
+    link = tmp_path / "current.onnx"
+    link.symlink_to(run.model)
+    learner = Learner(link, threads=1)
+    (tmp_path / "other.onnx").write_bytes(stands)
+    link.unlink()
+    link.symlink_to(tmp_path / "other.onnx")
+    with pytest.raises(ModelError, match="another model has taken its place meanwhile, and stands"):
+        learner.save(link)
+    assert run.model.read_bytes() == (tmp_path / "other.onnx").read_bytes() == stands
+    learner.save(run.model)
+    learner.save(run.model)
+
+
+def test_what_a_learner_took_from_a_file_that_is_gone_is_saved_there(run):
+    learner = Learner(run.model, threads=1)
+    run.model.unlink()
+    learner.save(run.model)
+    assert Model(run.model).metadata["learnt"] == [{"name": "stream", "rows": 0}]
