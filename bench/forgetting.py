@@ -6,7 +6,7 @@ Three days: rows of one class that the model knows (another one for each seed), 
 and inverted rows of all classes. The first and the last learn from the committed models and half of the test rows, and
 are measured on the other half; for the second a network learns nine classes, and is measured on all test rows.
 
-Ways to learn, each by `ffedge.Learner` in batches of 32: plainly, at the stored rates, a tenth of them (as it comes) and
+Ways to learn, each by `ffedge.Learner` in batches of 32: plainly, at the stored rates, a tenth (as it comes) and
 a hundredth; each weight pulled a share of the way to where it stood, after each step (`anchor`); nothing but
 the rows of V of the day's classes (`rows of V`); with kept examples. Rates and shares were chosen on held-out training
 rows of other networks.

@@ -8,7 +8,7 @@ from types import ModuleType
 
 from ffedge.cli.parser import Parser, Plays, flag, one_of
 
-COMMANDS = ("train", "learn", "eval", "predict", "monitor", "info", "export", "report", "bench", "data")
+COMMANDS = ("train", "learn", "eval", "predict", "monitor", "info", "export", "report", "bench", "data", "doctor")
 ABOUT = "Train small networks layer by layer, without backpropagation, on the device that uses them."
 
 
