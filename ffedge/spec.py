@@ -67,6 +67,7 @@ class NetworkSpec:
         "rms",
         "what a layer's activity is divided by: its length (unit), root mean square (rms), deviation (layer), or one "
         "number for all rows (fixed, for spiking networks)",
+        idle={"layers": (1,)},
     )
     bound: float | Literal["none"] = option("none", "the largest activity of a unit, or none", POSITIVE, later=True)
     skip: Literal["none", "add"] = option(

@@ -17,6 +17,7 @@ from ffedge.errors import DataError, one_line
 from ffedge.network import InputFacts
 
 LINE_BYTES, NUMBER_BYTES = 2**16, 32
+MOST_LINE_BYTES, MOST_BRACKETS = 2**23, 2**17  # beyond them a line would take more than 200 MB
 
 
 class Line(NamedTuple):
@@ -30,7 +31,7 @@ class Line(NamedTuple):
 
 def read_lines(source: IO[bytes], facts: InputFacts, stop: Stop) -> Iterator[Line]:
     """Yield each line that is not blank, as soon as it is there."""
-    number, most = 0, LINE_BYTES + NUMBER_BYTES * facts.size
+    number, most = 0, min(LINE_BYTES + NUMBER_BYTES * facts.size, MOST_LINE_BYTES)
     while not stop():
         stop.busy = False
         text = source.readline(most)
@@ -69,6 +70,8 @@ def refused(line: Line, *, strict: bool) -> None:
 def _line(number: int, text: bytes, facts: InputFacts) -> Line:
     about: dict[str, Any] = {}
     try:
+        if text.count(b"[") + text.count(b"{") > MOST_BRACKETS:
+            raise ValueError("holds too many lists and objects")
         value = json.loads(text)
         if isinstance(value, dict):
             about = _id(value)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")  # no others: Pillow would run a program for PostScript
 MOST_PIXELS = 3 << 22
+SLOW = ("ppm", "ppm_plain")  # decoders that Pillow has in Python: a microsecond for each value
+BLOCK_VALUES = 1 << 18
 ORIENTATION = 0x0112  # in Exif: above 4 the picture lies on its side
 
 
@@ -76,7 +78,8 @@ def read_image(
 
     Parameters
     ----------
-    path : PNG, JPEG, BMP, GIF, PPM, TIFF or WebP, of at most 12.6 million pixels (a JPEG that is not progressive: 89).
+    path : PNG, JPEG, BMP, GIF, PPM, TIFF or WebP, of at most 12.6 million pixels (WebP: 6.3; PPM as text or of an
+        odd depth: 3.1; a JPEG that is not progressive: 89).
     shape : height and width, in pixels.
     resize : resize a picture of another size (its aspect is not kept); else refuse it.
     invert : swap black and white: MNIST's digits are white on black.
@@ -131,9 +134,17 @@ def _check_size(picture: "Image", path: str | Path, size: tuple[int, int], resiz
             raise DataError(f"{found}, but the model takes {size[0]}x{size[1]}. Resize it or pass `resize=True`.")
     elif not picture.info.get("progressive"):
         picture.draft("L", (max(size), max(size)))
-    weight = 2 if picture.mode == "CMYK" else 1  # four bands, of which a progressive JPEG holds every coefficient, too
+    weight = _weight(picture)
     if weight * picture.width * picture.height > MOST_PIXELS:
         raise DataError(f"{found}, more than {MOST_PIXELS / weight / 1e6:.1f} million. Make it smaller first.")
+
+
+def _weight(picture: "Image") -> int:
+    """Return how many times more than others a picture takes for each pixel, in memory or time."""
+    if any(part[0] in SLOW for part in getattr(picture, "tile", ())):
+        return 4
+    # four bands, of which a progressive JPEG holds every coefficient, too; WebP: the file, a canvas and the picture
+    return 2 if picture.mode == "CMYK" or picture.format == "WEBP" else 1
 
 
 def _grey(picture: "Image") -> "Image":
@@ -143,7 +154,11 @@ def _grey(picture: "Image") -> "Image":
     if picture.mode == "I" or picture.mode.startswith("I;16"):  # convert("L") would clip to 255
         values, information = np.asarray(picture), picture.info
         picture.close()
-        grey = Image.fromarray((np.clip(values, 0, 65535, out=np.array(values)) >> 8).astype(np.uint8))
+        upper, flat = np.empty(values.size, np.uint8), values.reshape(-1)
+        for start in range(0, flat.size, BLOCK_VALUES):
+            part = slice(start, start + BLOCK_VALUES)
+            upper[part] = np.clip(flat[part], 0, 65535) >> 8
+        grey = Image.fromarray(upper.reshape(values.shape))
         grey.info.update(information)
         return grey
     if "A" not in picture.mode and "transparency" in picture.info:

@@ -1,7 +1,7 @@
 """NIR files (arXiv:2311.14641): a spiking network is written with the package nir, and what ffedge wrote is read.
 
 docs/nir.md is the format. Behind the HDF5 data, where its readers do not look, stands a checksum: HDF5 notices little
-of what a disk does to a file, and may search a damaged one for ever.
+of what a disk does to a file. What a stranger does is tried in another process first (`ffedge.spikes.trial`).
 """
 
 import hashlib
@@ -19,8 +19,10 @@ from ffedge.json_text import parse
 from ffedge.network import InputFacts
 from ffedge.onnx.read import HDF5
 from ffedge.spikes.network import FIELDS, FORMAT, STEP_S, Floats, SpikingLayer, SpikingNetwork, decay_of
+from ffedge.spikes.trial import try_to_read
 
 KEY, CHECKSUM = "ffedge", b"ffedge sha256 "
+BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError)  # what h5py and a reader raise
 MOST_BYTES = 1 << 30  # of an array
 NEURONS = {"IF": {"r", "v_threshold"}, "LIF": {"r", "v_threshold", "v_leak", "tau"}}
 
@@ -92,8 +94,6 @@ def read(path: Path) -> SpikingNetwork:
         The package h5py or nir is not installed.
     """
     check_installed()
-    import h5py
-
     if not path.is_file():
         raise ModelError(f"{path}: no such file. Write one with `ffedge export --nir`")
     try:
@@ -101,13 +101,21 @@ def read(path: Path) -> SpikingNetwork:
         data, mark, digest = content.rpartition(CHECKSUM)
         if mark and hashlib.sha256(data).digest() != digest:
             raise ValueError("it is damaged: its checksum differs")
-        with h5py.File(io.BytesIO(content), "r") as file:
-            return _network(file["node"])
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
+        try_to_read(content)
+        return network_of(content)
+    except BROKEN as error:
         why = str(error) or type(error).__name__
         raise ModelError(
             f"{path}: is no NIR file that ffedge can run ({why}). Pass one of `ffedge export --nir`"
         ) from error
+
+
+def network_of(content: bytes) -> SpikingNetwork:
+    """Read a network from a file's bytes; one of BROKEN where it holds none."""
+    import h5py
+
+    with h5py.File(io.BytesIO(content), "r") as file:
+        return _network(file["node"])
 
 
 def _network(graph: Any) -> SpikingNetwork:

@@ -147,6 +147,7 @@ def read_kept(path: Path, facts: InputFacts) -> tuple[Examples, Examples]:
         return no_examples(facts), no_examples(facts)
     try:
         file = TensorFile(path)
+        file.check()
         names = parse(file.metadata["classes"])
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ValueError("classes must be names")

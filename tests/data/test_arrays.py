@@ -167,6 +167,10 @@ def test_arrays_that_are_no_rows_are_refused(tmp_path, array, message):
     ("change", "message"),
     [
         (lambda data: data[:-1], "is truncated: its header asks for 152 bytes, it has 151."),
+        (
+            lambda data: data.replace(b"'fortran", b"b'fortran").replace(b"} ", b"}"),
+            "is not a .npy file ffedge can read",
+        ),
         (lambda data: data + b"1", "has 1 bytes more than its header says."),
         (lambda data: b"PK" + data, r"is not a .npy file ffedge can read \(the magic string is not correct"),
         (lambda data: data[:40], r"is not a .npy file ffedge can read \(EOF"),

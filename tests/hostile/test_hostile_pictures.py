@@ -35,6 +35,15 @@ def test_a_small_file_of_many_pixels_is_refused_before_it_is_decoded(tmp_path):
     assert "b.jpg: is 3000x3000 pixels, more than 6.3 million." in refusal(
         DataError, read_image, tmp_path / "b.jpg", (6, 6), resize=True
     )
+    image.new("RGB", (3000, 3000)).save(tmp_path / "w.png", "WEBP")
+    assert "w.png: is 3000x3000 pixels, more than 6.3 million." in refusal(
+        DataError, read_image, tmp_path / "w.png", (6, 6), resize=True
+    )
+    for slow in (b"P6 2000 2000 65535", b"P6 2000 2000 100", b"P3 2000 2000 255", b"P1 2000 2000"):
+        (tmp_path / "p.png").write_bytes(slow + b"\n")
+        assert "p.png: is 2000x2000 pixels, more than 3.1 million." in refusal(
+            DataError, read_image, tmp_path / "p.png", (6, 6), resize=True
+        )
     image.new("L", (4000, 4000), 90).save(tmp_path / "c.jpg")  # this one is decoded small
     assert (read_image(tmp_path / "c.jpg", (6, 6), resize=True) == 90).all()
 
@@ -44,6 +53,8 @@ def test_the_largest_pictures_take_less_than_200_megabytes(tmp_path):
     for mode in ("L", "RGB", "RGBA", "LA", "P", "I;16"):
         image.new(mode, (4096, 3072)).save(tmp_path / f"{mode}.png", compress_level=1)
     image.new("CMYK", (2048, 3072)).save(tmp_path / "CMYK.png", "JPEG", progressive=True)
+    image.new("RGBA", (2048, 3072)).save(tmp_path / "WEBP.png", "WEBP", method=0)
+    image.new("I;16", (4096, 3072)).save(tmp_path / "PPM.png", "PPM")
     script = """
         import sys
         from pathlib import Path

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from spiking_toys import rows_of, toy
 
 from ffedge.errors import ModelError
+from ffedge.meter import PeakMeter
 from ffedge.spikes import SpikingPredictor, is_nir, read, write
 from ffedge.spikes.nir_file import CHECKSUM
 
@@ -139,6 +140,21 @@ def test_an_array_that_claims_a_great_size_is_refused_before_it_is_read(path):
         del file["node/nodes/affine0/weight"]
         file.create_dataset("node/nodes/affine0/weight", (1 << 15, 1 << 16), "f4", chunks=True)
     assert "weight claims 8589934592 bytes" in refusal(path)
+
+
+def test_a_small_file_does_not_fill_the_memory(path):
+    with changing(path) as file:
+        del file["node/nodes/affine0/weight"]
+        file.create_dataset("node/nodes/affine0/weight", (1 << 14, 1 << 13), "f4", chunks=True)
+    meter = PeakMeter()
+    begin = meter.start()
+    assert "allocate" in refusal(path)
+    assert meter.peak() - begin < 100 << 20
+
+
+def test_a_file_that_is_searched_without_end_is_refused(path, monkeypatch):
+    monkeypatch.setattr("ffedge.spikes.trial.MOST_S", 0.001)
+    assert "(HDF5 does not come to an end with it)" in refusal(path)
 
 
 def refusal(path):
