@@ -61,7 +61,8 @@ def _of_model(options: Namespace) -> None:
     layers = [[str(i), percent(share)] for i, share in enumerate(found.layer_accuracy)]
     if layers:
         print_table("each layer alone", ["layer", "accuracy"], layers)
-    print(f"accuracy {percent(found.accuracy)} of {found.rows:,} rows")
+    odd = f", {found.odd_rows:,} of them odd" if found.odd_rows else ""
+    print(f"accuracy {percent(found.accuracy)} of {found.rows:,} rows{odd}")
     if predictor.calibration:
         print(f"known    {percent(found.known)} of them, and {percent(found.known_error)} of these are wrong")
 
@@ -95,4 +96,4 @@ def _data(options: Namespace, learnt_from: str) -> "Dataset":
     if options.data is None and learnt_from not in NAMES:
         what = f"learnt from {learnt_from!r}, which ffedge does not know by name"
         raise FfedgeError(f"{options.model}: {what}. Pass --data")
-    return load(options.data or learnt_from, options.data_dir)
+    return load(options.data or learnt_from, options.data_dir, finite=False)

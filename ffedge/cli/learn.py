@@ -1,6 +1,7 @@
 """ffedge learn."""
 
 import dataclasses
+import sys
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,8 @@ def run(options: Namespace) -> int:
             learnt = _learn(options, stop)
         except StoppedError as error:
             return fail(str(error), 128 + stop.number, "learn")
+    if learnt.odd:
+        print(f"ffedge: {learnt.odd}", file=sys.stderr)
     if options.json:
         refused = learnt.refused and with_flags(learnt.refused, "learn")
         print(dataclasses.replace(learnt, refused=refused).to_json())

@@ -23,6 +23,7 @@ def load(
     progress: bool = False,
     folder: str | Path | None = None,
     one_class: bool = False,
+    finite: bool = True,
 ) -> Dataset:
     """Open a data set: a known one, the user's files, or minibatches from anywhere.
 
@@ -37,6 +38,7 @@ def load(
     folder : where the copy of minibatches is kept, as ``x_train.npy`` and ``y_train.npy``. Without it, it goes with the
         process.
     one_class : take rows of one class, too: for a model that knows others already.
+    finite : refuse files that hold NaN or infinity; else these are rows like others, which a model calls odd.
 
     Notes
     -----
@@ -63,7 +65,7 @@ def load(
     path = Path(source)
     if not path.exists():
         raise DataError(_unknown(str(source)))
-    return assemble(_name(path), arrays_of(path), None, one_class=one_class)
+    return assemble(_name(path), arrays_of(path), None, one_class=one_class, finite=finite)
 
 
 def _load_batches(batches: Batches, folder: Path | None, one_class: bool) -> Dataset:

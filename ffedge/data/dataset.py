@@ -60,7 +60,9 @@ class Dataset:
         return len(self.classes)
 
 
-def assemble(name: str, parts: tuple[Rows, ...], known: KnownDataset | None, *, one_class: bool = False) -> Dataset:
+def assemble(
+    name: str, parts: tuple[Rows, ...], known: KnownDataset | None, *, one_class: bool = False, finite: bool = True
+) -> Dataset:
     """Check the parts against each other and make a data set of them.
 
     Parameters
@@ -68,6 +70,7 @@ def assemble(name: str, parts: tuple[Rows, ...], known: KnownDataset | None, *, 
     parts : train inputs, train labels and, if there is a test split, test inputs, test labels.
     known : what the parts are expected to be.
     one_class : whether rows of one class will do.
+    finite : whether to refuse inputs that are not.
 
     Raises
     ------
@@ -82,8 +85,8 @@ def assemble(name: str, parts: tuple[Rows, ...], known: KnownDataset | None, *, 
         _check_known(known, parts, digests)
     column = as_labels(pairs[0][1], pairs[0][1].name)
     classes = _classes(column, pairs[0][1].name, known.classes if known else column.names, one_class)
-    train = Split(as_inputs(pairs[0][0], pairs[0][0].name), column.labels)
-    test = _test_split(*pairs[1], classes, column.names) if len(pairs) > 1 else None
+    train = Split(as_inputs(pairs[0][0], pairs[0][0].name, finite=finite), column.labels)
+    test = _test_split(*pairs[1], classes, column.names, finite) if len(pairs) > 1 else None
     sha256 = hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
     return Dataset(name, train, test, classes, sha256, sample_of(pairs[0][0]))
 
@@ -120,7 +123,9 @@ def _classes(column: LabelColumn, name: str, names: tuple[str, ...] | None, one_
     return names or tuple(str(number) for number in range(column.high + 1))
 
 
-def _test_split(inputs: Rows, labels: Rows, classes: tuple[str, ...], names: tuple[str, ...] | None) -> Split:
+def _test_split(
+    inputs: Rows, labels: Rows, classes: tuple[str, ...], names: tuple[str, ...] | None, finite: bool
+) -> Split:
     column = as_labels(labels, labels.name, names)
     if column.high >= len(classes):
         row, label = _first_beyond(column.labels, len(classes) - 1)
@@ -128,7 +133,7 @@ def _test_split(inputs: Rows, labels: Rows, classes: tuple[str, ...], names: tup
             f"{labels.name}: row {row} (from 0) has label {label}, but the train labels end at "
             f"{len(classes) - 1}. {_TOGETHER}"
         )
-    return Split(as_inputs(inputs, inputs.name), column.labels)
+    return Split(as_inputs(inputs, inputs.name, finite=finite), column.labels)
 
 
 def _first_beyond(labels: Labels, last: int) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from ffedge.errors import ModelError, StoppedError, TrainingError
 from ffedge.learning.classes import Start, opened, with_classes
 from ffedge.learning.files import OLD_KEPT, alone, previous_file, replaced
 from ffedge.learning.guard import MAX_DROP, Measured, to_check, unchecked_classes
-from ffedge.learning.rows import joined
+from ffedge.learning.rows import joined, without_odd
 from ffedge.learning.session import fitted, learning_spec, make_engine
 from ffedge.meter import PeakMeter, rss_bytes
 from ffedge.model.write import write_model
@@ -45,6 +45,7 @@ class Learning:
     Attributes
     ----------
     rows : new ones, those held out included.
+    odd_rows, odd : how many beside these are odd (`ffedge.predict.readings`) and were left out; why, in a sentence.
     kept_rows : examples that were learnt again.
     new, kept : accuracy on new rows that were held out, and on kept examples that are never learnt from; of a class
         that has none of these, on those that are.
@@ -57,6 +58,8 @@ class Learning:
     model: str
     spec: dict[str, Any]
     rows: int
+    odd_rows: int
+    odd: str | None
     kept_rows: int
     classes_added: list[str]
     new: Measured
@@ -123,10 +126,12 @@ def learn(
     if not path.is_file():
         raise ModelError(f"{path}: no such file. Train one with `ffedge train`")
     with alone(path) as (path, folder):
-        dataset = load(data, data_dir, one_class=True)
         stood, before = path.stat(), opened(path)
+        dataset, odd, told = without_odd(load(data, data_dir, one_class=True, finite=False), before.facts)
         start = with_classes(before, list(add_classes)) if add_classes else before
-        source = None if replay_from is None else load(replay_from, data_dir, one_class=True)
+        source = None
+        if replay_from is not None:
+            source = without_odd(load(replay_from, data_dir, one_class=True, finite=False), start.facts)[0]
         stored = _examples(path, start.facts, source, folder, max(kept_bytes, KEPT_BYTES))
         work = _prepare(start, dataset, stored, replay_share, changes)
         unchecked = unchecked_classes(path, before.facts, to_check(*stored), force=force)
@@ -137,7 +142,8 @@ def learn(
         new, kept = (Measured(len(rows), a, b) for (_, rows), a, b in zip(work.parts, was, now, strict=True))
         refused = _refusal(path, new, kept, max_drop)
         if refused is None:
-            metadata = start.learnt_from(name=dataset.name, sha256=dataset.sha256, rows=work.new_rows)
+            count = {"rows": work.new_rows} | ({"odd_rows": odd} if odd else {})
+            metadata = start.learnt_from(name=dataset.name, sha256=dataset.sha256, **count)
             known = loop.evaluator.calibration(work.not_learnt)
             with replaced(path, folder, stood) as (place, examples):
                 write_model(place, start.recipe, start.facts, loop.engine.state(), metadata, known)
@@ -147,6 +153,8 @@ def learn(
             model=str(path),
             spec=work.recipe.to_dict(),
             rows=work.new_rows,
+            odd_rows=odd,
+            odd=told,
             kept_rows=work.kept_rows,
             classes_added=list(add_classes),
             new=new,

@@ -25,7 +25,7 @@ from ffedge.learning.session import affordable_rows, learning_spec
 from ffedge.model.calibration import Calibration, best_and_margin
 from ffedge.model.write import write_model
 from ffedge.predict.predictor import Prediction
-from ffedge.predict.readings import Readings
+from ffedge.predict.readings import Readings, left_out
 from ffedge.recipe import Recipe
 from ffedge.resolve import TUNED_CHUNK, resolve
 from ffedge.seeds import Draw, generator, key
@@ -138,8 +138,7 @@ class Learner:
         labels, size, loss = self._numbers(y, len(raw)), self._step_rows, math.nan
         if odd:
             first, why = next(iter(odd.items()))
-            told = f"{len(odd)} of {len(raw)} rows are odd and not learnt from, the first of them row {first}: {why}"
-            warnings.warn(told, RuntimeWarning, stacklevel=2)
+            warnings.warn(left_out(len(odd), len(raw), first, why), RuntimeWarning, stacklevel=2)
             raw, labels = np.delete(raw, list(odd), axis=0), np.delete(labels, list(odd))
         with self._turns:
             self.odd_rows += len(odd)

@@ -20,6 +20,7 @@ class Evaluation:
 
     Attributes
     ----------
+    odd_rows : that are odd (`ffedge.predict.readings`): not known, and right only by chance.
     known : share of the rows whose answers count as known.
     known_error : share of these that are wrong; None where there are none.
     layer_accuracy : of each layer's goodness alone; empty where the model does not tell it (an exported form).
@@ -29,6 +30,7 @@ class Evaluation:
 
     accuracy: float
     rows: int
+    odd_rows: int
     known: float
     known_error: float | None
     layer_accuracy: list[float]
@@ -65,9 +67,10 @@ def evaluate(predictor: Predictor, dataset: Dataset, *, on_train: bool = False) 
     if dataset.n_classes > count:
         raise DataError(f"{dataset.name}: has {dataset.n_classes} classes, but the model knows {count}")
     confusion, hits = np.zeros((count, count), np.int64), np.zeros(layers, np.int64)
-    known = wrong = 0
+    known = wrong = odd = 0
     for true, answers in predicted(predictor, split, layers=layers > 0):
         np.add.at(confusion, (true, answers.label), 1)
+        odd += len(answers.odd)
         known += int(answers.known.sum())
         wrong += int((answers.known & (answers.label != true)).sum())
         if layers:
@@ -76,6 +79,7 @@ def evaluate(predictor: Predictor, dataset: Dataset, *, on_train: bool = False) 
     return Evaluation(
         accuracy=float(confusion.trace()) / rows,
         rows=rows,
+        odd_rows=odd,
         known=known / rows,
         known_error=wrong / known if known else None,
         layer_accuracy=[float(hit) / rows for hit in hits],

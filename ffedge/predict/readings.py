@@ -78,6 +78,11 @@ class Readings:
         return f"{name} is {found:g}, far from the training rows: not within {least:.3g} to {most:.3g}"
 
 
+def left_out(odd: int, rows: int, first: int, why: str) -> str:
+    """Say that some rows are not learnt from."""
+    return f"{odd} of {rows} rows are odd and not learnt from, the first of them row {first}: {why}"
+
+
 def samples_of(array: Array, facts: InputFacts) -> Array:
     """Return inputs, one sample or N of them, as [N, ...] in the shape and type of the training data.
 

@@ -27,6 +27,8 @@ def recalibrate(
 ) -> Calibration:
     """Write a model whose known answers are the share `coverage` of rows that it has not learnt from.
 
+    Odd rows (`ffedge.predict.readings`) are left out.
+
     Parameters
     ----------
     data : what the model was trained on, of which its held-out rows serve, or other data, whose train split serves.
@@ -44,10 +46,15 @@ def recalibrate(
         The coverage is outside its range.
     """
     predictor = Predictor(model, threads)
-    dataset = load(data, data_dir)
+    dataset = load(data, data_dir, finite=False)
     rows = _unseen_rows(predictor, dataset)
-    parts = [best_and_margin(answers.scores) for _, answers in predicted(predictor, dataset.train, rows)]
+    parts = [
+        best_and_margin(np.delete(answers.scores, list(answers.odd), axis=0))
+        for _, answers in predicted(predictor, dataset.train, rows)
+    ]
     scores, margins = (np.concatenate(values) for values in zip(*parts, strict=True))
+    if not len(scores):
+        raise DataError(f"{dataset.name}: all of its rows are odd. Check the sensor or the units, or pass other data")
     calibration = calibrate(scores, margins, coverage)
     with atomic_file(out or model) as temporary:
         _write(Model(model), temporary, calibration)

@@ -8,7 +8,7 @@ import numpy as np
 from ffedge.data import Dataset
 from ffedge.data.rows import places
 from ffedge.errors import DataError
-from ffedge.predict.readings import samples_of
+from ffedge.predict.readings import Readings
 from ffedge.spikes.predictor import SpikingPredictor
 
 ROWS = 256
@@ -54,8 +54,9 @@ def evaluate_spikes(
     rows, margin = len(split.labels), predictor.margin
     hits, layer_hits = np.zeros(len(timesteps), np.int64), np.zeros(predictor.layers, np.int64)
     early_hits = early_timesteps = 0
+    readings = Readings(predictor.facts)
     for part in places(rows, ROWS):
-        raw, true = samples_of(split.inputs.take(part), predictor.facts), split.labels[part]
+        raw, true = readings.read(split.inputs.take(part))[0], split.labels[part]
         each = predictor.goodness_after(raw, timesteps)
         hits += [(predictor.scores(goodness).argmax(axis=1) == true).sum() for goodness in each]
         layer_hits += (each[-1].argmax(axis=2) == true[:, None]).sum(axis=0)

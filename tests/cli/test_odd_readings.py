@@ -107,6 +107,22 @@ def test_the_monitor_tells_the_first_of_some_odd_samples_and_goes_on(model: Path
         assert ", 3 odd: goodness " in lines[-1]
 
 
+def test_eval_and_learn_tell_how_many_rows_of_a_file_are_odd(ffedge: Ffedge, model: Path, tmp_path: Path) -> None:
+    path, rows, labels = tmp_path / "model.onnx", ROWS.copy(), np.asarray(DATA.train.labels)
+    path.write_bytes(model.read_bytes())
+    rows[[3, 8], 2] = np.nan, 65535
+    np.savez(tmp_path / "new.npz", x=rows, y=labels)
+    assert ffedge("eval", path, "--data", tmp_path / "new.npz").out.count(" of 160 rows, 2 of them odd\n") == 1
+    found = strict(ffedge("eval", path, "--data", tmp_path / "new.npz", "--json").out)
+    assert (found["rows"], found["odd_rows"]) == (160, 2)  # type: ignore[index]
+    done = ffedge("learn", path, "--data", tmp_path / "new.npz", "--force", "--max-drop", 1, "--epochs", 1, "--json")
+    told = "new: 2 of 160 rows are odd and not learnt from, the first of them row 3: input 2 is not a number"
+    assert done.code == 0
+    assert f"ffedge: {told}" in done.err.splitlines()
+    found = strict(done.out)
+    assert (found["rows"], found["odd_rows"], found["odd"]) == (158, 2, told)  # type: ignore[index]
+
+
 def test_metadata_of_a_stranger_print_as_strict_json(ffedge: Ffedge, model: Path, tmp_path: Path) -> None:
     path = tmp_path / "strange.onnx"
     path.write_bytes(changed(model.read_bytes(), note='{"a": [NaN, 1e999, 3]}'))

@@ -343,3 +343,37 @@ def test_the_trainer_writes_a_file_that_learns(tmp_path):
     assert learn(run.model, NEW, epochs=1, max_drop=1.0).accepted
     bare = train(small_spec(epochs=1), clusters(rows=400), tmp_path / "bare", kept_bytes=0)
     assert not kept_file(bare.model).exists()
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf, 1e300, 65535.0])
+def test_odd_rows_are_told_and_counted_and_nothing_is_learnt_from_them(tmp_path, value):
+    x, y = NEW.train.inputs.take(np.arange(200)).astype(np.float64), np.asarray(NEW.train.labels)
+    odd = [0, 57, 199]
+    np.savez(tmp_path / "good.npz", x=np.delete(x, odd, axis=0), y=np.delete(y, odd))
+    x[odd, 4] = value
+    np.savez(tmp_path / "odd.npz", x=x, y=y)
+    path, found, models = written(tmp_path), [], []
+    start = path.read_bytes()
+    for name in ("good", "odd"):
+        path.write_bytes(start)
+        kept_file(path).unlink(missing_ok=True)
+        found.append(learn(path, tmp_path / f"{name}.npz", epochs=2, holdout=0.1, **ANY | {"kept_bytes": 10_000}))
+        models.append((weights(path), kept_file(path).read_bytes()))
+    for name, array in models[0][0].items():
+        np.testing.assert_array_equal(models[1][0][name], array)
+    assert models[1][1] == models[0][1]
+    assert [(one.rows, one.odd_rows) for one in found] == [(197, 0), (197, 3)]
+    assert found[0].odd is None
+    assert found[1].odd.startswith(
+        "odd: 3 of 200 rows are odd and not learnt from, the first of them row 0: input 4 is "
+    )
+    assert Model(path).metadata["learnt"][-1]["odd_rows"] == 3
+
+
+def test_rows_that_are_all_odd_are_refused_and_the_model_stands(tmp_path):
+    path = written(tmp_path)
+    before = path.read_bytes()
+    np.savez(tmp_path / "new.npz", x=np.full((50, 16), -9999.0), y=np.arange(50) % 4)
+    with pytest.raises(DataError, match=r"^new: 50 of 50 rows are odd .*Check the sensor or the units, or train anew$"):
+        learn(path, tmp_path / "new.npz", **ANY)
+    assert path.read_bytes() == before

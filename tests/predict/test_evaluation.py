@@ -1,9 +1,13 @@
 """What eval says of known answers, counted by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from toys import clusters, make_model, small_spec
 
+from ffedge.data.dataset import Split
+from ffedge.data.rows import ArrayRows
 from ffedge.model.calibration import calibrate
 from ffedge.predict.evaluation import evaluate
 from ffedge.predict.predictor import Predictor
@@ -29,3 +33,11 @@ def test_where_nothing_is_known_no_error_is_told():
     calibration = calibrate(BEST + 1e4, PLAIN.margin, 1.0)
     found = evaluate(Predictor(make_model(small_spec(), DATA, calibration=calibration)[0]), DATA)
     assert (found.known, found.known_error) == (0.0, None)
+
+
+def test_odd_rows_are_counted_and_not_known():
+    rows = DATA.train.inputs.take(np.arange(300))
+    rows[[5, 290], 7] = np.nan, 1e30
+    data = dataclasses.replace(DATA, train=Split(ArrayRows(rows), DATA.train.labels))
+    found = evaluate(Predictor(make_model(small_spec(), DATA)[0]), data)
+    assert (found.rows, found.odd_rows, found.known) == (300, 2, 298 / 300)

@@ -80,3 +80,16 @@ def test_a_model_older_than_known_is_refused_and_left_as_it_was(tmp_path):
 def test_a_coverage_outside_its_range_is_refused(model):
     with pytest.raises(ValueError, match="`coverage` must be above 0 and at most 1, got 0"):
         ffedge.recalibrate(model, DATA, 0)
+
+
+def test_odd_rows_choose_nothing(model, tmp_path):
+    x, y = clusters(rows=300, seed=1).train.inputs.take(np.arange(300)), np.arange(300) % 4
+    np.savez(tmp_path / "good.npz", x=x[20:], y=y[20:])
+    x[:20, 3] = [np.nan, 1e30] * 10
+    np.savez(tmp_path / "odd.npz", x=x, y=y)
+    found, wanted = (ffedge.recalibrate(model, tmp_path / f"{n}.npz", 0.9, tmp_path / "m") for n in ("odd", "good"))
+    assert found.rows == 280
+    assert found.most_score == pytest.approx(wanted.most_score, rel=1e-5)
+    np.savez(tmp_path / "odd.npz", x=np.full((9, 16), np.nan), y=np.arange(9) % 4)
+    with pytest.raises(DataError, match=r"^odd: all of its rows are odd. Check the sensor"):
+        ffedge.recalibrate(model, tmp_path / "odd.npz", 0.9, tmp_path / "m")
