@@ -35,6 +35,7 @@ Array = NDArray[Any]
 Pair = tuple[Array, Array]
 MODELS = {"mnist": "mnist-acff", "fashion-mnist": "fashion-acff"}
 BATCH, CLASSES = 32, 10
+ACCURACIES = ("old_before", "old_after", "new_before", "new_after")
 
 
 @dataclass(frozen=True)
@@ -74,15 +75,15 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--rows", type=int, default=500, help="of a day")
     parser.add_argument("--epochs", type=int, default=5, help="over a day's rows")
+    parser.add_argument("--test-rows", type=int, default=3000, help="that accuracy is measured on, at most")
     parser.add_argument("--base-epochs", type=int, default=5, help="of each layer, of the network of nine classes")
     options = parser.parse_args()
     runs = [run for data in options.data for seed in options.seeds for run in days(data, seed, options)]
-    columns = ("old_before", "old_after", "new_before", "new_after")
     rows = [
-        [run["data"], run["day"], run["way"], run["seed"], *(f"{100 * run[key]:.2f}" for key in columns)]
+        [run["data"], run["day"], run["way"], run["seed"], *(f"{100 * run[key]:.2f}" for key in ACCURACIES)]
         for run in runs
     ]
-    print(table(["data", "day", "way", "seed", *columns], rows))
+    print(table(["data", "day", "way", "seed", *ACCURACIES], rows))
     write_results("forgetting", options, runs, ["onnxruntime"])
 
 
@@ -112,9 +113,13 @@ def days(data: str, seed: int, options: argparse.Namespace) -> list[dict[str, An
         ):
             before = nine if model == ninth else train
             write_kept(model, dataset.train, np.flatnonzero(train[1] != new) if before is nine else None, seed)
+            tests = tuple(chosen(part, slice(options.test_rows)) for part in (old, others))
+            with Learner(model, kept_bytes=0, force=True, threads=1) as learner:
+                was = [accuracy(learner, part) for part in tests]
             for named, way in WAYS.items():
-                found = learnt(model, rows, way, seed, options.epochs, (old, others))
-                runs.append({"data": data, "day": day, "way": named, "seed": seed, "rows": len(rows[1]), **found})
+                now = learnt(model, rows, way, seed, options.epochs, tests)
+                told = dict(zip(ACCURACIES, (was[0], now[0], was[1], now[1]), strict=True))
+                runs.append({"data": data, "day": day, "way": named, "seed": seed, "rows": len(rows[1]), **told})
                 print(json.dumps(runs[-1]), file=sys.stderr, flush=True)
     return runs
 
@@ -146,8 +151,8 @@ def write_kept(model: Path, split: Any, which: Array | None, seed: int) -> None:
     keep(kept_file(model), facts, (none, none), ((split, order[cut:]), (split, order[:cut])), KEPT_BYTES, seed)
 
 
-def learnt(model: Path, rows: Pair, way: Way, seed: int, epochs: int, tests: tuple[Pair, Pair]) -> dict[str, float]:
-    """Return accuracy on old and new test rows before and after a model has learnt some rows in a way."""
+def learnt(model: Path, rows: Pair, way: Way, seed: int, epochs: int, tests: tuple[Pair, ...]) -> list[float]:
+    """Return accuracy on old and new test rows after a model has learnt some rows in a way."""
     stored = opened(model).recipe.train.rate
     learner = Learner(
         model,
@@ -160,16 +165,14 @@ def learnt(model: Path, rows: Pair, way: Way, seed: int, epochs: int, tests: tup
     )
     state = learner._engine.state()
     stood = [{name: layer[name].copy() for name in layer if "." not in name} for layer in state]
-    before, rng = [accuracy(learner, test) for test in tests], np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     for _ in range(epochs):
         order = rng.permutation(len(rows[1]))
         for at in range(0, len(order), BATCH):
             learner.observe(*chosen(rows, order[at : at + BATCH]))
             for layer, old in zip(learner._engine.state(), stood, strict=True):
                 protect(layer, old, way, np.unique(rows[1]))
-    after = [accuracy(learner, test) for test in tests]
-    names = ("old_before", "old_after", "new_before", "new_after")
-    return dict(zip(names, (before[0], after[0], before[1], after[1]), strict=True))
+    return [accuracy(learner, test) for test in tests]
 
 
 def protect(layer: dict[str, Array], stood: dict[str, Array], way: Way, day: Array) -> None:
