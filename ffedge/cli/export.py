@@ -83,6 +83,17 @@ def run(options: Namespace) -> None:
     if form:
         print(f"form {_said(form)}")
     print(f"model {out} ({size / 1e6:.2f} MB)")
+    if not form:
+        _tell_of_kept(options.run / "model.onnx", out)
+
+
+def _tell_of_kept(model: Path, copy: Path) -> None:
+    """Say where the kept examples are that a model does not learn on without."""
+    from ffedge.training.replay import kept_file
+
+    kept, beside = kept_file(model), kept_file(copy)
+    if kept.is_file() and not beside.exists():
+        print(f"to go on learning from it, copy {kept} to {beside}")
 
 
 def _as_trained(options: Namespace) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ffedge.model.calibration import Calibration
 from ffedge.model.file import Model
 from ffedge.network import MAX_SIZE, InputFacts, layers_of
 from ffedge.recipe import Recipe
@@ -28,6 +29,7 @@ class Start:
     Attributes
     ----------
     n_bytes : of its file.
+    calibration : of what counts as known; None where the model has none.
     layer : reads the parameters of a layer, read-only: W, b, V, gamma.
     """
 
@@ -36,6 +38,7 @@ class Start:
     metadata: dict[str, Any]
     recipe: Recipe
     facts: InputFacts
+    calibration: Calibration | None
     layer: Callable[[int], dict[str, Array]]
 
     def learnt_from(self, **rows: Any) -> dict[str, Any]:
@@ -55,7 +58,7 @@ def opened(path: Path) -> Start:
     """
     model = Model(path)
     model.check_learns()
-    return Start(path, model.parts.n_bytes, model.metadata, model.recipe, model.facts, model.layer)
+    return Start(path, model.parts.n_bytes, model.metadata, model.recipe, model.facts, model.calibration, model.layer)
 
 
 def with_classes(start: Start, names: list[str]) -> Start:

@@ -144,7 +144,9 @@ def learn(
         if refused is None:
             count = {"rows": work.new_rows} | ({"odd_rows": odd} if odd else {})
             metadata = start.learnt_from(name=dataset.name, sha256=dataset.sha256, **count)
-            known = loop.evaluator.calibration(work.not_learnt)
+            known = before.calibration  # which stays where nothing tells of classes that today's rows lack
+            if len(stored[1]) and not unchecked:
+                known = loop.evaluator.calibration(work.not_learnt)
             with replaced(path, folder, stood) as (place, examples):
                 write_model(place, start.recipe, start.facts, loop.engine.state(), metadata, known)
                 if kept_bytes:

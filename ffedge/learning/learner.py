@@ -198,9 +198,9 @@ class Learner:
         self._stood |= standing(path)
 
     def _calibration(self) -> Calibration | None:
-        """Choose what counts as known, on kept examples that are never learnt from."""
-        if self._check.rows is None:
-            return None
+        """Choose what counts as known, on kept examples that are never learnt from; without, it stays as it was."""
+        if self._check.rows is None or self._unchecked:
+            return self._start.calibration
         split = Split(self._check.rows, self._check.labels)
         return Evaluator(self._batches).calibration([(split, np.arange(len(self._check)))])
 
@@ -233,7 +233,7 @@ class Learner:
         capacity = min(MOST_KEPT, most_bytes // (facts.size * np.dtype(facts.dtype).itemsize + 8))
         old, self._check = read_kept(kept_file(self._start.path), facts)
         self._measured = to_check(old, self._check)
-        unchecked_classes(self._start.path, facts, self._measured, force=force)
+        self._unchecked = unchecked_classes(self._start.path, facts, self._measured, force=force)
         self._rng, self._share = generator(self.recipe.train.seed, Draw.KEPT, 0), share
         first = self._rng.permutation(len(old))[:capacity]
         self._kept = np.empty((capacity, facts.size), facts.dtype)

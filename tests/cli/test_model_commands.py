@@ -89,8 +89,10 @@ def test_info_says_what_the_model_was_made_with(ffedge: Ffedge, run_folder: Path
 
 def test_export_writes_the_same_model_and_never_over_another(ffedge: Ffedge, run_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "copy.onnx"
-    assert ffedge("export", run_folder, "--out", out).code == 0
+    done, kept = ffedge("export", run_folder, "--out", out), "kept.safetensors"
+    assert done.code == 0
     assert out.read_bytes() == (run_folder / "model.onnx").read_bytes()
+    assert f"to go on learning from it, copy {run_folder}/model.{kept} to {tmp_path}/copy.{kept}" in done.out
     again = ffedge("export", run_folder, "--out", out)
     assert (again.code, again.line) == (1, f"ffedge: {out}: exists already. Choose another --out, or use --force")
 

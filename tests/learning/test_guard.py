@@ -128,3 +128,13 @@ def test_a_learner_that_lost_what_it_knew_is_not_saved(model, tmp_path):
     assert (learner.predict(x).label == rows.train.labels).mean() < 0.5  # it answers as it learnt
     observed(Learner(model, replay_share=0.0, rate=0.1, max_drop=1.0, threads=1), only(2)).save(model)
     assert model.read_bytes() != before
+
+
+def test_what_counts_as_known_is_not_chosen_on_a_day_that_lacks_classes(bare, tmp_path):
+    before = Model(bare).calibration
+    assert before is not None
+    learner = observed(Learner(bare, force=True, threads=1), only(2), times=1)
+    learner.save(tmp_path / "stream.onnx")
+    assert Model(tmp_path / "stream.onnx").calibration == before
+    learn(bare, only(2), epochs=1, max_drop=1.0, force=True)
+    assert Model(bare).calibration == before
