@@ -4,12 +4,13 @@
 
 Three days: rows of one class that the model knows (another one for each seed), rows of a class that it does not know,
 and inverted rows of all classes. The first and the last learn from the committed models and half of the test rows, and
-are measured on the other half; for the second a network learns nine classes, and is measured on all test rows.
+are measured on the other half; for the second a network learns nine classes, and is measured on all test rows
+(3,000 of each kind at most).
 
 Ways to learn, each by `ffedge.Learner` in batches of 32: plainly, at the stored rates, a tenth (as it comes) and
 a hundredth; anchored, at a tenth: after each step each weight goes 5 % of the way back to where it stood; nothing but
-the rows of V of the day's classes, at a third; with kept examples, at a tenth. Rates and shares were chosen on held-out training
-rows of other networks.
+the rows of V of the day's classes, at a third; with kept examples, at a tenth. Rates and shares were chosen on held-out
+training rows of MNIST and other networks.
 """
 
 import argparse
