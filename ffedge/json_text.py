@@ -36,16 +36,22 @@ def parse(text: str) -> Any:
 
 
 def text(value: Any, indent: int | None = None) -> str:
-    """Return a value as JSON; null for a number that is not finite, which JSON does not have."""
+    """Return a value as JSON that a strict reader takes.
+
+    It has neither numbers that are not finite (null stands there) nor names that are no Unicode (shown by escapes).
+    """
     try:
-        return json.dumps(value, allow_nan=False, indent=indent)
+        written = json.dumps(value, allow_nan=False, indent=indent)
     except ValueError:
-        return json.dumps(_finite(value), allow_nan=False, indent=indent)
+        written = "\\ud"
+    return json.dumps(_strict(value), allow_nan=False, indent=indent) if "\\ud" in written else written
 
 
-def _finite(value: Any) -> Any:
+def _strict(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _finite(part) for name, part in value.items()}
+        return {_strict(name): _strict(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
+        return [_strict(part) for part in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -181,7 +181,7 @@ def one_of(*choices: str) -> Read:
 SHARED: dict[str, tuple[str, Read | None, Any]] = {
     "--data-dir": ("Where known data sets are looked for first.", value(Path, "FOLDER"), None),
     "--threads": ("0 takes all cores.", whole(0), 0),
-    "--resize": ("Bring images to the model's size.", None, None),
+    "--resize": ("Bring images to the model's size, whatever their aspect.", None, None),
     "--invert": ("Swap black and white of images.", None, None),
     "--strict": ("End at the first line of stdin that cannot be used.", None, None),
 }

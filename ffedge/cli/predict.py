@@ -36,7 +36,12 @@ def add_flags(parser: Parser) -> None:
 
 def add_files(parser: Parser) -> None:
     """Describe the samples' files."""
-    argument(parser, "files", "PNG, JPEG, .npy, .npz or IDX files; or - for a JSON sample a line on stdin.", nargs="+")
+    argument(
+        parser,
+        "files",
+        "Pictures (PNG, JPEG; made grey, of 8 bits), .npy, .npz or IDX files; or - for a JSON sample a line on stdin.",
+        nargs="+",
+    )
 
 
 def run(options: Namespace) -> None:

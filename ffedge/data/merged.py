@@ -64,5 +64,5 @@ def refuse_merged(sample: Sample, name: str) -> None:
         at = int(np.argmax(lost))
         raise DataError(
             f"{name}: input {at} (from 0) holds numbers that float32 cannot tell apart: of {came[at]} different ones "
-            f"in {len(sample)} rows it leaves {left[at]}. Subtract a fixed number from it first, here and to predict"
+            f"in {len(sample)} rows it leaves {left[at]}. Subtract a number or scale it first, here and to predict"
         )

@@ -72,3 +72,10 @@ def test_json_holds_a_name_as_it_is(model: Path, tmp_path: Path) -> None:
     np.save(data, X[:5])
     (sample, *_) = json.loads(printed("ascii", "predict", model, data, "--json"))["samples"]
     assert (sample["file"], sample["label"] in NAMES) == (str(data), True)
+
+
+def test_json_is_strict_where_a_name_is_no_unicode(model: Path, tmp_path: Path) -> None:
+    data = tmp_path / "\udcff\U0001f600.npy"
+    np.save(data, X[:5])
+    (sample, *_) = json.loads(printed("ascii", "predict", model, data, "--json"))["samples"]
+    assert sample["file"].encode().decode() == str(tmp_path / "\\udcff\U0001f600.npy")

@@ -20,6 +20,7 @@ LOST = {
     "a counter of 40 bits": 2**40 + RNG.integers(0, 10, ROWS),
     "an unsigned one": np.uint64(2**63) + RNG.integers(0, 100, ROWS).astype(np.uint64),
     "two values": 2**24 + LABELS,
+    "numbers smaller than any of 32 bits": 1e-50 * NOISE,
     "an hour, and now and then none": np.where(np.arange(ROWS) % 300, WITHIN_AN_HOUR, -1),
 }
 KEPT = {
