@@ -1,6 +1,7 @@
 """Planned against measured peak memory of ``ffedge train`` and ``ffedge learn``, and what a budget costs in time.
 
     python bench/budget.py --specs 200        # drawn specs under drawn budgets: does each hold, how close is the plan
+    python bench/budget.py --learners 60      # the same of an `ffedge.Learner`, which learns from minibatches
     python bench/budget.py --speed            # 784-500-500 and 784-4x2000: seconds against budget
 
 Each training is the whole command in a process of its own, and so is each learning on from its model; a peak is VmHWM,
@@ -17,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import MIB, arguments, ffedge, table, write_results
+from common import MIB, PATHS, arguments, ffedge, table, write_results
+
+from ffedge.compare.child import ask
 
 MOST_WORK = 2e10  # multiplications of a drawn training, so that 200 end within the hour
 NETWORKS = {  # data, widths, batch size; mnist-mini is MNIST's first 6,000 rows
@@ -131,8 +134,7 @@ def learn_on(drawn: Drawn, folder: Path, rng: np.random.Generator) -> dict[str, 
         more, flags["add-class"] = dataclasses.replace(more, classes=drawn.classes + 1), str(drawn.classes)
     write_data(more, folder / "new.npz", rng)
     model = folder / "run" / "model.onnx"
-    refused = run_learn(model, flags | {"memory-budget": "1MiB"})
-    floor = float(re.findall(r"at least ([0-9.]+) MiB", str(refused))[0]) * MIB
+    floor = least_of(str(run_learn(model, flags | {"memory-budget": "1MiB"})))
     budget = int(floor * rng.uniform(1.01, 1.3))
     learnt = run_learn(model, flags | {"memory-budget": str(budget)})
     return {
@@ -145,6 +147,35 @@ def learn_on(drawn: Drawn, folder: Path, rng: np.random.Generator) -> dict[str, 
         "measured_bytes": learnt["rss_peak_bytes"],
         "parts": learnt["plan"]["parts"],
     }
+
+
+def least_of(refusal: str) -> float:
+    """Return the bytes that a refused budget should have had."""
+    return float(re.findall(r"at least ([0-9.]+) MiB", refusal)[0]) * MIB
+
+
+def try_learners(count: int, seed: int) -> list[dict[str, Any]]:
+    """Train drawn specs, and let a Learner go on from each under a drawn budget."""
+    results = []
+    for index in range(count):
+        rng = np.random.default_rng([seed, index])
+        drawn = draw(rng)
+        with tempfile.TemporaryDirectory() as folder:
+            data, run = Path(folder) / "data.npz", Path(folder) / "run"
+            write_data(drawn, data, rng)
+            train(drawn.flags | {"data": str(data), "out": str(run)})
+            request = {"model": str(run / "model.onnx"), "threads": int(drawn.flags["threads"]), "seed": index}
+            request |= {"batches": 20, "out": str(Path(folder) / "after.onnx")}
+            floor = least_of(ask("learner_peak", request | {"budget": MIB}, PATHS)["refused"])
+            budget = int(floor * rng.uniform(1.01, 1.3))
+            found = ask("learner_peak", request | {"budget": budget}, PATHS)
+        plan = found.pop("plan")
+        about = {"index": index, "flags": drawn.flags, "inputs": drawn.inputs, "classes": drawn.classes}
+        sizes = {"floor_bytes": floor, "budget_bytes": budget, "planned_bytes": plan["peak_bytes"]}
+        results.append(about | sizes | found | {"parts": plan["parts"]})
+        kept = "holds" if holds(results[-1]) else "BROKEN"
+        print(index, kept, f"{share_of(results[-1]):.3f}", about, file=sys.stderr, flush=True)
+    return results
 
 
 def run_learn(model: Path, flags: dict[str, str]) -> Any:
@@ -213,6 +244,7 @@ def try_budgets() -> list[dict[str, Any]]:
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--specs", type=int, default=0, help="how many specs to draw")
+    parser.add_argument("--learners", type=int, default=0, help="how many specs to draw for a Learner")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--speed", action="store_true")
     options = parser.parse_args()
@@ -223,6 +255,11 @@ def main() -> None:
         for what, of in (("train", found), ("learn", learnt)):
             print(f"{what}: {of['kept']} of {of['of']} budgets kept; measured / planned: {of['measured_by_planned']}")
         write_results("budget", options, found, ["onnxruntime"])
+    if options.learners:
+        results = try_learners(options.learners, options.seed)
+        found = summary(results) | {"runs": results}
+        print(f"Learner: {found['kept']} of {found['of']} budgets kept; {found['measured_by_planned']}")
+        write_results("budget-learner", options, found, ["onnxruntime"])
     if options.speed:
         results = try_budgets()
         columns = ("budget_bytes", "measured_bytes")

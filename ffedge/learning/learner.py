@@ -15,21 +15,24 @@ from numpy.typing import ArrayLike, NDArray
 from ffedge.data import Split
 from ffedge.data.stream import Chunk, kept_inputs
 from ffedge.engine.onnx import OnnxEngine
-from ffedge.errors import DataError, TrainingError
+from ffedge.errors import DataError, FfedgeError, TrainingError
 from ffedge.files import atomic_file, behind_links, in_turn, writing
 from ffedge.labels import wrong_labels
 from ffedge.learning.classes import Start, opened
 from ffedge.learning.files import check_stands, standing
 from ffedge.learning.guard import MAX_DROP, Measured, to_check, unchecked_classes
 from ffedge.learning.session import affordable_rows, learning_spec
+from ffedge.meter import anonymous_bytes
 from ffedge.model.calibration import Calibration, best_and_margin
 from ffedge.model.write import write_model
+from ffedge.pages import release_libraries, return_large_blocks
 from ffedge.predict.predictor import Prediction
 from ffedge.predict.readings import Readings, left_out
 from ffedge.recipe import Recipe
 from ffedge.resolve import TUNED_CHUNK, resolve
 from ffedge.seeds import Draw, generator, key
 from ffedge.training.evaluator import Evaluator
+from ffedge.training.memory import Plan, make_plan
 from ffedge.training.replay import KEPT_BYTES, MOST_KEPT, Reservoir, kept_file, read_kept, write_kept
 from ffedge.training.step import BatchLearner, Turn
 from ffedge.turns import Turns, not_pickled
@@ -37,6 +40,7 @@ from ffedge.turns import Turns, not_pickled
 Array = NDArray[Any]
 ROWS = 256
 RATE_SHARE = 0.1
+TAKEN = {"batch_size", "memory_budget", "negatives", "seed", "threads", "tile_bytes"}
 REMEDY = "Use a smaller `rate`"
 
 
@@ -53,11 +57,12 @@ class Learner:
     replay_share : share of kept examples beside the new rows in each step.
     max_drop : how far accuracy on the kept examples may fall; `save` refuses a model that lost more.
     force : learn although there are classes of which no examples are kept, so that nothing shows what is forgotten.
-    changes : fields of `ffedge.spec.TrainSpec` that the file's learning step leaves open, ``batch_size``, ``threads``,
-        ``negatives``, ``seed`` among them.
+    changes : ``batch_size``, ``memory_budget`` (of the whole process), ``negatives``, ``seed``, ``threads`` and
+        ``tile_bytes`` of `ffedge.spec.TrainSpec`. A tight budget takes fewer rows in a step, where none are asked for.
 
     Attributes
     ----------
+    plan : of memory, where there is a budget (`ffedge.training.memory.Plan`).
     steps, rows : taken, and learnt from, so far.
     odd_rows : left out so far (`observe`).
 
@@ -65,6 +70,8 @@ class Learner:
     ------
     ModelError
         The file cannot be read or carries no learning step, or no examples of a class that it knows are kept.
+    FfedgeError
+        The budget is below what learning needs.
     ValueError
         An argument is outside its rule.
 
@@ -89,6 +96,9 @@ class Learner:
     ) -> None:
         if not 0 <= replay_share < 1:
             raise ValueError(f"`replay_share` must be in [0, 1), got {replay_share}")
+        if "memory_budget" in changes:
+            release_libraries()
+            return_large_blocks()
         self._turns = Turns()
         self._stood = standing(Path(model))
         self._start = start = opened(Path(model))
@@ -97,12 +107,15 @@ class Learner:
         self._active = sorted(set(range(count) if layers is None else layers))
         if not self._active or not 0 <= self._active[0] <= self._active[-1] < count:
             raise ValueError(f"`layers` must be numbers from 0 to {count - 1}, got {layers}")
-        self.recipe = _recipe(start, rate, changes)
+        row_bytes = self.facts.size * np.dtype(self.facts.dtype).itemsize + 8  # and its label
+        capacity = min(MOST_KEPT, kept_bytes // row_bytes)
+        replays = capacity > 0 and replay_share > 0
+        self.recipe, self.plan = _recipe(start, rate, changes, capacity * row_bytes, replays=replays)
         arrays = [{name: np.array(array) for name, array in start.layer(index).items()} for index in range(count)]
         self._engine = OnnxEngine(self.recipe, self.facts, arrays)
         self._engine.begin(self._active, chunked=False)
         self._batches = BatchLearner(self.recipe, self._engine, self.facts.n_classes)
-        self._read_examples(kept_bytes, replay_share, force=force)
+        self._read_examples(capacity, replay_share, force=force)
         self._before, self._max_drop = self._accuracy(), max_drop
         self._wrong_key = key(2, self.recipe.train.seed, Draw.NEGATIVES, 0, 0)
         self.steps = self.rows = self.odd_rows = 0
@@ -227,10 +240,9 @@ class Learner:
         """Refuse."""
         not_pickled(self, "Save it, and open the file there")
 
-    def _read_examples(self, most_bytes: int, share: float, *, force: bool) -> None:
-        """Make room for kept examples, and read those that stand beside the model."""
+    def _read_examples(self, capacity: int, share: float, *, force: bool) -> None:
+        """Make room for some kept examples, and read those that stand beside the model."""
         facts, size = self.facts, self.recipe.train.batch_size
-        capacity = min(MOST_KEPT, most_bytes // (facts.size * np.dtype(facts.dtype).itemsize + 8))
         old, self._check = read_kept(kept_file(self._start.path), facts)
         self._measured = to_check(old, self._check)
         self._unchecked = unchecked_classes(self._start.path, facts, self._measured, force=force)
@@ -267,7 +279,8 @@ class Learner:
 
     def _with_kept(self, raw: Array, labels: NDArray[np.int64]) -> tuple[Array, NDArray[np.int64]]:
         """Return some rows and their labels, and after them the kept examples' share."""
-        again = round(len(raw) * self._share / (1.0 - self._share)) if self._reservoir.count else 0
+        wanted = round(len(raw) * self._share / (1.0 - self._share)) if self._reservoir.count else 0
+        again = min(wanted, self.recipe.train.batch_size - len(raw))
         if not again:
             return np.ascontiguousarray(raw), labels
         drawn = self._rng.integers(0, self._reservoir.count, again)
@@ -301,15 +314,38 @@ class Learner:
         return labels.astype(np.int64)
 
 
-def _recipe(start: Start, rate: float | Sequence[float] | None, changes: dict[str, Any]) -> Recipe:
-    """Return what is learnt by, with as many rows of a step as a small file may ask for."""
+def _recipe(
+    start: Start, rate: float | Sequence[float] | None, changes: dict[str, Any], more_bytes: int, *, replays: bool
+) -> tuple[Recipe, Plan | None]:
+    """Return what is learnt by, with as many rows of a step as a small file, and the memory budget, allow.
+
+    Parameters
+    ----------
+    more_bytes : that the learner takes beside its engine.
+    replays : whether a step takes kept examples too.
+    """
+    if idle := sorted(set(changes) - TAKEN):
+        raise ValueError(f"a Learner takes {', '.join(sorted(TAKEN))}; {idle[0]!r} plays no part in it. Leave it out")
     if rate is None:
         rate = [RATE_SHARE * stored for stored in start.recipe.train.rate]
     rates = (rate,) if isinstance(rate, int | float) else tuple(rate)
-    size = changes.pop("batch_size", start.recipe.train.batch_size)
-    size = size if isinstance(size, int) and size <= TUNED_CHUNK else ROWS
+    asked, stored = changes.get("batch_size"), start.recipe.train.batch_size
+    if isinstance(asked, int) and asked > TUNED_CHUNK:
+        raise ValueError(f"`batch_size` must be at most {TUNED_CHUNK} in a Learner, got {asked}")
+    if asked == 1 and replays:
+        raise ValueError("`batch_size` must be 2 or more, with room for a kept example. Or use `replay_share=0`")
+    size = asked or (max(2, stored) if stored <= TUNED_CHUNK else ROWS)
     fixed = {"rate": rates, "cooldown": "none", "schedule": "interleaved", "holdout": 0.0, "shift": 0}
-    spec = learning_spec(start, changes | fixed | {"batch_size": size}, 10 * size)
-    recipe = resolve(spec, start.facts, 10 * size)
-    rows = affordable_rows(start, recipe, size)
-    return recipe.with_train(batch_size=rows, chunk_size=rows)
+    spec = learning_spec(start, changes | {"batch_size": size}, 10 * size).with_train(**fixed)
+    rows = affordable_rows(start, resolve(spec, start.facts, 10 * size), size)
+    while True:
+        cut = spec.with_train(batch_size=rows, chunk_size=rows, moments="memory")
+        recipe = resolve(cut, start.facts, 10 * size)
+        if recipe.train.memory_budget is None:
+            return recipe, None
+        try:
+            return make_plan(cut, recipe, start.facts, anonymous_bytes() + more_bytes, rows)
+        except FfedgeError:
+            if asked or rows <= 2:
+                raise
+            rows //= 2

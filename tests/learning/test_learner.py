@@ -40,6 +40,53 @@ def test_each_minibatch_is_one_step_of_every_layer_as_the_oracle_takes_it(tmp_pa
     assert (learner.steps, learner.rows) == (4, 36)
 
 
+@pytest.mark.parametrize("name", ["epochs", "shift", "holdout", "schedule", "chunk_size", "moments"])
+def test_what_plays_no_part_in_a_learner_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match=f"'{name}' plays no part in it"):
+        Learner(written(tmp_path), force=True, **{name: 3})
+
+
+@pytest.mark.parametrize(("size", "rule"), [(5000, "at most 2048"), (1, "2 or more")])
+def test_a_batch_that_a_learner_cannot_take_is_refused(tmp_path, size, rule):
+    with pytest.raises(ValueError, match=f"`batch_size` must be {rule}"):
+        Learner(written(tmp_path), force=True, batch_size=size)
+
+
+@pytest.mark.parametrize(("size", "share"), [(1, 0.0), (2, 0.5), (3, 0.9), (4, 0.9), (7, 0.1)])
+def test_any_batch_and_share_of_kept_examples_fit_together(tmp_path, size, share):
+    learner = Learner(written(tmp_path, widths=(8,)), batch_size=size, replay_share=share, force=True)
+    assert np.isfinite([learner.observe(ROWS[:9], LABELS[:9]) for _ in range(3)]).all()
+
+
+BUDGETED = """
+import sys
+import numpy as np
+from ffedge import Learner
+from ffedge.errors import FfedgeError
+from ffedge.meter import rss_peak_bytes
+
+path, rows = sys.argv[1], np.random.default_rng(0).normal(size=(300, 16)).astype(np.float32)
+try:
+    Learner(path, memory_budget=2**20, threads=5, force=True)
+except FfedgeError as error:
+    floor = float(str(error).partition("at least ")[2].partition(" MiB")[0]) * 2**20
+budget = int(1.1 * floor)
+learner = Learner(path, memory_budget=budget, threads=5, force=True)
+for _ in range(5):
+    learner.observe(rows, np.arange(300) % 4)
+learner.predict(rows)
+learner.save(path)
+print(rss_peak_bytes() / budget, learner.plan.threads)
+"""
+
+
+def test_a_learner_keeps_its_memory_budget_or_refuses_it(tmp_path):
+    path = written(tmp_path, widths=(400, 300, 20))
+    measured, threads = map(float, in_child(BUDGETED, str(path)).split())
+    assert 0.7 < measured <= 1
+    assert threads == 5
+
+
 def test_what_is_saved_predicts_and_goes_on_as_the_learner_did(tmp_path):
     learner = Learner(written(tmp_path), threads=1, force=True)
     for start in range(0, 160, 16):
@@ -175,7 +222,7 @@ def test_wrong_arguments_are_refused(tmp_path):
         ({"layers": [3]}, "`layers` must be numbers from 0 to 2"),
         ({"layers": []}, "`layers` must be numbers"),
         ({"replay_share": 1.0}, "`replay_share` must be in"),
-        ({"variant": "ff"}, "variant is part of the model's learning step"),
+        ({"variant": "ff"}, "'variant' plays no part in it"),
         ({"rate": -1.0}, "`rate` must be positive"),
     ):
         with pytest.raises(ValueError, match=text):
