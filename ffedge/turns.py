@@ -2,10 +2,13 @@
 
 import os
 import threading
+import time
 import weakref
 from typing import NoReturn, Self
 
 from ffedge.errors import FfedgeError
+
+PAUSE_S = 1e-4
 
 
 class Turns:
@@ -51,29 +54,30 @@ class Together:
     """For `with`: any number of threads at once; a fork waits until none is inside, and keeps others out meanwhile."""
 
     def __init__(self) -> None:
-        self._door, self._inside = threading.Lock(), 0
-        self._nobody = threading.Condition(threading.Lock())
+        self._door, self._lock, self._inside = threading.Lock(), threading.Lock(), 0
 
     def __enter__(self) -> None:
         """Come in."""
-        with self._door, self._nobody:
+        with self._door, self._lock:
             self._inside += 1
 
     def __exit__(self, *_: object) -> None:
         """Leave."""
-        with self._nobody:
+        with self._lock:
             self._inside -= 1
-            if not self._inside:
-                self._nobody.notify()
 
     def close(self) -> None:
         """Let nobody come in, and wait until all have left."""
         self._door.acquire()
-        with self._nobody:
-            self._nobody.wait_for(lambda: not self._inside)
+        self._lock.acquire()
+        while self._inside:
+            self._lock.release()
+            time.sleep(PAUSE_S)
+            self._lock.acquire()
 
     def open(self) -> None:
         """Let others come in again."""
+        self._lock.release()
         self._door.release()
 
 

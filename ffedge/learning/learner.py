@@ -250,7 +250,7 @@ class Learner:
         first = self._rng.permutation(len(old))[:capacity]
         self._kept = np.empty((capacity, facts.size), facts.dtype)
         if len(first):
-            self._kept[: len(first)] = old.take(first)
+            self._kept[: len(first)] = self._rows(old.take(first))[0]
         self._reservoir = Reservoir(capacity, old.labels[first], old.seen, self._rng)
         self._step_rows = max(1, size - round(size * share)) if capacity and share else size
 
@@ -297,7 +297,10 @@ class Learner:
 
     def _numbers(self, y: ArrayLike, count: int) -> NDArray[np.int64]:
         """Return labels as numbers of classes."""
-        labels = np.atleast_1d(np.asarray(y))
+        try:
+            labels = np.atleast_1d(np.asarray(y))
+        except ValueError as error:
+            raise DataError(f"labels must number {count}, one a row, got lists of several lengths") from error
         if not count and not len(labels):
             return np.zeros(0, np.int64)
         if labels.dtype.kind == "U":

@@ -104,8 +104,10 @@ def samples_of(array: Array, facts: InputFacts) -> Array:
             raise DataError(f"inputs must be whole numbers from 0 to 255 as in training, got {array.dtype}")
         if array.size and not 0 <= array.min() <= array.max() <= 255:
             raise DataError(f"inputs must be from 0 to 255 as in training, got {array.min()} to {array.max()}")
-    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+    if array.dtype.kind not in "iuf":
         raise DataError(f"inputs must be numbers, got {array.dtype}")
+    if array.dtype == kind:
+        return np.ascontiguousarray(samples)
     with np.errstate(over="ignore"):  # a number beyond float32 becomes infinity, which is odd
         return np.ascontiguousarray(samples, dtype=kind)
 

@@ -1,6 +1,7 @@
 """Odd rows: told with the reason, never known, answered like the nearest row that is not odd; and what is not odd."""
 
 import numpy as np
+import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,6 +100,14 @@ def test_whatever_the_facts_what_is_run_is_finite_and_what_is_finite_and_near_st
     samples, odd = Readings(facts).read(np.array([[value, offset]], np.float32))
     assert np.isfinite(samples).all()
     assert odd or samples[0, 0] == np.float32(value)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e25, 3e38])
+def test_other_engines_do_not_know_what_has_no_finite_answer(value):
+    given = RAW[:2].copy()
+    given[1, 9] = value
+    session = onnxruntime.InferenceSession(MODEL, providers=["CPUExecutionProvider"])
+    assert session.run(["known"], {"input": given})[0].tolist() == [True, False]
 
 
 def test_bytes_are_never_odd_and_pictures_say_where():
