@@ -34,8 +34,9 @@ def writing(place: Path, remedy: str = REMEDY, kind: type[FfedgeError] = FfedgeE
     try:
         yield
     except OSError as error:
-        why = error.strerror or str(error)
-        raise kind(f"{place}: cannot be written ({why}). Free space there, or {remedy}") from error
+        why, full = error.strerror or str(error), error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        what_to_do = f"Free space there, or {remedy}" if full else remedy[0].upper() + remedy[1:]
+        raise kind(f"{place}: cannot be written ({why}). {what_to_do}") from error
 
 
 @contextlib.contextmanager
@@ -103,6 +104,15 @@ def replaceable(path: Path) -> Path:
         if _is_mount(target):
             raise FfedgeError(f"{path}: is mounted as a single file, and nothing can take its place. Mount its folder")
     return target
+
+
+def stands(path: Path, before: os.stat_result) -> bool:
+    """Tell whether a path still leads to the file that stood there before, unchanged."""
+    try:
+        now = path.stat()
+    except FileNotFoundError:
+        return False
+    return all(getattr(now, name) == getattr(before, name) for name in ("st_dev", "st_ino", "st_size", "st_mtime_ns"))
 
 
 def sync(path: Path) -> None:

@@ -97,19 +97,34 @@ def _tell_of_kept(model: Path, copy: Path) -> None:
 
 
 def _as_trained(options: Namespace) -> None:
-    from ffedge.training.folder import StoredRun, export
+    from ffedge.training.folder import export
 
     run: Path = options.run
     if not run.exists():
         raise ValueError(f"{run}: there is no such run. Pass the folder of one, or a model.onnx with --form")
     if not run.is_dir():
         raise ValueError(f"export of the model file {run} needs --form or --fastest")
-    export(run, options.out, force=options.force)
-    if options.coverage is not None:
-        from ffedge.predict.recalibration import recalibrate
+    if options.coverage is None:
+        export(run, options.out, force=options.force)
+    else:
+        _calibrated(options)
 
-        data = options.data or StoredRun.read(run).source
-        recalibrate(options.out, data, options.coverage, data_dir=options.data_dir)
+
+def _calibrated(options: Namespace) -> None:
+    from ffedge.data import load
+    from ffedge.files import atomic_file
+    from ffedge.model.file import Model
+    from ffedge.predict.predictor import Predictor
+    from ffedge.predict.recalibration import write_calibrated
+    from ffedge.training.folder import StoredRun, check_free
+
+    check_free(options.out, force=options.force)
+    stored = StoredRun.read(options.run)
+    with atomic_file(options.out) as temporary:
+        stored.write(temporary)
+        model = temporary.read_bytes()
+        dataset = load(options.data or stored.source, options.data_dir, finite=False)
+        write_calibrated(Model(model), Predictor(model), temporary, dataset, options.coverage)
 
 
 def _in_a_form(options: Namespace) -> "tuple[Form, list[Row]]":
@@ -117,8 +132,8 @@ def _in_a_form(options: Namespace) -> "tuple[Form, list[Row]]":
     from ffedge.training.folder import check_free
 
     check_free(options.out, force=options.force)
-    form, table = _made(options)
-    with atomic_file(options.out) as temporary:
+    with atomic_file(options.out) as temporary:  # before the work, which is for nothing where it cannot be written
+        form, table = _made(options)
         temporary.write_bytes(form.model)
     return form, table
 

@@ -40,14 +40,22 @@ def cache_folder() -> Path:
 def writable_folder(*parts: str) -> Path:
     """Create and return a folder of the cache or, where that is read-only, one that is removed at exit."""
     for base in (cache_folder, _temporary_folder):
-        folder = base().joinpath(*parts)
         try:
+            folder = base().joinpath(*parts)
             folder.mkdir(parents=True, exist_ok=True)
         except OSError:
             continue
         if os.access(folder, os.W_OK | os.X_OK):
             return folder
-    raise DataError(f"{cache_folder()}: is not writable, nor is a temporary folder. Set FFEDGE_CACHE to one that is.")
+    raise DataError("neither the cache nor a temporary folder can be written. Set FFEDGE_CACHE to one that can.")
+
+
+@contextmanager
+def passing_folder() -> Iterator[Path]:
+    """Yield a new folder in the cache, which goes when the block ends; DataError where it cannot be written."""
+    place = writable_folder("temporary")
+    with filling(place), tempfile.TemporaryDirectory(dir=place) as folder:
+        yield Path(folder)
 
 
 @functools.cache

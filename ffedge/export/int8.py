@@ -6,10 +6,8 @@ batch. Weights get 7 bits of the 8: with all of them, processors without VNNI (A
 """
 
 import logging
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from ffedge.data.cache_folder import passing_folder
 from ffedge.model.file import array_of
 from ffedge.model.write import file_bytes
 from ffedge.onnx.graph import TYPES, Graph, Port
@@ -51,8 +50,8 @@ def quantised(graph: Graph, weights: Mapping[str, Array], calibration: Iterable[
         node.name = f"{node.op_type}.{place}"
     products = [node.name for node in named.graph.node if len(node.input) > 1 and node.input[1].startswith("W.")]
     whole = [node.output[0] for node in named.graph.node if node.op_type == "Cast"]  # bytes from 0 to 255 already
-    with tempfile.TemporaryDirectory() as folder, _silent():
-        out = Path(folder) / "quantised.onnx"
+    with passing_folder() as folder, _silent():
+        out = folder / "quantised.onnx"
         quantize_static(
             named,
             out,

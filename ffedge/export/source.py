@@ -1,6 +1,5 @@
 """What a form is made from: a model as trained, and the rows that it learnt from and that were held out."""
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.data import NAMES, Split, load
+from ffedge.data.cache_folder import passing_folder
 from ffedge.data.stream import OtherRows, split_rows, spread_evenly
 from ffedge.errors import FfedgeError, ModelError
 from ffedge.model.file import Model
@@ -65,8 +65,9 @@ def read_trained(place: Path) -> Trained:
     if place.is_dir():
         run = StoredRun.read(place)
         source = run.source
-        with tempfile.TemporaryDirectory() as folder:
-            model = run.write(Path(folder) / "model.onnx").read_bytes()
+        with passing_folder() as folder:
+            run.write(folder / "model.onnx")
+            model = (folder / "model.onnx").read_bytes()
     else:
         try:
             model = place.read_bytes()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ffedge.errors import FfedgeError, ModelError
-from ffedge.files import atomic_file, behind_links, confirm, in_turn, locked, replaceable, sync, writing
+from ffedge.files import atomic_file, behind_links, confirm, in_turn, locked, replaceable, stands, sync, writing
 from ffedge.training.replay import kept_file
 
 PREVIOUS = ".previous"
@@ -119,7 +119,7 @@ def replaced(path: Path, folder: Path, stood: os.stat_result) -> Iterator[tuple[
 
 def check_stands(path: Path, stood: os.stat_result) -> None:
     """Raise ModelError where a file is not the one any more that `stood` there."""
-    if not path.is_file() or _which(path.stat()) != _which(stood):
+    if not stands(path, stood):
         raise ModelError(f"{path}: {OTHER}")
 
 
@@ -162,7 +162,3 @@ def _link(path: Path, beside: Path) -> None:
     except OSError:  # a file system without links
         shutil.copy2(path, beside)
         sync(beside)
-
-
-def _which(file: os.stat_result) -> tuple[int, ...]:
-    return file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns

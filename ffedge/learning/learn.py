@@ -25,6 +25,7 @@ from ffedge.network import InputFacts
 from ffedge.pages import release_libraries, return_large_blocks
 from ffedge.recipe import Recipe
 from ffedge.training.checkpoint import Place
+from ffedge.training.disk import check_room, learning_bytes
 from ffedge.training.evaluator import Evaluator
 from ffedge.training.loop import Diverged, Interrupted, Loop
 from ffedge.training.memory import Plan
@@ -134,6 +135,8 @@ def learn(
             source = without_odd(load(replay_from, data_dir, one_class=True, finite=False), start.facts)[0]
         stored = _examples(path, start.facts, source, folder, max(kept_bytes, KEPT_BYTES))
         work = _prepare(start, dataset, stored, replay_share, changes)
+        rows, moments = work.new_rows + len(stored[0]) + len(stored[1]), work.plan.disk_bytes
+        check_room(folder, learning_bytes(work.recipe, start.facts, rows, kept_bytes) + moments, "learning")
         unchecked = unchecked_classes(path, before.facts, to_check(*stored), force=force)
         loop = work.loop(folder / "layers", watcher or Watcher(), meter, layers)
         was = work.accuracies(loop.evaluator if before is start else work.evaluator(before, folder / "before"))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ffedge.data import Data, Dataset, load
 from ffedge.data.stream import split_rows
 from ffedge.errors import DataError, ModelError
-from ffedge.files import atomic_file
+from ffedge.files import atomic_file, stands
 from ffedge.model.calibration import Calibration, best_and_margin, calibrate
 from ffedge.model.file import Model
 from ffedge.model.write import write_file, write_model
@@ -45,8 +45,22 @@ def recalibrate(
     ValueError
         The coverage is outside its range.
     """
-    predictor = Predictor(model, threads)
-    dataset = load(data, data_dir, finite=False)
+    stood = model.stat() if model.is_file() else None
+    opened, predictor = Model(model), Predictor(model, threads)
+    with atomic_file(out or model) as temporary:  # before the work, which is for nothing where it cannot be written
+        dataset = load(data, data_dir, finite=False)
+        calibration = write_calibrated(opened, predictor, temporary, dataset, coverage)
+        if stood is not None and not stands(model, stood):
+            raise ModelError(f"{model}: another model has taken its place meanwhile, and stands. Recalibrate that")
+    return calibration
+
+
+def write_calibrated(
+    model: Model, predictor: Predictor, target: Path, dataset: Dataset, coverage: float
+) -> Calibration:
+    """Write a model anew to a file that is not its own; errors as `recalibrate`."""
+    if "known.bias" not in model.graph.weights:
+        raise ModelError(f"{model.name}: has no output known. Export it anew from its run folder")
     rows = _unseen_rows(predictor, dataset)
     parts = [
         best_and_margin(np.delete(answers.scores, list(answers.odd), axis=0))
@@ -56,8 +70,11 @@ def recalibrate(
     if not len(scores):
         raise DataError(f"{dataset.name}: all of its rows are odd. Check the sensor or the units, or pass other data")
     calibration = calibrate(scores, margins, coverage)
-    with atomic_file(out or model) as temporary:
-        _write(Model(model), temporary, calibration)
+    if model.form is None:
+        write_model(target, model.recipe, model.facts, model.layers(), model.metadata, calibration)
+    else:
+        metadata = model.metadata | {"known": calibration.to_dict()}
+        write_file(target, model.graph, model.weights() | {"known.bias": calibration.bias()}, metadata)
     return calibration
 
 
@@ -69,14 +86,3 @@ def _unseen_rows(predictor: Predictor, dataset: Dataset) -> NDArray[np.int64]:
     if not len(rows):
         raise DataError(f"{dataset.name}: the model has learnt from all of its rows. Pass other data")
     return rows
-
-
-def _write(model: Model, target: Path, calibration: Calibration) -> None:
-    """Write a model file anew with another calibration."""
-    if "known.bias" not in model.graph.weights:
-        raise ModelError(f"{model.name}: has no output known. Export it anew from its run folder")
-    if model.form is None:
-        write_model(target, model.recipe, model.facts, model.layers(), model.metadata, calibration)
-        return
-    metadata = model.metadata | {"known": calibration.to_dict()}
-    write_file(target, model.graph, model.weights() | {"known.bias": calibration.bias()}, metadata)

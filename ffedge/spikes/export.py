@@ -51,12 +51,14 @@ def export_nir(
     trained = StoredRun.read(run)
     recipe, facts, layers = trained.recipe, trained.facts, trained.layers()
     check_convertible(recipe, str(run))
-    dataset = load(data or trained.source, data_dir)
-    try:
-        raw = samples_of(dataset.train.inputs.take(spread_evenly(len(dataset.train.labels), ROWS)), facts)
-    except DataError as error:
-        raise DataError(f"{dataset.name}: is other data than {run} learnt from ({error})") from error
-    network = convert(recipe, facts, layers, raw, timesteps=timesteps, reset=reset, leak_steps=leak, data=dataset.name)
     with atomic_file(out) as temporary:
+        dataset = load(data or trained.source, data_dir)
+        try:
+            raw = samples_of(dataset.train.inputs.take(spread_evenly(len(dataset.train.labels), ROWS)), facts)
+        except DataError as error:
+            raise DataError(f"{dataset.name}: is other data than {run} learnt from ({error})") from error
+        network = convert(
+            recipe, facts, layers, raw, timesteps=timesteps, reset=reset, leak_steps=leak, data=dataset.name
+        )
         write(network, temporary)
     return network

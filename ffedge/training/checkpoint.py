@@ -102,8 +102,9 @@ class Checkpoints:
         tensors = {f"layers.{i}.{name}": value for i, layer in enumerate(state) for name, value in layer.items()}
         texts = {"place": asdict(place), "about": about, "kept": self._kept, "layers": len(state)}
         self._write(path, tensors, {key: json.dumps(value, sort_keys=True) for key, value in texts.items()})
-        for old in present[KEEP - 1 :]:
-            old.unlink()
+        with writing(self.folder):
+            for old in present[KEEP - 1 :]:
+                old.unlink()
         return path
 
     def newest(self) -> Generation:
@@ -121,7 +122,7 @@ class Checkpoints:
             except (OSError, IndexError, KeyError, TypeError, ValueError, RecursionError) as error:
                 torn.append(f"{path.name}: {error}")
         content = f"only torn files ({'; '.join(torn)})" if torn else "no checkpoint"
-        raise ModelError(f"{self.folder}: holds {content}. Train anew, without `resume`")
+        raise ModelError(f"{self.folder}: holds {content}. Train anew, with `force` instead of `resume`")
 
     def load(self, about: dict[str, Any], rows: int = ALL_ROWS) -> Generation:
         """Read the newest whole generation, and go on from it.

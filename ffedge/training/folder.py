@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from ffedge.data import Dataset
 from ffedge.errors import FfedgeError, ModelError
-from ffedge.files import atomic_file, locked, sync
+from ffedge.files import atomic_file, locked, sync, writing
 from ffedge.model.calibration import Calibration
 from ffedge.network import InputFacts, check_state, initial_layer, layers_of
 from ffedge.recipe import Recipe
@@ -85,8 +85,10 @@ class RunFolder(Journal):
             begun = strange or present & {"model.onnx", "report.json"} or self.checkpoints.generations()
             if begun and not force:  # a run that was killed before its first checkpoint is no loss
                 raise FfedgeError(f"{self.path}: exists already. Choose another `out`, or use `resume` or `force`")
-            for name in present:
-                target = self.path / name
+            first = [self.path / name for name in ("model.onnx", "report.json") if name in present]
+            for target in (*first, *self.checkpoints.generations()):
+                target.unlink()  # before the rest: what a kill leaves can be resumed, or begun anew
+            for target in self.path.iterdir():
                 shutil.rmtree(target) if target.is_dir() else target.unlink()
 
     @contextlib.contextmanager
@@ -102,9 +104,10 @@ class RunFolder(Journal):
         with _checkpoint_used(newest.path):
             check_state(self._recipe, self._facts, newest.state)
             self._about["chosen"] = dict(newest.about.get("chosen", {}))  # there is none in older ones
-        for folder in (self.path, self.checkpoints.folder):
-            for left in (path for path in folder.iterdir() if LEFT_OVER.fullmatch(path.name) and path.is_file()):
-                left.unlink()
+        with writing(self.path):
+            for folder in (self.path, self.checkpoints.folder):
+                for left in (path for path in folder.iterdir() if LEFT_OVER.fullmatch(path.name) and path.is_file()):
+                    left.unlink()
         self._restore_records(newest.place)
         return newest
 
@@ -115,7 +118,7 @@ class RunFolder(Journal):
             lines = text[: text.rfind("\n") + 1].splitlines()  # a kill may have torn the last one
             self.records = [record for line in lines if _before(record := EpochRecord.read(line), place, self._recipe)]
         except (ValueError, TypeError) as error:
-            raise ModelError(f"{path}: is damaged ({error}). Train anew, without `resume`") from error
+            raise ModelError(f"{path}: is damaged ({error}). Train anew, with `force` instead of `resume`") from error
         with atomic_file(path) as temporary:
             temporary.touch()
             for record in self.records:
@@ -135,7 +138,8 @@ class RunFolder(Journal):
         """Write a checkpoint; the epochs before it are on the disk first."""
         metrics = self.path / "metrics.jsonl"
         if metrics.exists():
-            sync(metrics)
+            with writing(metrics):
+                sync(metrics)
         self.checkpoints.save(state, place, self._about)
 
 
@@ -175,14 +179,12 @@ class StoredRun:
         layers = zip(self.state, layers_of(self.recipe, self.facts), strict=True)
         return [state or initial_layer(self.recipe, layer) for state, layer in layers]
 
-    def write(self, out: Path) -> Path:
-        """Write the model; return its path."""
+    def write(self, out: Path) -> None:
+        """Write the model to a file that nobody reads yet."""
         from ffedge.model.write import write_model  # which a training needs at its end
 
         about = {"version": __version__, "data": self.data}
-        with atomic_file(out) as temporary:
-            write_model(temporary, self.recipe, self.facts, self.layers(), about, self.known)
-        return out
+        write_model(out, self.recipe, self.facts, self.layers(), about, self.known)
 
 
 def export(run: Path, out: Path, *, force: bool = False) -> None:
@@ -194,7 +196,8 @@ def export(run: Path, out: Path, *, force: bool = False) -> None:
         `out` exists (without `force`), or there is no checkpoint that can be read.
     """
     check_free(out, force=force)
-    StoredRun.read(run).write(out)
+    with atomic_file(out) as temporary:
+        StoredRun.read(run).write(temporary)
 
 
 def check_free(out: Path, *, force: bool) -> None:
@@ -209,7 +212,7 @@ def _checkpoint_used(path: Path) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be used ({error}). Train anew, without `resume`") from error
+        raise ModelError(f"{path}: cannot be used ({error}). Train anew, with `force` instead of `resume`") from error
 
 
 def _before(record: EpochRecord, place: Place, recipe: Recipe) -> bool:

@@ -23,6 +23,7 @@ from ffedge.recipe import Recipe
 from ffedge.resolve import chosen, resolve
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place, State
+from ffedge.training.disk import check_room, run_bytes
 from ffedge.training.evaluator import Evaluator
 from ffedge.training.facts import measure
 from ffedge.training.folder import RunFolder, StoredRun, next_folder
@@ -103,6 +104,8 @@ def train(
     source = str(data) if isinstance(data, str | Path) else dataset.name
     folder = RunFolder(out, recipe, facts, dataset, source, choice)
     with folder.alone():
+        rows, moments = len(dataset.train.labels), plan.disk_bytes if plan else 0
+        check_room(out, run_bytes(recipe, facts, rows, kept_bytes) + moments, "this run")
         state, place = _begin(folder, recipe, watcher, resume=resume, force=force)
         if choice:
             watcher.note(_choice_text(choice, dataset, facts))
@@ -111,7 +114,9 @@ def train(
         del state
         stopped = _train_until_stopped(training, place, stop, folder)
         release_libraries()  # of what training ran, so that writing and measuring do not come on top of it
-        model = StoredRun.read(out).write(out / "model.onnx")
+        model = out / "model.onnx"
+        with atomic_file(model) as temporary:
+            StoredRun.read(out).write(temporary)
         if kept_bytes:
             offers = (dataset.train, training.rows), (dataset.train, training.held_out)
             none = no_examples(facts)

@@ -112,5 +112,5 @@ def test_a_run_that_is_not_there_or_has_no_checkpoint_is_one_line(ffedge: Ffedge
     assert (done.code, done.line) == (2, line)
     (tmp_path / "empty").mkdir()
     done = ffedge("export", tmp_path / "empty", "--out", tmp_path / "out.onnx")
-    line = f"ffedge: {tmp_path / 'empty' / 'checkpoint'}: holds no checkpoint. Train anew, without --resume"
-    assert (done.code, done.line) == (1, line)
+    line = f"ffedge: {tmp_path / 'empty' / 'checkpoint'}: holds no checkpoint. Train anew, with --force instead of"
+    assert (done.code, done.line) == (1, f"{line} --resume")

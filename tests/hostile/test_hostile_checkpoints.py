@@ -40,7 +40,7 @@ def altered(model, change):
 )
 def test_a_checkpoint_of_other_weights_is_refused(model, tmp_path, change, why):
     path = checkpointed(tmp_path, model, altered(model, change))
-    line = f"{path}: cannot be used ({why}). Train anew, without `resume`"
+    line = f"{path}: cannot be used ({why}). Train anew, with `force` instead of `resume`"
     assert refusal(ModelError, export, tmp_path, tmp_path / "model.onnx") == line
     folder = RunFolder(tmp_path, *model[1:3], replace(clusters(), sha256="x"), "toy", {})
     assert refusal(ModelError, folder.restore) == line
@@ -60,7 +60,7 @@ def test_a_layer_that_no_network_has_takes_no_memory(model, tmp_path, name):
     write_tensors(path, tensors, {k: v for k, v in TensorFile(path).metadata.items() if k != "sha256"})
     text = refusal(ModelError, Checkpoints(path.parent).newest)
     why = "000000.safetensors: list index out of range"
-    assert text == f"{path.parent}: holds only torn files ({why}). Train anew, without `resume`"
+    assert text == f"{path.parent}: holds only torn files ({why}). Train anew, with `force` instead of `resume`"
 
 
 @pytest.mark.parametrize("name", ["place", "about", "kept"])
@@ -94,7 +94,7 @@ def test_what_a_checkpoint_says_of_its_run_may_make_no_sense(model, tmp_path, sp
     for call in (lambda: StoredRun.read(tmp_path), lambda: export(tmp_path, tmp_path / "model.onnx")):
         text = refusal(ModelError, call)
         assert text.startswith(f"{tmp_path}/checkpoint")
-        assert text.endswith("Train anew, without `resume`")
+        assert text.endswith("Train anew, with `force` instead of `resume`")
 
 
 NO_PLACES = [{"stage": -1}, {"epoch": "a"}, {"step": 0.5}, {"step": True}, {"stage": 2**64}, {"seconds": "x"}]
@@ -123,5 +123,5 @@ def test_a_line_of_metrics_that_makes_no_sense_is_refused(model, tmp_path, chang
     record = EpochRecord(0, 0, 1.0, 1.0, 1.0, None, None, None, 1.0, 0.1, 1, 1)
     (tmp_path / "metrics.jsonl").write_text(json.dumps(asdict(record) | changes) + "\n")
     folder = RunFolder(tmp_path, *model[1:3], replace(clusters(), sha256="x"), "toy", {})
-    line = f"{tmp_path}/metrics.jsonl: is damaged ({why}). Train anew, without `resume`"
+    line = f"{tmp_path}/metrics.jsonl: is damaged ({why}). Train anew, with `force` instead of `resume`"
     assert refusal(ModelError, folder.restore) == line

@@ -141,10 +141,12 @@ def test_a_file_of_something_else_counts_as_torn(checkpoints, content):
 
 
 def test_torn_files_alone_or_none_are_an_error_that_names_them(checkpoints):
-    with pytest.raises(ModelError, match=f"^{checkpoints.folder}: holds no checkpoint. Train anew, without `resume`$"):
+    with pytest.raises(
+        ModelError, match=f"^{checkpoints.folder}: holds no checkpoint. Train anew, with `force` instead of `resume`$"
+    ):
         checkpoints.load(ABOUT)
     checkpoints.save(state(), Place(), ABOUT).write_bytes(b"torn")
-    text = rf"^{checkpoints.folder}: holds only torn files \(000000.safetensors: .*\). Train anew, without `resume`$"
+    text = rf"^{checkpoints.folder}: holds only torn files \(000000.safetensors: .*\). Train anew, with `force` instead"
     with pytest.raises(ModelError, match=text):
         checkpoints.load(ABOUT)
 

@@ -214,7 +214,7 @@ def test_what_a_kill_left_half_written_is_removed(stopped):
 
 
 def test_there_must_be_something_to_resume(tmp_path):
-    text = f"^{tmp_path / 'run' / 'checkpoint'}: holds no checkpoint. Train anew, without `resume`$"
+    text = f"^{tmp_path / 'run' / 'checkpoint'}: holds no checkpoint. Train anew, with `force` instead of `resume`$"
     with pytest.raises(FfedgeError, match=text):
         train(spec_of(), DATA, tmp_path / "run", resume=True)
 

@@ -177,7 +177,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_is_begun_anew(tmp_pat
     (folder / "checkpoint").mkdir(parents=True)
     (folder / "metrics.jsonl").write_text("half a li")
     (folder / "checkpoint" / ".000001.safetensors.tmp").write_bytes(b"half")
-    with pytest.raises(FfedgeError, match=r"holds no checkpoint\. Train anew, without `resume`"):
+    with pytest.raises(FfedgeError, match=r"holds no checkpoint\. Train anew, with `force` instead of `resume`"):
         train(small_spec(epochs=1), clusters(), folder, resume=True)
     train(small_spec(epochs=1), clusters(), folder)
     assert len((folder / "metrics.jsonl").read_text().splitlines()) == 3  # of each layer one

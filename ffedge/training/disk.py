@@ -1,0 +1,46 @@
+"""Room on the disk, asked for before the work: a full card would end it hours later."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ffedge.errors import FfedgeError
+from ffedge.network import InputFacts, layers_of, trained
+from ffedge.recipe import Recipe
+from ffedge.rule.optimizer import MOMENTS
+from ffedge.training.checkpoint import KEEP
+
+MIB = 2**20
+
+
+def run_bytes(recipe: Recipe, facts: InputFacts, kept_rows: int, kept_bytes: int) -> int:
+    """Return what a run folder takes: generations while one more is written, finished layers, model, kept examples."""
+    weights = _layer_bytes(recipe, facts)
+    learning = max(weights) if recipe.train.schedule == "greedy" else sum(weights)
+    states = (KEEP + 1) * (1 + len(MOMENTS[recipe.train.optimizer])) * learning
+    return states + 2 * sum(weights) + _examples_bytes(facts, kept_rows, kept_bytes)
+
+
+def learning_bytes(recipe: Recipe, facts: InputFacts, kept_rows: int, kept_bytes: int) -> int:
+    """Return what learning takes: layers before and after, the model, kept examples as they are drawn and written."""
+    return 3 * sum(_layer_bytes(recipe, facts)) + 2 * _examples_bytes(facts, kept_rows, kept_bytes)
+
+
+def check_room(folder: Path, n_bytes: int, what: str) -> None:
+    """Raise FfedgeError where a folder's disk has no room for what it is to hold, what is there already included."""
+    system = os.statvfs(folder)
+    free = system.f_bavail * system.f_frsize
+    taken = sum(file.lstat().st_size for file in folder.rglob("*"))
+    if system.f_blocks and free + taken < n_bytes:
+        wanted = f"{what} takes {n_bytes / MIB:.1f} MiB there"
+        raise FfedgeError(f"{folder}: has {free / MIB:.1f} MiB free, but {wanted}. Free space, or choose another place")
+
+
+def _layer_bytes(recipe: Recipe, facts: InputFacts) -> list[int]:
+    sizes = (trained(recipe, layer).values() for layer in layers_of(recipe, facts))
+    return [4 * sum(int(np.prod(shape)) for shape in shapes) for shapes in sizes]
+
+
+def _examples_bytes(facts: InputFacts, rows: int, most: int) -> int:
+    return min(most, rows * (facts.size * np.dtype(facts.dtype).itemsize + 4))
