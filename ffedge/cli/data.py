@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 
-from ffedge.cli.parser import Parser, argument, one_of, shared
+from ffedge.cli.parser import Parser, argument, check_data_dir, one_of, shared
 
 
 def add_flags(parser: Parser) -> None:
@@ -38,6 +38,7 @@ def _list() -> None:
 def _fetch(options: Namespace) -> None:
     from ffedge.data import load
 
+    check_data_dir(options, options.name)
     dataset = load(options.name, options.data_dir, progress=True)
     test = f", {len(dataset.test.labels):,} test" if dataset.test else ""
     print(

@@ -5,7 +5,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from ffedge import json_text
-from ffedge.cli.parser import NUMBER, Parser, argument, flag, shared
+from ffedge.cli.parser import NUMBER, Parser, argument, check_data_dir, flag, shared
 from ffedge.cli.spec_flags import reader
 from ffedge.cli.spikes import is_spiking
 from ffedge.cli.tables import percent, print_table
@@ -96,4 +96,5 @@ def _data(options: Namespace, learnt_from: str) -> "Dataset":
     if options.data is None and learnt_from not in NAMES:
         what = f"learnt from {learnt_from!r}, which ffedge does not know by name"
         raise FfedgeError(f"{options.model}: {what}. Pass --data")
+    check_data_dir(options, options.data or learnt_from)
     return load(options.data or learnt_from, options.data_dir, finite=False)

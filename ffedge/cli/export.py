@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ffedge import json_text
-from ffedge.cli.parser import NUMBER, Parser, Plays, argument, flag, one_of, shared, value, whole
+from ffedge.cli.parser import NUMBER, Parser, Plays, argument, check_data_dir, flag, one_of, shared, value, whole
 
 if TYPE_CHECKING:
     from ffedge.export.fastest import Row
@@ -120,6 +120,7 @@ def _calibrated(options: Namespace) -> None:
 
     check_free(options.out, force=options.force)
     stored = StoredRun.read(options.run)
+    check_data_dir(options, options.data or stored.source)
     with atomic_file(options.out) as temporary:
         stored.write(temporary)
         model = temporary.read_bytes()
@@ -147,6 +148,9 @@ def _made(options: Namespace) -> "tuple[Form, list[Row]]":
     trained = read_trained(options.run)
     if name == "exact" and not options.given & {"data", "data_dir", "coverage", "max_loss"}:
         return Forms(trained, None).make(name), []
+    about = trained.predictor.metadata.get("data")
+    named = str(about.get("name")) if isinstance(about, dict) else None
+    check_data_dir(options, options.data or trained.source or named)
     rows = open_rows(trained, options.data, options.data_dir)
     if name:
         return Forms(trained, rows, options.max_loss, options.coverage).make(name), []
@@ -159,7 +163,10 @@ def _tell(form: str) -> None:
 
 def _as_spikes(options: Namespace) -> None:
     from ffedge.spikes.export import export_nir
+    from ffedge.training.folder import StoredRun
 
+    if "data_dir" in options.given:
+        check_data_dir(options, options.data or StoredRun.read(options.run).source)
     given = {name: getattr(options, name) for name in OF_SPIKES if getattr(options, name) is not None}
     more = {"data": options.data, "data_dir": options.data_dir, "force": options.force}
     network = export_nir(options.run, options.nir, **given, **more)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ffedge.cli import fail
 from ffedge.cli.commands import with_flags
-from ffedge.cli.parser import NUMBER, Parser, Plays, argument, flag, shared
+from ffedge.cli.parser import NUMBER, Parser, Plays, argument, check_data_dir, flag, shared
 from ffedge.cli.spec_flags import add_spec_flags, changes, reader
 from ffedge.cli.stop import Stop
 from ffedge.cli.train import MIB, SIZE
@@ -55,6 +55,7 @@ def run(options: Namespace) -> int:
         return 0
     if options.data is None:
         raise ValueError("learn needs --data, the new rows, or --rollback")
+    check_data_dir(options, options.data, options.replay_from)
     with Stop(busy=True) as stop:
         try:
             learnt = _learn(options, stop)

@@ -195,5 +195,14 @@ def shared(to: Any, *names: str, plays: Plays | None = None) -> None:
         flag(to, name, text, read, default=default, plays=plays)
 
 
+def check_data_dir(options: argparse.Namespace, *sources: str | None) -> None:
+    """Raise ValueError where --data-dir was used, and none of the data sets is looked for by its name."""
+    if "data_dir" in options.given:
+        from ffedge.data import NAMES
+
+        if not any(source in NAMES and NAMES[source].url for source in sources):
+            raise ValueError("--data-dir plays no part without a data set that is looked for by name. Leave it out")
+
+
 def _shown(action: argparse.Action) -> str:
     return f"{action.metavar}{' ...' if action.nargs == '+' else ''}"

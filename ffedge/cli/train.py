@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ffedge import json_text
 from ffedge.cli import fail
 from ffedge.cli.commands import with_flags
-from ffedge.cli.parser import Parser, Plays, flag, shared, value
+from ffedge.cli.parser import Parser, Plays, check_data_dir, flag, shared, value
 from ffedge.cli.spec_flags import add_spec_flags, changes
 from ffedge.cli.stop import Stop
 from ffedge.errors import StoppedError
@@ -46,6 +46,8 @@ def add_flags(parser: Parser) -> None:
 
 def run(options: Namespace) -> int:
     """Train a network and write model.onnx, report.json, metrics.jsonl and a checkpoint into a run folder."""
+    if not options.resume or options.data:
+        check_data_dir(options, options.data)
     changed = changes(options)
     as_begun = options.resume and not changed and "preset" not in options.given
     spec = None if as_begun else Spec.make(options.preset, **changed)
