@@ -14,14 +14,15 @@ PAUSE_S = 1e-4
 class Turns:
     """A lock for `with`, which may be nested; a thread that comes again at once stands behind those that wait.
 
-    A fork waits for its turn, so that a child gets what the lock guards as it was between two turns.
+    A fork waits for its turn, so that a child gets what the lock guards as it was between two turns. Who holds one may
+    wait for another that was made later, never the other way round: a fork takes them in that order.
     """
 
     def __init__(self) -> None:
         self._next, self._lock = threading.Lock(), threading.Lock()
         self._owner, self._depth = 0, 0
         with _forks:
-            _all_turns.add(self)
+            _all_turns[self] = None
 
     def __enter__(self) -> Self:
         """Wait for a turn."""
@@ -88,7 +89,7 @@ def not_pickled(thing: object, remedy: str) -> NoReturn:
 
 RUNS = Together()  # of onnxruntime: a lock of its memory that a thread holds at a fork stays locked in the child
 _forks = threading.Lock()
-_all_turns: "weakref.WeakSet[Turns]" = weakref.WeakSet()
+_all_turns: "weakref.WeakKeyDictionary[Turns, None]" = weakref.WeakKeyDictionary()  # in the order of their making
 _closed: list[Turns] = []  # by the thread that forks
 
 

@@ -78,6 +78,8 @@ def _line(number: int, text: bytes, facts: InputFacts) -> Line:
             if set(value) - {"id"} != {"input"}:
                 raise ValueError(f"must have input, and beside it only id, got {', '.join(sorted(value)) or 'nothing'}")
             value = value["input"]
+        if (b"true" in text or b"false" in text) and _has_truth(value):
+            raise ValueError("must be numbers")  # numpy would take them for 1 and 0
         return Line(number, _sample(value, facts), "", about)
     except RecursionError:
         return Line(number, None, "is nested too deeply", about)
@@ -93,6 +95,10 @@ def _id(value: dict[str, Any]) -> dict[str, Any]:
     except ValueError:  # it could not be given back
         raise ValueError("its id holds a number that is not finite") from None
     return {"id": value["id"]} if "id" in value else {}
+
+
+def _has_truth(value: Any) -> bool:
+    return any(map(_has_truth, value)) if isinstance(value, list) else isinstance(value, bool)
 
 
 def _sample(value: Any, facts: InputFacts) -> NDArray[Any]:

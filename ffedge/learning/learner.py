@@ -77,9 +77,9 @@ class Learner:
 
     Notes
     -----
-    Threads may share a learner. They take turns: an `observe`, a `predict` or a `save` is one turn, so that each answer
-    is that of the model before an `observe` or after it. Where an answer must not wait long, learn from fewer rows at
-    a time. A forked child goes on with a copy of its own. A learner is not pickled: another process opens the file.
+    Threads may share a learner. They take turns: each answer is that of the model before an `observe` or after it, and
+    so is what `save` writes. Where an answer must not wait long, learn from fewer rows at a time. A forked child goes on
+    with a copy of its own. A learner is not pickled: another process opens the file.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Learner:
         if "memory_budget" in changes:
             release_libraries()
             return_large_blocks()
-        self._turns = Turns()
+        self._learning, self._turns = Turns(), Turns()  # who changes the weights or needs them still; who computes
         self._stood = standing(Path(model))
         self._start = start = opened(Path(model))
         self.facts, count = start.facts, len(start.recipe.network.widths)
@@ -153,7 +153,7 @@ class Learner:
             first, why = next(iter(odd.items()))
             warnings.warn(left_out(len(odd), len(raw), first, why), RuntimeWarning, stacklevel=2)
             raw, labels = np.delete(raw, list(odd), axis=0), np.delete(labels, list(odd))
-        with self._turns:
+        with self._learning, self._turns:
             self.odd_rows += len(odd)
             for start in range(0, len(raw), size):
                 loss = self._step(raw[start : start + size], labels[start : start + size])
@@ -188,7 +188,7 @@ class Learner:
         TrainingError
             Accuracy on the kept examples fell by more than `max_drop`, or weights are not finite; nothing is written.
         """
-        with self._turns:
+        with self._learning:
             self._save(Path(path))
 
     def _save(self, path: Path) -> None:
@@ -215,14 +215,16 @@ class Learner:
         if self._check.rows is None or self._unchecked:
             return self._start.calibration
         split = Split(self._check.rows, self._check.labels)
-        return Evaluator(self._batches).calibration([(split, np.arange(len(self._check)))])
+        with self._turns:
+            return Evaluator(self._batches).calibration([(split, np.arange(len(self._check)))])
 
     def _accuracy(self) -> float | None:
         """Return the share of the kept examples that tell what is forgotten which is right now; None without any."""
         if self._measured.rows is None:
             return None
         split = Split(self._measured.rows, self._measured.labels)
-        return Evaluator(self._batches).accuracy(split, np.arange(len(self._measured)))
+        with self._turns:
+            return Evaluator(self._batches).accuracy(split, np.arange(len(self._measured)))
 
     def _check_rows(self) -> Array:
         if not len(self._check):

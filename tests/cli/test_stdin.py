@@ -107,6 +107,7 @@ BAD = [
     (json.dumps(["1"] * 36).encode(), "must be numbers"),
     (json.dumps([None] * 36).encode(), "its numbers are beyond 64 bits, or missing"),
     (json.dumps([True] * 36).encode(), "must be numbers"),
+    (json.dumps({"id": True, "input": [[1] * 6] * 5 + [[0.5] * 5 + [False]]}).encode(), "must be numbers"),
     (json.dumps([0.5] * 36).encode(), "must be whole numbers from 0 to 255"),
     (json.dumps([256] * 36).encode(), "must be whole numbers from 0 to 255"),
     (json.dumps([float("nan")] * 36).encode(), "must be whole numbers from 0 to 255"),

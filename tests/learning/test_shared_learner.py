@@ -13,6 +13,7 @@ from toys import clusters, make_model, small_spec
 from ffedge import Learner, Monitor, Predictor
 from ffedge.errors import FfedgeError
 from ffedge.model.calibration import calibrate
+from ffedge.model.write import write_model
 
 DATA = clusters(noise=1.2)
 ROWS, LABELS = DATA.train.inputs.take(np.arange(160)), np.asarray(DATA.train.labels)
@@ -93,6 +94,30 @@ def test_what_is_saved_meanwhile_is_one_of_the_models(path, tmp_path):
     assert saved
     for scores in saved:  # another graph, so that the last bits may differ
         assert min(np.abs(scores - model).max() for model in models) < 1e-5
+
+
+def test_an_answer_does_not_wait_for_the_disk_and_learning_does(path, tmp_path, monkeypatch):
+    learner, writing, written = Learner(path, threads=1, force=True), threading.Event(), threading.Event()
+
+    def slowly(*args):
+        writing.set()
+        assert written.wait(60)
+        write_model(*args)
+
+    monkeypatch.setattr("ffedge.learning.learner.write_model", slowly)
+    saving = threading.Thread(target=learner.save, args=[tmp_path / "after.onnx"])
+    learning = threading.Thread(target=learner.observe, args=[ROWS[:16], LABELS[:16]])
+    saving.start()
+    assert writing.wait(60)
+    learning.start()
+    wanted = learner.predict(ASKED).scores
+    assert learning.is_alive()
+    written.set()
+    for thread in (saving, learning):
+        thread.join()
+    assert not np.array_equal(learner.predict(ASKED).scores, wanted)
+    saved = Predictor(tmp_path / "after.onnx", threads=1).predict(ASKED).scores
+    np.testing.assert_allclose(saved, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_threads_predict_at_once_with_one_predictor(path):
