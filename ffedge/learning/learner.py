@@ -78,8 +78,8 @@ class Learner:
     Notes
     -----
     Threads may share a learner. They take turns: each answer is that of the model before an `observe` or after it, and
-    so is what `save` writes. Where an answer must not wait long, learn from fewer rows at a time. A forked child goes on
-    with a copy of its own. A learner is not pickled: another process opens the file.
+    so is what `save` writes. Where an answer must not wait long, learn from fewer rows at a time. A forked child goes
+    on with a copy of its own. A learner is not pickled: another process opens the file.
     """
 
     def __init__(
