@@ -5,11 +5,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ffedge.layers.base import Layer
+    from ffedge.layers.base import Layer, Parameter
     from ffedge.rule.goodness import Goodness
 
 LAYERS = {"dense": "ffedge.layers.dense.Dense"}
-GOODNESS = {"mean": "ffedge.rule.goodness.Mean", "sum": "ffedge.rule.goodness.Sum"}
+GOODNESS = {
+    "mean": "ffedge.rule.goodness.Mean",
+    "sum": "ffedge.rule.goodness.Sum",
+    "groups": "ffedge.rule.groups.Groups",
+    "readout": "ffedge.rule.readout.Readout",
+}
 
 
 def kind_and_words(item: int | str) -> tuple[str, str]:
@@ -18,20 +23,24 @@ def kind_and_words(item: int | str) -> tuple[str, str]:
     return kind or "dense", words
 
 
-@functools.cache
 def layer_kind(name: str) -> "type[Layer]":
     """Return a kind of layer."""
     kind: type[Layer] = _loaded(LAYERS[name])
     return kind
 
 
+def goodness_of(layer: "Layer") -> "Goodness":
+    """Return a layer's goodness; ValueError where it cannot be."""
+    goodness: Goodness = _loaded(GOODNESS[layer.place.goodness])(layer)
+    return goodness
+
+
+def parameters_of(layer: "Layer") -> "dict[str, Parameter]":
+    """Return all that a layer learns, its goodness's included, by name."""
+    return layer.parameters() | goodness_of(layer).parameters()
+
+
 @functools.cache
-def goodness_kind(name: str) -> "Goodness":
-    """Return a kind of goodness."""
-    kind: Goodness = _loaded(GOODNESS[name])()
-    return kind
-
-
 def _loaded(path: str) -> Any:
     module, _, name = path.rpartition(".")
     return getattr(importlib.import_module(module), name)

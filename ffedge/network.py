@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ffedge.errors import one_line
 from ffedge.fields import is_finite
-from ffedge.kinds import kind_and_words, layer_kind
+from ffedge.kinds import goodness_of, kind_and_words, layer_kind, parameters_of
 from ffedge.layers.base import Layer, Place
 from ffedge.recipe import Network, Recipe
 
@@ -115,15 +115,17 @@ class InputFacts:
 
 
 def layers_of(recipe: Recipe, facts: InputFacts) -> tuple[Layer, ...]:
-    """Return the layers of a network, each at its place."""
+    """Return the layers of a network, each at its place; ValueError where one cannot be."""
     network, classes = recipe.network, facts.n_classes
     result: list[Layer] = []
     inputs = facts.size - classes if network.label_mode == "overlay" else facts.size
     for index, item in enumerate(network.widths):
-        sees_label = index == 0 or network.label_layers == "all"
-        place = Place(index, inputs, classes, sees_label, network.label_scale, network.bound)
+        sees_label = network.tries_labels and (index == 0 or network.label_layers == "all")
+        goodness = network.goodness if network.tries_labels else network.class_goodness
+        place = Place(index, inputs, classes, sees_label, network.label_scale, network.bound, goodness)
         kind, words = kind_and_words(item)
         result.append(layer_kind(kind).made(place, words))
+        goodness_of(result[-1])
         inputs = result[-1].units
     return tuple(result)
 
@@ -136,7 +138,8 @@ def adds_input(network: Network, layer: Layer) -> bool:
 def initial_layer(recipe: Recipe, layer: Layer) -> dict[str, Array]:
     """Draw a layer's parameters; one that collaborates gets its gamma, one with a fixed norm its power."""
     gamma = {} if recipe.rule.variant == "ff" else {"gamma": np.array(recipe.rule.gamma, np.float32)}
-    return layer.draw(recipe.train.seed) | gamma | ({"power": np.ones((), np.float32)} if _has_power(recipe) else {})
+    drawn = layer.draw(recipe.train.seed) | goodness_of(layer).draw(recipe.train.seed)
+    return drawn | gamma | ({"power": np.ones((), np.float32)} if _has_power(recipe) else {})
 
 
 def initial_state(recipe: Recipe, facts: InputFacts) -> Layers:
@@ -161,8 +164,8 @@ def check_state(recipe: Recipe, facts: InputFacts, state: Layers) -> None:
 
 
 def parameter_sizes(layer: Layer) -> Sizes:
-    """Return the shape of each of a layer's parameters by name."""
-    return {name: parameter.shape for name, parameter in layer.parameters().items()}
+    """Return the shape of each of a layer's parameters by name, its goodness's included."""
+    return {name: parameter.shape for name, parameter in parameters_of(layer).items()}
 
 
 def trained(recipe: Recipe, layer: Layer) -> Sizes:

@@ -5,6 +5,7 @@ from typing import Any
 PRESETS: dict[str, dict[str, Any]] = {
     "tuned": {
         "skip": "add",
+        "class_goodness": "auto",
         "label_layers": "all",
         "label_scale": "auto",
         "slope": "auto",
@@ -13,6 +14,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "gamma": 0.3,
         "epochs": "auto",
         "input_dropout": "auto",
+        "rate": "auto",
     },
     "spiking": {
         "label_layers": "all",

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from ffedge.spec import LabelMode, Loss, Matrix, Norm, Optimizer, RuleSpec, Scaling, Scope, Spec, Variant
+from ffedge.spec import ClassGoodness, LabelMode, Loss, Matrix, Norm, Optimizer, RuleSpec, Scaling, Scope, Spec, Variant
 
 MOST_HELD_OUT = 2000
 ALL_ROWS = 2**31 - 1  # all that there are, as older files say where one batch took them all
@@ -30,11 +30,26 @@ class Network:
     bound: float | None
     skip: Literal["none", "add"]
     goodness: str
+    class_goodness: ClassGoodness
     label_mode: LabelMode
     label_layers: Literal["first", "all"]
     label_scale: float
     scaling: Scaling
     input_norm: Literal["none", "unit", "rms"]
+
+    @property
+    def tries_labels(self) -> bool:
+        """Whether a class is tried by a pass with its label in the input; else one pass gives all classes' goodness."""
+        return self.class_goodness == "tried"
+
+    @property
+    def value_varies(self) -> bool:
+        """Whether the label's value in the input differs from sample to sample, as it is normed with it."""
+        return self.tries_labels and self.input_norm != "none"
+
+    def rows_a_sample(self, labels: int) -> int:
+        """Return how many rows a sample with so many labels makes."""
+        return labels if self.tries_labels else 1
 
     @property
     def dense_units(self) -> tuple[int, ...]:
@@ -126,6 +141,14 @@ class Recipe:
     def measures_batches(self) -> bool:
         """Whether a learning step measures its batch beside its gradients: for a fixed norm, or a share of activity."""
         return self.network.norm == "fixed" or self.rule.sparsity is not None
+
+    def compares_all(self, classes: int) -> bool:
+        """Say whether the loss compares all classes, which one pass tells, so that no wrong label is drawn."""
+        return not self.network.tries_labels and self.train.n_negatives == classes - 1
+
+    def listens_ahead(self, layers: Sequence[int]) -> list[int]:
+        """Return the layers whose goodness some layers need that come before them."""
+        return [k for i in layers for k, weight in enumerate(self.rule.alpha[i]) if k > i and weight]
 
     def with_train(self, **changes: Any) -> Self:
         """Return it with other fields of its training."""

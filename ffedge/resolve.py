@@ -6,7 +6,7 @@ from typing import Any
 
 from ffedge.network import InputFacts
 from ffedge.recipe import Recipe, held_out, loss_slope
-from ffedge.spec import MAX_CLASSES, NetworkSpec, RuleSpec, Spec, TrainSpec
+from ffedge.spec import MAX_CLASSES, RATE, ClassGoodness, LabelMode, NetworkSpec, RuleSpec, Spec, TrainSpec
 
 TUNED_BATCH, SMALLEST_BATCH, FEWEST_BATCHES = 256, 32, 50
 TUNED_EPOCHS, TUNED_STEPS, MOST_EPOCHS = 20, 1000, 100  # steps that a layer takes at least, where the epochs allow it
@@ -14,8 +14,9 @@ TUNED_NEGATIVES = 2
 TUNED_DROPOUT, TUNED_SMOOTHING = 0.2, 0.05  # of images
 MANY_CLASSES = 20  # of a table: from here on it takes more to fit it, and then noise against learning rows by heart
 MANY_NEGATIVES, MANY_TIMES, MANY_DROPOUT = 6, 2, 0.1
-TABLE_SLOPE = 4.0  # with it a table's rare classes are learnt as backprop learns them
+STEEP = 4.0  # with it a table's rare classes, and groups of units, are learnt as backprop learns them
 INPUTS_A_LABEL = 8  # a label's value, squared, is that of so many inputs: the ratio tuned on 784 inputs
+TUNED_RATES = {"tried": RATE, "groups": (0.002,), "readout": (0.001,)}
 TUNED_CHUNK = 2048
 TUNED_TILE_BYTES = 2**20
 
@@ -37,8 +38,8 @@ def resolve(spec: Spec, facts: InputFacts, rows: int) -> Recipe:
     return Recipe.of(
         Spec(
             dataclasses.replace(spec.network, **_network(spec.network, facts)),
-            dataclasses.replace(spec.rule, **_rule(spec.rule, facts)),
-            dataclasses.replace(spec.train, **_train(spec.train, facts, learnt)),
+            dataclasses.replace(spec.rule, **_rule(spec.rule, spec.network, facts)),
+            dataclasses.replace(spec.train, **_train(spec.train, spec.network, facts, learnt)),
         ),
         learnt,
     )
@@ -51,12 +52,13 @@ def chosen(spec: Spec, recipe: Recipe) -> dict[str, Any]:
 
 
 def _network(network: NetworkSpec, facts: InputFacts) -> dict[str, Any]:
-    mode, scale = network.label_mode, network.label_scale
+    mode, scale, kind = network.label_mode, network.label_scale, _class_goodness(network)
     classes = facts.n_classes
     if not 2 <= classes <= MAX_CLASSES:
         raise ValueError(f"classes must number 2 to {MAX_CLASSES}, got {classes}")
     if mode == "auto":
-        mode = "overlay" if facts.free_border and classes < facts.size else "concat"
+        beside: LabelMode = "concat" if kind == "tried" else "none"
+        mode = "overlay" if kind == "tried" and facts.free_border and classes < facts.size else beside
     if mode == "overlay" and classes >= facts.size:
         raise ValueError(
             f"`label_mode='overlay'` needs more inputs than classes, got {facts.size} inputs and {classes} classes. "
@@ -65,25 +67,32 @@ def _network(network: NetworkSpec, facts: InputFacts) -> dict[str, Any]:
     if isinstance(scale, str):
         scale = facts.largest if scale == "max" else round(math.sqrt(facts.size / INPUTS_A_LABEL), 2)
     scaling = facts.auto_scaling if network.scaling == "auto" else network.scaling
-    return {"label_mode": mode, "scaling": scaling, "label_scale": scale}
+    return {"class_goodness": kind, "label_mode": mode, "scaling": scaling, "label_scale": scale}
 
 
-def _rule(rule: RuleSpec, facts: InputFacts) -> dict[str, Any]:
-    steep = rule.slope == "auto" and not facts.is_image and rule.loss == "contrastive"
+def _class_goodness(network: NetworkSpec) -> ClassGoodness:
+    return "tried" if network.class_goodness == "auto" else network.class_goodness
+
+
+def _rule(rule: RuleSpec, network: NetworkSpec, facts: InputFacts) -> dict[str, Any]:
+    steep = rule.slope == "auto" and rule.loss == "contrastive"
+    steep = steep and {"tried": not facts.is_image, "groups": True, "readout": False}[_class_goodness(network)]
     smoothing = rule.smoothing
     if isinstance(smoothing, str):
         smoothing = TUNED_SMOOTHING if facts.is_image else 0.0
-    return {"slope": TABLE_SLOPE if steep else loss_slope(rule), "smoothing": smoothing}
+    return {"slope": STEEP if steep else loss_slope(rule), "smoothing": smoothing}
 
 
-def _train(train: TrainSpec, facts: InputFacts, rows: int) -> dict[str, Any]:
+def _train(train: TrainSpec, network: NetworkSpec, facts: InputFacts, rows: int) -> dict[str, Any]:
     """Return what a training on so many rows takes."""
+    kind = _class_goodness(network)
     many = not facts.is_image and facts.n_classes >= MANY_CLASSES
     negatives: int | str = train.n_negatives
     dropout, epochs = train.input_dropout, train.epochs
     size: int | str = rows if train.batch_size == "full" else train.batch_size
     if isinstance(negatives, str):
-        negatives = min(MANY_NEGATIVES if many else TUNED_NEGATIVES, facts.n_classes - 1)
+        few = min(MANY_NEGATIVES if many else TUNED_NEGATIVES, facts.n_classes - 1)
+        negatives = few if kind == "tried" else facts.n_classes - 1
     if negatives >= facts.n_classes:
         raise ValueError(f"`n_negatives` must be less than the {facts.n_classes} classes, got {negatives}")
     if isinstance(size, str):
@@ -107,6 +116,7 @@ def _train(train: TrainSpec, facts: InputFacts, rows: int) -> dict[str, Any]:
         "tile_bytes": TUNED_TILE_BYTES if train.tile_bytes == "auto" else train.tile_bytes,
         "moments": "memory" if train.moments == "auto" else train.moments,
         "n_negatives": negatives,
+        "rate": TUNED_RATES[kind][: len(network.widths)] if train.rate == "auto" else train.rate,
         "input_dropout": dropout,
     }
 

@@ -34,6 +34,7 @@ class Draw(IntEnum):
     OTHER = 6
     READOUT = 7
     KEPT = 8
+    GOODNESS = 9
 
 
 def generator(seed: int, draw: Draw, *where: int) -> "np.random.Generator":

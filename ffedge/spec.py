@@ -28,11 +28,12 @@ from ffedge.fields import (
     option,
     options,
 )
-from ffedge.kinds import GOODNESS, LAYERS, kind_and_words
+from ffedge.kinds import LAYERS, kind_and_words
 from ffedge.presets import PRESETS
 
 Norm = Literal["unit", "rms", "layer", "fixed"]
-LabelMode = Literal["overlay", "concat"]
+LabelMode = Literal["overlay", "concat", "none"]
+ClassGoodness = Literal["tried", "groups", "readout"]
 Scaling = Literal["standard", "centred", "feature", "range", "none"]
 Variant = Literal["ff", "fcff", "acff"]
 Loss = Literal["logistic", "symmetric", "contrastive"]
@@ -42,6 +43,7 @@ Matrix = tuple[tuple[float, ...], ...]
 
 MODEL_FORMAT = 1
 MAX_LAYERS = 64
+RATE = (0.015, 0.005)  # of labels that are tried
 MAX_CLASSES = 1000
 WIDTH = Limit("be whole numbers from 1 to 65536", lambda value: 1 <= value <= 65536)
 SQUARE = Limit("be a square matrix of finite numbers", lambda value: True)
@@ -76,11 +78,18 @@ class NetworkSpec:
         later=True,
         idle={"layers": (1,)},
     )
-    goodness: str = option("mean", "mean or sum of a layer's squared activities", choices=tuple(GOODNESS))
+    goodness: str = option("mean", "mean or sum of a layer's squared activities", choices=("mean", "sum"))
+    class_goodness: ClassGoodness | Literal["auto"] = option(
+        "tried",
+        "how a class is told: tried (its label in the input, a pass for each), groups (of units, one pass for all "
+        "classes), readout (linear, learnt with each layer, one pass); auto: tried",
+        auto="data",
+        later=True,
+    )
     label_mode: Literal["auto", LabelMode] = option(
         "auto",
-        "overlay puts the label in the place of the first inputs, concat beside them; auto takes overlay where those "
-        "are free",
+        "overlay puts the label in the place of the first inputs, concat beside them; none: no label is tried; auto "
+        "takes overlay where those are free",
         auto="data",
     )
     label_layers: Literal["first", "all"] = option("first", "the layers that see the label", idle={"layers": (1,)})
@@ -104,6 +113,11 @@ class NetworkSpec:
         check(len(self.widths) <= MAX_LAYERS, "widths", f"name 1 to {MAX_LAYERS} layers", self.widths)
         named = [kind_and_words(item)[0] for item in self.widths if isinstance(item, str)]
         check(all(kind in LAYERS and kind != "dense" for kind in named), "widths", WIDTH.text, self.widths)
+        one_pass = self.class_goodness in ("groups", "readout")
+        fits = self.label_mode == "auto" or (self.label_mode == "none") == one_pass
+        rule = "be none where `class_goodness` is groups or readout, and only there"
+        check(fits, "label_mode", rule, self.label_mode)
+        check(not one_pass or self.goodness == "mean", "goodness", "be mean where no label is tried", self.goodness)
         check(self.skip == "none" or self.norm != "fixed", "skip", "be none where the norm is fixed", self.skip)
 
 
@@ -119,7 +133,8 @@ class RuleSpec:
     )
     slope: float | Literal["auto"] | None = option(
         None,
-        "factor on the goodness inside the loss; auto: 4 for symmetric and, on tables, for contrastive, else 1",
+        "factor on the goodness inside the loss; auto: 4 for symmetric and, on tables or with groups, for "
+        "contrastive, else 1",
         POSITIVE,
         auto="data",
     )
@@ -230,13 +245,18 @@ class TrainSpec:
     )
     n_negatives: int | Literal["auto"] = option(
         "auto",
-        "wrong labels a sample; auto: 2, or 1 of 2 classes, or 6 for tables of 20 classes and more",
+        "wrong labels a sample; auto: all where one pass tells them, else 2, or 1 of 2 classes, or 6 for tables of 20 "
+        "classes and more",
         COUNT,
         auto="data",
     )
     optimizer: Optimizer = option("adam", "how weights and biases take a step along their gradient")
-    rate: tuple[float, ...] = option(
-        (0.015, 0.005), "learning rate of each layer; the last one serves all further layers", POSITIVE, learns=True
+    rate: tuple[float, ...] | Literal["auto"] = option(
+        RATE,
+        "learning rate of each layer; the last one serves all further layers; auto: by how a class is told",
+        POSITIVE,
+        auto="data",
+        learns=True,
     )
     momentum: float = option(
         0.9, "of the optimiser momentum, and Adam's first decay", SHARE, idle={"optimizer": ("sgd",)}
@@ -299,7 +319,7 @@ class TrainSpec:
     def __post_init__(self) -> None:
         """Raise ValueError for a value outside its rule."""
         check_fields(self)
-        most = 1 / max(self.rate)
+        most = 1 / max(RATE if self.rate == "auto" else self.rate)
         check(self.weight_decay < most, "weight_decay", f"be less than {most:.3g} at this rate", self.weight_decay)
         placed = self.engine == "torch" or self.device == "cpu"
         check(placed, "device", "be cpu where `engine` is not torch", self.device)
@@ -322,7 +342,8 @@ class Spec:
             check(len(self.rule.alpha) == layers, "alpha", f"have {layers} rows, one a layer", self.rule.alpha)
         if self.train.cache != "none":
             self._check_cache()
-        check(len(self.train.rate) <= layers, "rate", f"name at most {layers} layers", self.train.rate)
+        rate = self.train.rate
+        check(rate == "auto" or len(rate) <= layers, "rate", f"name at most {layers} layers", rate)
 
     def _check_cache(self) -> None:
         """Hold to what stays the same from epoch to epoch."""
@@ -386,8 +407,9 @@ class Spec:
         if changes.get("norm") == "fixed" and "skip" not in changes:  # one number a layer has no place for a sum
             values["skip"] = "none"
         network = part("network")
-        if "rate" not in changes:  # a preset may name more rates than a shallow network has layers
-            values["rate"] = values.get("rate", TrainSpec.rate)[: len(network.widths)]
+        rate = values.get("rate", RATE)
+        if "rate" not in changes and rate != "auto":  # a preset may name more rates than a shallow network has layers
+            values["rate"] = rate[: len(network.widths)]
         return cls(network, part("rule"), part("train")).check_used(changes)
 
     def with_train(self, **changes: Any) -> Self:

@@ -16,7 +16,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from ffedge.engine.base import Learned
 from ffedge.engine.kernels import FOLLOWING, HOMEOSTASIS
 from ffedge.errors import FfedgeError
-from ffedge.kinds import goodness_kind
+from ffedge.kinds import goodness_of, parameters_of
 from ffedge.layers import inputs
 from ffedge.network import InputFacts, adds_input, layers_of
 from ffedge.recipe import Recipe
@@ -80,7 +80,7 @@ class TorchEngine:
         """Make the optimisers of the layers that learn next, with the moments that were saved."""
         train, rule = self.recipe.train, self.recipe.rule
         for i in layers:
-            values, parameters = self._parameters[i], self.layers[i].parameters()
+            values, parameters = self._parameters[i], parameters_of(self.layers[i])
             groups: list[dict[str, Any]] = [
                 {"params": [values[n] for n, p in parameters.items() if p.decays is decays], "weight_decay": share}
                 for decays, share in ((True, train.weight_decay), (False, 0.0))
@@ -118,8 +118,8 @@ class TorchEngine:
     @torch.no_grad()
     def forward(self, layer: int, source: Source, labels: Array | None) -> tuple[Source, Array]:
         """Run a layer for labels [N, M] (None: all C); return the next layer's source and goodness [N, M]."""
-        y, tried = self._activity(layer, source, labels)
-        g = goodness_kind(self.recipe.network.goodness).torch(y).view(source.samples, tried)
+        y, _ = self._activity(layer, source, labels)
+        g = self._goodness(layer, source, y, labels)
         following = Source(source.samples, self._passed_on(layer, source, y), source.value)
         return following, g.cpu().numpy()
 
@@ -132,7 +132,7 @@ class TorchEngine:
     ) -> Learned:
         """Take one learning step, or add to the gradients where a batch comes in chunks (batch > N)."""
         y, tried = self._activity(layer, source, labels)
-        g = goodness_kind(self.recipe.network.goodness).torch(y).view(source.samples, tried)
+        g = self._goodness(layer, source, y, labels)
         G = collaboration.torch(g, self._tensor(other), self._parameters[layer].get("gamma"), self.recipe.rule)
         mean = loss.torch(G, self.recipe.rule).sum() / batch
         mean.backward()  # type: ignore[no-untyped-call]
@@ -169,12 +169,20 @@ class TorchEngine:
         """Torch keeps no buffers between steps."""
         return 0
 
+    def _goodness(self, layer: int, source: Source, y: Tensor, labels: Array | None) -> Tensor:
+        """Return the goodness [N, M] of labels [N, M] (None: all C)."""
+        g = goodness_of(self.layers[layer]).torch(y, self._parameters[layer]).view(source.samples, -1)
+        if labels is None or self.recipe.network.tries_labels:
+            return g
+        return g.gather(1, torch.from_numpy(labels).to(self.device))
+
     def _activity(self, layer: int, source: Source, labels: Array | None) -> tuple[Tensor, int]:
-        """Return y [R, H] for labels [N, M] (None: all C), and M."""
+        """Return y [R, H] for labels [N, M] (None: all C), and R / N."""
         here = self.layers[layer]
         if labels is None:
             labels = np.tile(np.arange(here.place.classes), (source.samples, 1))
-        flat, tried = torch.from_numpy(labels.reshape(-1)).to(self.device), labels.shape[1]
+        flat = torch.from_numpy(labels.reshape(-1)).to(self.device)
+        tried = self.recipe.network.rows_a_sample(labels.shape[1])
         return here.torch(source.rows, self._parameters[layer], flat, source.value, tried), tried
 
     def _measure(self, layer: int, y: Tensor, rows: int) -> None:

@@ -21,6 +21,8 @@ from ffedge.seeds import Draw, generator
 if TYPE_CHECKING:
     from torch import Tensor
 
+NORM_EPSILON = 1e-4  # what a norm adds to its divisor
+
 Array = NDArray[Any]
 Names = Mapping[str, str]  # of a layer's parameters -> what they are called in a graph
 
@@ -33,11 +35,13 @@ class Parameter:
     ----------
     decays : whether weight decay shrinks it.
     tiled : whether it is updated some rows at a time, from what the layer reads and ``dz`` alone.
+    goes_back : whether other gradients go through it, so that a step may read it after its new value is made.
     """
 
     shape: tuple[int, ...]
     decays: bool = False
     tiled: bool = False
+    goes_back: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,12 +68,13 @@ class Place:
 
     Attributes
     ----------
-    index : from 0; the first layer shares its product with the input among all labels.
+    index : from 0; the first layer shares its product with the input among all labels that are tried.
     inputs : D, or I of the first layer.
     classes : C.
     sees_label : whether the label is added to what it reads.
     label_scale : the value of the label's one active input, where it does not come with each sample.
     bound : the largest activity of a unit, or None.
+    goodness : its kind (`ffedge.kinds`).
     """
 
     index: int
@@ -78,6 +83,7 @@ class Place:
     sees_label: bool
     label_scale: float
     bound: float | None
+    goodness: str
 
 
 class Layer(Protocol):
@@ -86,6 +92,7 @@ class Layer(Protocol):
     Attributes
     ----------
     units : H, values of a row that it passes on.
+    channels : among which class groups are divided: units, or of a convolution its feature maps.
     folds : whether it is ``relu(x W + b + V[label])``, of which exported forms and spiking networks are made.
     """
 
@@ -100,6 +107,8 @@ class Layer(Protocol):
     def place(self) -> Place: ...  # noqa: D102
     @property
     def units(self) -> int: ...  # noqa: D102
+    @property
+    def channels(self) -> int: ...  # noqa: D102
 
     def parameters(self) -> dict[str, Parameter]:
         """Return what it learns, by name."""
@@ -114,20 +123,24 @@ class Layer(Protocol):
         ...
 
     def activity(self, g: GraphBuilder, read: Read, p: Names) -> tuple[str, int]:
-        """Return the activity, and the number of its last axis: [N, M, H] of the first layer, [R, H] of others."""
+        """Return the activity, and the number of its last axis: [N, M, H] of a first layer with labels, else [R, H]."""
         ...
 
-    def gradients(self, g: GraphBuilder, read: Read, value: str, weight: str) -> dict[str, str]:
+    def gradients(self, g: GraphBuilder, read: Read, value: str, weight: str | None) -> dict[str, str]:
         """Return the gradient of each parameter that is not tiled; make ``dz``, from which tiled ones follow.
 
         Parameters
         ----------
-        value, weight : dLoss/dy as ``value * weight``: of the activity's shape, and [N, M].
+        value, weight : dLoss/dy as ``value * weight``: of the activity's shape, and [N, M]; None where the value is
+            all.
         """
         ...
 
     def tile_gradient(self, g: GraphBuilder, name: str) -> str:
-        """Return the gradient of T rows of a tiled parameter, from ``x`` [R, T] and ``dz`` (first layer: [N, T])."""
+        """Return the gradient of T rows of a tiled parameter, from ``x`` [R, T] and ``dz``.
+
+        Of a first layer with labels, x is [N, T].
+        """
         ...
 
     def with_classes(

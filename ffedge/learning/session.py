@@ -84,7 +84,7 @@ def affordable_rows(start: Start, recipe: Recipe, most: int) -> int:
     classes, rows = start.facts.n_classes, most
     while True:
         cut = recipe.with_train(chunk_size=rows)
-        taken = needs(cut, start.facts, rows, rows, tried_samples(cut.train, classes), Path())
+        taken = needs(cut, start.facts, rows, rows, tried_samples(cut, classes), Path())
         if taken["buffers"] + taken["temporaries"] <= SPARE_BYTES + 8 * start.n_bytes:
             return rows
         if rows == 1:

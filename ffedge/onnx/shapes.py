@@ -199,6 +199,13 @@ class Walk:
             raise ValueError("takes rows out of one number")
         return (*places, *data[1:])
 
+    def _chosen(self, node: Node) -> Shape:
+        shape, places = self._shape(node), self._shape(node, 1)
+        axis = _axis(_int(node, "axis"), len(shape))
+        if len(places) != len(shape) or _with(places, axis, 1) != _with(shape, axis, 1):
+            raise ValueError(f"takes places {list(places)} of {list(shape)}")
+        return places
+
     def _one_hot(self, node: Node) -> Shape:
         depth = self._ints.get(node.inputs[1])
         if depth is None or len(depth) != 1 or self._shape(node, 2) != (2,):
@@ -304,6 +311,7 @@ OPERATORS: dict[str, Use] = {
     "Clip": Use(Walk._clip, 3),
     "Concat": Use(Walk._concat, has="axis"),
     "Gather": Use(Walk._rows_taken, 2),
+    "GatherElements": Use(Walk._chosen, 2, has="axis"),
     "GatherND": Use(Walk._gathered, 2, may_have="batch_dims"),
     "Gemm": Use(Walk._product, 2, 3, may_have="transA transB alpha"),
     "MatMul": Use(Walk._matrix_product, 2),

@@ -123,10 +123,10 @@ def footprint(recipe: Recipe, facts: InputFacts, process_bytes: int, ask: Callab
     ----------
     ask : `ffedge.engine.needs.needs`, or what remembers its answers; these are the same for any number of threads.
     """
-    train, n = recipe.train, min(recipe.train.chunk_size, recipe.train.batch_size)
+    network, train, n = recipe.network, recipe.train, min(recipe.train.chunk_size, recipe.train.batch_size)
     at_once = 1 if train.schedule == "greedy" else len(recipe.network.widths)
-    evaluated, tried = evaluated_samples(train, facts.n_classes, at_once), tried_samples(train, facts.n_classes)
-    rows = max(tried * facts.n_classes, n * (1 + train.n_negatives))
+    evaluated, tried = evaluated_samples(train, facts.n_classes, at_once), tried_samples(recipe, facts.n_classes)
+    rows = max(tried * network.rows_a_sample(facts.n_classes), n * network.rows_a_sample(1 + train.n_negatives))
     engine = ask(recipe.with_train(threads=1), facts, train.chunk_size, evaluated, tried, Path())
     graphs, threads = engine["graphs"], thread_count(train)
     return {

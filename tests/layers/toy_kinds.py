@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from ffedge.layers.base import Parameter, Place, bounded, uniform
+from ffedge.rule.goodness import Goodness
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,10 @@ class LowRank:
     def made(cls, place, words):
         units, rank = map(int, words.split("x"))
         return cls(place, units, rank)
+
+    @property
+    def channels(self):
+        return self.units
 
     @property
     def _first(self):
@@ -88,20 +93,14 @@ class LowRank:
         return z.relu() if self.place.bound is None else z.clamp(0.0, self.place.bound)
 
 
-class Absolute:
+class Absolute(Goodness):
     """``mean_h |y_h|``."""
 
-    def divisor(self, units):
-        return None
-
-    def of(self, g, y, axis):
+    def of(self, g, y, axis, p):
         return g.mean(y, axis, keep=True)
 
-    def slope(self, g, y, dg, units):
-        return g.op("Sign", y), g.op("Mul", dg, g.const(1.0 / units))
+    def slope(self, g, y, dg, p):
+        return g.op("Sign", y), g.op("Mul", dg, g.const(1.0 / self.layer.units))
 
-    def square_sum(self, g, y, good, axis, units):
-        return g.sum(g.op("Mul", y, y), axis, keep=True), 1.0
-
-    def torch(self, y):
+    def torch(self, y, p):
         return y.abs().mean(1)
