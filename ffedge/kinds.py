@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from ffedge.layers.base import Layer, Parameter
     from ffedge.rule.goodness import Goodness
 
-LAYERS = {"dense": "ffedge.layers.dense.Dense"}
+LAYERS = {"dense": "ffedge.layers.dense.Dense", "conv": "ffedge.layers.conv.Conv"}
 GOODNESS = {
     "mean": "ffedge.rule.goodness.Mean",
     "sum": "ffedge.rule.goodness.Sum",
@@ -18,9 +18,9 @@ GOODNESS = {
 
 
 def kind_and_words(item: int | str) -> tuple[str, str]:
-    """Return the kind of layer that an item of a spec's ``widths`` names, and what it says of it: 500 is dense."""
+    """Return the kind of layer that an item of ``widths`` names, and what it says of it: 500 is dense, 80c3 conv."""
     kind, _, words = str(item).rpartition(":")
-    return kind or "dense", words
+    return kind or ("dense" if words.isdecimal() else "conv"), words
 
 
 def layer_kind(name: str) -> "type[Layer]":

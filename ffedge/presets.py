@@ -4,6 +4,7 @@ from typing import Any
 
 PRESETS: dict[str, dict[str, Any]] = {
     "tuned": {
+        "layout": "auto",
         "skip": "add",
         "class_goodness": "auto",
         "label_layers": "all",
@@ -17,6 +18,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "rate": "auto",
     },
     "spiking": {
+        "layout": "auto",
         "label_layers": "all",
         "scope": "previous",
         "gamma": 0.3,
@@ -25,6 +27,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "sparsity": 0.07,
     },
     "paper": {
+        "layout": "auto",
         "norm": "unit",
         "label_scale": 1.0,
         "scaling": "range",

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
+from ffedge.kinds import kind_and_words
 from ffedge.spec import ClassGoodness, LabelMode, Loss, Matrix, Norm, Optimizer, RuleSpec, Scaling, Scope, Spec, Variant
 
 MOST_HELD_OUT = 2000
@@ -36,6 +37,7 @@ class Network:
     label_scale: float
     scaling: Scaling
     input_norm: Literal["none", "unit", "rms"]
+    layout: Literal["hwc", "chw", "none"]
 
     @property
     def tries_labels(self) -> bool:
@@ -46,6 +48,10 @@ class Network:
     def value_varies(self) -> bool:
         """Whether the label's value in the input differs from sample to sample, as it is normed with it."""
         return self.tries_labels and self.input_norm != "none"
+
+    def turns_channels(self, shape: tuple[int, ...]) -> bool:
+        """Say whether inputs of a shape, channels last, are turned for a convolution that reads them channels first."""
+        return self.layout == "hwc" and len(shape) == 3 and convolves(self.widths[:1])
 
     def rows_a_sample(self, labels: int) -> int:
         """Return how many rows a sample with so many labels makes."""
@@ -115,6 +121,7 @@ class Train:
     cache: Literal["none", "activations"]
     holdout: float
     coverage: float
+    statistics: Literal["batch", "stored"]
     engine: Literal["onnx", "torch"]
     device: str
     threads: int
@@ -141,6 +148,11 @@ class Recipe:
     def measures_batches(self) -> bool:
         """Whether a learning step measures its batch beside its gradients: for a fixed norm, or a share of activity."""
         return self.network.norm == "fixed" or self.rule.sparsity is not None
+
+    @property
+    def normalises(self) -> bool:
+        """Whether a layer learns by the statistics of the samples that learn at once, so that it matters how many."""
+        return convolves(self.network.widths) and self.train.statistics == "batch"
 
     def compares_all(self, classes: int) -> bool:
         """Say whether the loss compares all classes, which one pass tells, so that no wrong label is drawn."""
@@ -228,6 +240,11 @@ class Recipe:
         if spec.train.batch_size == "full":
             train["batch_size"] = rows
         return cls(Network(**network), Rule(**rule), Train(**train))
+
+
+def convolves(widths: Sequence[int | str]) -> bool:
+    """Say whether a layer is a convolution."""
+    return any(kind_and_words(item)[0] == "conv" for item in widths)
 
 
 def held_out(rows: int, share: float) -> int:

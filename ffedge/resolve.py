@@ -2,10 +2,10 @@
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, Literal
 
-from ffedge.network import InputFacts
-from ffedge.recipe import Recipe, held_out, loss_slope
+from ffedge.network import InputFacts, layers_of
+from ffedge.recipe import Recipe, convolves, held_out, loss_slope
 from ffedge.spec import MAX_CLASSES, RATE, ClassGoodness, LabelMode, NetworkSpec, RuleSpec, Spec, TrainSpec
 
 TUNED_BATCH, SMALLEST_BATCH, FEWEST_BATCHES = 256, 32, 50
@@ -17,6 +17,9 @@ MANY_NEGATIVES, MANY_TIMES, MANY_DROPOUT = 6, 2, 0.1
 STEEP = 4.0  # with it a table's rare classes, and groups of units, are learnt as backprop learns them
 INPUTS_A_LABEL = 8  # a label's value, squared, is that of so many inputs: the ratio tuned on 784 inputs
 TUNED_RATES = {"tried": RATE, "groups": (0.002,), "readout": (0.001,)}
+CONV_RATE = (0.002,)
+FEW_CHANNELS = 4  # of a picture, by which they are told from its sides
+FEWEST_TOGETHER, MOST_TOGETHER, LARGEST_ACTIVITY = 16, 64, 2**21  # samples, and values of a layer, of a chunk
 TUNED_CHUNK = 2048
 TUNED_TILE_BYTES = 2**20
 
@@ -35,7 +38,7 @@ def resolve(spec: Spec, facts: InputFacts, rows: int) -> Recipe:
         shift.
     """
     learnt = rows - held_out(rows, spec.train.holdout)
-    return Recipe.of(
+    recipe = Recipe.of(
         Spec(
             dataclasses.replace(spec.network, **_network(spec.network, facts)),
             dataclasses.replace(spec.rule, **_rule(spec.rule, spec.network, facts)),
@@ -43,6 +46,9 @@ def resolve(spec: Spec, facts: InputFacts, rows: int) -> Recipe:
         ),
         learnt,
     )
+    if spec.train.chunk_size == "auto" and recipe.normalises:
+        recipe = recipe.with_train(chunk_size=_chunk(recipe, facts))
+    return recipe
 
 
 def chosen(spec: Spec, recipe: Recipe) -> dict[str, Any]:
@@ -67,11 +73,40 @@ def _network(network: NetworkSpec, facts: InputFacts) -> dict[str, Any]:
     if isinstance(scale, str):
         scale = facts.largest if scale == "max" else round(math.sqrt(facts.size / INPUTS_A_LABEL), 2)
     scaling = facts.auto_scaling if network.scaling == "auto" else network.scaling
-    return {"class_goodness": kind, "label_mode": mode, "scaling": scaling, "label_scale": scale}
+    changes = {"class_goodness": kind, "label_mode": mode, "scaling": scaling, "label_scale": scale}
+    return changes | {"layout": _layout(network, facts.shape)}
 
 
 def _class_goodness(network: NetworkSpec) -> ClassGoodness:
-    return "tried" if network.class_goodness == "auto" else network.class_goodness
+    by_layers: ClassGoodness = "readout" if convolves(network.widths) else "tried"
+    return by_layers if network.class_goodness == "auto" else network.class_goodness
+
+
+def _layout(network: NetworkSpec, shape: tuple[int, ...]) -> Literal["hwc", "chw", "none"]:
+    """Return how a picture's axes lie; ValueError where a convolution is to read what is none, or cannot be told."""
+    found: Literal["hwc", "chw", "none"] = "none"
+    if network.layout == "auto" and not convolves(network.widths):
+        return found
+    last, first = (len(shape) == 3 and shape[axis] <= FEW_CHANNELS for axis in (-1, 0))
+    if len(shape) == 2 or (last and not first):
+        found = "hwc"
+    elif first and not last:
+        found = "chw"
+    if network.layout != "auto":
+        found = network.layout
+    if found == "none" and convolves(network.widths):
+        remedy = "Use `layout='hwc'` or 'chw'" if len(shape) == 3 else "Use dense layers, as in `widths=(500, 500)`"
+        raise ValueError(f"`widths` names a convolution, which reads pictures, got rows of {list(shape)}. {remedy}")
+    if found != "none" and not 2 <= len(shape) <= 3:
+        raise ValueError(f"`layout='{found}'` needs 2 or 3 axes, got rows of {list(shape)}. Use `layout='none'`")
+    return found
+
+
+def _chunk(recipe: Recipe, facts: InputFacts) -> int:
+    """Return of how many samples a convolution's batch normalisation takes the statistics: as memory allows."""
+    most = max(layer.units for layer in layers_of(recipe, facts))
+    power = max(FEWEST_TOGETHER, min(MOST_TOGETHER, LARGEST_ACTIVITY // most)).bit_length() - 1
+    return min(recipe.train.batch_size, 1 << power)
 
 
 def _rule(rule: RuleSpec, network: NetworkSpec, facts: InputFacts) -> dict[str, Any]:
@@ -85,7 +120,8 @@ def _rule(rule: RuleSpec, network: NetworkSpec, facts: InputFacts) -> dict[str, 
 
 def _train(train: TrainSpec, network: NetworkSpec, facts: InputFacts, rows: int) -> dict[str, Any]:
     """Return what a training on so many rows takes."""
-    kind = _class_goodness(network)
+    kind, convolving = _class_goodness(network), convolves(network.widths)
+    rate = CONV_RATE if convolving else TUNED_RATES[kind]
     many = not facts.is_image and facts.n_classes >= MANY_CLASSES
     negatives: int | str = train.n_negatives
     dropout, epochs = train.input_dropout, train.epochs
@@ -105,7 +141,7 @@ def _train(train: TrainSpec, network: NetworkSpec, facts: InputFacts, rows: int)
             f"pixels a side on, got {facts.dtype} [N, {', '.join(map(str, facts.shape))}]. Use `shift=0`"
         )
     if isinstance(dropout, str):
-        noise = TUNED_DROPOUT if facts.is_image else MANY_DROPOUT if many else 0.0
+        noise = 0.0 if convolving else TUNED_DROPOUT if facts.is_image else MANY_DROPOUT if many else 0.0
         dropout = noise if train.cache == "none" else 0.0
     if isinstance(epochs, str):
         epochs = _epochs(rows, size, MANY_TIMES if many else 1)
@@ -116,7 +152,7 @@ def _train(train: TrainSpec, network: NetworkSpec, facts: InputFacts, rows: int)
         "tile_bytes": TUNED_TILE_BYTES if train.tile_bytes == "auto" else train.tile_bytes,
         "moments": "memory" if train.moments == "auto" else train.moments,
         "n_negatives": negatives,
-        "rate": TUNED_RATES[kind][: len(network.widths)] if train.rate == "auto" else train.rate,
+        "rate": rate[: len(network.widths)] if train.rate == "auto" else train.rate,
         "input_dropout": dropout,
     }
 

@@ -62,7 +62,8 @@ class NetworkSpec:
 
     widths: tuple[int | str, ...] = option(
         (500, 500),
-        f"units of each layer, 1 to {MAX_LAYERS} layers; kind:words is a layer of another kind than dense",
+        f"units of each layer, 1 to {MAX_LAYERS} layers; 80c3p2 is a convolution of 80 channels and 3 x 3 places, "
+        "pooled 2 x 2 (see docs/recipe.md)",
         WIDTH,
     )
     norm: Norm = option(
@@ -106,6 +107,13 @@ class NetworkSpec:
         auto="data",
     )
     input_norm: Literal["none", "unit", "rms"] = option("none", "norm of each input row, label included")
+    layout: Literal["auto", "hwc", "chw", "none"] = option(
+        "none",
+        "axes of a picture: height, width and channels (hwc) or channels first (chw); none: no pictures; auto: by "
+        "where 1 to 4 channels stand",
+        auto="data",
+        later=True,
+    )
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value outside its rule."""
@@ -113,6 +121,8 @@ class NetworkSpec:
         check(len(self.widths) <= MAX_LAYERS, "widths", f"name 1 to {MAX_LAYERS} layers", self.widths)
         named = [kind_and_words(item)[0] for item in self.widths if isinstance(item, str)]
         check(all(kind in LAYERS and kind != "dense" for kind in named), "widths", WIDTH.text, self.widths)
+        plain = self.norm != "fixed" or not named
+        check(plain, "norm", "not be fixed where a layer is a convolution", self.norm)
         one_pass = self.class_goodness in ("groups", "readout")
         fits = self.label_mode == "auto" or (self.label_mode == "none") == one_pass
         rule = "be none where `class_goodness` is groups or readout, and only there"
@@ -304,6 +314,12 @@ class TrainSpec:
         PART,
         later=True,
         idle={"holdout": (0,)},
+    )
+    statistics: Literal["batch", "stored"] = option(
+        "batch",
+        "what a convolution's batch normalisation goes by as it learns: the chunk that learns at once (batch), or what "
+        "the model holds (stored), as `learn` does",
+        later=True,
     )
     engine: Literal["onnx", "torch"] = option(
         "onnx",

@@ -97,7 +97,7 @@ def test_what_was_chosen_is_what_was_open():
     recipe = resolve(asked, some_facts(), ROWS)
     found = chosen(asked, recipe)
     assert set(found) == {
-        *("class_goodness", "label_scale", "scaling", "slope", "smoothing"),
+        *("class_goodness", "label_scale", "scaling", "layout", "slope", "smoothing"),
         *("batch_size", "n_negatives", "rate", "input_dropout"),
     }
     assert found["batch_size"] == recipe.train.batch_size
@@ -109,6 +109,7 @@ def test_a_choice_of_the_users_stays():
     spec = Spec.make(
         label_mode="overlay",
         class_goodness="tried",
+        layout="none",
         scaling="none",
         label_scale=2.5,
         slope=2.0,

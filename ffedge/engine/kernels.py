@@ -43,7 +43,10 @@ class Kernels:
         self._tried = 1 + recipe.train.n_negatives
 
     def product(self, layer: Layer, *, dropout: bool) -> Graph:
-        """``raw`` [N, I], ``mask`` [N, D] -> ``x`` [N, D], ``z`` = x W + b [N, H], the label's ``value`` [N, 1, 1]."""
+        """``raw`` [N, I], ``mask`` [N, D] -> ``x`` [N, D], and what the labels of a sample share.
+
+        That is ``z`` = x W + b [N, H], and the label's ``value`` [N, 1, 1] where it is not the same for all.
+        """
         g, network = GraphBuilder("product"), self._network
         g.stage = "scale"
         raw = g.input("raw", ("N", self.facts.size), self.facts.dtype)
@@ -58,15 +61,15 @@ class Kernels:
             g.output("value", ("N", 1, 1))
         g.op("Identity", x, out="x")
         g.output("x", ("N", layer.place.inputs))
-        names = _Parameters(g, layer)
-        layer.shared(g, "x", names, out="z")
-        g.output("z", ("N", layer.units))
+        if layer.place.shares:
+            layer.shared(g, "x", _Parameters(g, layer), out="z")
+            g.output("z", ("N", layer.units))
         return g.graph
 
     def forward(self, layer: Layer, *, all_labels: bool = False, emit_rows: bool = True) -> Graph:
         """Source -> ``rows`` [R, H], normed, and ``g`` [R], or [N, C] where no labels are tried.
 
-        The first layer's source is ``z``, others' ``x`` [R, D].
+        The source of a first layer with labels is ``z``, others' ``x`` [R, D].
 
         Parameters
         ----------
@@ -100,7 +103,7 @@ class Kernels:
         """
         g, rule = GraphBuilder("accumulate" if accumulate else "learn"), self.recipe.rule
         g.stage = "forward"
-        goodness, read, p = goodness_of(layer), self._read(g, layer), _Parameters(g, layer)
+        goodness, read, p = goodness_of(layer), self._read(g, layer, learns=True), _Parameters(g, layer)
         y, axis = layer.activity(g, read, p)
         good = goodness.of(g, y, axis, p)
         if goodness.tries_labels:
@@ -121,7 +124,8 @@ class Kernels:
         value, weight = goodness.slope(g, y, dg, p)
         gradients = layer.gradients(g, read, answering(g, y, value, layer.place.bound), weight)
         gradients |= goodness.gradients(g, y, dg)
-        g.output("dz", layer.dz_dims())
+        if tiled_of(layer):
+            g.output("dz", layer.dz_dims())
         if rule.variant == "acff":
             gradients["gamma"] = collaboration.gamma_gradient(g, slope)
         gradients |= self._measures(g, layer, y, good)
@@ -165,16 +169,16 @@ class Kernels:
         self._updates(g, layer, {name: (g.input(f"sum.{name}", dims), dims)})
         return g.graph
 
-    def _read(self, g: GraphBuilder, layer: Layer, *, all_labels: bool = False) -> Read:
+    def _read(self, g: GraphBuilder, layer: Layer, *, all_labels: bool = False, learns: bool = False) -> Read:
         """Add the inputs that a layer reads."""
         place = layer.place
-        if place.index > 0:
+        if not place.shares:
             labels = g.input("labels", ("R",), "int64") if place.sees_label else None
-            return Read(g.input("x", ("R", place.inputs)), labels=labels)
+            return Read(g.input("x", ("R", place.inputs)), labels=labels, learns=learns)
         z = g.input("z", ("N", layer.units))
         labels = None if all_labels or not place.sees_label else g.input("labels", ("N", "M"), "int64")
         value = g.input("value", ("N", 1, 1)) if self._network.value_varies else None
-        return Read("x", z, labels, value)
+        return Read("x", z, labels, value, learns)
 
     def _output_rows(self, g: GraphBuilder, layer: Layer, y: str, good: str, axis: int) -> None:
         power = g.input("power", ()) if self._network.norm == "fixed" else None
@@ -183,7 +187,7 @@ class Kernels:
         passed_on(g, "x", y, good, power, axis, layer, self._network, out, skips=skips)
         if axis == 2:
             g.op("Reshape", out, g.ints(-1, layer.units), out="rows")
-        g.output("rows", ("R", layer.units))
+        g.output("rows", ("R", layer.passes))
 
     def _loss_slope(self, g: GraphBuilder) -> str:
         """Add eq. 5 and the loss; return dLoss/dG [N, M], the batch's mean taken."""
@@ -197,7 +201,7 @@ class Kernels:
     def _measures(self, g: GraphBuilder, layer: Layer, y: str, good: str) -> dict[str, str]:
         """Add what is measured of a batch beside gradients: ``power`` [], a mean square, and ``active`` [H], shares."""
         each = g.op("Mul", "share", g.const(1.0 / self._network.rows_a_sample(self._tried)))  # of one row
-        result = {}
+        result = layer.measured(g, each)
         if self._network.norm == "fixed":
             squares, factor = goodness_of(layer).square_sum(g, y, good, 1)
             total = g.op("ReduceSum", squares, keepdims=0)
@@ -216,8 +220,9 @@ class Kernels:
         for name, (gradient, dims) in gradients.items():
             if name == "active":
                 continue
-            if name == "power":
-                way = g.op("Mul", g.op("Sub", gradient, g.input(name, dims)), g.const(FOLLOWING))
+            follows = FOLLOWING if name == "power" else parameters[name].follows if name in parameters else 0.0
+            if follows:
+                way = g.op("Mul", g.op("Sub", gradient, g.input(name, dims)), g.const(follows))
                 g.op("Add", name, way, out=f"new.{name}")
                 g.output(f"new.{name}", dims)
                 continue
@@ -257,6 +262,7 @@ def moments(recipe: Recipe, layer: Layer) -> Sizes:
     return {
         f"{name}.{moment}": shape
         for name, shape in trained(recipe, layer).items()
+        if name not in parameters_of(layer) or not parameters_of(layer)[name].follows
         for moment in MOMENTS[recipe.optimizer_of(name)]
     }
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ffedge.engine.onnx import OnnxEngine
 from ffedge.engine.room import Memory
 from ffedge.engine.session import Kernel, Value
-from ffedge.network import InputFacts, layers_of, trained
+from ffedge.network import InputFacts, layers_of, parameter_sizes, trained
 from ffedge.onnx.graph import Graph
 from ffedge.onnx.memory import most_alive
 from ffedge.recipe import Recipe
@@ -38,7 +38,10 @@ def needs(recipe: Recipe, facts: InputFacts, samples: int, evaluated: int, tried
     """
     room, layers, train = Count(), layers_of(recipe, facts), recipe.train
     gamma = {"gamma": nothing(())} if recipe.rule.variant != "ff" else {}
-    weights = [gamma | {name: nothing(dims) for name, dims in trained(recipe, layer).items()} for layer in layers]
+    weights = [
+        gamma | {name: nothing(dims) for name, dims in (parameter_sizes(layer) | trained(recipe, layer)).items()}
+        for layer in layers
+    ]
     engine = OnnxEngine(recipe, facts, weights, folder, room)
     n, chunked, greedy = min(samples, train.batch_size), samples < train.batch_size, train.schedule == "greedy"
     labels = np.zeros((n, 1 + train.n_negatives), np.int64)

@@ -146,7 +146,9 @@ class OnnxEngine:
     def product(self, raw: Array, mask: Array | None) -> Source:
         """Scale raw inputs [N, I], drop those whose uint8 mask [N, D] is 0, and multiply with the first layer's W."""
         first, n = self.layers[0], len(raw)
-        outputs = {"x": self._room.buffer("x", (n, first.place.inputs)), "z": self._room.buffer("z", (n, first.units))}
+        outputs = {"x": self._room.buffer("x", (n, first.place.inputs))}
+        if first.place.shares:
+            outputs["z"] = self._room.buffer("z", (n, first.units))
         if self.recipe.network.value_varies:
             outputs["value"] = self._room.buffer("value", (n, 1, 1))
         inputs = {"raw": self._room.value(raw)} | ({} if mask is None else {"mask": self._room.value(mask)})
@@ -198,14 +200,16 @@ class OnnxEngine:
         here, n, whole = self.layers[layer], source.samples, batch == source.samples
         outputs = {"g": self._room.buffer("g", labels.shape), "loss": self._room.buffer("loss", ())}
         rows = {"N": n, "R": n * self.recipe.network.rows_a_sample(labels.shape[1])}
-        dz = self._room.buffer("dz", tuple(rows[size] if isinstance(size, str) else size for size in here.dz_dims()))
-        outputs |= {"dz": dz} | (self._rows(layer, rows["R"]) if emit else {})
+        if self._tiles[layer]:
+            dims = tuple(rows[size] if isinstance(size, str) else size for size in here.dz_dims())
+            outputs["dz"] = self._room.buffer("dz", dims)
+        outputs |= self._rows(layer, rows["R"]) if emit else {}
         self._set_scalars(step, rate, batch)
         inputs = source.values | self._labels(here, labels, n) | self._scalars | {"other": self._room.value(other)}
         kernel = self._kernel(self._graphs.learn, layer, emit_rows=emit, accumulate=not whole)
         self._run(kernel, inputs, outputs, layer)
         for tile in self._tiles[layer]:
-            parts = {"x": self._columns(source.values["x"], tile), "dz": dz}
+            parts = {"x": self._columns(source.values["x"], tile), "dz": outputs["dz"]}
             kernel = self._kernel(self._graphs.tile, layer, tile.name, accumulate=not whole)
             self._run_tile(kernel, tile, parts)
         following = Source(n, {"x": outputs["rows"]}) if emit else None
@@ -230,7 +234,7 @@ class OnnxEngine:
 
     def _rows(self, layer: int, rows: int) -> dict[str, Value]:
         # two buffers take turns, so that a layer never writes where it reads
-        return {"rows": self._room.buffer(f"rows.{layer % 2}", (rows, self.layers[layer].units))}
+        return {"rows": self._room.buffer(f"rows.{layer % 2}", (rows, self.layers[layer].passes))}
 
     def _goodness(self, samples: int, tried: int) -> dict[str, Value]:
         """Return where a forward pass puts goodness."""

@@ -23,14 +23,20 @@ def read(g: GraphBuilder, network: "Network", facts: "InputFacts") -> tuple[str,
 
 
 def scaled(g: GraphBuilder, raw: str, network: "Network", facts: "InputFacts", out: str | None = None) -> str:
-    """Turn raw inputs [N, I] into scaled inputs [N, D]; with an overlay the label's C inputs are left out."""
+    """Turn raw inputs [N, I] into scaled inputs [N, D]; with an overlay the label's C inputs are left out.
+
+    For a convolution, pictures whose channels come last are turned: channels first.
+    """
     start = facts.n_classes if network.label_mode == "overlay" else 0
     if start:
         raw = g.op("Slice", raw, g.ints(start), g.ints(facts.size), g.ints(1))
     x = g.op("Cast", raw, to=1) if facts.dtype == "uint8" else raw
     offset, scale = (v if len(v) == 1 else v[start:] for v in (facts.offset, facts.scale))
     x = g.op("Sub", x, g.const(offset, name="input.offset")) if any(offset) else x
-    return g.op("Mul", x, g.const(scale, name="input.scale"), out=out)
+    if not network.turns_channels(facts.shape):
+        return g.op("Mul", x, g.const(scale, name="input.scale"), out=out)
+    x = g.op("Reshape", g.op("Mul", x, g.const(scale, name="input.scale")), g.ints(-1, *facts.shape))
+    return g.op("Reshape", g.op("Transpose", x, perm=[0, 3, 1, 2]), g.ints(-1, facts.size), out=out)
 
 
 def dropped(g: GraphBuilder, x: str, mask: str, train: "Train") -> str:
@@ -73,6 +79,8 @@ def torch(
     start = facts.n_classes if network.label_mode == "overlay" else 0
     offset, scale = (v if len(v) == 1 else v[start:] for v in (facts.offset, facts.scale))
     x = (raw[:, start:] - torch.tensor(offset, device=raw.device)) * torch.tensor(scale, device=raw.device)
+    if network.turns_channels(facts.shape):
+        x = x.view(-1, *facts.shape).permute(0, 3, 1, 2).flatten(1)
     if mask is not None:
         x = x * mask / (1.0 - input_dropout)
     value = torch.full((len(x), 1), network.label_scale, device=raw.device)

@@ -57,7 +57,7 @@ def _layers(g: GraphBuilder, recipe: Recipe, facts: InputFacts) -> Iterator[tupl
     for layer in layers:
         sizes = stored(recipe, layer)
         names = {name: g.weight(f"layers.{layer.place.index}.{name}", dims) for name, dims in sizes.items()}
-        shared = layer.shared(g, x, names, out="z") if layer.place.index == 0 else None
+        shared = layer.shared(g, x, names, out="z") if layer.place.shares else None
         y, axis = layer.activity(g, Read(x, shared, None, value), names)
         y = y if axis == 1 else g.op("Reshape", y, g.ints(-1, layer.units))
         good = goodness_of(layer).of(g, y, 1, names)

@@ -7,6 +7,7 @@ Shape letters: as in `ffedge.rule.goodness`; K channels of P places each, H = K 
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+@dataclass(frozen=True)
 class Groups(Goodness):
     """``mean_{h in group c} y_h^2``; ValueError where there are fewer channels than classes."""
 
@@ -48,17 +50,20 @@ class Groups(Goodness):
         squares = g.op("Mul", y, y)
         if self._even:
             return g.mean(g.op("Reshape", squares, g.ints(-1, self.layer.place.classes, self.sizes[0])), 2)
-        return g.op("MatMul", squares, g.const(self._shares(), name=f"const.groups.{self.layer.units}"))
+        if self._places > 1:
+            squares = g.mean(g.op("Reshape", squares, g.ints(-1, self.layer.channels, self._places)), 2)
+        return g.op("MatMul", squares, self._shares(g))
 
     def slope(self, g: GraphBuilder, y: str, dg: str, p: Names) -> tuple[str, str | None]:  # noqa: D102
-        if not self._even:
-            each = g.op(
-                "Gemm", dg, g.const(self._shares(), name=f"const.groups.{self.layer.units}"), transB=1, alpha=2.0
-            )
-            return g.op("Mul", y, each), None
-        each = g.op("Unsqueeze", g.op("Mul", dg, g.const(2.0 / self.sizes[0])), g.ints(2))
-        apart = g.op("Reshape", y, g.ints(-1, self.layer.place.classes, self.sizes[0]))
-        return g.op("Reshape", g.op("Mul", apart, each), g.ints(-1, self.layer.units)), None
+        if self._even:
+            parts, each = self.layer.place.classes, g.op("Mul", dg, g.const(2.0 / self.sizes[0]))
+        else:
+            parts = self.layer.channels
+            each = g.op("Gemm", dg, self._shares(g), transB=1, alpha=2.0 / self._places)
+        apart = g.op("Reshape", y, g.ints(-1, parts, self.layer.units // parts))
+        return g.op(
+            "Reshape", g.op("Mul", apart, g.op("Unsqueeze", each, g.ints(2))), g.ints(-1, self.layer.units)
+        ), None
 
     def square_sum(self, g: GraphBuilder, y: str, good: str | None, axis: int) -> tuple[str, float]:  # noqa: D102
         good = good or self.of(g, y, axis, {})
@@ -71,9 +76,13 @@ class Groups(Goodness):
 
         return torch.stack([group.square().mean(1) for group in torch.split(y, self.sizes, 1)], 1)
 
-    def _shares(self) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
-        """Return [H, C] by which squares are multiplied: 1 / U within a unit's group, else 0."""
-        sizes = np.array(self.sizes)
-        shares = np.zeros((self.layer.units, len(sizes)), np.float32)
-        shares[np.arange(self.layer.units), np.repeat(np.arange(len(sizes)), sizes)] = np.repeat(1 / sizes, sizes)
-        return shares
+    @property
+    def _places(self) -> int:
+        return self.layer.units // self.layer.channels
+
+    def _shares(self, g: GraphBuilder) -> str:
+        """Return [K, C], by which channels' squares are multiplied: 1 / their number within a group, else 0."""
+        channels, counts = self.layer.channels, np.array(self.sizes) // self._places
+        shares = np.zeros((channels, len(counts)), np.float32)
+        shares[np.arange(channels), np.repeat(np.arange(len(counts)), counts)] = np.repeat(1 / counts, counts)
+        return g.const(shares, name=f"const.groups.{channels}")

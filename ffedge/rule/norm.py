@@ -42,8 +42,11 @@ def normed(
     if network.norm == "fixed":
         assert power is not None
         return over(g, y, power, 1.0, NORM_EPSILON, out)
-    squares, factor = goodness_of(layer).square_sum(g, y, good, axis)
-    factor = factor if network.norm == "unit" else factor / layer.units
+    if layer.passes == layer.units:
+        squares, factor = goodness_of(layer).square_sum(g, y, good, axis)
+    else:  # it is pooled
+        squares, factor = g.sum(g.op("Mul", y, y), axis, keep=True), 1.0
+    factor = factor if network.norm == "unit" else factor / layer.passes
     return over(g, y, squares, factor, NORM_EPSILON, out)
 
 
@@ -61,6 +64,7 @@ def passed_on(
     skips: bool,
 ) -> str:
     """Return what the next layer reads: the normed y; where a layer skips, x is added and the sum normed again."""
+    y = layer.pooled(g, y)
     if not skips:
         return normed(g, y, good, power, axis, layer, network, out)
     both = g.op("Add", normed(g, y, good, power, axis, layer, network), x)

@@ -83,7 +83,7 @@ class LayerCache:
         ----------
         wrong : draws the wrong labels of the stage that begins, where these are fixed.
         """
-        count, units = len(self._stream.rows), self._engine.layers[layers - 1].units
+        count, units = len(self._stream.rows), self._engine.layers[layers - 1].passes
         begin = self.layers if self.layers == layers - 1 else 0  # after a stop, from the raw rows again
         if self._fixed:  # other labels than before
             begin, self._rows = 0, None  # whose room is free before the next one's is taken
@@ -147,7 +147,7 @@ class _FileRows:
 
 def cache_bytes(recipe: Recipe, facts: InputFacts, rows: int) -> int:
     """Return the most that the cache takes on disk: layers' rows, two neighbours' at a time, and the goodness."""
-    units = [layer.units for layer in layers_of(recipe, facts)]
+    units = [layer.passes for layer in layers_of(recipe, facts)]
     fixed, labels, held = _held(recipe, facts.n_classes)
     if fixed:
         return rows * held * 4 * (max(units[:-1], default=0) + len(units))

@@ -85,6 +85,8 @@ def make_plan(spec: Spec, recipe: Recipe, facts: InputFacts, process_bytes: int,
     """
     train, budget = recipe.train, recipe.train.memory_budget
     free = {*spec.left_open("plan"), *(() if budget is not None else ("chunk_size", "tile_bytes", "moments"))}
+    if recipe.normalises:  # its statistics are a chunk's: no budget may change what is learnt
+        free.discard("chunk_size")
 
     ask = functools.cache(needs)
 
@@ -166,7 +168,7 @@ def _loop_bytes(recipe: Recipe, facts: InputFacts, n: int, rows: int) -> int:
     raw = 2 * n * facts.size * item + (3 * n * layers[0].place.inputs if recipe.train.input_dropout else 0)
     goodness = 6 * ITEM_BYTES * n * len(layers) * facts.n_classes
     # a chunk's rows as they come from the disk, and as the engine takes them
-    activities = 2 * ITEM_BYTES * rows * max(layer.units for layer in layers) if recipe.train.cache != "none" else 0
+    activities = 2 * ITEM_BYTES * rows * max(layer.passes for layer in layers) if recipe.train.cache != "none" else 0
     return raw + goodness + activities
 
 

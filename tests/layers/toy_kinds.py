@@ -9,12 +9,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from ffedge.layers.base import Parameter, Place, bounded, uniform
+from ffedge.layers.base import Parameter, Place, Plain, bounded, uniform
 from ffedge.rule.goodness import Goodness
 
 
 @dataclass(frozen=True)
-class LowRank:
+class LowRank(Plain):
     folds: ClassVar[bool] = False
     place: Place
     units: int
@@ -24,10 +24,6 @@ class LowRank:
     def made(cls, place, words):
         units, rank = map(int, words.split("x"))
         return cls(place, units, rank)
-
-    @property
-    def channels(self):
-        return self.units
 
     @property
     def _first(self):
@@ -84,7 +80,7 @@ class LowRank:
     def dz_dims(self):
         return ("N" if self._first else "R", self.units)
 
-    def torch(self, x, p, labels, value, tried):
+    def torch(self, x, p, labels, value, tried, measured=None):
         import torch.nn.functional as F
 
         z = (x.repeat_interleave(tried, 0) if self._first else x) @ p["U"] @ p["W"] + p["b"]
