@@ -23,6 +23,11 @@ def kind_and_words(item: int | str) -> tuple[str, str]:
     return kind or ("dense" if words.isdecimal() else "conv"), words
 
 
+def is_convolution(item: int | str) -> bool:
+    """Say whether an item of ``widths`` names a convolution."""
+    return kind_and_words(item)[0] == "conv"
+
+
 def layer_kind(name: str) -> "type[Layer]":
     """Return a kind of layer."""
     kind: type[Layer] = _loaded(LAYERS[name])

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from ffedge.kinds import kind_and_words
+from ffedge.kinds import is_convolution
 from ffedge.spec import ClassGoodness, LabelMode, Loss, Matrix, Norm, Optimizer, RuleSpec, Scaling, Scope, Spec, Variant
 
 MOST_HELD_OUT = 2000
@@ -154,10 +154,6 @@ class Recipe:
         """Whether a layer learns by the statistics of the samples that learn at once, so that it matters how many."""
         return convolves(self.network.widths) and self.train.statistics == "batch"
 
-    def compares_all(self, classes: int) -> bool:
-        """Say whether the loss compares all classes, which one pass tells, so that no wrong label is drawn."""
-        return not self.network.tries_labels and self.train.n_negatives == classes - 1
-
     def listens_ahead(self, layers: Sequence[int]) -> list[int]:
         """Return the layers whose goodness some layers need that come before them."""
         return [k for i in layers for k, weight in enumerate(self.rule.alpha[i]) if k > i and weight]
@@ -244,7 +240,7 @@ class Recipe:
 
 def convolves(widths: Sequence[int | str]) -> bool:
     """Say whether a layer is a convolution."""
-    return any(kind_and_words(item)[0] == "conv" for item in widths)
+    return any(map(is_convolution, widths))
 
 
 def held_out(rows: int, share: float) -> int:

@@ -127,8 +127,9 @@ def _train(train: TrainSpec, network: NetworkSpec, facts: InputFacts, rows: int)
     dropout, epochs = train.input_dropout, train.epochs
     size: int | str = rows if train.batch_size == "full" else train.batch_size
     if isinstance(negatives, str):
-        few = min(MANY_NEGATIVES if many else TUNED_NEGATIVES, facts.n_classes - 1)
-        negatives = few if kind == "tried" else facts.n_classes - 1
+        negatives = min(MANY_NEGATIVES if many else TUNED_NEGATIVES, facts.n_classes - 1)
+    if kind != "tried":
+        negatives = facts.n_classes - 1
     if negatives >= facts.n_classes:
         raise ValueError(f"`n_negatives` must be less than the {facts.n_classes} classes, got {negatives}")
     if isinstance(size, str):

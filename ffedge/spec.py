@@ -28,7 +28,7 @@ from ffedge.fields import (
     option,
     options,
 )
-from ffedge.kinds import LAYERS, kind_and_words
+from ffedge.kinds import LAYERS, is_convolution, kind_and_words
 from ffedge.presets import PRESETS
 
 Norm = Literal["unit", "rms", "layer", "fixed"]
@@ -48,6 +48,8 @@ MAX_CLASSES = 1000
 WIDTH = Limit("be whole numbers from 1 to 65536", lambda value: 1 <= value <= 65536)
 SQUARE = Limit("be a square matrix of finite numbers", lambda value: True)
 PLANNED: dict[str, Any] = {"auto": "plan", "learns": True, "machine": True}
+ONE_PASS: dict[str, Any] = {"class_goodness": ("groups", "readout")}
+CONVOLVES: dict[str, Any] = {"idle": {"convolutions": (0,)}}
 ONNX: dict[str, Any] = {"idle": {"engine": ("torch",)}}
 BEYOND_LOGISTIC = {"loss": ("symmetric", "contrastive")}
 TOGETHER: dict[str, Any] = {"idle": {"variant": ("ff",), "layers": (1,)}}
@@ -79,7 +81,9 @@ class NetworkSpec:
         later=True,
         idle={"layers": (1,)},
     )
-    goodness: str = option("mean", "mean or sum of a layer's squared activities", choices=("mean", "sum"))
+    goodness: str = option(
+        "mean", "mean or sum of a layer's squared activities", choices=("mean", "sum"), idle=ONE_PASS
+    )
     class_goodness: ClassGoodness | Literal["auto"] = option(
         "tried",
         "how a class is told: tried (its label in the input, a pass for each), groups (of units, one pass for all "
@@ -93,11 +97,14 @@ class NetworkSpec:
         "takes overlay where those are free",
         auto="data",
     )
-    label_layers: Literal["first", "all"] = option("first", "the layers that see the label", idle={"layers": (1,)})
+    label_layers: Literal["first", "all"] = option(
+        "first", "the layers that see the label", idle={"layers": (1,)} | ONE_PASS
+    )
     label_scale: float | Literal["max", "auto"] = option(
         10.0,
         "value of the label's one active input; max: the largest scaled input; auto: sqrt(inputs / 8)",
         POSITIVE,
+        idle=ONE_PASS,
         auto="data",
     )
     scaling: Literal["auto", Scaling] = option(
@@ -113,6 +120,7 @@ class NetworkSpec:
         "where 1 to 4 channels stand",
         auto="data",
         later=True,
+        **CONVOLVES,
     )
 
     def __post_init__(self) -> None:
@@ -252,13 +260,15 @@ class TrainSpec:
         "wrong labels: drawn once (fixed), each epoch (fresh), or by the network's own goodness, of the first layer "
         "(hard) or of all so far (hard-sum)",
         learns=True,
+        idle=ONE_PASS,
     )
     n_negatives: int | Literal["auto"] = option(
         "auto",
-        "wrong labels a sample; auto: all where one pass tells them, else 2, or 1 of 2 classes, or 6 for tables of 20 "
+        "wrong labels a sample, where labels are tried; auto: 2, or 1 of 2 classes, or 6 for tables of 20 "
         "classes and more",
         COUNT,
         auto="data",
+        idle=ONE_PASS,
     )
     optimizer: Optimizer = option("adam", "how weights and biases take a step along their gradient")
     rate: tuple[float, ...] | Literal["auto"] = option(
@@ -320,6 +330,7 @@ class TrainSpec:
         "what a convolution's batch normalisation goes by as it learns: the chunk that learns at once (batch), or what "
         "the model holds (stored), as `learn` does",
         later=True,
+        **CONVOLVES,
     )
     engine: Literal["onnx", "torch"] = option(
         "onnx",
@@ -380,13 +391,16 @@ class Spec:
 
     def check_used(self, names: Iterable[str]) -> Self:
         """Return it where each of some fields, which were asked for, plays a part; ValueError where one does not."""
-        values, declared = self._values() | {"layers": len(self.network.widths)}, self.options()
+        widths, declared = self.network.widths, self.options()
+        values = self._values() | {"layers": len(widths), "convolutions": sum(map(is_convolution, widths))}
         for name in names:
             if values[name] == "none" or declared[name].is_open(values[name]):
                 continue  # asks for nothing
             for other, idle in declared[name].idle.items():
                 if values[other] in idle:
-                    where = "in one layer" if other == "layers" else f"where `{other}` is {values[other]}"
+                    where = {"layers": "in one layer", "convolutions": "where no layer is a convolution"}.get(
+                        other, f"where `{other}` is {values[other]}"
+                    )
                     raise ValueError(f"`{name}` plays no part {where}. Leave it out")
         return self
 

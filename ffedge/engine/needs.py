@@ -48,7 +48,7 @@ def needs(recipe: Recipe, facts: InputFacts, samples: int, evaluated: int, tried
     mask = nothing((n, layers[0].place.inputs)) if train.input_dropout else None
     source = first = engine.product(nothing((n, facts.size)), mask)
     state = 0
-    draws = train.negatives == "hard" and not recipe.compares_all(facts.n_classes)
+    draws = train.negatives == "hard" and recipe.network.tries_labels
     for stage in [[i] for i in range(len(layers))] if greedy else [list(range(len(layers)))]:
         engine.begin(stage, chunked=chunked)
         state = max(state, engine.learning_bytes)

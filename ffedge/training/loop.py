@@ -193,7 +193,7 @@ class Loop:
     def _wrong(self, stage: int, epoch: int) -> Wrong | None:
         """Return what draws a chunk's wrong labels, where the network does not choose them."""
         train = self.recipe.train
-        if train.negatives.startswith("hard") or self.recipe.compares_all(self.dataset.n_classes):
+        if train.negatives.startswith("hard") or not self.recipe.network.tries_labels:
             return None
         where = (stage,) if train.negatives == "fixed" else (stage, epoch)
         drawn = key(2, train.seed, Draw.NEGATIVES, *where)

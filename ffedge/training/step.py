@@ -144,7 +144,7 @@ class BatchLearner:
     def _wrong(self, chunk: Chunk, first: Any, turn: Turn) -> Labels:
         if turn.wrong is not None:
             return turn.wrong(chunk)
-        if self.recipe.compares_all(self.n_classes):
+        if not self.recipe.network.tries_labels:
             return (chunk.labels[:, None] + np.arange(1, self.n_classes)) % self.n_classes
         if self.cache and self.cache.layers:
             goodness = self.cache.first_goodness(chunk.positions)
