@@ -118,6 +118,8 @@ class Train:
     input_dropout: float
     shift: int
     shift_share: float
+    mirror: float
+    cutout: int
     cache: Literal["none", "activations"]
     holdout: float
     coverage: float

@@ -136,10 +136,11 @@ def _train(train: TrainSpec, network: NetworkSpec, facts: InputFacts, rows: int)
         size = min(TUNED_BATCH, max(SMALLEST_BATCH, rows // FEWEST_BATCHES), rows)
     if size > rows:
         raise ValueError(f"`batch_size` must be at most the {rows} rows that are trained on, got {size}")
-    if train.shift and facts.picture is None:
+    changed = next((name for name in ("shift", "mirror", "cutout") if getattr(train, name)), None)
+    if changed and facts.picture is None and not convolving:
         raise ValueError(
-            "`shift` needs pictures: bytes (uint8) of shape [N, H, W] or [N, H, W, C] with 1, 3 or 4 channels, from 8 "
-            f"pixels a side on, got {facts.dtype} [N, {', '.join(map(str, facts.shape))}]. Use `shift=0`"
+            f"`{changed}` needs pictures: bytes (uint8) of shape [N, H, W] or [N, H, W, C] with 1, 3 or 4 channels, "
+            f"from 8 pixels a side on, got {facts.dtype} [N, {', '.join(map(str, facts.shape))}]. Use `{changed}=0`"
         )
     if isinstance(dropout, str):
         noise = 0.0 if convolving else TUNED_DROPOUT if facts.is_image else MANY_DROPOUT if many else 0.0

@@ -35,6 +35,8 @@ class Draw(IntEnum):
     READOUT = 7
     KEPT = 8
     GOODNESS = 9
+    MIRROR = 10
+    CUTOUT = 11
 
 
 def generator(seed: int, draw: Draw, *where: int) -> "np.random.Generator":

@@ -55,6 +55,8 @@ BEYOND_LOGISTIC = {"loss": ("symmetric", "contrastive")}
 TOGETHER: dict[str, Any] = {"idle": {"variant": ("ff",), "layers": (1,)}}
 ADAPTIVE: dict[str, Any] = {"idle": {"variant": ("ff", "fcff"), "layers": (1,)}}
 INSIDE = Limit("be between 0 and 1", lambda value: 0 < value < 1)
+SHARE_OF_ALL = Limit("be in [0, 1]", lambda value: 0 <= value <= 1)
+PICTURES: dict[str, Any] = {"learns": True, "later": True}
 PART = Limit("be in (0, 1]", lambda value: 0 < value <= 1)
 
 
@@ -308,6 +310,15 @@ class TrainSpec:
         later=True,
         idle={"shift": (0,)},
     )
+    mirror: float = option(
+        0.0, "share of the images that are mirrored left to right, drawn anew each epoch", SHARE_OF_ALL, **PICTURES
+    )
+    cutout: int = option(
+        0,
+        "side of a square that is set to zero in each image, at a place drawn anew each epoch",
+        NOT_NEGATIVE,
+        **PICTURES,
+    )
     cache: Literal["none", "activations"] = option(
         "none",
         "activations keeps what finished layers make of every row on disk, so that a deep layer costs no more than a "
@@ -379,6 +390,8 @@ class Spec:
             (train.schedule != "greedy", "`schedule='greedy'`"),
             (train.input_dropout not in (0, "auto"), "`input_dropout=0`"),
             (train.shift > 0, "`shift=0`"),
+            (train.mirror > 0, "`mirror=0`"),
+            (train.cutout > 0, "`cutout=0`"),
             (train.negatives == "hard-sum", "other `negatives` than hard-sum"),
         ):
             if wrong:

@@ -24,7 +24,7 @@ TABLE = {
     "fields": Allowed(),
     "presets": Allowed(),
     "spec": Allowed("fields kinds presets"),
-    "recipe": Allowed("spec"),
+    "recipe": Allowed("kinds spec"),
     "resolve": Allowed("network recipe spec"),
     "seeds": Allowed("", "numpy"),
     "labels": Allowed("seeds", "numpy"),  # wrong labels are a function of the sample's place

@@ -57,6 +57,8 @@ ASKED = {
     "input_dropout": 0.5,
     "shift": 1,
     "shift_share": 0.4,
+    "mirror": 0.5,
+    "cutout": 3,
     "cache": "activations",
     "holdout": 0.4,
     "coverage": 0.6,

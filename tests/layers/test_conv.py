@@ -84,7 +84,7 @@ def test_it_goes_on_learning_by_stored_statistics(tmp_path):
     path = tmp_path / "model.onnx"
     write_model(path, recipe, facts, random_layers(recipe, facts), {})
     before = onnx.load(path)
-    assert ffedge.learn(path, data, max_drop=1.0, epochs=1, threads=1).accepted
+    assert ffedge.learn(path, data, max_drop=1.0, force=True, epochs=1, threads=1).accepted
     old, new = ({t.name: onnx.numpy_helper.to_array(t) for t in m.graph.initializer} for m in (before, onnx.load(path)))
     assert not np.array_equal(old["layers.0.W"], new["layers.0.W"])
     np.testing.assert_array_equal(old["layers.0.mean"], new["layers.0.mean"])
