@@ -190,6 +190,26 @@ def learn(documents: Results) -> str:
     return table(["test accuracy, %", "old rows", "new rows", "peak, MiB (imports)"], rows, text, "learn")
 
 
+def forgetting(documents: Results) -> str:
+    """Tabulate what is left of the old after a day that was learnt in several ways, and what was gained."""
+    settings, runs = only(documents)
+    days, rows = list(dict.fromkeys(run["day"] for run in runs)), []
+    for data in settings["data"]:
+        for way in (None, *dict.fromkeys(run["way"] for run in runs)):
+            cells = []
+            for day in days:
+                own = of(runs, data=data, day=day) if way is None else of(runs, data=data, day=day, way=way)
+                when = "before" if way is None else "after"
+                old, new = (100 * statistics.mean(run[f"{kind}_{when}"] for run in own) for kind in ("old", "new"))
+                cells.append(f"{old:.1f} / {new:.1f}")
+            rows.append([f"{DATA[data]}: {way or 'before'}", *cells])
+    text = (
+        f"Means of {counted(len(settings['seeds']), 'seed')}: accuracy on old / new rows, {settings['test_rows']:,} of "
+        f"each at most, after {settings['epochs']} epochs over a day of {settings['rows']} rows"
+    )
+    return table(["test accuracy, %", *days], rows, text, "forgetting")
+
+
 def rejection(documents: Results) -> str:
     """Tabulate how well known rows are told from strange ones."""
     settings, runs = only(documents)

@@ -21,7 +21,17 @@ BLOCKS: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
     "paper-readings": (("paper-points",), paper_blocks.readings),
     "paper-again": (("paper-points-again",), paper_blocks.readings),
 }
-REACHED = ("accuracy", "accuracy-default", "tables", "time-to-accuracy", "learn", "rejection", "drift", "spikes")
+REACHED = (
+    "accuracy",
+    "accuracy-default",
+    "tables",
+    "time-to-accuracy",
+    "learn",
+    "forgetting",
+    "rejection",
+    "drift",
+    "spikes",
+)
 COST = ("memory-depth", "peers-memory", "epoch-time", "predict-latency", "forms", "speed", "budget", "budget-speed")
 ALONE = {reached: REACHED, cost: (*COST, "kills", "deploy", "serving")}  # made from the result of the same name alone
 BLOCKS |= {

@@ -138,3 +138,32 @@ def test_what_counts_as_known_is_not_chosen_on_a_day_that_lacks_classes(bare, tm
     assert Model(tmp_path / "stream.onnx").calibration == before
     learn(bare, only(2), epochs=1, max_drop=1.0, force=True)
     assert Model(bare).calibration == before
+
+
+def test_an_anchor_draws_every_weight_back_by_its_share(bare):
+    stood, plain, anchored = (
+        Learner(bare, force=True, kept_bytes=0, rate=0.02, threads=1, anchor=a) for a in (0.0, 0.0, 0.3)
+    )
+    rows, labels = OLD.train.inputs.take(np.arange(16)), OLD.train.labels[np.arange(16)]
+    plain.observe(rows, labels)
+    anchored.observe(rows, labels)
+    for old, free, held in zip(*(learner._engine.state() for learner in (stood, plain, anchored)), strict=True):
+        for name in ("W", "b"):
+            wanted = free[name] + 0.3 * (old[name] - free[name])
+            np.testing.assert_allclose(held[name], wanted, atol=1e-6)
+            assert not np.allclose(held[name], free[name], atol=1e-4)
+
+
+def test_an_anchored_learner_forgets_less_of_what_a_day_lacks(bare):
+    others = only(0, 1, 3)
+    rows, labels = others.train.inputs.take(np.arange(len(others.train.labels))), others.train.labels
+    kept = []
+    for anchor in (0.0, 0.3):
+        learner = Learner(bare, force=True, kept_bytes=0, rate=0.02, threads=1, anchor=anchor)
+        kept.append((observed(learner, only(2)).predict(rows).label == labels).mean())
+    assert kept[1] > kept[0] + 0.2, kept
+
+
+def test_an_anchor_is_a_share(bare):
+    with pytest.raises(ValueError, match=r"^`anchor` must be in \[0, 1\), got 1"):
+        Learner(bare, force=True, anchor=1)
