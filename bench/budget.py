@@ -73,6 +73,8 @@ def draw(rng: np.random.Generator) -> Drawn:
     if cached:
         flags |= {"cache": "activations", "schedule": "greedy", "input-dropout": "0"}
         flags["negatives"] = str(rng.choice(["hard", "fresh", "fixed"]))
+    for name in ("norm", "schedule", "scope") if layers == 1 else ():  # which play no part there
+        flags.pop(name, None)
     return Drawn(flags, rows, inputs, classes, bool(rng.integers(0, 2)))
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from ffedge import Predictor
 from ffedge.data import load
-from ffedge.data.stream import shifted
+from ffedge.data.augment import shifted
 
 Array = NDArray[Any]
 Pair = tuple[Array, Array]

@@ -13,8 +13,9 @@ from ffedge.meter import rss_peak_bytes
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Learn from minibatches, predict and save; return the peak of the process, or why the budget was refused."""
+    more = {"force": True, "max_drop": 1.0}  # the rows are drawn
     try:
-        learner = Learner(request["model"], memory_budget=request["budget"], threads=request["threads"], force=True)
+        learner = Learner(request["model"], memory_budget=request["budget"], threads=request["threads"], **more)
     except FfedgeError as error:
         return {"refused": str(error)}
     rng, facts = np.random.default_rng(request["seed"]), learner.facts

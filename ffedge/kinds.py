@@ -5,33 +5,47 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ffedge.layers.base import Layer
+    from ffedge.layers.base import Layer, Parameter
     from ffedge.rule.goodness import Goodness
 
-LAYERS = {"dense": "ffedge.layers.dense.Dense"}
-GOODNESS = {"mean": "ffedge.rule.goodness.Mean", "sum": "ffedge.rule.goodness.Sum"}
+LAYERS = {"dense": "ffedge.layers.dense.Dense", "conv": "ffedge.layers.conv.Conv"}
+GOODNESS = {
+    "mean": "ffedge.rule.goodness.Mean",
+    "sum": "ffedge.rule.goodness.Sum",
+    "groups": "ffedge.rule.groups.Groups",
+    "readout": "ffedge.rule.readout.Readout",
+}
 
 
 def kind_and_words(item: int | str) -> tuple[str, str]:
-    """Return the kind of layer that an item of a spec's ``widths`` names, and what it says of it: 500 is dense."""
+    """Return the kind of layer that an item of ``widths`` names, and what it says of it: 500 is dense, 80c3 conv."""
     kind, _, words = str(item).rpartition(":")
-    return kind or "dense", words
+    return kind or ("dense" if words.isdecimal() else "conv"), words
 
 
-@functools.cache
+def is_convolution(item: int | str) -> bool:
+    """Say whether an item of ``widths`` names a convolution."""
+    return kind_and_words(item)[0] == "conv"
+
+
 def layer_kind(name: str) -> "type[Layer]":
     """Return a kind of layer."""
     kind: type[Layer] = _loaded(LAYERS[name])
     return kind
 
 
+def goodness_of(layer: "Layer") -> "Goodness":
+    """Return a layer's goodness; ValueError where it cannot be."""
+    goodness: Goodness = _loaded(GOODNESS[layer.place.goodness])(layer)
+    return goodness
+
+
+def parameters_of(layer: "Layer") -> "dict[str, Parameter]":
+    """Return all that a layer learns, its goodness's included, by name."""
+    return layer.parameters() | goodness_of(layer).parameters()
+
+
 @functools.cache
-def goodness_kind(name: str) -> "Goodness":
-    """Return a kind of goodness."""
-    kind: Goodness = _loaded(GOODNESS[name])()
-    return kind
-
-
 def _loaded(path: str) -> Any:
     module, _, name = path.rpartition(".")
     return getattr(importlib.import_module(module), name)

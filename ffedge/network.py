@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ffedge.errors import one_line
 from ffedge.fields import is_finite
-from ffedge.kinds import kind_and_words, layer_kind
-from ffedge.layers.base import Layer, Place
+from ffedge.kinds import goodness_of, kind_and_words, layer_kind, parameters_of
+from ffedge.layers.base import Layer, Picture, Place
 from ffedge.recipe import Network, Recipe
 
 Array = NDArray[Any]
@@ -115,28 +115,45 @@ class InputFacts:
 
 
 def layers_of(recipe: Recipe, facts: InputFacts) -> tuple[Layer, ...]:
-    """Return the layers of a network, each at its place."""
+    """Return the layers of a network, each at its place; ValueError where one cannot be."""
     network, classes = recipe.network, facts.n_classes
     result: list[Layer] = []
     inputs = facts.size - classes if network.label_mode == "overlay" else facts.size
+    picture = picture_of(network, facts)
     for index, item in enumerate(network.widths):
-        sees_label = index == 0 or network.label_layers == "all"
-        place = Place(index, inputs, classes, sees_label, network.label_scale, network.bound)
+        sees_label = network.tries_labels and (index == 0 or network.label_layers == "all")
+        goodness = network.goodness if network.tries_labels else network.class_goodness
+        stored = recipe.train.statistics == "stored"
+        place = Place(
+            *(index, inputs, classes, sees_label, network.label_scale, network.bound, goodness, picture, stored)
+        )
         kind, words = kind_and_words(item)
         result.append(layer_kind(kind).made(place, words))
-        inputs = result[-1].units
+        goodness_of(result[-1])
+        inputs, picture = result[-1].passes, result[-1].picture
     return tuple(result)
+
+
+def picture_of(network: Network, facts: InputFacts) -> Picture | None:
+    """Return the channels, height and width of an input, where it is a picture and that is known."""
+    if network.layout == "none":
+        return None
+    sizes = facts.shape if len(facts.shape) == 3 else (1, *facts.shape)
+    if network.layout == "hwc" and len(facts.shape) == 3:
+        sizes = (sizes[2], *sizes[:2])
+    return sizes[0], sizes[1], sizes[2]
 
 
 def adds_input(network: Network, layer: Layer) -> bool:
     """Say whether a layer passes on what it read beside its activity (`ffedge.spec.NetworkSpec.skip`)."""
-    return network.skip == "add" and layer.place.index > 0 and layer.place.inputs == layer.units
+    return network.skip == "add" and layer.place.index > 0 and layer.place.inputs == layer.passes
 
 
 def initial_layer(recipe: Recipe, layer: Layer) -> dict[str, Array]:
     """Draw a layer's parameters; one that collaborates gets its gamma, one with a fixed norm its power."""
     gamma = {} if recipe.rule.variant == "ff" else {"gamma": np.array(recipe.rule.gamma, np.float32)}
-    return layer.draw(recipe.train.seed) | gamma | ({"power": np.ones((), np.float32)} if _has_power(recipe) else {})
+    drawn = layer.draw(recipe.train.seed) | goodness_of(layer).draw(recipe.train.seed)
+    return drawn | gamma | ({"power": np.ones((), np.float32)} if _has_power(recipe) else {})
 
 
 def initial_state(recipe: Recipe, facts: InputFacts) -> Layers:
@@ -151,7 +168,7 @@ def check_state(recipe: Recipe, facts: InputFacts, state: Layers) -> None:
         raise ValueError(f"it has {len(state)} layers, but the network {len(layers)}")
     for layer, arrays in zip(layers, state, strict=True):
         gamma: Sizes = {} if recipe.rule.variant == "ff" else {"gamma": ()}
-        wanted, index = trained(recipe, layer) | gamma, layer.place.index
+        wanted, index = parameter_sizes(layer) | trained(recipe, layer) | gamma, layer.place.index
         if missing := sorted(set(wanted) - set(arrays)) if arrays else []:
             raise ValueError(f"layer {index} lacks {missing[0]}")
         for name, array in arrays.items():
@@ -161,17 +178,23 @@ def check_state(recipe: Recipe, facts: InputFacts, state: Layers) -> None:
 
 
 def parameter_sizes(layer: Layer) -> Sizes:
-    """Return the shape of each of a layer's parameters by name."""
-    return {name: parameter.shape for name, parameter in layer.parameters().items()}
+    """Return the shape of each of a layer's parameters by name, its goodness's included."""
+    return {name: parameter.shape for name, parameter in parameters_of(layer).items()}
 
 
 def trained(recipe: Recipe, layer: Layer) -> Sizes:
     """Return the shape of everything that a layer learns by name.
 
-    Its parameters, for A-CFF its gamma, and for a fixed norm ``power``, the running mean of its squared activity.
+    Its parameters, for A-CFF its gamma, and for a fixed norm ``power``, the running mean of its squared activity;
+    parameters that follow a batch's statistics where learning goes by these.
     """
     gamma: Sizes = {"gamma": ()} if recipe.rule.variant == "acff" else {}
-    return parameter_sizes(layer) | gamma | ({"power": ()} if _has_power(recipe) else {})
+    learnt = {
+        name: parameter.shape
+        for name, parameter in parameters_of(layer).items()
+        if not (parameter.follows and layer.place.stored_statistics)
+    }
+    return learnt | gamma | ({"power": ()} if _has_power(recipe) else {})
 
 
 def gathered(recipe: Recipe, layer: Layer) -> Sizes:

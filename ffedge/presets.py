@@ -4,7 +4,9 @@ from typing import Any
 
 PRESETS: dict[str, dict[str, Any]] = {
     "tuned": {
+        "layout": "auto",
         "skip": "add",
+        "class_goodness": "auto",
         "label_layers": "all",
         "label_scale": "auto",
         "slope": "auto",
@@ -13,8 +15,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "gamma": 0.3,
         "epochs": "auto",
         "input_dropout": "auto",
+        "rate": "auto",
     },
     "spiking": {
+        "layout": "auto",
         "label_layers": "all",
         "scope": "previous",
         "gamma": 0.3,
@@ -23,6 +27,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "sparsity": 0.07,
     },
     "paper": {
+        "layout": "auto",
         "norm": "unit",
         "label_scale": 1.0,
         "scaling": "range",

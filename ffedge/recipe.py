@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from ffedge.spec import LabelMode, Loss, Matrix, Norm, Optimizer, RuleSpec, Scaling, Scope, Spec, Variant
+from ffedge.kinds import is_convolution
+from ffedge.spec import ClassGoodness, LabelMode, Loss, Matrix, Norm, Optimizer, RuleSpec, Scaling, Scope, Spec, Variant
 
 MOST_HELD_OUT = 2000
 ALL_ROWS = 2**31 - 1  # all that there are, as older files say where one batch took them all
@@ -30,11 +31,31 @@ class Network:
     bound: float | None
     skip: Literal["none", "add"]
     goodness: str
+    class_goodness: ClassGoodness
     label_mode: LabelMode
     label_layers: Literal["first", "all"]
     label_scale: float
     scaling: Scaling
     input_norm: Literal["none", "unit", "rms"]
+    layout: Literal["hwc", "chw", "none"]
+
+    @property
+    def tries_labels(self) -> bool:
+        """Whether a class is tried by a pass with its label in the input; else one pass gives all classes' goodness."""
+        return self.class_goodness == "tried"
+
+    @property
+    def value_varies(self) -> bool:
+        """Whether the label's value in the input differs from sample to sample, as it is normed with it."""
+        return self.tries_labels and self.input_norm != "none"
+
+    def turns_channels(self, shape: tuple[int, ...]) -> bool:
+        """Say whether inputs of a shape, channels last, are turned for a convolution that reads them channels first."""
+        return self.layout == "hwc" and len(shape) == 3 and convolves(self.widths[:1])
+
+    def rows_a_sample(self, labels: int) -> int:
+        """Return how many rows a sample with so many labels makes."""
+        return labels if self.tries_labels else 1
 
     @property
     def dense_units(self) -> tuple[int, ...]:
@@ -97,9 +118,12 @@ class Train:
     input_dropout: float
     shift: int
     shift_share: float
+    mirror: float
+    cutout: int
     cache: Literal["none", "activations"]
     holdout: float
     coverage: float
+    statistics: Literal["batch", "stored"]
     engine: Literal["onnx", "torch"]
     device: str
     threads: int
@@ -126,6 +150,15 @@ class Recipe:
     def measures_batches(self) -> bool:
         """Whether a learning step measures its batch beside its gradients: for a fixed norm, or a share of activity."""
         return self.network.norm == "fixed" or self.rule.sparsity is not None
+
+    @property
+    def normalises(self) -> bool:
+        """Whether a layer learns by the statistics of the samples that learn at once, so that it matters how many."""
+        return convolves(self.network.widths) and self.train.statistics == "batch"
+
+    def listens_ahead(self, layers: Sequence[int]) -> list[int]:
+        """Return the layers whose goodness some layers need that come before them."""
+        return [k for i in layers for k, weight in enumerate(self.rule.alpha[i]) if k > i and weight]
 
     def with_train(self, **changes: Any) -> Self:
         """Return it with other fields of its training."""
@@ -205,6 +238,11 @@ class Recipe:
         if spec.train.batch_size == "full":
             train["batch_size"] = rows
         return cls(Network(**network), Rule(**rule), Train(**train))
+
+
+def convolves(widths: Sequence[int | str]) -> bool:
+    """Say whether a layer is a convolution."""
+    return any(map(is_convolution, widths))
 
 
 def held_out(rows: int, share: float) -> int:

@@ -2,11 +2,11 @@
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, Literal
 
-from ffedge.network import InputFacts
-from ffedge.recipe import Recipe, held_out, loss_slope
-from ffedge.spec import MAX_CLASSES, NetworkSpec, RuleSpec, Spec, TrainSpec
+from ffedge.network import InputFacts, layers_of
+from ffedge.recipe import Recipe, convolves, held_out, loss_slope
+from ffedge.spec import MAX_CLASSES, RATE, ClassGoodness, LabelMode, NetworkSpec, RuleSpec, Spec, TrainSpec
 
 TUNED_BATCH, SMALLEST_BATCH, FEWEST_BATCHES = 256, 32, 50
 TUNED_EPOCHS, TUNED_STEPS, MOST_EPOCHS = 20, 1000, 100  # steps that a layer takes at least, where the epochs allow it
@@ -14,8 +14,12 @@ TUNED_NEGATIVES = 2
 TUNED_DROPOUT, TUNED_SMOOTHING = 0.2, 0.05  # of images
 MANY_CLASSES = 20  # of a table: from here on it takes more to fit it, and then noise against learning rows by heart
 MANY_NEGATIVES, MANY_TIMES, MANY_DROPOUT = 6, 2, 0.1
-TABLE_SLOPE = 4.0  # with it a table's rare classes are learnt as backprop learns them
+STEEP = 4.0  # with it a table's rare classes, and groups of units, are learnt as backprop learns them
 INPUTS_A_LABEL = 8  # a label's value, squared, is that of so many inputs: the ratio tuned on 784 inputs
+TUNED_RATES = {"tried": RATE, "groups": (0.002,), "readout": (0.001,)}
+CONV_RATE = (0.002,)
+FEW_CHANNELS = 4  # of a picture, by which they are told from its sides
+FEWEST_TOGETHER, MOST_TOGETHER, LARGEST_ACTIVITY = 16, 64, 2**21  # samples, and values of a layer, of a chunk
 TUNED_CHUNK = 2048
 TUNED_TILE_BYTES = 2**20
 
@@ -34,14 +38,17 @@ def resolve(spec: Spec, facts: InputFacts, rows: int) -> Recipe:
         shift.
     """
     learnt = rows - held_out(rows, spec.train.holdout)
-    return Recipe.of(
+    recipe = Recipe.of(
         Spec(
             dataclasses.replace(spec.network, **_network(spec.network, facts)),
-            dataclasses.replace(spec.rule, **_rule(spec.rule, facts)),
-            dataclasses.replace(spec.train, **_train(spec.train, facts, learnt)),
+            dataclasses.replace(spec.rule, **_rule(spec.rule, spec.network, facts)),
+            dataclasses.replace(spec.train, **_train(spec.train, spec.network, facts, learnt)),
         ),
         learnt,
     )
+    if spec.train.chunk_size == "auto" and recipe.normalises:
+        recipe = recipe.with_train(chunk_size=_chunk(recipe, facts))
+    return recipe
 
 
 def chosen(spec: Spec, recipe: Recipe) -> dict[str, Any]:
@@ -51,12 +58,13 @@ def chosen(spec: Spec, recipe: Recipe) -> dict[str, Any]:
 
 
 def _network(network: NetworkSpec, facts: InputFacts) -> dict[str, Any]:
-    mode, scale = network.label_mode, network.label_scale
+    mode, scale, kind = network.label_mode, network.label_scale, _class_goodness(network)
     classes = facts.n_classes
     if not 2 <= classes <= MAX_CLASSES:
         raise ValueError(f"classes must number 2 to {MAX_CLASSES}, got {classes}")
     if mode == "auto":
-        mode = "overlay" if facts.free_border and classes < facts.size else "concat"
+        beside: LabelMode = "concat" if kind == "tried" else "none"
+        mode = "overlay" if kind == "tried" and facts.free_border and classes < facts.size else beside
     if mode == "overlay" and classes >= facts.size:
         raise ValueError(
             f"`label_mode='overlay'` needs more inputs than classes, got {facts.size} inputs and {classes} classes. "
@@ -65,38 +73,77 @@ def _network(network: NetworkSpec, facts: InputFacts) -> dict[str, Any]:
     if isinstance(scale, str):
         scale = facts.largest if scale == "max" else round(math.sqrt(facts.size / INPUTS_A_LABEL), 2)
     scaling = facts.auto_scaling if network.scaling == "auto" else network.scaling
-    return {"label_mode": mode, "scaling": scaling, "label_scale": scale}
+    changes = {"class_goodness": kind, "label_mode": mode, "scaling": scaling, "label_scale": scale}
+    return changes | {"layout": _layout(network, facts.shape)}
 
 
-def _rule(rule: RuleSpec, facts: InputFacts) -> dict[str, Any]:
-    steep = rule.slope == "auto" and not facts.is_image and rule.loss == "contrastive"
+def _class_goodness(network: NetworkSpec) -> ClassGoodness:
+    by_layers: ClassGoodness = "readout" if convolves(network.widths) else "tried"
+    return by_layers if network.class_goodness == "auto" else network.class_goodness
+
+
+def _layout(network: NetworkSpec, shape: tuple[int, ...]) -> Literal["hwc", "chw", "none"]:
+    """Return how a picture's axes lie; ValueError where a convolution is to read what is none, or cannot be told."""
+    found: Literal["hwc", "chw", "none"] = "none"
+    if network.layout == "auto" and not convolves(network.widths):
+        return found
+    last, first = (len(shape) == 3 and shape[axis] <= FEW_CHANNELS for axis in (-1, 0))
+    if len(shape) == 2 or (last and not first):
+        found = "hwc"
+    elif first and not last:
+        found = "chw"
+    if network.layout != "auto":
+        found = network.layout
+    if found == "none" and convolves(network.widths):
+        remedy = "Use `layout='hwc'` or 'chw'" if len(shape) == 3 else "Use dense layers, as in `widths=(500, 500)`"
+        raise ValueError(f"`widths` names a convolution, which reads pictures, got rows of {list(shape)}. {remedy}")
+    if found != "none" and not 2 <= len(shape) <= 3:
+        raise ValueError(f"`layout='{found}'` needs 2 or 3 axes, got rows of {list(shape)}. Use `layout='none'`")
+    return found
+
+
+def _chunk(recipe: Recipe, facts: InputFacts) -> int:
+    """Return of how many samples a convolution's batch normalisation takes the statistics: as memory allows."""
+    most = max(layer.units for layer in layers_of(recipe, facts))
+    power = max(FEWEST_TOGETHER, min(MOST_TOGETHER, LARGEST_ACTIVITY // most)).bit_length() - 1
+    return min(recipe.train.batch_size, 1 << power)
+
+
+def _rule(rule: RuleSpec, network: NetworkSpec, facts: InputFacts) -> dict[str, Any]:
+    steep = rule.slope == "auto" and rule.loss == "contrastive"
+    steep = steep and {"tried": not facts.is_image, "groups": True, "readout": False}[_class_goodness(network)]
     smoothing = rule.smoothing
     if isinstance(smoothing, str):
         smoothing = TUNED_SMOOTHING if facts.is_image else 0.0
-    return {"slope": TABLE_SLOPE if steep else loss_slope(rule), "smoothing": smoothing}
+    return {"slope": STEEP if steep else loss_slope(rule), "smoothing": smoothing}
 
 
-def _train(train: TrainSpec, facts: InputFacts, rows: int) -> dict[str, Any]:
+def _train(train: TrainSpec, network: NetworkSpec, facts: InputFacts, rows: int) -> dict[str, Any]:
     """Return what a training on so many rows takes."""
+    kind, convolving = _class_goodness(network), convolves(network.widths)
+    rate = CONV_RATE if convolving else TUNED_RATES[kind]
     many = not facts.is_image and facts.n_classes >= MANY_CLASSES
     negatives: int | str = train.n_negatives
     dropout, epochs = train.input_dropout, train.epochs
     size: int | str = rows if train.batch_size == "full" else train.batch_size
     if isinstance(negatives, str):
         negatives = min(MANY_NEGATIVES if many else TUNED_NEGATIVES, facts.n_classes - 1)
+    if kind != "tried":
+        negatives = facts.n_classes - 1
     if negatives >= facts.n_classes:
         raise ValueError(f"`n_negatives` must be less than the {facts.n_classes} classes, got {negatives}")
     if isinstance(size, str):
         size = min(TUNED_BATCH, max(SMALLEST_BATCH, rows // FEWEST_BATCHES), rows)
     if size > rows:
         raise ValueError(f"`batch_size` must be at most the {rows} rows that are trained on, got {size}")
-    if train.shift and facts.picture is None:
+    changed = next((name for name in ("shift", "mirror", "cutout") if getattr(train, name)), None)
+    if changed and facts.picture is None and not convolving:
         raise ValueError(
-            "`shift` needs pictures: bytes (uint8) of shape [N, H, W] or [N, H, W, C] with 1, 3 or 4 channels, from 8 "
-            f"pixels a side on, got {facts.dtype} [N, {', '.join(map(str, facts.shape))}]. Use `shift=0`"
+            f"`{changed}` needs pictures: bytes (uint8) of shape [N, H, W] or [N, H, W, C] with 1, 3 or 4 channels, "
+            f"from 8 pixels a side on, got {facts.dtype} [N, {', '.join(map(str, facts.shape))}]. Use `{changed}=0`"
         )
     if isinstance(dropout, str):
-        noise = TUNED_DROPOUT if facts.is_image else MANY_DROPOUT if many else 0.0
+        noise = 0.0 if convolving else TUNED_DROPOUT if facts.is_image else MANY_DROPOUT if many else 0.0
         dropout = noise if train.cache == "none" else 0.0
     if isinstance(epochs, str):
         epochs = _epochs(rows, size, MANY_TIMES if many else 1)
@@ -107,6 +154,7 @@ def _train(train: TrainSpec, facts: InputFacts, rows: int) -> dict[str, Any]:
         "tile_bytes": TUNED_TILE_BYTES if train.tile_bytes == "auto" else train.tile_bytes,
         "moments": "memory" if train.moments == "auto" else train.moments,
         "n_negatives": negatives,
+        "rate": rate[: len(network.widths)] if train.rate == "auto" else train.rate,
         "input_dropout": dropout,
     }
 

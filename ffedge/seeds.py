@@ -34,6 +34,9 @@ class Draw(IntEnum):
     OTHER = 6
     READOUT = 7
     KEPT = 8
+    GOODNESS = 9
+    MIRROR = 10
+    CUTOUT = 11
 
 
 def generator(seed: int, draw: Draw, *where: int) -> "np.random.Generator":

@@ -28,11 +28,12 @@ from ffedge.fields import (
     option,
     options,
 )
-from ffedge.kinds import GOODNESS, LAYERS, kind_and_words
+from ffedge.kinds import LAYERS, is_convolution, kind_and_words
 from ffedge.presets import PRESETS
 
 Norm = Literal["unit", "rms", "layer", "fixed"]
-LabelMode = Literal["overlay", "concat"]
+LabelMode = Literal["overlay", "concat", "none"]
+ClassGoodness = Literal["tried", "groups", "readout"]
 Scaling = Literal["standard", "centred", "feature", "range", "none"]
 Variant = Literal["ff", "fcff", "acff"]
 Loss = Literal["logistic", "symmetric", "contrastive"]
@@ -42,15 +43,20 @@ Matrix = tuple[tuple[float, ...], ...]
 
 MODEL_FORMAT = 1
 MAX_LAYERS = 64
+RATE = (0.015, 0.005)  # of labels that are tried
 MAX_CLASSES = 1000
 WIDTH = Limit("be whole numbers from 1 to 65536", lambda value: 1 <= value <= 65536)
 SQUARE = Limit("be a square matrix of finite numbers", lambda value: True)
 PLANNED: dict[str, Any] = {"auto": "plan", "learns": True, "machine": True}
+ONE_PASS: dict[str, Any] = {"class_goodness": ("groups", "readout")}
+CONVOLVES: dict[str, Any] = {"idle": {"convolutions": (0,)}}
 ONNX: dict[str, Any] = {"idle": {"engine": ("torch",)}}
 BEYOND_LOGISTIC = {"loss": ("symmetric", "contrastive")}
 TOGETHER: dict[str, Any] = {"idle": {"variant": ("ff",), "layers": (1,)}}
 ADAPTIVE: dict[str, Any] = {"idle": {"variant": ("ff", "fcff"), "layers": (1,)}}
 INSIDE = Limit("be between 0 and 1", lambda value: 0 < value < 1)
+SHARE_OF_ALL = Limit("be in [0, 1]", lambda value: 0 <= value <= 1)
+PICTURES: dict[str, Any] = {"learns": True, "later": True}
 PART = Limit("be in (0, 1]", lambda value: 0 < value <= 1)
 
 
@@ -60,7 +66,8 @@ class NetworkSpec:
 
     widths: tuple[int | str, ...] = option(
         (500, 500),
-        f"units of each layer, 1 to {MAX_LAYERS} layers; kind:words is a layer of another kind than dense",
+        f"units of each layer, 1 to {MAX_LAYERS} layers; 80c3p2 is a convolution of 80 channels and 3 x 3 places, "
+        "pooled 2 x 2 (see docs/recipe.md)",
         WIDTH,
     )
     norm: Norm = option(
@@ -76,18 +83,30 @@ class NetworkSpec:
         later=True,
         idle={"layers": (1,)},
     )
-    goodness: str = option("mean", "mean or sum of a layer's squared activities", choices=tuple(GOODNESS))
+    goodness: str = option(
+        "mean", "mean or sum of a layer's squared activities", choices=("mean", "sum"), idle=ONE_PASS
+    )
+    class_goodness: ClassGoodness | Literal["auto"] = option(
+        "tried",
+        "how a class is told: tried (its label in the input, a pass for each), groups (of units, one pass for all "
+        "classes), readout (linear, learnt with each layer, one pass); auto: tried",
+        auto="data",
+        later=True,
+    )
     label_mode: Literal["auto", LabelMode] = option(
         "auto",
-        "overlay puts the label in the place of the first inputs, concat beside them; auto takes overlay where those "
-        "are free",
+        "overlay puts the label in the place of the first inputs, concat beside them; none: no label is tried; auto "
+        "takes overlay where those are free",
         auto="data",
     )
-    label_layers: Literal["first", "all"] = option("first", "the layers that see the label", idle={"layers": (1,)})
+    label_layers: Literal["first", "all"] = option(
+        "first", "the layers that see the label", idle={"layers": (1,)} | ONE_PASS
+    )
     label_scale: float | Literal["max", "auto"] = option(
         10.0,
         "value of the label's one active input; max: the largest scaled input; auto: sqrt(inputs / 8)",
         POSITIVE,
+        idle=ONE_PASS,
         auto="data",
     )
     scaling: Literal["auto", Scaling] = option(
@@ -97,6 +116,14 @@ class NetworkSpec:
         auto="data",
     )
     input_norm: Literal["none", "unit", "rms"] = option("none", "norm of each input row, label included")
+    layout: Literal["auto", "hwc", "chw", "none"] = option(
+        "none",
+        "axes of a picture: height, width and channels (hwc) or channels first (chw); none: no pictures; auto: by "
+        "where 1 to 4 channels stand",
+        auto="data",
+        later=True,
+        **CONVOLVES,
+    )
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value outside its rule."""
@@ -104,6 +131,13 @@ class NetworkSpec:
         check(len(self.widths) <= MAX_LAYERS, "widths", f"name 1 to {MAX_LAYERS} layers", self.widths)
         named = [kind_and_words(item)[0] for item in self.widths if isinstance(item, str)]
         check(all(kind in LAYERS and kind != "dense" for kind in named), "widths", WIDTH.text, self.widths)
+        plain = self.norm != "fixed" or not named
+        check(plain, "norm", "not be fixed where a layer is a convolution", self.norm)
+        one_pass = self.class_goodness in ("groups", "readout")
+        fits = self.label_mode == "auto" or (self.label_mode == "none") == one_pass
+        rule = "be none where `class_goodness` is groups or readout, and only there"
+        check(fits, "label_mode", rule, self.label_mode)
+        check(not one_pass or self.goodness == "mean", "goodness", "be mean where no label is tried", self.goodness)
         check(self.skip == "none" or self.norm != "fixed", "skip", "be none where the norm is fixed", self.skip)
 
 
@@ -119,7 +153,8 @@ class RuleSpec:
     )
     slope: float | Literal["auto"] | None = option(
         None,
-        "factor on the goodness inside the loss; auto: 4 for symmetric and, on tables, for contrastive, else 1",
+        "factor on the goodness inside the loss; auto: 4 for symmetric and, on tables or with groups, for "
+        "contrastive, else 1",
         POSITIVE,
         auto="data",
     )
@@ -227,16 +262,23 @@ class TrainSpec:
         "wrong labels: drawn once (fixed), each epoch (fresh), or by the network's own goodness, of the first layer "
         "(hard) or of all so far (hard-sum)",
         learns=True,
+        idle=ONE_PASS,
     )
     n_negatives: int | Literal["auto"] = option(
         "auto",
-        "wrong labels a sample; auto: 2, or 1 of 2 classes, or 6 for tables of 20 classes and more",
+        "wrong labels a sample, where labels are tried; auto: 2, or 1 of 2 classes, or 6 for tables of 20 "
+        "classes and more",
         COUNT,
         auto="data",
+        idle=ONE_PASS,
     )
     optimizer: Optimizer = option("adam", "how weights and biases take a step along their gradient")
-    rate: tuple[float, ...] = option(
-        (0.015, 0.005), "learning rate of each layer; the last one serves all further layers", POSITIVE, learns=True
+    rate: tuple[float, ...] | Literal["auto"] = option(
+        RATE,
+        "learning rate of each layer; the last one serves all further layers; auto: by how a class is told",
+        POSITIVE,
+        auto="data",
+        learns=True,
     )
     momentum: float = option(
         0.9, "of the optimiser momentum, and Adam's first decay", SHARE, idle={"optimizer": ("sgd",)}
@@ -268,6 +310,15 @@ class TrainSpec:
         later=True,
         idle={"shift": (0,)},
     )
+    mirror: float = option(
+        0.0, "share of the images that are mirrored left to right, drawn anew each epoch", SHARE_OF_ALL, **PICTURES
+    )
+    cutout: int = option(
+        0,
+        "side of a square that is set to zero in each image, at a place drawn anew each epoch",
+        NOT_NEGATIVE,
+        **PICTURES,
+    )
     cache: Literal["none", "activations"] = option(
         "none",
         "activations keeps what finished layers make of every row on disk, so that a deep layer costs no more than a "
@@ -285,6 +336,13 @@ class TrainSpec:
         later=True,
         idle={"holdout": (0,)},
     )
+    statistics: Literal["batch", "stored"] = option(
+        "batch",
+        "what a convolution's batch normalisation goes by as it learns: the chunk that learns at once (batch), or what "
+        "the model holds (stored), as `learn` does",
+        later=True,
+        **CONVOLVES,
+    )
     engine: Literal["onnx", "torch"] = option(
         "onnx",
         "what computes: onnx, which keeps a memory budget, or torch, the reference, which can use a GPU",
@@ -299,7 +357,7 @@ class TrainSpec:
     def __post_init__(self) -> None:
         """Raise ValueError for a value outside its rule."""
         check_fields(self)
-        most = 1 / max(self.rate)
+        most = 1 / max(RATE if self.rate == "auto" else self.rate)
         check(self.weight_decay < most, "weight_decay", f"be less than {most:.3g} at this rate", self.weight_decay)
         placed = self.engine == "torch" or self.device == "cpu"
         check(placed, "device", "be cpu where `engine` is not torch", self.device)
@@ -322,7 +380,8 @@ class Spec:
             check(len(self.rule.alpha) == layers, "alpha", f"have {layers} rows, one a layer", self.rule.alpha)
         if self.train.cache != "none":
             self._check_cache()
-        check(len(self.train.rate) <= layers, "rate", f"name at most {layers} layers", self.train.rate)
+        rate = self.train.rate
+        check(rate == "auto" or len(rate) <= layers, "rate", f"name at most {layers} layers", rate)
 
     def _check_cache(self) -> None:
         """Hold to what stays the same from epoch to epoch."""
@@ -331,6 +390,8 @@ class Spec:
             (train.schedule != "greedy", "`schedule='greedy'`"),
             (train.input_dropout not in (0, "auto"), "`input_dropout=0`"),
             (train.shift > 0, "`shift=0`"),
+            (train.mirror > 0, "`mirror=0`"),
+            (train.cutout > 0, "`cutout=0`"),
             (train.negatives == "hard-sum", "other `negatives` than hard-sum"),
         ):
             if wrong:
@@ -343,13 +404,16 @@ class Spec:
 
     def check_used(self, names: Iterable[str]) -> Self:
         """Return it where each of some fields, which were asked for, plays a part; ValueError where one does not."""
-        values, declared = self._values() | {"layers": len(self.network.widths)}, self.options()
+        widths, declared = self.network.widths, self.options()
+        values = self._values() | {"layers": len(widths), "convolutions": sum(map(is_convolution, widths))}
         for name in names:
             if values[name] == "none" or declared[name].is_open(values[name]):
                 continue  # asks for nothing
             for other, idle in declared[name].idle.items():
                 if values[other] in idle:
-                    where = "in one layer" if other == "layers" else f"where `{other}` is {values[other]}"
+                    where = {"layers": "in one layer", "convolutions": "where no layer is a convolution"}.get(
+                        other, f"where `{other}` is {values[other]}"
+                    )
                     raise ValueError(f"`{name}` plays no part {where}. Leave it out")
         return self
 
@@ -386,8 +450,9 @@ class Spec:
         if changes.get("norm") == "fixed" and "skip" not in changes:  # one number a layer has no place for a sum
             values["skip"] = "none"
         network = part("network")
-        if "rate" not in changes:  # a preset may name more rates than a shallow network has layers
-            values["rate"] = values.get("rate", TrainSpec.rate)[: len(network.widths)]
+        rate = values.get("rate", RATE)
+        if "rate" not in changes and rate != "auto":  # a preset may name more rates than a shallow network has layers
+            values["rate"] = rate[: len(network.widths)]
         return cls(network, part("rule"), part("train")).check_used(changes)
 
     def with_train(self, **changes: Any) -> Self:

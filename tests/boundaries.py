@@ -24,7 +24,7 @@ TABLE = {
     "fields": Allowed(),
     "presets": Allowed(),
     "spec": Allowed("fields kinds presets"),
-    "recipe": Allowed("spec"),
+    "recipe": Allowed("kinds spec"),
     "resolve": Allowed("network recipe spec"),
     "seeds": Allowed("", "numpy"),
     "labels": Allowed("seeds", "numpy"),  # wrong labels are a function of the sample's place
@@ -34,8 +34,8 @@ TABLE = {
     "turns": Allowed("errors"),
     "onnx": Allowed("", "numpy"),  # graphs by protobuf alone: the onnx package is for int8 forms and tests
     "kinds": Allowed(),  # the modules that it names are loaded by their users
-    "layers": Allowed("kinds onnx rule seeds", "numpy", "torch"),  # a layer's torch twin stands beside its graph
-    "rule": Allowed("kinds onnx spec", "numpy", "torch"),
+    "layers": Allowed("kinds onnx seeds", "numpy", "torch"),  # a layer's torch twin stands beside its graph
+    "rule": Allowed("kinds layers onnx seeds spec", "numpy", "torch"),
     "network": Allowed("errors fields kinds layers recipe", "numpy"),
     "engine": Allowed(f"errors pages recipe spec turns {NETWORK}", "numpy onnxruntime", "torch"),
     "model": Allowed(f"engine {BASE} {NETWORK}", "numpy"),

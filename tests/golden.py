@@ -4,6 +4,7 @@
 Another processor or onnxruntime may round otherwise: `probe` tells, and then the weights are held to a tolerance.
 """
 
+import dataclasses
 import hashlib
 import json
 import sys
@@ -75,9 +76,11 @@ def dataset(kind, seed=0):
 
 
 def spec_of(name):
-    """Return the spec of a run."""
+    """Return the spec of a run; theta's placement is rounding alone beside the contrastive loss, and refused there."""
     preset, fields, _ = RUNS[name]
-    return Spec.make(preset, **(BASE | fields))
+    asked = {field: value for field, value in (BASE | fields).items() if field != "theta_placement"}
+    spec, placement = Spec.make(preset, **asked), fields.get("theta_placement", "per_layer")
+    return dataclasses.replace(spec, rule=dataclasses.replace(spec.rule, theta_placement=placement))
 
 
 def train(name, folder):

@@ -33,7 +33,10 @@ class Oracle:
     def __init__(self, recipe, facts, layers):
         self.network, self.rule, self.spec, self.facts = recipe.network, recipe.rule, recipe.train, facts
         self.classes, self.L = len(facts.classes), len(layers)
+        self.tried = recipe.network.class_goodness == "tried"
         self.layers = [{"W": self._whole(i, p), "b": np.array(p["b"], float)} for i, p in enumerate(layers)]
+        for layer, parts in zip(self.layers, layers, strict=True):
+            layer.update({"A": np.array(parts["A"], float)} if "A" in parts else {})
         self.gamma = [float(p.get("gamma", 0.0)) for p in layers]
         self.power = [float(p.get("power", 1.0)) for p in layers]
         self.moments = {}
@@ -41,7 +44,7 @@ class Oracle:
         self.bound = np.inf if recipe.network.bound is None else recipe.network.bound
 
     def _sees_label(self, layer):
-        return layer == 0 or self.network.label_layers == "all"
+        return self.tried and (layer == 0 or self.network.label_layers == "all")
 
     def _replaced(self, layer):
         """Say whether the label takes the place of inputs: then its rows of W come first, else last."""
@@ -55,7 +58,8 @@ class Oracle:
         """Return W, V and b apart, as ffedge names them."""
         W, C = self.layers[layer]["W"], self.classes if self._sees_label(layer) else 0
         V, rest = (W[:C], W[C:]) if self._replaced(layer) else (W[len(W) - C :], W[: len(W) - C])
-        return {"W": rest, "b": self.layers[layer]["b"]} | ({"V": V} if C else {})
+        beside = {name: self.layers[layer][name] for name in ("b", "A") if name in self.layers[layer]}
+        return {"W": rest} | beside | ({"V": V} if C else {})
 
     def onehot(self, labels):
         return float(self.network.label_scale) * np.eye(self.classes)[labels.reshape(-1)]
@@ -65,10 +69,10 @@ class Oracle:
         x = (raw.astype(float) - np.array(self.facts.offset)) * np.array(self.facts.scale)
         if mask is not None:
             x[:, x.shape[1] - mask.shape[1] :] *= mask / (1.0 - self.spec.input_dropout)
-        rows, onehot = np.repeat(x, labels.shape[1], axis=0), self.onehot(labels)
+        rows, onehot = (np.repeat(x, labels.shape[1], axis=0), self.onehot(labels)) if self.tried else (x, None)
         if self.network.label_mode == "overlay":
             rows[:, : self.classes] = onehot
-        else:
+        elif self.tried:
             rows = np.concatenate([rows, onehot], axis=1)
         if self.network.input_norm == "unit":
             rows /= np.linalg.norm(rows, axis=1, keepdims=True) + EPSILON
@@ -90,15 +94,23 @@ class Oracle:
         x, result = self.rows(raw, labels, mask), []
         for i, layer in enumerate(self.layers):
             read = x
-            if i and self.network.label_layers == "all":
+            if i and self._sees_label(i):
                 x = np.concatenate([x, self.onehot(labels)], axis=1)
             y = np.clip(x @ layer["W"] + layer["b"], 0.0, self.bound)
-            g = (y**2).mean(1) if self.network.goodness == "mean" else (y**2).sum(1)
-            result.append((x, y, g.reshape(labels.shape)))
+            result.append((x, y, self._goodness(layer, y, labels)))
             x = self.normed(y, i)
             if self.network.skip == "add" and i and x.shape == read.shape:
                 x = self.normed(x + read, i)
         return result
+
+    def _goodness(self, layer, y, labels):
+        """Return the goodness [N, M] of labels."""
+        self.labels = labels  # of the batch whose gradients are asked for next
+        if self.tried:
+            return ((y**2).mean(1) if self.network.goodness == "mean" else (y**2).sum(1)).reshape(labels.shape)
+        groups = [(group**2).mean(1) for group in np.array_split(y, self.classes, axis=1)]
+        each = y @ layer["A"] if "A" in layer else np.stack(groups, axis=1)
+        return np.take_along_axis(each, labels, axis=1)
 
     def goodness(self, raw, mask=None):
         """Return every class's goodness [N, L, C]."""
@@ -143,17 +155,28 @@ class Oracle:
         others = self.others(layer, [item[2] for item in passed])
         losses, slope = self.loss_and_slope(g - self.rule.theta + self.gamma[layer] * others)
         slope = slope / len(g)
-        dz = slope.reshape(-1, 1) * 2.0 * y / (y.shape[1] if self.network.goodness == "mean" else 1)
-        dz[y >= self.bound] = 0.0
-        return losses.mean(), {"W": x.T @ dz, "b": dz.sum(0), "gamma": (slope * others).sum()}
+        dy, beside = self._activity_slope(layer, y, slope)
+        dz = np.where((y > 0) & (y < self.bound), dy, 0.0)
+        return losses.mean(), {"W": x.T @ dz, "b": dz.sum(0), "gamma": (slope * others).sum()} | beside
+
+    def _activity_slope(self, layer, y, slope):
+        """Return dLoss/dy from dLoss/dg [N, M], and the gradient of a readout."""
+        if self.tried:
+            return slope.reshape(-1, 1) * 2.0 * y / (y.shape[1] if self.network.goodness == "mean" else 1), {}
+        by_class = np.zeros((len(y), self.classes))
+        np.put_along_axis(by_class, self.labels, slope, axis=1)
+        if "A" in self.layers[layer]:
+            return by_class @ self.layers[layer]["A"].T, {"A": y.T @ by_class}
+        groups = np.array_split(y, self.classes, axis=1)
+        return np.concatenate([2.0 * y / y.shape[1] * by_class[:, [c]] for c, y in enumerate(groups)], axis=1), {}
 
     def learn(self, active, raw, true, wrong, mask, step, rates):
         """Let each active layer take a step, all from the weights before it; `step` counts from 0."""
         passed = self.forward(raw, np.concatenate([true[:, None], wrong], axis=1), mask)
         steps = [(i, *self.gradients(i, passed)) for i in active]
         for i, _, gradient in steps:
-            for name in ("W", "b"):
-                kept = 1.0 - rates[i] * self.spec.weight_decay if name == "W" else 1.0
+            for name in self.layers[i]:
+                kept = 1.0 - rates[i] * self.spec.weight_decay if name != "b" else 1.0
                 change = self._change((i, name), gradient[name], self.spec.optimizer, self.spec.momentum, step)
                 self.layers[i][name] = self.layers[i][name] * kept - rates[i] * change
             y = passed[i][1]

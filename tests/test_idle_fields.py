@@ -20,6 +20,8 @@ ASKED = {
     "bound": 0.5,
     "skip": "add",
     "goodness": "sum",
+    "class_goodness": "groups",
+    "layout": "chw",
     "label_mode": "concat",
     "label_layers": "first",
     "label_scale": 3.0,
@@ -55,15 +57,18 @@ ASKED = {
     "input_dropout": 0.5,
     "shift": 1,
     "shift_share": 0.4,
+    "mirror": 0.5,
+    "cutout": 3,
     "cache": "activations",
     "holdout": 0.4,
     "coverage": 0.6,
+    "statistics": "stored",
     "engine": "torch",
     "device": "cuda",
     "threads": 3,
     "seed": 5,
 }
-OTHERS = {"variant": "ff", "loss": "symmetric", "widths": (8,), "holdout": 0.0}
+OTHERS = {"variant": "ff", "loss": "symmetric", "widths": ("6c3", 8), "holdout": 0.0}
 BASE = {"widths": (8, 8, 8), "skip": "none", "epochs": 2, "batch_size": 20, "input_dropout": 0.0}
 
 

@@ -96,7 +96,10 @@ def test_what_was_chosen_is_what_was_open():
     asked = Spec.make(label_mode="concat", epochs=3)
     recipe = resolve(asked, some_facts(), ROWS)
     found = chosen(asked, recipe)
-    assert set(found) == {"label_scale", "scaling", "slope", "smoothing", "batch_size", "n_negatives", "input_dropout"}
+    assert set(found) == {
+        *("class_goodness", "label_scale", "scaling", "layout", "slope", "smoothing"),
+        *("batch_size", "n_negatives", "rate", "input_dropout"),
+    }
     assert found["batch_size"] == recipe.train.batch_size
     assert found["scaling"] == "feature"
     assert chosen(recipe.as_spec(), recipe) == {}
@@ -105,6 +108,8 @@ def test_what_was_chosen_is_what_was_open():
 def test_a_choice_of_the_users_stays():
     spec = Spec.make(
         label_mode="overlay",
+        class_goodness="tried",
+        layout="none",
         scaling="none",
         label_scale=2.5,
         slope=2.0,
@@ -116,6 +121,7 @@ def test_a_choice_of_the_users_stays():
         chunk_size=5,
         tile_bytes=4096,
         moments="file",
+        rate=(0.1, 0.2),
     )
     assert resolve(spec, some_facts(free_border=False), ROWS) == Recipe.of(spec, ROWS)
 

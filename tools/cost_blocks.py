@@ -192,13 +192,26 @@ def speed(documents: Results) -> str:
 def budget(documents: Results) -> str:
     """Tabulate how budgets of drawn networks were kept, and how near the plan was."""
     _, found = only(documents)
-    shares = [f"{100 * share:.0f} %" for share in found["measured_by_planned"].values()]
-    columns = [
-        "drawn networks",
-        "budgets kept",
-        *(f"measured by planned peak, {n}" for n in found["measured_by_planned"]),
+    return _budgets({"`ffedge train`": found, "`ffedge learn`": found["learn"]}, "budget")
+
+
+def budget_learner(documents: Results) -> str:
+    """Tabulate the same of a Learner."""
+    return _budgets({"`ffedge.Learner`": only(documents)[1]}, "budget-learner")
+
+
+def _budgets(found: dict[str, Any], name: str) -> str:
+    columns = ["", "drawn", "budgets kept", *(f"measured by planned peak, {n}" for n in ("least", "median", "most"))]
+    rows = [
+        [
+            what,
+            str(of["of"]),
+            str(of["kept"]),
+            *(f"{100 * share:.0f} %" for share in of["measured_by_planned"].values()),
+        ]
+        for what, of in found.items()
     ]
-    return table(columns, [[str(found["of"]), str(found["kept"]), *shares]], "", "budget")
+    return table(columns, rows, "", name)
 
 
 def budget_speed(documents: Results) -> str:

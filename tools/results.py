@@ -49,7 +49,7 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "predict-latency": "python bench/predict_latency.py",
     "forms": "python bench/forms.py --epochs 4 --seeds 0",
     "speed": f"python bench/backprop.py --speed --arms {SPEED_ARMS} --repeat 1",
-    "budget": "python bench/budget.py --specs 100",
+    "budget": "python bench/budget.py --specs 200",
     "budget-speed": "python bench/budget.py --speed",
     "kills": "python bench/kills.py --kills 200",
     "paper": "python bench/paper.py --rows 5000",

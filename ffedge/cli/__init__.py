@@ -8,6 +8,7 @@ of `run` is its help. Only the file of the command that is run is imported.
 import os
 import sys
 
+from ffedge.cli.stop import interruptible
 from ffedge.cli.streams import OutputLost, guarded
 from ffedge.errors import FfedgeError, one_line
 
@@ -20,7 +21,7 @@ def main(words: list[str] | None = None) -> int:
     words : the command and its flags; None takes those of the process.
     """
     words = sys.argv[1:] if words is None else words
-    with guarded():
+    with interruptible(), guarded():
         try:
             code = _run(words)
             sys.stdout.flush()

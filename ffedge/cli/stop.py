@@ -1,6 +1,8 @@
 """SIGTERM and Ctrl-C end work in good order: at once where nothing is under way, else at the next good place."""
 
+import contextlib
 import signal
+from collections.abc import Iterator
 from types import FrameType
 from typing import Self
 
@@ -36,10 +38,42 @@ class Stop:
             signal.signal(number, handler)
         return kind is Stopped
 
-    def _come(self, number: int, _frame: FrameType | None) -> None:
-        if self.number:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
+    def _come(self, number: int, frame: FrameType | None) -> None:
+        if self.number or (not self.busy and _importing(frame)):
+            _end(number)
         self.number = number
         if not self.busy:
             raise Stopped
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt, but end the process while it starts."""
+    before = signal.getsignal(signal.SIGINT)
+    with contextlib.suppress(ValueError):  # of a thread that gets no signals
+        if before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _interrupt)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is _interrupt:
+            signal.signal(signal.SIGINT, before)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    if _importing(frame):
+        _end(number)
+    raise KeyboardInterrupt
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Tell whether a module is being imported: some take what is raised meanwhile for an error of their own."""
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
+
+
+def _end(number: int) -> None:
+    """End the process as if the signal had not been taken."""
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ffedge.data.augment import Augmentation
 from ffedge.data.rows import Labels, RowSource
 from ffedge.recipe import Recipe, Train
 from ffedge.seeds import Draw, Permutation, generator
@@ -82,6 +83,7 @@ class Stream:
     first_inputs : D.
     kept : how many of the rows, the last ones, are kept examples; an epoch takes every other row once.
     share : of each batch that is taken from the kept examples.
+    channels_first : whether a sample is a picture of axes channels, height, width.
     """
 
     source: RowSource
@@ -91,6 +93,7 @@ class Stream:
     first_inputs: int
     kept: int = 0
     share: float = 0.0
+    channels_first: bool = False
 
     @property
     def batch_size(self) -> int:
@@ -125,16 +128,14 @@ class Stream:
         """
         where = (self.train.seed, stage, epoch, step)
         dropout = generator(where[0], Draw.DROPOUT, *where[1:])
-        shift = generator(where[0], Draw.SHIFT, *where[1:])
+        augmentation = Augmentation(self.train, (stage, epoch, step), channels_first=self.channels_first)
         order = self._order(stage, epoch)
         first, last = step * self.batch_size, step * self.batch_size + self.samples(step)
         for start in range(first, last, self.train.chunk_size):
             places = np.arange(start, min(start + self.train.chunk_size, last))
             positions = order(places)
             rows = self.rows[positions]
-            images = self.source.take(rows)
-            if self.train.shift:
-                images = shifted(images, self.train.shift, shift, self.train.shift_share)
+            images = augmentation.of(self.source.take(rows))
             mask = None
             if self.train.input_dropout:
                 mask = kept_inputs(len(rows), self.first_inputs, self.train.input_dropout, dropout)
@@ -170,28 +171,3 @@ def kept_inputs(rows: int, inputs: int, dropout: float, rng: np.random.Generator
     padded = -(-inputs // 8) * 8  # whole words a row, so that a batch may be drawn in parts
     noise = np.frombuffer(rng.bytes(rows * padded), np.uint8).reshape(rows, padded)[:, :inputs]
     return (noise >= round(dropout * 256)).view(np.uint8)
-
-
-def shifted(images: Array, pixels: int, rng: np.random.Generator, share: float = 1.0) -> Array:
-    """Move a share of the images [N, H, W, ...] by up to `pixels` either way, both directions drawn alone.
-
-    Zeros come in. An image that is to move may be drawn to stay, as often as to any other place.
-    """
-    drawn = rng.random((len(images), 3))  # row by row, so that a batch may be drawn in parts
-    moves = np.floor(drawn[:, :2] * (2 * pixels + 1)).astype(np.int64) - pixels
-    moves[drawn[:, 2] >= share] = 0
-    height, width = images.shape[1:3]
-    moved = np.zeros_like(images)
-    for dy, dx in np.unique(moves, axis=0):
-        alike = np.flatnonzero((moves == (dy, dx)).all(axis=1))
-        to_y, from_y = _overlap(dy, height)
-        to_x, from_x = _overlap(dx, width)
-        moved[alike, to_y, to_x] = images[alike, from_y, from_x]
-    return moved
-
-
-def _overlap(move: int, size: int) -> tuple[slice, slice]:
-    """Return where the part that stays in the picture goes, and where it comes from."""
-    left = max(size - abs(move), 0)
-    to, source = max(move, 0), max(-move, 0)
-    return slice(to, to + left), slice(source, source + left)

@@ -10,7 +10,7 @@ The gradient needs no autograd: a loss on goodness gives one number a row, and e
 (`ffedge.layers`). Shape letters: as in `ffedge.layers.base`; M = 1 + K labels tried.
 """
 
-from ffedge.kinds import goodness_kind
+from ffedge.kinds import goodness_of, parameters_of
 from ffedge.layers import inputs
 from ffedge.layers.base import Layer, Read, answering
 from ffedge.network import InputFacts, Sizes, adds_input, gathered, trained
@@ -39,11 +39,14 @@ class Kernels:
 
     def __init__(self, recipe: Recipe, facts: InputFacts) -> None:
         self.recipe, self.facts = recipe, facts
-        self._network, self._goodness = recipe.network, goodness_kind(recipe.network.goodness)
+        self._network, self._classes = recipe.network, facts.n_classes
         self._tried = 1 + recipe.train.n_negatives
 
     def product(self, layer: Layer, *, dropout: bool) -> Graph:
-        """``raw`` [N, I], ``mask`` [N, D] -> ``x`` [N, D], ``z`` = x W + b [N, H], the label's ``value`` [N, 1, 1]."""
+        """``raw`` [N, I], ``mask`` [N, D] -> ``x`` [N, D], and what the labels of a sample share.
+
+        That is ``z`` = x W + b [N, H], and the label's ``value`` [N, 1, 1] where it is not the same for all.
+        """
         g, network = GraphBuilder("product"), self._network
         g.stage = "scale"
         raw = g.input("raw", ("N", self.facts.size), self.facts.dtype)
@@ -58,13 +61,15 @@ class Kernels:
             g.output("value", ("N", 1, 1))
         g.op("Identity", x, out="x")
         g.output("x", ("N", layer.place.inputs))
-        names = _Parameters(g, layer)
-        layer.shared(g, "x", names, out="z")
-        g.output("z", ("N", layer.units))
+        if layer.place.shares:
+            layer.shared(g, "x", _Parameters(g, layer), out="z")
+            g.output("z", ("N", layer.units))
         return g.graph
 
     def forward(self, layer: Layer, *, all_labels: bool = False, emit_rows: bool = True) -> Graph:
-        """Source -> ``rows`` [R, H], normed, and ``g`` [R]; the first layer's source is ``z``, others' ``x`` [R, D].
+        """Source -> ``rows`` [R, H], normed, and ``g`` [R], or [N, C] where no labels are tried.
+
+        The source of a first layer with labels is ``z``, others' ``x`` [R, D].
 
         Parameters
         ----------
@@ -72,13 +77,17 @@ class Kernels:
         emit_rows : whether a next layer reads them; hard negatives are drawn by the first layer's ``g`` alone.
         """
         g = GraphBuilder("forward")
-        read = self._read(g, layer, all_labels=all_labels)
-        y, axis = layer.activity(g, read, _Parameters(g, layer))
-        good = self._goodness.of(g, y, axis)
+        read, p = self._read(g, layer, all_labels=all_labels), _Parameters(g, layer)
+        y, axis = layer.activity(g, read, p)
+        good = goodness_of(layer).of(g, y, axis, p)
         if emit_rows:
             self._output_rows(g, layer, y, good, axis)
-        g.op("Reshape", good, g.ints(-1), out="g")
-        g.output("g", ("R",))
+        if self._network.tries_labels:
+            g.op("Reshape", good, g.ints(-1), out="g")
+            g.output("g", ("R",))
+        else:
+            g.op("Identity", good, out="g")
+            g.output("g", ("R", self._classes))
         return g.graph
 
     def learn(self, layer: Layer, *, emit_rows: bool, accumulate: bool = False) -> Graph:
@@ -94,24 +103,32 @@ class Kernels:
         """
         g, rule = GraphBuilder("accumulate" if accumulate else "learn"), self.recipe.rule
         g.stage = "forward"
-        read = self._read(g, layer)
-        y, axis = layer.activity(g, read, _Parameters(g, layer))
-        good = self._goodness.of(g, y, axis)
-        flat = g.op("Reshape", good, g.ints(-1), out="g.flat")  # what a forward pass gives out
+        goodness, read, p = goodness_of(layer), self._read(g, layer, learns=True), _Parameters(g, layer)
+        y, axis = layer.activity(g, read, p)
+        good = goodness.of(g, y, axis, p)
+        if goodness.tries_labels:
+            flat = g.op("Reshape", good, g.ints(-1), out="g.flat")  # what a forward pass gives out
         if emit_rows:
             g.stage = "rows"
             self._output_rows(g, layer, y, good, axis)
         g.stage = "goodness"
-        g.op("Reshape", flat, g.ints(-1, self._tried), out="g")
+        if goodness.tries_labels:
+            good = g.op("Reshape", flat, g.ints(-1, self._tried), out="g")
+        else:  # of all classes those that the loss compares
+            g.op("GatherElements", good, g.input("labels", ("N", self._tried), "int64"), out="g", axis=1)
         g.output("g", ("N", self._tried))
         g.stage = "learn"
-        slope = self._loss_slope(g)
-        value, weight = self._goodness.slope(g, y, slope, layer.units)
+        slope = dg = self._loss_slope(g)
+        if not goodness.tries_labels:
+            dg = g.op("ScatterElements", g.op("Sub", good, good), "labels", slope, axis=1)
+        value, weight = goodness.slope(g, y, dg, p)
         gradients = layer.gradients(g, read, answering(g, y, value, layer.place.bound), weight)
-        g.output("dz", layer.dz_dims())
+        gradients |= goodness.gradients(g, y, dg)
+        if tiled_of(layer):
+            g.output("dz", layer.dz_dims())
         if rule.variant == "acff":
             gradients["gamma"] = collaboration.gamma_gradient(g, slope)
-        gradients |= self._measures(g, layer, y)
+        gradients |= self._measures(g, layer, y, good)
         g.stage = "update"
         sizes = gathered(self.recipe, layer)
         sums: dict[str, tuple[str, Dims]] = {name: (gradient, sizes[name]) for name, gradient in gradients.items()}
@@ -152,25 +169,25 @@ class Kernels:
         self._updates(g, layer, {name: (g.input(f"sum.{name}", dims), dims)})
         return g.graph
 
-    def _read(self, g: GraphBuilder, layer: Layer, *, all_labels: bool = False) -> Read:
+    def _read(self, g: GraphBuilder, layer: Layer, *, all_labels: bool = False, learns: bool = False) -> Read:
         """Add the inputs that a layer reads."""
         place = layer.place
-        if place.index > 0:
+        if not place.shares:
             labels = g.input("labels", ("R",), "int64") if place.sees_label else None
-            return Read(g.input("x", ("R", place.inputs)), labels=labels)
+            return Read(g.input("x", ("R", place.inputs)), labels=labels, learns=learns)
         z = g.input("z", ("N", layer.units))
         labels = None if all_labels or not place.sees_label else g.input("labels", ("N", "M"), "int64")
-        value = g.input("value", ("N", 1, 1)) if self._network.input_norm != "none" else None
-        return Read("x", z, labels, value)
+        value = g.input("value", ("N", 1, 1)) if self._network.value_varies else None
+        return Read("x", z, labels, value, learns)
 
     def _output_rows(self, g: GraphBuilder, layer: Layer, y: str, good: str, axis: int) -> None:
         power = g.input("power", ()) if self._network.norm == "fixed" else None
         out = "rows" if axis == 1 else "rows.3d"
         skips = adds_input(self._network, layer)
-        passed_on(g, "x", y, good, power, axis, layer.units, self._network, out, skips=skips)
+        passed_on(g, "x", y, good, power, axis, layer, self._network, out, skips=skips)
         if axis == 2:
             g.op("Reshape", out, g.ints(-1, layer.units), out="rows")
-        g.output("rows", ("R", layer.units))
+        g.output("rows", ("R", layer.passes))
 
     def _loss_slope(self, g: GraphBuilder) -> str:
         """Add eq. 5 and the loss; return dLoss/dG [N, M], the batch's mean taken."""
@@ -181,12 +198,12 @@ class Kernels:
         g.output("loss", ())
         return g.op("Mul", slope, share)
 
-    def _measures(self, g: GraphBuilder, layer: Layer, y: str) -> dict[str, str]:
+    def _measures(self, g: GraphBuilder, layer: Layer, y: str, good: str) -> dict[str, str]:
         """Add what is measured of a batch beside gradients: ``power`` [], a mean square, and ``active`` [H], shares."""
-        each = g.op("Mul", "share", g.const(1.0 / self._tried))  # of one row
-        result = {}
+        each = g.op("Mul", "share", g.const(1.0 / self._network.rows_a_sample(self._tried)))  # of one row
+        result = layer.measured(g, each)
         if self._network.norm == "fixed":
-            squares, factor = self._goodness.square_sum(g, y, "g", 1, layer.units)
+            squares, factor = goodness_of(layer).square_sum(g, y, good, 1)
             total = g.op("ReduceSum", squares, keepdims=0)
             result["power"] = g.op("Mul", total, g.op("Mul", each, g.const(factor / layer.units)))
         if self.recipe.rule.sparsity is not None:
@@ -196,15 +213,16 @@ class Kernels:
 
     def _updates(self, g: GraphBuilder, layer: Layer, gradients: dict[str, tuple[str, Dims]]) -> None:
         """Add each parameter's update, from its gradient (or what is measured for it) and its sizes."""
-        train, pull, parameters = self.recipe.train, None, layer.parameters()
+        train, pull, parameters = self.recipe.train, None, parameters_of(layer)
         if self.recipe.rule.sparsity is not None and "active" in gradients:
             often = g.op("Sub", gradients["active"][0], g.const(self.recipe.rule.sparsity))
             pull = g.op("Mul", often, g.const(HOMEOSTASIS))
         for name, (gradient, dims) in gradients.items():
             if name == "active":
                 continue
-            if name == "power":
-                way = g.op("Mul", g.op("Sub", gradient, g.input(name, dims)), g.const(FOLLOWING))
+            follows = FOLLOWING if name == "power" else parameters[name].follows if name in parameters else 0.0
+            if follows:
+                way = g.op("Mul", g.op("Sub", gradient, g.input(name, dims)), g.const(follows))
                 g.op("Add", name, way, out=f"new.{name}")
                 g.output(f"new.{name}", dims)
                 continue
@@ -220,7 +238,7 @@ class _Parameters(dict[str, str]):
 
     def __init__(self, g: GraphBuilder, layer: Layer) -> None:
         super().__init__()
-        self._g, self._all = g, layer.parameters()
+        self._g, self._all = g, parameters_of(layer)
 
     def __missing__(self, name: str) -> str:
         return self._g.input(name, self._all[name].shape)
@@ -228,7 +246,15 @@ class _Parameters(dict[str, str]):
 
 def tiled_of(layer: Layer) -> list[str]:
     """Return the names of a layer's tiled parameters."""
-    return [name for name, parameter in layer.parameters().items() if parameter.tiled]
+    return [name for name, parameter in parameters_of(layer).items() if parameter.tiled]
+
+
+def spared(layer: Layer) -> set[str]:
+    """Return the new values that a step must not write over the old ones: it may read these after that.
+
+    A single number never is: of a fixed norm, ``power`` may be read after ``new.power`` is made.
+    """
+    return {f"new.{name}" for name, parameter in parameters_of(layer).items() if parameter.goes_back}
 
 
 def moments(recipe: Recipe, layer: Layer) -> Sizes:
@@ -236,12 +262,13 @@ def moments(recipe: Recipe, layer: Layer) -> Sizes:
     return {
         f"{name}.{moment}": shape
         for name, shape in trained(recipe, layer).items()
+        if name not in parameters_of(layer) or not parameters_of(layer)[name].follows
         for moment in MOMENTS[recipe.optimizer_of(name)]
     }
 
 
 def _tile_dims(layer: Layer, name: str) -> Dims:
-    return ("T", *layer.parameters()[name].shape[1:])
+    return ("T", *parameters_of(layer)[name].shape[1:])
 
 
 def _collect(g: GraphBuilder, name: str, gradient: str, dims: Dims) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ffedge.engine.onnx import OnnxEngine
 from ffedge.engine.room import Memory
 from ffedge.engine.session import Kernel, Value
-from ffedge.network import InputFacts, layers_of, trained
+from ffedge.network import InputFacts, layers_of, parameter_sizes, trained
 from ffedge.onnx.graph import Graph
 from ffedge.onnx.memory import most_alive
 from ffedge.recipe import Recipe
@@ -38,12 +38,17 @@ def needs(recipe: Recipe, facts: InputFacts, samples: int, evaluated: int, tried
     """
     room, layers, train = Count(), layers_of(recipe, facts), recipe.train
     gamma = {"gamma": nothing(())} if recipe.rule.variant != "ff" else {}
-    weights = [gamma | {name: nothing(dims) for name, dims in trained(recipe, layer).items()} for layer in layers]
+    weights = [
+        gamma | {name: nothing(dims) for name, dims in (parameter_sizes(layer) | trained(recipe, layer)).items()}
+        for layer in layers
+    ]
     engine = OnnxEngine(recipe, facts, weights, folder, room)
     n, chunked, greedy = min(samples, train.batch_size), samples < train.batch_size, train.schedule == "greedy"
     labels = np.zeros((n, 1 + train.n_negatives), np.int64)
     mask = nothing((n, layers[0].place.inputs)) if train.input_dropout else None
-    source, state = engine.product(nothing((n, facts.size)), mask), 0
+    source = first = engine.product(nothing((n, facts.size)), mask)
+    state = 0
+    draws = train.negatives == "hard" and recipe.network.tries_labels
     for stage in [[i] for i in range(len(layers))] if greedy else [list(range(len(layers)))]:
         engine.begin(stage, chunked=chunked)
         state = max(state, engine.learning_bytes)
@@ -56,9 +61,13 @@ def needs(recipe: Recipe, facts: InputFacts, samples: int, evaluated: int, tried
             if chunked:
                 engine.apply(i, step=0, rate=0.0)
         engine.finish(stage)
+        ahead = first
+        for i in range(max(recipe.listens_ahead(stage), default=-1) + 1):
+            ahead, _ = engine.forward(i, ahead, labels)
     most = max(n, evaluated)
     part = engine.product(nothing((most, facts.size)), None).part(0, min(most, tried))
-    engine.first_goodness(part)
+    if greedy or draws or len(layers) == 1:
+        engine.first_goodness(part)
     for i in range(len(layers)) if len(layers) > 1 else ():
         part, _ = engine.forward(i, part, None)
     resting = [sum(array.nbytes for array in arrays.values()) for arrays in weights] if greedy else []

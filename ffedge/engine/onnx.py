@@ -5,7 +5,7 @@ C classes, K = M - 1 wrong labels.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.engine.base import Learned
-from ffedge.engine.kernels import SCALARS, Kernels, moments, tiled_of
+from ffedge.engine.kernels import SCALARS, Kernels, moments, spared, tiled_of
 from ffedge.engine.room import Memory
 from ffedge.engine.session import Kernel, Value
 from ffedge.engine.trial import updates_in_place
@@ -80,7 +80,11 @@ class OnnxEngine:
             self.place(layer, arrays)
         self._tiles: dict[int, list[Tile]] = {}
         self._scalars = {name: self._room.value(np.zeros((), np.float32)) for name in SCALARS}
-        self.in_place = not self._room.runs or updates_in_place(self._trial_kernels())
+        labels = 1 + recipe.train.n_negatives
+        rows = recipe.network.rows_a_sample(labels)
+        self.in_place = not self._room.runs or updates_in_place(
+            self._trial_kernels(), labels, rows, spared(self.layers[0])
+        )
 
     def state(self) -> list[dict[str, Array]]:
         """Return the parameters and moments of each layer by name, not copied."""
@@ -142,8 +146,10 @@ class OnnxEngine:
     def product(self, raw: Array, mask: Array | None) -> Source:
         """Scale raw inputs [N, I], drop those whose uint8 mask [N, D] is 0, and multiply with the first layer's W."""
         first, n = self.layers[0], len(raw)
-        outputs = {"x": self._room.buffer("x", (n, first.place.inputs)), "z": self._room.buffer("z", (n, first.units))}
-        if self.recipe.network.input_norm != "none":
+        outputs = {"x": self._room.buffer("x", (n, first.place.inputs))}
+        if first.place.shares:
+            outputs["z"] = self._room.buffer("z", (n, first.units))
+        if self.recipe.network.value_varies:
             outputs["value"] = self._room.buffer("value", (n, 1, 1))
         inputs = {"raw": self._room.value(raw)} | ({} if mask is None else {"mask": self._room.value(mask)})
         self._run(self._kernel(self._graphs.product, 0, dropout=mask is not None), inputs, outputs, layer=0)
@@ -159,17 +165,20 @@ class OnnxEngine:
 
     def forward(self, layer: int, source: Source, labels: Array | None) -> tuple[Source, Array]:
         """Run a layer for labels [N, M] (None: all C); return the next layer's source and goodness [N, M]."""
-        here, n = self.layers[layer], source.samples
-        tried = here.place.classes if labels is None else labels.shape[1]
-        outputs = self._rows(layer, n * tried) | {"g": self._room.buffer("g.flat", (n * tried,))}
+        here, n, network = self.layers[layer], source.samples, self.recipe.network
+        tried = here.place.classes if labels is None or not network.tries_labels else labels.shape[1]
+        outputs = self._rows(layer, n * network.rows_a_sample(tried)) | self._goodness(n, tried)
         kernel = self._kernel(self._graphs.forward, layer, all_labels=layer == 0 and labels is None)
         self._run(kernel, source.values | self._labels(here, labels, n), outputs, layer)
-        return Source(n, {"x": outputs["rows"]}), outputs["g"].array.reshape(n, tried).copy()
+        goodness = outputs["g"].array.reshape(n, tried)
+        if labels is not None and not network.tries_labels:
+            goodness = np.take_along_axis(goodness, labels, 1)
+        return Source(n, {"x": outputs["rows"]}), goodness.copy()
 
     def first_goodness(self, source: Source) -> Array:
         """Return the first layer's goodness [N, C] of every class; nothing is made for the layer after it."""
         classes, n = self.layers[0].place.classes, source.samples
-        outputs = {"g": self._room.buffer("g.flat", (n * classes,))}
+        outputs = self._goodness(n, classes)
         kernel = self._kernel(self._graphs.forward, 0, all_labels=True, emit_rows=False)
         self._run(kernel, source.values, outputs, layer=0)
         return outputs["g"].array.reshape(n, classes).copy()
@@ -190,15 +199,17 @@ class OnnxEngine:
         """
         here, n, whole = self.layers[layer], source.samples, batch == source.samples
         outputs = {"g": self._room.buffer("g", labels.shape), "loss": self._room.buffer("loss", ())}
-        rows = {"N": n, "R": labels.size}
-        dz = self._room.buffer("dz", tuple(rows[size] if isinstance(size, str) else size for size in here.dz_dims()))
-        outputs |= {"dz": dz} | (self._rows(layer, labels.size) if emit else {})
+        rows = {"N": n, "R": n * self.recipe.network.rows_a_sample(labels.shape[1])}
+        if self._tiles[layer]:
+            dims = tuple(rows[size] if isinstance(size, str) else size for size in here.dz_dims())
+            outputs["dz"] = self._room.buffer("dz", dims)
+        outputs |= self._rows(layer, rows["R"]) if emit else {}
         self._set_scalars(step, rate, batch)
         inputs = source.values | self._labels(here, labels, n) | self._scalars | {"other": self._room.value(other)}
         kernel = self._kernel(self._graphs.learn, layer, emit_rows=emit, accumulate=not whole)
         self._run(kernel, inputs, outputs, layer)
         for tile in self._tiles[layer]:
-            parts = {"x": self._columns(source.values["x"], tile), "dz": dz}
+            parts = {"x": self._columns(source.values["x"], tile), "dz": outputs["dz"]}
             kernel = self._kernel(self._graphs.tile, layer, tile.name, accumulate=not whole)
             self._run_tile(kernel, tile, parts)
         following = Source(n, {"x": outputs["rows"]}) if emit else None
@@ -223,15 +234,20 @@ class OnnxEngine:
 
     def _rows(self, layer: int, rows: int) -> dict[str, Value]:
         # two buffers take turns, so that a layer never writes where it reads
-        return {"rows": self._room.buffer(f"rows.{layer % 2}", (rows, self.layers[layer].units))}
+        return {"rows": self._room.buffer(f"rows.{layer % 2}", (rows, self.layers[layer].passes))}
+
+    def _goodness(self, samples: int, tried: int) -> dict[str, Value]:
+        """Return where a forward pass puts goodness."""
+        shape = (samples * tried,) if self.recipe.network.tries_labels else (samples, tried)
+        return {"g": self._room.buffer("g.flat", shape)}
 
     def _labels(self, layer: Layer, labels: Array | None, samples: int) -> dict[str, Value]:
-        if not layer.place.sees_label:
+        if self.recipe.network.tries_labels and not layer.place.sees_label:
             return {}
         if labels is None:
             labels = np.tile(np.arange(layer.place.classes, dtype=np.int64), (samples, 1))
-        first = layer.place.index == 0
-        return {"labels": self._room.value(np.ascontiguousarray(labels if first else labels.reshape(-1)))}
+        whole = layer.place.index == 0 or not self.recipe.network.tries_labels
+        return {"labels": self._room.value(np.ascontiguousarray(labels if whole else labels.reshape(-1)))}
 
     def _kernel(self, build: Callable[..., Graph], layer: int, *parameter: str, **flags: bool) -> Kernel:
         key = (build.__name__, layer, parameter, *flags.items())
@@ -277,7 +293,7 @@ class OnnxEngine:
 
     def _run(self, kernel: Kernel, inputs: Mapping[str, Value], outputs: Mapping[str, Value], layer: int) -> None:
         state = self._state[layer]
-        self._run_on(state, kernel, inputs, outputs)
+        self._run_on(state, kernel, inputs, outputs, spared(self.layers[layer]))
         for name in tiled_of(self.layers[layer]) if state else ():
             release(state[name].array)
 
@@ -287,15 +303,19 @@ class OnnxEngine:
             release(value.array)
 
     def _run_on(
-        self, state: dict[str, Value], kernel: Kernel, inputs: Mapping[str, Value], outputs: Mapping[str, Value]
+        self,
+        state: dict[str, Value],
+        kernel: Kernel,
+        inputs: Mapping[str, Value],
+        outputs: Mapping[str, Value],
+        spared: Container[str] = (),
     ) -> None:
-        """Run a kernel; ``new.p`` goes into p's own buffer, or into a spare one and from there into p's.
-
-        A single number always has a spare one: of a fixed norm, ``power`` may be read after ``new.power`` is made.
-        """
+        """Run a kernel; ``new.p`` goes into p's own buffer, or into a spare one and from there into p's."""
         fresh = {name: state[name.removeprefix("new.")] for name in kernel.outputs if name.startswith("new.")}
         given = {
-            name: value if self.in_place and value.array.ndim else self._room.buffer(f"spare.{name}", value.array.shape)
+            name: value
+            if self.in_place and value.array.ndim and name not in spared
+            else self._room.buffer(f"spare.{name}", value.array.shape)
             for name, value in fresh.items()
         }
         kernel.run({**state, **inputs}, {**outputs, **given})

@@ -16,7 +16,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from ffedge.engine.base import Learned
 from ffedge.engine.kernels import FOLLOWING, HOMEOSTASIS
 from ffedge.errors import FfedgeError
-from ffedge.kinds import goodness_kind
+from ffedge.kinds import goodness_of, parameters_of
 from ffedge.layers import inputs
 from ffedge.network import InputFacts, adds_input, layers_of
 from ffedge.recipe import Recipe
@@ -73,16 +73,20 @@ class TorchEngine:
     def place(self, layer: int, arrays: dict[str, Array]) -> None:
         """Take a layer's parameters, and moments that were saved, from these arrays."""
         parameters = {name: self._tensor(value) for name, value in arrays.items() if "." not in name}
-        self._parameters[layer] = {name: value.requires_grad_(name != "power") for name, value in parameters.items()}
+        fixed = {"power"} | {n for n, p in parameters_of(self.layers[layer]).items() if p.follows}
+        self._parameters[layer] = {name: value.requires_grad_(name not in fixed) for name, value in parameters.items()}
         self._moments[layer] = {name: value for name, value in arrays.items() if "." in name}
 
     def begin(self, layers: list[int], *, chunked: bool) -> None:
         """Make the optimisers of the layers that learn next, with the moments that were saved."""
         train, rule = self.recipe.train, self.recipe.rule
         for i in layers:
-            values, parameters = self._parameters[i], self.layers[i].parameters()
+            values, parameters = self._parameters[i], parameters_of(self.layers[i])
             groups: list[dict[str, Any]] = [
-                {"params": [values[n] for n, p in parameters.items() if p.decays is decays], "weight_decay": share}
+                {
+                    "params": [values[n] for n, p in parameters.items() if p.decays is decays and not p.follows],
+                    "weight_decay": share,
+                }
                 for decays, share in ((True, train.weight_decay), (False, 0.0))
             ]
             self._optimizers[i] = [_optimizer(train.optimizer, groups, train.momentum)]
@@ -118,8 +122,8 @@ class TorchEngine:
     @torch.no_grad()
     def forward(self, layer: int, source: Source, labels: Array | None) -> tuple[Source, Array]:
         """Run a layer for labels [N, M] (None: all C); return the next layer's source and goodness [N, M]."""
-        y, tried = self._activity(layer, source, labels)
-        g = goodness_kind(self.recipe.network.goodness).torch(y).view(source.samples, tried)
+        y, _ = self._activity(layer, source, labels)
+        g = self._goodness(layer, source, y, labels)
         following = Source(source.samples, self._passed_on(layer, source, y), source.value)
         return following, g.cpu().numpy()
 
@@ -131,13 +135,17 @@ class TorchEngine:
         self, layer: int, source: Source, labels: Array, other: Array, *, batch: int, step: int, rate: float, emit: bool
     ) -> Learned:
         """Take one learning step, or add to the gradients where a batch comes in chunks (batch > N)."""
-        y, tried = self._activity(layer, source, labels)
-        g = goodness_kind(self.recipe.network.goodness).torch(y).view(source.samples, tried)
+        statistics: dict[str, Tensor] = {}
+        y, tried = self._activity(layer, source, labels, statistics)
+        g = self._goodness(layer, source, y, labels)
         G = collaboration.torch(g, self._tensor(other), self._parameters[layer].get("gamma"), self.recipe.rule)
         mean = loss.torch(G, self.recipe.rule).sum() / batch
         mean.backward()  # type: ignore[no-untyped-call]
         rows = self._passed_on(layer, source, y.detach()) if emit else None
         self._measure(layer, y.detach(), batch * tried)
+        for name, value in statistics.items():
+            shares = self._measured[layer]
+            shares[name] = shares.get(name, 0.0) + value * (source.samples / batch)
         if batch == source.samples:
             self.apply(layer, step=step, rate=rate)
         following = Source(source.samples, rows, source.value) if rows is not None else None
@@ -161,31 +169,43 @@ class TorchEngine:
         with torch.no_grad():
             if self.recipe.rule.sparsity is not None:
                 parameters["b"] -= HOMEOSTASIS * (measured["active"] - self.recipe.rule.sparsity)
-            if "power" in parameters:
-                parameters["power"] += FOLLOWING * (measured["power"] - parameters["power"])
+            following = {"power": FOLLOWING} if "power" in parameters else {}
+            following |= {n: p.follows for n, p in parameters_of(self.layers[layer]).items() if n in measured}
+            for name, share in following.items():
+                parameters[name] += share * (measured[name] - parameters[name])
 
     @property
     def buffer_bytes(self) -> int:
         """Torch keeps no buffers between steps."""
         return 0
 
-    def _activity(self, layer: int, source: Source, labels: Array | None) -> tuple[Tensor, int]:
-        """Return y [R, H] for labels [N, M] (None: all C), and M."""
+    def _goodness(self, layer: int, source: Source, y: Tensor, labels: Array | None) -> Tensor:
+        """Return the goodness [N, M] of labels [N, M] (None: all C)."""
+        g = goodness_of(self.layers[layer]).torch(y, self._parameters[layer]).view(source.samples, -1)
+        if labels is None or self.recipe.network.tries_labels:
+            return g
+        return g.gather(1, torch.from_numpy(labels).to(self.device))
+
+    def _activity(
+        self, layer: int, source: Source, labels: Array | None, statistics: dict[str, Tensor] | None = None
+    ) -> tuple[Tensor, int]:
+        """Return y [R, H] for labels [N, M] (None: all C), and R / N."""
         here = self.layers[layer]
         if labels is None:
             labels = np.tile(np.arange(here.place.classes), (source.samples, 1))
-        flat, tried = torch.from_numpy(labels.reshape(-1)).to(self.device), labels.shape[1]
-        return here.torch(source.rows, self._parameters[layer], flat, source.value, tried), tried
+        flat = torch.from_numpy(labels.reshape(-1)).to(self.device)
+        tried = self.recipe.network.rows_a_sample(labels.shape[1])
+        return here.torch(source.rows, self._parameters[layer], flat, source.value, tried, statistics), tried
 
     def _measure(self, layer: int, y: Tensor, rows: int) -> None:
         """Add some rows' share of what is measured of a batch: the mean square, and how often each unit is active."""
         before = self._measured.get(layer, {})
         shares = {"power": y.square().mean(1).sum() / rows, "active": (y > 0).sum(0) / rows}
-        self._measured[layer] = {name: value + before.get(name, 0.0) for name, value in shares.items()}
+        self._measured[layer] = before | {name: value + before.get(name, 0.0) for name, value in shares.items()}
 
     def _passed_on(self, layer: int, source: Source, y: Tensor) -> Tensor:
         """Return what the next layer reads [R, H]."""
-        network = self.recipe.network
+        network, y = self.recipe.network, self.layers[layer].torch_pooled(y)
         normed = norm.torch(y, network, self._parameters[layer].get("power"))
         return norm.torch(normed + source.rows, network, None) if adds_input(network, self.layers[layer]) else normed
 
@@ -194,7 +214,7 @@ class TorchEngine:
         return [
             (name, parameter, optimizers[name == "gamma"], kinds[name == "gamma"])
             for name, parameter in self._parameters[layer].items()
-            if name != "power" and (name != "gamma" or len(optimizers) > 1)
+            if parameter.requires_grad and (name != "gamma" or len(optimizers) > 1)
         ]
 
     def _tensor(self, array: Array) -> Tensor:

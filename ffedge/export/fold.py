@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ffedge.layers.base import NORM_EPSILON
 from ffedge.model.form import Folded, FoldedLayer
 from ffedge.network import Layers
-from ffedge.rule.norm import NORM_EPSILON
 
 Array = NDArray[Any]
 

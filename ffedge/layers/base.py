@@ -21,7 +21,10 @@ from ffedge.seeds import Draw, generator
 if TYPE_CHECKING:
     from torch import Tensor
 
+NORM_EPSILON = 1e-4  # what a norm adds to its divisor
+
 Array = NDArray[Any]
+Picture = tuple[int, int, int]  # channels, height and width
 Names = Mapping[str, str]  # of a layer's parameters -> what they are called in a graph
 
 
@@ -33,11 +36,15 @@ class Parameter:
     ----------
     decays : whether weight decay shrinks it.
     tiled : whether it is updated some rows at a time, from what the layer reads and ``dz`` alone.
+    goes_back : whether other gradients go through it, so that a step may read it after its new value is made.
+    follows : of what has no gradient: the share of the way that it goes, each step, to what a batch measures.
     """
 
     shape: tuple[int, ...]
     decays: bool = False
     tiled: bool = False
+    goes_back: bool = False
+    follows: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -50,12 +57,14 @@ class Read:
     shared : what `Layer.shared` made of it, of the first layer.
     labels : of the first layer [N, M], of others [R]; None where all C labels are tried in order, or none is seen.
     value : the label's value of each sample [N, 1, 1], where it is not the same for all.
+    learns : whether a learning step reads it, in which statistics are the batch's.
     """
 
     x: str
     shared: str | None = None
     labels: str | None = None
     value: str | None = None
+    learns: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,12 +73,15 @@ class Place:
 
     Attributes
     ----------
-    index : from 0; the first layer shares its product with the input among all labels.
+    index : from 0; the first layer shares its product with the input among all labels that are tried.
     inputs : D, or I of the first layer.
     classes : C.
     sees_label : whether the label is added to what it reads.
     label_scale : the value of the label's one active input, where it does not come with each sample.
     bound : the largest activity of a unit, or None.
+    goodness : its kind (`ffedge.kinds`).
+    picture : what it reads, channels first, where that is pictures.
+    stored_statistics : whether learning goes by stored statistics of a batch, not by its own.
     """
 
     index: int
@@ -78,6 +90,14 @@ class Place:
     sees_label: bool
     label_scale: float
     bound: float | None
+    goodness: str
+    picture: Picture | None = None
+    stored_statistics: bool = False
+
+    @property
+    def shares(self) -> bool:
+        """Whether the labels of a sample share the layer's product with the input: it is the first, and sees them."""
+        return self.index == 0 and self.sees_label
 
 
 class Layer(Protocol):
@@ -85,7 +105,11 @@ class Layer(Protocol):
 
     Attributes
     ----------
-    units : H, values of a row that it passes on.
+    units : H, values of a row's activity.
+    activity_picture : a row's activity, channels first, where it is a picture.
+    passes : values of a row that it passes on.
+    picture : these, channels first, where they are pictures.
+    channels : among which class groups are divided: units, or of a convolution its feature maps.
     folds : whether it is ``relu(x W + b + V[label])``, of which exported forms and spiking networks are made.
     """
 
@@ -100,6 +124,14 @@ class Layer(Protocol):
     def place(self) -> Place: ...  # noqa: D102
     @property
     def units(self) -> int: ...  # noqa: D102
+    @property
+    def channels(self) -> int: ...  # noqa: D102
+    @property
+    def activity_picture(self) -> Picture | None: ...  # noqa: D102
+    @property
+    def passes(self) -> int: ...  # noqa: D102
+    @property
+    def picture(self) -> Picture | None: ...  # noqa: D102
 
     def parameters(self) -> dict[str, Parameter]:
         """Return what it learns, by name."""
@@ -114,20 +146,32 @@ class Layer(Protocol):
         ...
 
     def activity(self, g: GraphBuilder, read: Read, p: Names) -> tuple[str, int]:
-        """Return the activity, and the number of its last axis: [N, M, H] of the first layer, [R, H] of others."""
+        """Return the activity, and the number of its last axis: [N, M, H] of a first layer with labels, else [R, H]."""
         ...
 
-    def gradients(self, g: GraphBuilder, read: Read, value: str, weight: str) -> dict[str, str]:
+    def gradients(self, g: GraphBuilder, read: Read, value: str, weight: str | None) -> dict[str, str]:
         """Return the gradient of each parameter that is not tiled; make ``dz``, from which tiled ones follow.
 
         Parameters
         ----------
-        value, weight : dLoss/dy as ``value * weight``: of the activity's shape, and [N, M].
+        value, weight : dLoss/dy as ``value * weight``: of the activity's shape, and [N, M]; None where the value is
+            all.
         """
         ...
 
+    def measured(self, g: GraphBuilder, share: str) -> dict[str, str]:
+        """Return what a batch measures for each parameter that follows it: sums over samples, times a share []."""
+        ...
+
+    def pooled(self, g: GraphBuilder, y: str) -> str:
+        """Return what is passed on of an activity before it is normed: [R, passes], or y itself."""
+        ...
+
     def tile_gradient(self, g: GraphBuilder, name: str) -> str:
-        """Return the gradient of T rows of a tiled parameter, from ``x`` [R, T] and ``dz`` (first layer: [N, T])."""
+        """Return the gradient of T rows of a tiled parameter, from ``x`` [R, T] and ``dz``.
+
+        Of a first layer with labels, x is [N, T].
+        """
         ...
 
     def with_classes(
@@ -145,7 +189,15 @@ class Layer(Protocol):
         """Return the sizes of ``dz``."""
         ...
 
-    def torch(self, x: "Tensor", p: Mapping[str, "Tensor"], labels: "Tensor", value: "Tensor", tried: int) -> "Tensor":
+    def torch(
+        self,
+        x: "Tensor",
+        p: Mapping[str, "Tensor"],
+        labels: "Tensor",
+        value: "Tensor",
+        tried: int,
+        measured: "dict[str, Tensor] | None" = None,
+    ) -> "Tensor":
         """Return the activity [R, H] by torch; autograd takes the gradients.
 
         Parameters
@@ -154,8 +206,44 @@ class Layer(Protocol):
         labels : [R] int64.
         value : the label's value of each sample [N, 1].
         tried : M.
+        measured : of a learning step: takes what the batch measures for each parameter that follows it.
         """
         ...
+
+    def torch_pooled(self, y: "Tensor") -> "Tensor":
+        """Return `pooled` by torch."""
+        ...
+
+
+class Plain:
+    """What a layer has whose rows are no pictures and are passed on whole."""
+
+    units: int
+
+    @property
+    def channels(self) -> int:  # noqa: D102
+        return self.units
+
+    @property
+    def passes(self) -> int:  # noqa: D102
+        return self.units
+
+    @property
+    def activity_picture(self) -> Picture | None:  # noqa: D102
+        return None
+
+    @property
+    def picture(self) -> Picture | None:  # noqa: D102
+        return None
+
+    def measured(self, g: GraphBuilder, share: str) -> dict[str, str]:  # noqa: D102
+        return {}
+
+    def pooled(self, g: GraphBuilder, y: str) -> str:  # noqa: D102
+        return y
+
+    def torch_pooled(self, y: "Tensor") -> "Tensor":  # noqa: D102
+        return y
 
 
 def uniform(layer: Layer, fan_in: int, seed: int) -> dict[str, Array]:

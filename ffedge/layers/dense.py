@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from ffedge.layers.base import Array, Names, Parameter, Place, Read, bounded, uniform
+from ffedge.layers.base import Array, Names, Parameter, Place, Plain, Read, bounded, uniform
 from ffedge.onnx.graph import Dims, GraphBuilder
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ MOST_UNITS = 65536
 
 
 @dataclass(frozen=True)
-class Dense:
+class Dense(Plain):
     """A dense layer (see `ffedge.layers.base.Layer`)."""
 
     folds: ClassVar[bool] = True
@@ -37,10 +37,6 @@ class Dense:
         if not 1 <= units <= MOST_UNITS:
             raise ValueError(f"a dense layer must have 1 to {MOST_UNITS} units, got {words!r}")
         return cls(place, units)
-
-    @property
-    def _first(self) -> bool:
-        return self.place.index == 0
 
     def parameters(self) -> dict[str, Parameter]:  # noqa: D102
         W = Parameter((self.place.inputs, self.units), decays=True, tiled=True)
@@ -56,7 +52,7 @@ class Dense:
         return g.op("Gemm", x, p["W"], p["b"], out=out)
 
     def activity(self, g: GraphBuilder, read: Read, p: Names) -> tuple[str, int]:  # noqa: D102
-        if self._first:
+        if self.place.shares:
             assert read.shared is not None
             z = g.op("Add", self._label_term(g, read, p["V"]), g.op("Unsqueeze", read.shared, g.ints(1)))
             return bounded(g, z, self.place.bound), 2
@@ -77,8 +73,10 @@ class Dense:
         term = g.op("Gather", V, read.labels) if read.labels else g.op("Unsqueeze", V, g.ints(0))
         return term if read.value is None else g.op("Mul", term, read.value)
 
-    def gradients(self, g: GraphBuilder, read: Read, value: str, weight: str) -> dict[str, str]:  # noqa: D102
-        if self._first:  # the labels of a sample share x: their dz are summed before the product with it
+    def gradients(self, g: GraphBuilder, read: Read, value: str, weight: str | None) -> dict[str, str]:  # noqa: D102
+        if weight is None:
+            dz = rows = value
+        elif self.place.shares:  # the labels of a sample share x: their dz are summed before the product with it
             dz = g.op("Squeeze", g.op("MatMul", g.op("Unsqueeze", weight, g.ints(1)), value), g.ints(1))
             rows = g.op("Reshape", value, g.ints(-1, self.units))
         else:
@@ -86,18 +84,21 @@ class Dense:
         g.op("Identity", dz, out="dz")
         gradients = {"b": g.sum("dz", 0, out="grad.b")}
         if self.place.sees_label:
+            assert weight is not None
             gradients["V"] = self._label_gradient(g, read, rows, weight)
         return gradients
 
     def _label_gradient(self, g: GraphBuilder, read: Read, rows: str, weight: str) -> str:
         assert read.labels is not None
-        labels = g.op("Reshape", read.labels, g.ints(-1)) if self._first else read.labels
+        labels = g.op("Reshape", read.labels, g.ints(-1)) if self.place.shares else read.labels
         onehot = g.op("OneHot", labels, g.const(self.place.classes, np.int64), g.const([0.0, 1.0]))
-        if self._first:
+        if self.place.shares:
             each = g.op("Unsqueeze", weight, g.ints(2))
             each = g.op("Mul", each, read.value) if read.value else each
             onehot = g.op("Mul", onehot, g.op("Reshape", each, g.ints(-1, 1)))
-        scale = 1.0 if self._first and read.value else self.place.label_scale  # else the label's value holds the scale
+        scale = (
+            1.0 if self.place.shares and read.value else self.place.label_scale
+        )  # else the label's value holds the scale
         return g.op("Gemm", onehot, rows, out="grad.V", transA=1, alpha=scale)
 
     def tile_gradient(self, g: GraphBuilder, name: str) -> str:  # noqa: D102
@@ -108,7 +109,7 @@ class Dense:
         self, before: Mapping[str, Array], more: int, rng: "np.random.Generator", *, overlay: bool
     ) -> dict[str, Array]:
         result = dict(before)
-        if self._first and overlay:  # the inputs under the new labels are gone
+        if self.place.shares and overlay:  # the inputs under the new labels are gone
             result["W"] = before["W"][more:]
         if self.place.sees_label:  # of a label that nothing is known of: the others' mean, each unit's spread about it
             V = before["V"]
@@ -117,16 +118,22 @@ class Dense:
         return result
 
     def dz_dims(self) -> Dims:  # noqa: D102
-        return ("N" if self._first else "R", self.units)
+        return ("N" if self.place.shares else "R", self.units)
 
     def torch(  # noqa: D102
-        self, x: "Tensor", p: Mapping[str, "Tensor"], labels: "Tensor", value: "Tensor", tried: int
+        self,
+        x: "Tensor",
+        p: Mapping[str, "Tensor"],
+        labels: "Tensor",
+        value: "Tensor",
+        tried: int,
+        measured: "dict[str, Tensor] | None" = None,
     ) -> "Tensor":
         import torch.nn.functional as F
 
-        z = (x.repeat_interleave(tried, 0) if self._first else x) @ p["W"] + p["b"]
+        z = (x.repeat_interleave(tried, 0) if self.place.shares else x) @ p["W"] + p["b"]
         if self.place.sees_label:
-            scale = value.repeat_interleave(tried, 0) if self._first else self.place.label_scale
+            scale = value.repeat_interleave(tried, 0) if self.place.shares else self.place.label_scale
             onehot = F.one_hot(labels, self.place.classes)
             z = z + (onehot * scale) @ p["V"]  # a product, as an index's gradient does not repeat bit for bit
         return z.relu() if self.place.bound is None else z.clamp(0.0, self.place.bound)

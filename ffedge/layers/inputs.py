@@ -5,8 +5,8 @@ Shape letters: N samples, I raw inputs of a sample, D inputs of the first layer,
 
 from typing import TYPE_CHECKING
 
+from ffedge.layers.base import NORM_EPSILON
 from ffedge.onnx.graph import GraphBuilder
-from ffedge.rule.norm import NORM_EPSILON
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,14 +23,20 @@ def read(g: GraphBuilder, network: "Network", facts: "InputFacts") -> tuple[str,
 
 
 def scaled(g: GraphBuilder, raw: str, network: "Network", facts: "InputFacts", out: str | None = None) -> str:
-    """Turn raw inputs [N, I] into scaled inputs [N, D]; with an overlay the label's C inputs are left out."""
+    """Turn raw inputs [N, I] into scaled inputs [N, D]; with an overlay the label's C inputs are left out.
+
+    For a convolution, pictures whose channels come last are turned: channels first.
+    """
     start = facts.n_classes if network.label_mode == "overlay" else 0
     if start:
         raw = g.op("Slice", raw, g.ints(start), g.ints(facts.size), g.ints(1))
     x = g.op("Cast", raw, to=1) if facts.dtype == "uint8" else raw
     offset, scale = (v if len(v) == 1 else v[start:] for v in (facts.offset, facts.scale))
     x = g.op("Sub", x, g.const(offset, name="input.offset")) if any(offset) else x
-    return g.op("Mul", x, g.const(scale, name="input.scale"), out=out)
+    if not network.turns_channels(facts.shape):
+        return g.op("Mul", x, g.const(scale, name="input.scale"), out=out)
+    x = g.op("Reshape", g.op("Mul", x, g.const(scale, name="input.scale")), g.ints(-1, *facts.shape))
+    return g.op("Reshape", g.op("Transpose", x, perm=[0, 3, 1, 2]), g.ints(-1, facts.size), out=out)
 
 
 def dropped(g: GraphBuilder, x: str, mask: str, train: "Train") -> str:
@@ -43,21 +49,25 @@ def normed(g: GraphBuilder, x: str, network: "Network", facts: "InputFacts") -> 
     """Norm each row of x [N, D] together with its label; return x and the label's value [N, 1, 1].
 
     The norm is the same for every label, as each adds ``label_scale ** 2`` to the sum of squares. Without a norm x
-    stays, and the value is ``label_scale`` (None).
+    stays, and the value is ``label_scale`` (None); it is None too where no label is in the input.
     """
     if network.input_norm == "none":
         return x, None
-    squares = g.op("Add", g.sum(g.op("Mul", x, x), 1, keep=True), g.const(network.label_scale**2))
+    squares = g.sum(g.op("Mul", x, x), 1, keep=True)
+    if network.tries_labels:
+        squares = g.op("Add", squares, g.const(network.label_scale**2))
     if network.input_norm == "rms":
         squares = g.op("Mul", squares, g.const(1.0 / _inputs(network, facts)))
     length = g.op("Add", g.op("Sqrt", squares), g.const(NORM_EPSILON))
+    if not network.tries_labels:
+        return g.op("Div", x, length), None
     value = g.op("Div", g.const(network.label_scale), length)
     return g.op("Div", x, length), g.op("Unsqueeze", value, g.ints(2))
 
 
 def _inputs(network: "Network", facts: "InputFacts") -> int:
     """Return the inputs of a row, its label's included."""
-    return facts.size + (0 if network.label_mode == "overlay" else facts.n_classes)
+    return facts.size + (facts.n_classes if network.label_mode == "concat" else 0)
 
 
 def torch(
@@ -69,11 +79,13 @@ def torch(
     start = facts.n_classes if network.label_mode == "overlay" else 0
     offset, scale = (v if len(v) == 1 else v[start:] for v in (facts.offset, facts.scale))
     x = (raw[:, start:] - torch.tensor(offset, device=raw.device)) * torch.tensor(scale, device=raw.device)
+    if network.turns_channels(facts.shape):
+        x = x.view(-1, *facts.shape).permute(0, 3, 1, 2).flatten(1)
     if mask is not None:
         x = x * mask / (1.0 - input_dropout)
     value = torch.full((len(x), 1), network.label_scale, device=raw.device)
     if network.input_norm != "none":
-        squares = x.square().sum(1, keepdim=True) + value.square()
+        squares = x.square().sum(1, keepdim=True) + (value.square() if network.tries_labels else 0.0)
         squares = squares / _inputs(network, facts) if network.input_norm == "rms" else squares
         length = squares.sqrt() + NORM_EPSILON
         x, value = x / length, value / length

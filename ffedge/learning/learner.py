@@ -354,7 +354,8 @@ def _recipe(
     if asked == 1 and replays:
         raise ValueError("`batch_size` must be 2 or more, with room for a kept example. Or use `replay_share=0`")
     size = asked or (max(2, stored) if stored <= TUNED_CHUNK else ROWS)
-    fixed = {"rate": rates, "cooldown": "none", "schedule": "interleaved", "holdout": 0.0, "shift": 0}
+    fixed = {"rate": rates, "cooldown": "none", "schedule": "interleaved", "holdout": 0.0}
+    fixed |= dict.fromkeys(("shift", "mirror", "cutout"), 0)
     spec = learning_spec(start, changes | {"batch_size": size}, 10 * size).with_train(**fixed)
     rows = affordable_rows(start, resolve(spec, start.facts, 10 * size), size)
     while True:

@@ -36,7 +36,7 @@ def learning_spec(start: Start, changes: dict[str, Any], rows: int) -> Spec:
     if inside := sorted(set(changes) - may):
         raise ValueError(f"{inside[0]} is part of the model's learning step and cannot change. Train anew")
     machine = {name: getattr(TrainSpec, name) for name, option in options(TrainSpec).items() if option.machine}
-    spec = start.recipe.as_spec().with_train(**(machine | changes)).check_used(changes)
+    spec = start.recipe.as_spec().with_train(**(machine | changes), statistics="stored").check_used(changes)
     left = rows - held_out(rows, spec.train.holdout)
     if left < 1:
         raise ValueError(f"`holdout` leaves none of {rows} rows to learn from. Use a smaller `holdout`")
@@ -84,7 +84,7 @@ def affordable_rows(start: Start, recipe: Recipe, most: int) -> int:
     classes, rows = start.facts.n_classes, most
     while True:
         cut = recipe.with_train(chunk_size=rows)
-        taken = needs(cut, start.facts, rows, rows, tried_samples(cut.train, classes), Path())
+        taken = needs(cut, start.facts, rows, rows, tried_samples(cut, classes), Path())
         if taken["buffers"] + taken["temporaries"] <= SPARE_BYTES + 8 * start.n_bytes:
             return rows
         if rows == 1:

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from ffedge.kinds import goodness_kind
+from ffedge.kinds import goodness_of
 from ffedge.layers import inputs
-from ffedge.layers.base import Layer, bounded
+from ffedge.layers.base import NORM_EPSILON, Layer, bounded
 from ffedge.model.graph import add_answers, add_known
 from ffedge.network import InputFacts, adds_input, layers_of
 from ffedge.onnx.graph import OPSET, TYPES, Graph, GraphBuilder, Port
@@ -27,7 +27,7 @@ from ffedge.onnx.read import Parts, ints_of, read_nodes
 from ffedge.onnx.shapes import check_graph
 from ffedge.onnx.wire import Source
 from ffedge.recipe import Recipe
-from ffedge.rule.norm import NORM_EPSILON, centred, over
+from ffedge.rule.norm import centred, over
 
 FORMS = {  # name -> what it computes, and whether its weights are int8
     "exact": ("exact", False),
@@ -93,7 +93,7 @@ def folded(recipe: Recipe, facts: InputFacts, gammas: Sequence[float], *, even: 
         A layer or a goodness has no folded form.
     """
     network = recipe.network
-    divisors = [goodness_kind(network.goodness).divisor(layer.units) for layer in layers_of(recipe, facts)]
+    divisors = [goodness_of(layer).divisor() for layer in layers_of(recipe, facts)]
     if None in divisors or not all(layer.folds for layer in layers_of(recipe, facts)):
         raise ValueError("only dense layers whose goodness is the mean or sum of squares have other forms")
     alike = facts.dtype == "uint8" and len(facts.scale) == 1
@@ -102,7 +102,7 @@ def folded(recipe: Recipe, facts: InputFacts, gammas: Sequence[float], *, even: 
     shares = recipe.score_weights([{"gamma": gamma} for gamma in gammas] or [{}] * len(network.widths))
     layers = []
     for layer, share in zip(layers_of(recipe, facts), shares, strict=True):
-        factor = math.sqrt((abs(share) or 1.0) / (goodness_kind(network.goodness).divisor(layer.units) or 1.0))
+        factor = math.sqrt((abs(share) or 1.0) / (goodness_of(layer).divisor() or 1.0))
         root = math.sqrt(layer.units) if network.norm == "rms" else 1.0
         epsilon = {"layer": NORM_EPSILON * factor**2, "fixed": 0.0}.get(network.norm, NORM_EPSILON * factor * root)
         bound = None if layer.place.bound is None else factor * layer.place.bound

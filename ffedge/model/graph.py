@@ -5,7 +5,7 @@ Shape letters: N samples, C classes, L layers, R = N * C rows, H units of a laye
 
 from collections.abc import Iterator
 
-from ffedge.kinds import goodness_kind
+from ffedge.kinds import goodness_of
 from ffedge.layers import inputs
 from ffedge.layers.base import Layer, Read
 from ffedge.network import InputFacts, adds_input, layers_of, stored
@@ -51,20 +51,20 @@ def activities_graph(recipe: Recipe, facts: InputFacts) -> Graph:
 
 
 def _layers(g: GraphBuilder, recipe: Recipe, facts: InputFacts) -> Iterator[tuple[Layer, str, str]]:
-    """Add the layers one after the other; yield each with its activity [R, H] and goodness [R, 1]."""
+    """Add the layers one after the other; yield each with its activity [R, H] and goodness ([R, 1], or [N, C])."""
     network, layers = recipe.network, layers_of(recipe, facts)
     x, value = inputs.read(g, network, facts)
     for layer in layers:
         sizes = stored(recipe, layer)
         names = {name: g.weight(f"layers.{layer.place.index}.{name}", dims) for name, dims in sizes.items()}
-        shared = layer.shared(g, x, names, out="z") if layer.place.index == 0 else None
+        shared = layer.shared(g, x, names, out="z") if layer.place.shares else None
         y, axis = layer.activity(g, Read(x, shared, None, value), names)
         y = y if axis == 1 else g.op("Reshape", y, g.ints(-1, layer.units))
-        good = goodness_kind(network.goodness).of(g, y, 1)
+        good = goodness_of(layer).of(g, y, 1, names)
         yield layer, y, good
         if layer is not layers[-1]:
             power, out = names.get("power"), f"rows.{layer.place.index}"
-            x = passed_on(g, x, y, good, power, 1, layer.units, network, out, skips=adds_input(network, layer))
+            x = passed_on(g, x, y, good, power, 1, layer, network, out, skips=adds_input(network, layer))
 
 
 def add_answers(g: GraphBuilder, classes: int) -> None:

@@ -74,24 +74,6 @@ def _moments(recipe: Recipe, layers: tuple[Layer, ...]) -> Sizes:
     }
 
 
-def _outer(local: str, layer: int) -> str:
-    """Return what a value that a layer's graph reads is called in the whole."""
-    first = layer == 0
-    if local in SCALARS:
-        return f"scalars.{layer}/{local}"
-    shared = {
-        "raw": "input.0/raw",
-        "mask": "mask",
-        "labels": "labels" if first else "input.0/labels",
-        "z": "product.0/z",
-        "value": "product.0/value",
-        "x": "product.0/x" if first else f"rows.{layer - 1}/rows",
-        "dz": f"learn.{layer}/dz",
-        "other": f"other.{layer}/other",
-    }
-    return shared.get(local) or f"layers.{layer}.{local}"
-
-
 class _Step(GraphBuilder):
     """Joins the graphs of all layers into one; a constant that the predictor has too stands there."""
 
@@ -139,13 +121,31 @@ class _Step(GraphBuilder):
             self.const(gamma, name=f"layers.{index}.gamma")
         return self.graph
 
+    def _outer(self, local: str, layer: int) -> str:
+        """Return what a value that a layer's graph reads is called in the whole."""
+        first = layer == 0
+        if local in SCALARS:
+            return f"scalars.{layer}/{local}"
+        shared = {
+            "raw": "input.0/raw",
+            "mask": "mask",
+            "labels": "labels" if first or not self._recipe.network.tries_labels else "input.0/labels",
+            "z": "product.0/z",
+            "value": "product.0/value",
+            "x": "product.0/x" if first else f"rows.{layer - 1}/rows",
+            "dz": f"learn.{layer}/dz",
+            "other": f"other.{layer}/other",
+        }
+        return shared.get(local) or f"layers.{layer}.{local}"
+
     def _inputs(self) -> None:
         """Add what all layers read: raw rows, labels, the count of steps."""
         train = self._recipe.train
         self.stage = "input.0"
         self.op("Reshape", "input", self.ints(-1, self._facts.size), out="input.0/raw")
         self.input("labels", ("N", 1 + train.n_negatives), "int64")
-        self.op("Reshape", "labels", self.ints(-1), out="input.0/labels")
+        if self._recipe.network.tries_labels:
+            self.op("Reshape", "labels", self.ints(-1), out="input.0/labels")
         if train.input_dropout > 0:
             self.input("mask", ("N", self._layers[0].place.inputs), "uint8")
         self.const(0, np.int64, "step")
@@ -185,9 +185,9 @@ class _Step(GraphBuilder):
         values["decaying.rate"] = self.op("Div", values["rate"], values["keep"])
         for name, value in values.items():
             if name in wanted:
-                self.op("Cast", value, out=_outer(name, index), to=TYPES["float32"])
+                self.op("Cast", value, out=self._outer(name, index), to=TYPES["float32"])
         if "share" in wanted:
-            self.op("Identity", self._share, out=_outer("share", index))
+            self.op("Identity", self._share, out=self._outer("share", index))
 
     def _others(self) -> None:
         """Add the sum of eq. 5 over the other layers' goodness, for all layers at once."""
@@ -199,7 +199,7 @@ class _Step(GraphBuilder):
         heard = self.op("MatMul", g, self.const(np.array(rule.alpha).T, name="learning/alpha"))  # [N, M, L]
         for index in range(layers):
             self.stage = f"other.{index}"
-            self.op("Gather", heard, self.const(index, np.int64), out=_outer("other", index), axis=2)
+            self.op("Gather", heard, self.const(index, np.int64), out=self._outer("other", index), axis=2)
 
     def _prediction_weights(self) -> None:
         """Add ``1 + sum_{m != l} gamma_m alpha_ml`` of the new gammas."""
@@ -213,7 +213,7 @@ class _Step(GraphBuilder):
     def _stages(self, index: int, stages: set[str]) -> None:
         """Add the nodes of some stages of a layer, values renamed as they are called in the whole."""
         for graph in self._graphs[index]:
-            names = {name: _outer(name, index) for name in graph.inputs}
+            names = {name: self._outer(name, index) for name in graph.inputs}
             names |= {name: self._stored(name, array) for name, array in graph.constants.items()}
             for place, node in enumerate(graph.nodes):
                 kind = node.name.partition("/")[0]

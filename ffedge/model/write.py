@@ -64,7 +64,9 @@ def write_model(
     metadata = {"format": MODEL_FORMAT, "spec": recipe.to_dict(), "input": facts.to_dict()}
     metadata |= {key: value for key, value in about.items() if key not in OWN}
     metadata |= {"gamma": gammas, "known": calibration.to_dict() if calibration else None}
-    learning = None if recipe.measures_batches else training_info(recipe, facts, graph, gammas)
+    learning = (
+        None if recipe.measures_batches else training_info(recipe.with_train(statistics="stored"), facts, graph, gammas)
+    )
     write_file(path, graph, weights, metadata, learning)
 
 

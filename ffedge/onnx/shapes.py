@@ -137,10 +137,12 @@ class Walk:
     def _slice(self, node: Node) -> Shape:
         shape = self._shape(node)
         starts, ends, axes = (self._known(node, place) for place in (1, 2, 3))
-        if len(starts) != 1 or len(ends) != 1:
+        steps = self._known(node, 4) if len(node.inputs) == 5 else (1,) * len(axes)
+        if not len(starts) == len(ends) == len(axes) == len(steps) or min(steps) < 1:
             raise ValueError(f"cuts at {starts} and {ends}")
-        axis = _axes(axes, len(shape))[0]
-        return _with(shape, axis, len(range(shape[axis])[starts[0] : ends[0]]))
+        for axis, start, end, step in zip(_axes(axes, len(shape)), starts, ends, steps, strict=True):
+            shape = _with(shape, axis, len(range(shape[axis])[start:end:step]))
+        return shape
 
     def _mean(self, node: Node) -> Shape:
         return self._reduced(node, _ints(node, "axes"))
@@ -198,6 +200,44 @@ class Walk:
         if not data:
             raise ValueError("takes rows out of one number")
         return (*places, *data[1:])
+
+    def _turned(self, node: Node) -> Shape:
+        shape, order = self._shape(node), _ints(node, "perm")
+        if sorted(order) != list(range(len(shape))):
+            raise ValueError(f"turns {list(shape)} by {order}")
+        return tuple(shape[axis] for axis in order)
+
+    def _padded(self, node: Node) -> Shape:
+        shape, around = self._shape(node), self._known(node, 1)
+        if len(around) != 2 * len(shape) or min(around) < 0:
+            raise ValueError(f"pads {list(shape)} by {around}")
+        return tuple(map(sum, zip(shape, around[: len(shape)], around[len(shape) :], strict=True)))
+
+    def _windows(self, node: Node, pads: Shape = (0, 0, 0, 0)) -> Shape:
+        """Work out pictures [N, K, height, width] of which squares are taken together."""
+        shape, kernel, steps = self._shape(node), _ints(node, "kernel_shape"), _ints(node, "strides")
+        if not (len(shape) == 4 == len(pads) and len(kernel) == len(steps) == 2) or min(*kernel, *steps) < 1:
+            raise ValueError(f"takes squares of {kernel} out of {list(shape)}")
+        sides = [
+            (size + before + after - side) // step + 1
+            for size, before, after, side, step in zip(shape[2:], pads[:2], pads[2:], kernel, steps, strict=True)
+        ]
+        return (*shape[:2], *sides)
+
+    def _convolution(self, node: Node) -> Shape:
+        shape, W, kernel = self._shape(node), self._shape(node, 1), _ints(node, "kernel_shape")
+        if len(W) != 4 or W[1:] != (shape[1], *kernel) or (len(node.inputs) == 3 and self._shape(node, 2) != W[:1]):
+            raise ValueError(f"convolves {list(shape)} with {list(W)}")
+        pictures = self._windows(node, _ints(node, "pads"))
+        self._work += math.prod((pictures[0], *pictures[2:])) * math.prod(W)
+        return (pictures[0], W[0], *pictures[2:])
+
+    def _chosen(self, node: Node) -> Shape:
+        shape, places = self._shape(node), self._shape(node, 1)
+        axis = _axis(_int(node, "axis"), len(shape))
+        if len(places) != len(shape) or _with(places, axis, 1) != _with(shape, axis, 1):
+            raise ValueError(f"takes places {list(places)} of {list(shape)}")
+        return places
 
     def _one_hot(self, node: Node) -> Shape:
         depth = self._ints.get(node.inputs[1])
@@ -299,22 +339,27 @@ OPERATORS: dict[str, Use] = {
     **{kind: Use(Walk._soft, 1, has="axis") for kind in ("LogSoftmax", "Softmax")},
     **{kind: Use(Walk._mean, 1, has="axes keepdims") for kind in ("ReduceMean", "ReduceMin")},
     **{kind: Use(Walk._rescaled, 3, may_have="axis") for kind in ("DequantizeLinear", "QuantizeLinear")},
+    **{kind: Use(Walk._windows, 1, has="kernel_shape strides") for kind in ("AveragePool", "MaxPool")},
     "ArgMax": Use(Walk._largest, 1, has="axis keepdims"),
     "Cast": Use(Walk._cast, 1, has="to"),
     "Clip": Use(Walk._clip, 3),
+    "Conv": Use(Walk._convolution, 2, 3, has="kernel_shape pads strides"),
     "Concat": Use(Walk._concat, has="axis"),
     "Gather": Use(Walk._rows_taken, 2),
+    "GatherElements": Use(Walk._chosen, 2, has="axis"),
     "GatherND": Use(Walk._gathered, 2, may_have="batch_dims"),
     "Gemm": Use(Walk._product, 2, 3, may_have="transA transB alpha"),
     "MatMul": Use(Walk._matrix_product, 2),
     "OneHot": Use(Walk._one_hot, 3),
+    "Pad": Use(Walk._padded, 2),
     "ReduceSum": Use(Walk._sum, 1, 2, has="keepdims"),
     "Reshape": Use(Walk._reshape, 2),
     "ScatterElements": Use(Walk._scattered, 3, has="axis"),
     "Shape": Use(Walk._sizes, 1),
-    "Slice": Use(Walk._slice, 4),
+    "Slice": Use(Walk._slice, 4, 5),
     "Squeeze": Use(Walk._squeeze, 2),
     "TopK": Use(Walk._top, 2, has="axis"),
+    "Transpose": Use(Walk._turned, 1, has="perm"),
     "Unsqueeze": Use(Walk._unsqueeze, 2),
     "Where": Use(Walk._together, 3),
 }

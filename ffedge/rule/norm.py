@@ -10,15 +10,14 @@ Shape letters: R rows, H units; an activity is [..., H].
 
 from typing import TYPE_CHECKING
 
-from ffedge.kinds import goodness_kind
+from ffedge.kinds import goodness_of
+from ffedge.layers.base import NORM_EPSILON, Layer
 from ffedge.onnx.graph import GraphBuilder
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ffedge.recipe import Network
-
-NORM_EPSILON = 1e-4
 
 
 def normed(
@@ -27,7 +26,7 @@ def normed(
     good: str | None,
     power: str | None,
     axis: int,
-    units: int,
+    layer: Layer,
     network: "Network",
     out: str | None = None,
 ) -> str:
@@ -35,7 +34,7 @@ def normed(
 
     Parameters
     ----------
-    good : y's goodness [..., 1] where it is at hand.
+    good : y's goodness where it is at hand.
     power : the layer's power [], of a fixed norm.
     """
     if network.norm == "layer":
@@ -43,8 +42,11 @@ def normed(
     if network.norm == "fixed":
         assert power is not None
         return over(g, y, power, 1.0, NORM_EPSILON, out)
-    squares, factor = goodness_kind(network.goodness).square_sum(g, y, good, axis, units)
-    factor = factor if network.norm == "unit" else factor / units
+    if layer.passes == layer.units:
+        squares, factor = goodness_of(layer).square_sum(g, y, good, axis)
+    else:  # it is pooled
+        squares, factor = g.sum(g.op("Mul", y, y), axis, keep=True), 1.0
+    factor = factor if network.norm == "unit" else factor / layer.passes
     return over(g, y, squares, factor, NORM_EPSILON, out)
 
 
@@ -55,17 +57,18 @@ def passed_on(
     good: str,
     power: str | None,
     axis: int,
-    units: int,
+    layer: Layer,
     network: "Network",
     out: str,
     *,
     skips: bool,
 ) -> str:
     """Return what the next layer reads: the normed y; where a layer skips, x is added and the sum normed again."""
+    y = layer.pooled(g, y)
     if not skips:
-        return normed(g, y, good, power, axis, units, network, out)
-    both = g.op("Add", normed(g, y, good, power, axis, units, network), x)
-    return normed(g, both, None, power, axis, units, network, out)
+        return normed(g, y, good, power, axis, layer, network, out)
+    both = g.op("Add", normed(g, y, good, power, axis, layer, network), x)
+    return normed(g, both, None, power, axis, layer, network, out)
 
 
 def centred(g: GraphBuilder, y: str, axis: int, epsilon: float, out: str | None = None) -> str:

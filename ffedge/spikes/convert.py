@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from ffedge.engine.session import make_session, run
 from ffedge.errors import FfedgeError
-from ffedge.kinds import goodness_kind
+from ffedge.kinds import goodness_of
+from ffedge.layers.base import NORM_EPSILON, Layer
 from ffedge.model.graph import activities_graph
 from ffedge.network import InputFacts, layers_of
 from ffedge.onnx.graph import model_bytes
 from ffedge.recipe import Recipe
-from ffedge.rule.norm import NORM_EPSILON
 from ffedge.spikes.network import PASSING, Floats, LabelPlace, Reset, SpikingLayer, SpikingNetwork
 from ffedge.spikes.simulate import goodness_after, samples_at_once
 from ffedge.version import __version__
@@ -40,8 +40,8 @@ def check_convertible(recipe: Recipe, name: str) -> None:
         what = f"`norm='{network.norm}'`, which divides each row by a number of its own"
     elif network.input_norm != "none":
         what = f"`input_norm='{network.input_norm}'`, which divides each input by a number of its own"
-    elif goodness_kind(network.goodness).divisor(1) is None:
-        what = f"`goodness='{network.goodness}'`, which is no sum of squares"
+    elif not network.tries_labels:
+        what = f"`class_goodness='{network.class_goodness}'`"
     elif any(not isinstance(item, int) for item in network.widths):
         what = "layers that are not dense"
     else:
@@ -71,7 +71,8 @@ def convert(
     data : name of the data set, for the file.
     """
     activities = forward(recipe, facts, layers, raw)
-    squares = [np.einsum("rh,rh->r", y, y) / np.float32(_divisor(recipe, y.shape[1])) for y in activities]
+    pairs = zip(layers_of(recipe, facts), activities, strict=True)
+    squares = [np.einsum("rh,rh->r", y, y) / np.float32(_divisor(layer)) for layer, y in pairs]
     wanted = np.stack([goodness.reshape(len(raw), -1) for goodness in squares], axis=1)
     thetas = [float(np.quantile(y[y > 0], FULL_RATE)) if (y > 0).any() else 1.0 for y in activities]
     mode: LabelPlace = "overlay" if recipe.network.label_mode == "overlay" else "concat"
@@ -114,9 +115,9 @@ def forward(recipe: Recipe, facts: InputFacts, layers: Layers, raw: NDArray[Any]
     return result
 
 
-def _divisor(recipe: Recipe, units: int) -> float:
+def _divisor(layer: Layer) -> float:
     """Return what a layer's sum of squares is divided by to be its goodness (see `check_convertible`)."""
-    return goodness_kind(recipe.network.goodness).divisor(units) or 1.0
+    return goodness_of(layer).divisor() or 1.0
 
 
 def _layers(
@@ -136,7 +137,7 @@ def _layers(
             W[:units, place.inputs :] = arrays["V"].T * (recipe.network.label_scale / theta)
         W[units:, place.inputs :] = PASSING * np.eye(passing, labelled)
         b = np.concatenate([arrays["b"] / theta, np.zeros(passing)]).astype(np.float32)
-        result.append(SpikingLayer(W, b, 1.0, decay, units, theta**2 * units / _divisor(recipe, units), share))
+        result.append(SpikingLayer(W, b, 1.0, decay, units, theta**2 * units / _divisor(dense), share))
         if place.index < last:
             before = theta / (math.sqrt(float(arrays["power"])) + NORM_EPSILON)
     return tuple(result)

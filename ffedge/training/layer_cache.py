@@ -1,11 +1,12 @@
 """What the finished layers make of every training row, on disk, so that a layer's cost does not grow with its depth.
 
-Without it the layers below run again for each batch. It holds the last finished layer's rows and every finished
-layer's goodness: for every label, as float16, rounded once a layer; or, where wrong labels are drawn once a layer, for
-the labels that are tried alone, as they are. Inputs must be the same in each epoch.
+Without it the layers below run again for each batch. It holds the last finished layer's rows, as float16, rounded once
+a layer, and every finished layer's goodness. Where labels are tried, a sample has a row for every label; or, where
+wrong labels are drawn once a layer, for the labels that are tried alone, as they are. Inputs must be the same in each
+epoch.
 
 Shape letters: P training rows by their place in the stream, N of them, C classes, L layers, M labels, H units, T labels
-that are held of each row.
+whose goodness is held of each row, S rows that are held of it.
 """
 
 import os
@@ -30,7 +31,7 @@ Array = NDArray[Any]
 
 
 class LayerCache:
-    """The rows [P * T, H] of the last finished layer, and the goodness [P, L, T] of all.
+    """The rows [P * S, H] of the last finished layer, and the goodness [P, L, T] of all.
 
     Parameters
     ----------
@@ -48,10 +49,9 @@ class LayerCache:
 
     def __init__(self, recipe: Recipe, engine: Engine, stream: Stream, classes: int, folder: Path) -> None:
         self._train, self._engine, self._stream, self._folder = recipe.train, engine, stream, folder
-        self._fixed = recipe.train.negatives == "fixed"
-        self._labels = 1 + recipe.train.n_negatives if self._fixed else classes
+        self._fixed, self._labels, self._held = _held(recipe, classes)
         chunk = recipe.train.chunk_size
-        self._size = chunk if self._fixed else tried_samples(recipe.train, classes)
+        self._size = chunk if self._fixed else tried_samples(recipe, classes)
         self._rows: _FileRows | None = None
         self._goodness = _FileRows((len(stream.rows), len(recipe.network.widths), self._labels), np.float32, folder)
         self.layers = 0
@@ -83,17 +83,17 @@ class LayerCache:
         ----------
         wrong : draws the wrong labels of the stage that begins, where these are fixed.
         """
-        count, units = len(self._stream.rows), self._engine.layers[layers - 1].units
+        count, units = len(self._stream.rows), self._engine.layers[layers - 1].passes
         begin = self.layers if self.layers == layers - 1 else 0  # after a stop, from the raw rows again
         if self._fixed:  # other labels than before
             begin, self._rows = 0, None  # whose room is free before the next one's is taken
-        fresh = _FileRows((count * self._labels, units), np.float32 if self._fixed else np.float16, self._folder)
+        fresh = _FileRows((count * self._held, units), np.float32 if self._fixed else np.float16, self._folder)
         for positions in places(count, self._size):
-            fresh.put(int(positions[0]) * self._labels, self._run(positions, begin, layers, wrong))
+            fresh.put(int(positions[0]) * self._held, self._run(positions, begin, layers, wrong))
         self._rows, self.layers = fresh, layers
 
     def _run(self, positions: Labels, begin: int, layers: int, wrong: Wrong | None) -> Array:
-        """Return the rows [N * T, H] of the last of some layers, and put away the goodness of those that ran."""
+        """Return the rows [N * S, H] of the last of some layers, and put away the goodness of those that ran."""
         goodness, labels = self._goodness.take(positions), None
         if begin:
             source = self._source(positions, self._columns(len(positions)))
@@ -119,7 +119,8 @@ class LayerCache:
 
     def _source(self, positions: Labels, columns: Labels) -> Any:
         assert self._rows is not None
-        rows = self._rows.take((positions[:, None] * self._labels + columns).reshape(-1))
+        places = positions[:, None] * self._held + (columns if self._held > 1 else 0)
+        rows = self._rows.take(places.reshape(-1))
         return self._engine.source(rows.astype(np.float32, copy=False), len(positions))
 
 
@@ -146,8 +147,17 @@ class _FileRows:
 
 def cache_bytes(recipe: Recipe, facts: InputFacts, rows: int) -> int:
     """Return the most that the cache takes on disk: layers' rows, two neighbours' at a time, and the goodness."""
-    units = [layer.units for layer in layers_of(recipe, facts)]
-    if recipe.train.negatives == "fixed":
-        return rows * (1 + recipe.train.n_negatives) * 4 * (max(units[:-1], default=0) + len(units))
+    units = [layer.passes for layer in layers_of(recipe, facts)]
+    fixed, labels, held = _held(recipe, facts.n_classes)
+    if fixed:
+        return rows * held * 4 * (max(units[:-1], default=0) + len(units))
     pairs = [sum(units[max(0, i - 1) : i + 1]) for i in range(len(units) - 1)]
-    return rows * facts.n_classes * (2 * max(pairs, default=0) + 4 * len(units))
+    return rows * (held * 2 * max(pairs, default=0) + labels * 4 * len(units))
+
+
+def _held(recipe: Recipe, classes: int) -> tuple[bool, int, int]:
+    """Return whether only the labels that are tried are held, how many are, and how many rows of a sample."""
+    network, train = recipe.network, recipe.train
+    fixed = network.tries_labels and train.negatives == "fixed"
+    labels = 1 + train.n_negatives if fixed else classes
+    return fixed, labels, network.rows_a_sample(labels)

@@ -71,8 +71,9 @@ class Loop:
         self.stages = [[i] for i in layers] if recipe.train.schedule == "greedy" else [list(layers)]
         self.held_out, self.rows = split_rows(len(dataset.train.labels), recipe, kept[0])
         self._layers = layers_of(recipe, facts)
+        channels_first = recipe.network.layout == "chw"
         source, inputs = dataset.train, self._layers[0].place.inputs
-        self._stream = Stream(source.inputs, source.labels, self.rows, recipe.train, inputs, *kept)
+        self._stream = Stream(source.inputs, source.labels, self.rows, recipe.train, inputs, *kept, channels_first)
         self._learner = BatchLearner(recipe, engine, facts.n_classes)
         self.evaluator = Evaluator(self._learner)
         self._cache = None
@@ -193,7 +194,7 @@ class Loop:
     def _wrong(self, stage: int, epoch: int) -> Wrong | None:
         """Return what draws a chunk's wrong labels, where the network does not choose them."""
         train = self.recipe.train
-        if train.negatives.startswith("hard"):
+        if train.negatives.startswith("hard") or not self.recipe.network.tries_labels:
             return None
         where = (stage,) if train.negatives == "fixed" else (stage, epoch)
         drawn = key(2, train.seed, Draw.NEGATIVES, *where)

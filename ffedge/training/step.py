@@ -32,9 +32,11 @@ def evaluated_samples(train: Train, classes: int, layers: int) -> int:
     return min(EVALUATED, train.chunk_size, max(1, EVALUATED_VALUES // (layers * classes)))
 
 
-def tried_samples(train: Train, classes: int) -> int:
-    """Return for how many samples at once all classes are tried."""
-    return max(1, min(MAX_ROWS, train.chunk_size * (1 + train.n_negatives)) // classes)
+def tried_samples(recipe: Recipe, classes: int) -> int:
+    """Return for how many samples at once the goodness of all classes is measured."""
+    network, train = recipe.network, recipe.train
+    rows = min(MAX_ROWS, train.chunk_size * network.rows_a_sample(1 + train.n_negatives))
+    return max(1, rows // network.rows_a_sample(classes))
 
 
 @dataclass
@@ -95,7 +97,7 @@ class BatchLearner:
 
     def class_goodness(self, source: Any, layers: int) -> Floats:
         """Return the goodness [N, layers, C] of every class in the first layers, in bounded memory."""
-        most = tried_samples(self.recipe.train, self.n_classes)
+        most = tried_samples(self.recipe, self.n_classes)
         result = np.empty((source.samples, layers, self.n_classes), np.float32)
         for start in range(0, source.samples, most):
             part = source.part(start, start + most)
@@ -142,6 +144,8 @@ class BatchLearner:
     def _wrong(self, chunk: Chunk, first: Any, turn: Turn) -> Labels:
         if turn.wrong is not None:
             return turn.wrong(chunk)
+        if not self.recipe.network.tries_labels:
+            return (chunk.labels[:, None] + np.arange(1, self.n_classes)) % self.n_classes
         if self.cache and self.cache.layers:
             goodness = self.cache.first_goodness(chunk.positions)
         else:
@@ -151,8 +155,7 @@ class BatchLearner:
 
     def _goodness_ahead(self, source: Any, begun: int, labels: Labels, active: list[int]) -> dict[int, Floats]:
         """Run all layers from `begun` on once before any of them changes, where one listens to layers after it."""
-        alpha = self.recipe.rule.alpha
-        listened = [k for i in active for k, weight in enumerate(alpha[i]) if k > i and weight]
+        listened = self.recipe.listens_ahead(active)
         goodness: dict[int, Floats] = {}
         for layer in range(begun, max(listened) + 1 if listened else 0):
             source, goodness[layer] = self.engine.forward(layer, source, labels)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ffedge.data.augment import cut_out, mirrored, shifted
 from ffedge.data.rows import ArrayRows
-from ffedge.data.stream import OtherRows, Stream, kept_inputs, shifted, split_rows
+from ffedge.data.stream import OtherRows, Stream, kept_inputs, split_rows
 from ffedge.network import InputFacts
 from ffedge.resolve import resolve
 from ffedge.spec import Spec
@@ -72,7 +73,14 @@ def test_a_chunk_holds_the_rows_of_its_positions():
 @given(chunk_size=st.integers(1, 40), batch_size=st.integers(1, 40))
 def test_a_batch_has_the_same_draws_however_it_is_cut(inputs, chunk_size, batch_size):
     cut = stream(
-        inputs=inputs, chunk_size=chunk_size, batch_size=batch_size, input_dropout=0.3, shift=2, shift_share=0.6
+        inputs=inputs,
+        chunk_size=chunk_size,
+        batch_size=batch_size,
+        input_dropout=0.3,
+        shift=2,
+        shift_share=0.6,
+        mirror=0.5,
+        cutout=2,
     )
     whole = dataclasses.replace(cut, train=dataclasses.replace(cut.train, chunk_size=1000))
     step = cut.batches - 1
@@ -138,6 +146,24 @@ def test_a_shift_moves_its_share_of_the_images(share):
     moved = (shifted(image, 1, np.random.default_rng(0), share)[:, 2, 2] == 0).mean()
     wanted = share * 8 / 9  # of nine places one is where it was
     assert abs(moved - wanted) < 5 * np.sqrt(wanted * (1 - wanted) / 9000)
+
+
+def test_a_mirrored_image_is_turned_left_to_right_and_its_share_are():
+    images = np.random.default_rng(5).integers(1, 255, (4000, 3, 4, 3), dtype=np.uint8)
+    found = mirrored(images, np.random.default_rng(0), 0.3)
+    turned = (found == images[:, :, ::-1]).all(axis=(1, 2, 3))
+    assert (turned | (found == images).all(axis=(1, 2, 3))).all()
+    assert abs(turned.mean() - 0.3) < 5 * np.sqrt(0.3 * 0.7 / 4000)
+
+
+def test_a_cut_sets_a_square_whose_middle_is_anywhere_to_zero():
+    found = cut_out(np.ones((4000, 6, 5), np.uint8), 3, np.random.default_rng(0))
+    gone = found == 0
+    sizes = {(int(g.any(axis=1).sum()), int(g.any(axis=0).sum())) for g in gone}
+    assert sizes == {(2, 2), (2, 3), (3, 2), (3, 3)}
+    assert all(g.sum() == g.any(axis=1).sum() * g.any(axis=0).sum() for g in gone)
+    chance = np.outer([2, 3, 3, 3, 3, 2], [2, 3, 3, 3, 2]) / 30  # of each place to lie in the square
+    np.testing.assert_allclose(gone.mean(axis=0), chance, atol=5 * np.sqrt(0.25 / 4000))
 
 
 @given(st.integers(2, 300), st.floats(0, 0.99), st.integers(0, 5))

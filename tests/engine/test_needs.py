@@ -37,6 +37,15 @@ RECIPES = {
         "chunk_size": 16,
         "negatives": "hard-sum",
     },
+    "groups in chunks": {
+        "class_goodness": "groups",
+        "label_mode": "none",
+        "n_negatives": 3,
+        "batch_size": 30,
+        "chunk_size": 16,
+        "schedule": "interleaved",
+    },
+    "readout": {"class_goodness": "readout", "label_mode": "none", "negatives": "hard"},
     "ff, one layer": {"widths": (12,), "variant": "ff", "optimizer": "sgd", "negatives": "hard"},
 }
 
@@ -44,7 +53,7 @@ RECIPES = {
 def asked(recipe, facts):
     """Ask the engine as the plan does."""
     train, layers = recipe.train, 1 if recipe.train.schedule == "greedy" else len(recipe.network.widths)
-    evaluated, tried = evaluated_samples(train, facts.n_classes, layers), tried_samples(train, facts.n_classes)
+    evaluated, tried = evaluated_samples(train, facts.n_classes, layers), tried_samples(recipe, facts.n_classes)
     return needs(recipe, facts, train.chunk_size, evaluated, tried, Path())
 
 
@@ -127,7 +136,7 @@ def test_no_more_rows_are_evaluated_at_once_than_the_plan_counts(negatives, monk
     monkeypatch.setattr(engine, "forward", noted)
     monkeypatch.setattr(engine, "first_goodness", lambda s: seen.append(s.samples * facts.n_classes) or first(s))
     make_loop(recipe, DATA, engine, facts=facts).train(Place(), lambda: False)
-    most = 4 * tried_samples(recipe.train, facts.n_classes)
+    most = 4 * tried_samples(recipe, facts.n_classes)
     assert max(seen) == most == 24  # a chunk's: 8 samples, each with its label and 2 wrong ones
     assert engine.buffer_bytes == asked(recipe, facts)["buffers"]
 

@@ -42,6 +42,8 @@ def test_any_three_choices_meet_in_the_quick_third():
 
 
 MATRIX = ((9.0, 0.5, -0.25), (0.75, 9.0, 0.3), (0.2, -0.4, 9.0))  # the diagonal counts for nothing
+GROUPS = {"class_goodness": "groups", "label_mode": "none", "n_negatives": 3, "slope": 4.0}
+READOUT = {"class_goodness": "readout", "label_mode": "none", "n_negatives": 3}
 DATA = {
     "clouds": clusters(noise=1.5),
     "bytes": clusters(noise=1.5, inputs=20, uint8=True, border=True),
@@ -128,6 +130,31 @@ OPTIONS = {
     "one layer": {"widths": (12,)},
     "four layers": {"widths": (12, 10, 8, 6), "schedule": "interleaved"},
     "held-out rows": {"holdout": 0.2},
+    "groups": {**GROUPS, "optimizer": "adam"},
+    "groups, of two sizes": {**GROUPS, "widths": (13, 10, 9), "schedule": "interleaved"},
+    "groups, unit": {**GROUPS, "norm": "unit", "widths": (12, 10, 8), "loss": "logistic", "input_norm": "unit"},
+    "groups, layer, ff": {**GROUPS, "norm": "layer", "variant": "ff", "loss": "symmetric"},
+    "groups, fixed, chunks": {
+        **GROUPS,
+        "norm": "fixed",
+        "bound": 0.9,
+        "sparsity": 0.4,
+        "batch_size": 50,
+        "chunk_size": 16,
+    },
+    "groups, dropout": {**GROUPS, "input_dropout": 0.25},
+    "groups, skip": {**GROUPS, "skip": "add", "widths": (10, 10, 10), "optimizer": "momentum"},
+    "readout": {**READOUT, "optimizer": "adam"},
+    "readout, interleaved": {**READOUT, "schedule": "interleaved", "input_norm": "rms", "input_dropout": 0.25},
+    "readout, bound, chunks": {**READOUT, "bound": 0.9, "batch_size": 50, "chunk_size": 16, "optimizer": "momentum"},
+    "readout, logistic, ff": {**READOUT, "variant": "ff", "loss": "logistic", "theta": 0.5},
+    "readout, layer, skip": {
+        **READOUT,
+        "norm": "layer",
+        "skip": "add",
+        "widths": (10, 10, 8),
+        "schedule": "interleaved",
+    },
     "scaling range": {"scaling": "range"},
     "scaling none": {"scaling": "none"},
     "scaling standard": {"scaling": "standard"},

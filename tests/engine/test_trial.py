@@ -9,6 +9,9 @@ from ffedge.engine.trial import updates_in_place
 from ffedge.onnx.graph import GraphBuilder, model_bytes
 from ffedge.training.checkpoint import Place
 
+GROUPS = {"class_goodness": "groups", "label_mode": "none", "n_negatives": 3}
+READOUT = {"class_goodness": "readout", "label_mode": "none", "n_negatives": 3}
+
 
 def step_whose_loss_reads(name):
     """Make a learning step that is right in two buffers: ``new.W = W - x``, then ``loss = sum(<name>)``."""
@@ -22,7 +25,9 @@ def step_whose_loss_reads(name):
     return model_bytes(g.graph)
 
 
-@pytest.mark.parametrize("changes", [{}, {"optimizer": "sgd"}, {"label_layers": "all"}, {"variant": "ff"}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"optimizer": "sgd"}, {"label_layers": "all"}, {"variant": "ff"}, GROUPS, READOUT], ids=str
+)
 def test_a_sound_step_passes_the_check_on_this_onnxruntime(changes):
     engine = make_engine(*prepared(small_spec(**changes), clusters()))
     assert engine.in_place
@@ -31,8 +36,8 @@ def test_a_sound_step_passes_the_check_on_this_onnxruntime(changes):
 
 def test_a_step_that_reads_a_weight_after_writing_it_fails_the_check():
     """Right with two buffers, wrong with one: just what the check is there to find."""
-    assert updates_in_place([Kernel(step_whose_loss_reads("x"), 1)])
-    assert not updates_in_place([Kernel(step_whose_loss_reads("W"), 1)])
+    assert updates_in_place([Kernel(step_whose_loss_reads("x"), 1)], 3, 3)
+    assert not updates_in_place([Kernel(step_whose_loss_reads("W"), 1)], 3, 3)
 
 
 def test_a_kernel_that_writes_before_it_reads_fails_the_check():
@@ -43,7 +48,7 @@ def test_a_kernel_that_writes_before_it_reads_fails_the_check():
                     outputs[name].array.fill(0)
             super().run(inputs, outputs)
 
-    assert not updates_in_place([Hasty(step_whose_loss_reads("x"), 1)])
+    assert not updates_in_place([Hasty(step_whose_loss_reads("x"), 1)], 3, 3)
 
 
 def test_an_engine_takes_two_buffers_where_the_check_fails(monkeypatch):
@@ -54,7 +59,7 @@ def test_an_engine_takes_two_buffers_where_the_check_fails(monkeypatch):
 @pytest.mark.parametrize("schedule", ["greedy", "interleaved"])
 @pytest.mark.parametrize("optimizer", ["adam", "momentum", "sgd"])
 @pytest.mark.parametrize("batch_size", [16, 50])
-@pytest.mark.parametrize("changes", [{}, {"label_layers": "all"}, {"norm": "fixed", "sparsity": 0.1}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"label_layers": "all"}, {"norm": "fixed", "sparsity": 0.1}, READOUT], ids=str)
 def test_one_buffer_and_two_give_the_same_bits(schedule, optimizer, batch_size, changes):
     """A batch of 50 comes in chunks, and the last of an epoch, of 10 rows, as a whole."""
     changes = {"chunk_size": 16, "gamma_optimizer": "adam", "epochs": 3, "negatives": "hard"} | changes

@@ -49,7 +49,7 @@ def test_their_model_predicts_in_any_runtime_and_goes_on_learning(tmp_path):
     write_model(tmp_path / "model.onnx", recipe, facts, random_layers(recipe, facts), {})
     onnx.checker.check_model(onnx.load(tmp_path / "model.onnx"), full_check=True)
     before = ffedge.Predictor(tmp_path / "model.onnx").predict(DATA.train.inputs.take(np.arange(20)))
-    assert ffedge.learn(tmp_path / "model.onnx", DATA, max_drop=1.0, epochs=1, threads=1).accepted
+    assert ffedge.learn(tmp_path / "model.onnx", DATA, max_drop=1.0, force=True, epochs=1, threads=1).accepted
     after = ffedge.Predictor(tmp_path / "model.onnx").predict(DATA.train.inputs.take(np.arange(20)))
     assert not np.array_equal(before.scores, after.scores)
 

@@ -9,11 +9,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from ffedge.layers.base import Parameter, Place, bounded, uniform
+from ffedge.layers.base import Parameter, Place, Plain, bounded, uniform
+from ffedge.rule.goodness import Goodness
 
 
 @dataclass(frozen=True)
-class LowRank:
+class LowRank(Plain):
     folds: ClassVar[bool] = False
     place: Place
     units: int
@@ -79,7 +80,7 @@ class LowRank:
     def dz_dims(self):
         return ("N" if self._first else "R", self.units)
 
-    def torch(self, x, p, labels, value, tried):
+    def torch(self, x, p, labels, value, tried, measured=None):
         import torch.nn.functional as F
 
         z = (x.repeat_interleave(tried, 0) if self._first else x) @ p["U"] @ p["W"] + p["b"]
@@ -88,20 +89,14 @@ class LowRank:
         return z.relu() if self.place.bound is None else z.clamp(0.0, self.place.bound)
 
 
-class Absolute:
+class Absolute(Goodness):
     """``mean_h |y_h|``."""
 
-    def divisor(self, units):
-        return None
-
-    def of(self, g, y, axis):
+    def of(self, g, y, axis, p):
         return g.mean(y, axis, keep=True)
 
-    def slope(self, g, y, dg, units):
-        return g.op("Sign", y), g.op("Mul", dg, g.const(1.0 / units))
+    def slope(self, g, y, dg, p):
+        return g.op("Sign", y), g.op("Mul", dg, g.const(1.0 / self.layer.units))
 
-    def square_sum(self, g, y, good, axis, units):
-        return g.sum(g.op("Mul", y, y), axis, keep=True), 1.0
-
-    def torch(self, y):
+    def torch(self, y, p):
         return y.abs().mean(1)

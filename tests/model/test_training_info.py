@@ -27,6 +27,8 @@ SPECS = {
     "gamma by adam, collaborative": {"gamma_optimizer": "adam", "prediction_weights": "collaborative", "momentum": 0.5},
     "next": {"scope": "next", "prediction_weights": "collaborative"},
     "one layer": {"widths": (7,)},
+    "groups": {"class_goodness": "groups", "label_mode": "none", "widths": (9, 8), "n_negatives": 2},
+    "readout, unit": {"class_goodness": "readout", "label_mode": "none", "input_norm": "unit", "n_negatives": 3},
 }
 STEPS, SAMPLES = 3, 6
 

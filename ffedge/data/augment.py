@@ -1,0 +1,85 @@
+"""Pictures as they might have been: moved, mirrored, with a square cut out; drawn anew each epoch, seeded.
+
+Shape letters: N pictures, H x W places, C channels.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge.recipe import Train
+from ffedge.seeds import Draw, generator
+
+Array = NDArray[Any]
+
+
+class Augmentation:
+    """What a training asks for (``shift``, ``mirror``, ``cutout``), for one batch.
+
+    Parameters
+    ----------
+    where : stage, epoch and step; a batch gets the same draws however it is cut into chunks.
+    channels_first : whether pictures come as [N, C, H, W], else [N, H, W] or [N, H, W, C].
+    """
+
+    def __init__(self, train: Train, where: tuple[int, int, int], *, channels_first: bool) -> None:
+        self._train, self._first = train, channels_first
+        self._shift, self._mirror, self._cutout = (
+            generator(train.seed, draw, *where) for draw in (Draw.SHIFT, Draw.MIRROR, Draw.CUTOUT)
+        )
+
+    def of(self, images: Array) -> Array:
+        """Return the next pictures of the batch, changed."""
+        train = self._train
+        if not (train.shift or train.mirror or train.cutout):
+            return images
+        seen = np.moveaxis(images, 1, -1) if self._first else images
+        if train.shift:
+            seen = shifted(seen, train.shift, self._shift, train.shift_share)
+        if train.mirror:
+            seen = mirrored(seen, self._mirror, train.mirror)
+        if train.cutout:
+            seen = cut_out(seen, train.cutout, self._cutout)
+        return np.moveaxis(seen, -1, 1) if self._first else seen
+
+
+def shifted(images: Array, pixels: int, rng: np.random.Generator, share: float = 1.0) -> Array:
+    """Move a share of the images [N, H, W, ...] by up to `pixels` either way, both directions drawn alone.
+
+    Zeros come in. An image that is to move may be drawn to stay, as often as to any other place.
+    """
+    drawn = rng.random((len(images), 3))  # row by row, so that a batch may be drawn in parts
+    moves = np.floor(drawn[:, :2] * (2 * pixels + 1)).astype(np.int64) - pixels
+    moves[drawn[:, 2] >= share] = 0
+    height, width = images.shape[1:3]
+    moved = np.zeros_like(images)
+    for dy, dx in np.unique(moves, axis=0):
+        alike = np.flatnonzero((moves == (dy, dx)).all(axis=1))
+        to_y, from_y = _overlap(dy, height)
+        to_x, from_x = _overlap(dx, width)
+        moved[alike, to_y, to_x] = images[alike, from_y, from_x]
+    return moved
+
+
+def mirrored(images: Array, rng: np.random.Generator, share: float) -> Array:
+    """Mirror a share of the images [N, H, W, ...] left to right."""
+    result, drawn = images.copy(), rng.random(len(images)) < share
+    result[drawn] = images[drawn, :, ::-1]
+    return result
+
+
+def cut_out(images: Array, side: int, rng: np.random.Generator) -> Array:
+    """Set a square of each image [N, H, W, ...] to zero; its middle is in the picture, its edges may not be."""
+    starts = np.floor(rng.random((len(images), 2)) * images.shape[1:3]).astype(np.int64) - side // 2
+    result = images.copy()
+    for image, (top, left) in zip(result, starts, strict=True):
+        image[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = 0
+    return result
+
+
+def _overlap(move: int, size: int) -> tuple[slice, slice]:
+    """Return where the part that stays in the picture goes, and where it comes from."""
+    left = max(size - abs(move), 0)
+    to, source = max(move, 0), max(-move, 0)
+    return slice(to, to + left), slice(source, source + left)

@@ -1,0 +1,258 @@
+"""A convolution: ``y = relu(scale * (z - mean) / s + b)``, z = x * W, and what it passes on pooled.
+
+Its words are ``<channels>c<kernel>``, then ``s<stride>``, and ``p<size>`` (the largest of size x size places) or
+``a<size>`` (their mean): 80c3, 160c3p2. A picture is padded so that places stay; W is [O, I, k, k].
+
+Batch normalisation stands before the relu. In a learning step mean and deviation s are those of the chunk of samples
+that learns at once, and the gradient goes through them (Ioffe and Szegedy, arXiv:1502.03167, section 3):
+
+    dz = scale / s (dh - mean(dh) - h mean(dh h)),    h = (z - mean) / s
+
+Else they are running ones, which are part of the state, and are folded into W and b. The gradient is local:
+dLoss/dW is, for each place of the kernel, one product of dz with the picture moved by that place.
+
+Shape letters: as in `ffedge.layers.base`; I channels of height x width read, O made, P places of each, H = O P.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import numpy as np
+
+from ffedge.layers.base import Array, Names, Parameter, Picture, Place, Read, bounded
+from ffedge.onnx.graph import Dims, GraphBuilder
+from ffedge.seeds import Draw, generator
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+EPSILON = 1e-5
+FOLLOWING = 0.1  # share of the way that running statistics go to a batch's
+WORDS = re.compile(r"(\d{1,5})c(\d{1,3})(?:s(\d{1,2}))?(?:([pa])(\d{1,2}))?")
+MOST_CHANNELS = 65536
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution (see `ffedge.layers.base.Layer`).
+
+    Attributes
+    ----------
+    pool, mean : each side of the squares that are pooled, 1 where none are; whether to their mean, else to the largest.
+    """
+
+    folds: ClassVar[bool] = False
+    place: Place
+    channels: int
+    kernel: int
+    stride: int
+    pool: int
+    mean: bool
+
+    @classmethod
+    def made(cls, place: Place, words: str) -> Self:
+        """Return a layer from its words.
+
+        Raises
+        ------
+        ValueError
+            The words cannot be read, no picture comes in, or it is too small.
+        """
+        match, what = WORDS.fullmatch(words), f"layer {place.index}, {words!r}:"
+        if match is None:
+            raise ValueError(f"{what} must be <channels>c<kernel>[s<stride>][p|a<pool>], as in 80c3 or 160c3p2")
+        channels, kernel, stride, pool = (int(match[group] or 1) for group in (1, 2, 3, 5))
+        if min(channels, kernel, stride, pool) < 1 or channels > MOST_CHANNELS or kernel % 2 == 0 or stride > 2:
+            raise ValueError(f"{what} a convolution takes 1 or more channels, an odd kernel and a stride of 1 or 2")
+        if place.picture is None:
+            raise ValueError(
+                f"{what} a convolution reads pictures, got rows of {place.inputs} values. Use dense layers, as in 500"
+            )
+        if place.sees_label:
+            raise ValueError(f"{what} a convolution sees no label. Use `class_goodness='readout'` or 'groups'")
+        layer = cls(place, channels, kernel, stride, pool, match[4] == "a")
+        _, height, width = place.picture
+        if kernel > min(height, width):
+            raise ValueError(f"{what} the kernel must be no larger than the picture of {height} x {width}")
+        if pool > min(layer.activity_picture[1:]):
+            size = " x ".join(map(str, layer.activity_picture[1:]))
+            raise ValueError(f"{what} pooling {pool} x {pool} leaves nothing of {size}")
+        return layer
+
+    @cached_property
+    def activity_picture(self) -> Picture:
+        """Channels, height and width of the activity."""
+        assert self.place.picture is not None
+        _, height, width = self.place.picture
+        return self.channels, -(-height // self.stride), -(-width // self.stride)
+
+    @property
+    def units(self) -> int:  # noqa: D102
+        return math.prod(self.activity_picture)
+
+    @property
+    def picture(self) -> Picture:  # noqa: D102
+        channels, height, width = self.activity_picture
+        return channels, height // self.pool, width // self.pool
+
+    @property
+    def passes(self) -> int:  # noqa: D102
+        return math.prod(self.picture)
+
+    @property
+    def _read(self) -> Picture:
+        assert self.place.picture is not None
+        return self.place.picture
+
+    def parameters(self) -> dict[str, Parameter]:  # noqa: D102
+        each = (self.channels,)
+        return {
+            "W": Parameter((self.channels, self._read[0], self.kernel, self.kernel), decays=True),
+            "scale": Parameter(each, goes_back=True),
+            "b": Parameter(each),
+            "mean": Parameter(each, follows=FOLLOWING),
+            "variance": Parameter(each, follows=FOLLOWING),
+        }
+
+    def draw(self, seed: int) -> dict[str, Array]:  # noqa: D102
+        sizes = {name: parameter.shape for name, parameter in self.parameters().items()}
+        bound = 1.0 / math.sqrt(math.prod(sizes["W"][1:]))
+        drawn = generator(seed, Draw.WEIGHTS, self.place.index).random(sizes["W"], dtype=np.float32)
+        drawn = drawn * np.float32(2.0 * bound) - np.float32(bound)
+        flat = {name: np.full(sizes[name], name in ("scale", "variance"), np.float32) for name in sizes if name != "W"}
+        return {"W": drawn} | flat
+
+    def shared(self, g: GraphBuilder, x: str, p: Names, out: str) -> str:
+        """No label shares anything."""
+        raise NotImplementedError
+
+    def activity(self, g: GraphBuilder, read: Read, p: Names) -> tuple[str, int]:  # noqa: D102
+        x = g.op("Reshape", read.x, g.ints(-1, *self._read), out="picture" if read.learns else None)
+        if read.learns and not self.place.stored_statistics:
+            h = self._normed(g, self._products(g, x, p["W"]))
+            z = g.op("Add", g.op("Mul", h, self._by_channel(g, p["scale"])), self._by_channel(g, p["b"]))
+        elif read.learns:
+            g.op("Sqrt", g.op("Add", p["variance"], g.const(EPSILON)), out="deviation")
+            around = g.op("Sub", self._products(g, x, p["W"]), self._by_channel(g, p["mean"]))
+            h = g.op("Div", around, self._by_channel(g, "deviation"), out="normed")
+            z = g.op("Add", g.op("Mul", h, self._by_channel(g, p["scale"])), self._by_channel(g, p["b"]))
+        else:  # folded into W and b
+            s = g.op("Sqrt", g.op("Add", p["variance"], g.const(EPSILON)))
+            factor = g.op("Div", p["scale"], s)
+            W = g.op("Mul", p["W"], g.op("Reshape", factor, g.ints(-1, 1, 1, 1)))
+            b = g.op("Sub", p["b"], g.op("Mul", p["mean"], factor))
+            z = self._products(g, x, W, b)
+        return g.op("Reshape", bounded(g, z, self.place.bound), g.ints(-1, self.units)), 1
+
+    def _products(self, g: GraphBuilder, x: str, *W: str) -> str:
+        around, strides = [self.kernel // 2] * 4, [self.stride] * 2
+        return g.op("Conv", x, *W, kernel_shape=[self.kernel] * 2, pads=around, strides=strides)
+
+    def _normed(self, g: GraphBuilder, z: str) -> str:
+        """Return h, and name what the gradient and the running statistics need."""
+        each = g.op("ReduceMean", z, axes=[2, 3], keepdims=1, out="mean.of.each")  # of a sample's channel
+        around = g.op("Sub", z, g.mean(each, 0, keep=True))
+        squares = g.op("ReduceMean", g.op("Mul", around, around), axes=[2, 3], keepdims=1, out="variance.of.each")
+        variance = g.op("Add", g.mean(squares, 0, keep=True), g.const(EPSILON))
+        g.op("Sqrt", variance, out="deviation")
+        return g.op("Div", around, "deviation", out="normed")
+
+    def _by_channel(self, g: GraphBuilder, value: str) -> str:
+        return g.op("Reshape", value, g.ints(1, self.channels, 1, 1))
+
+    def gradients(self, g: GraphBuilder, read: Read, value: str, weight: str | None) -> dict[str, str]:  # noqa: D102
+        assert weight is None, "class goodness of one pass gives the whole slope"
+        dh = g.op("Reshape", value, g.ints(-1, *self.activity_picture))  # by scale * h + b
+        by_scale = g.op("Mul", dh, "normed")
+        axes = g.ints(0, 2, 3)
+        gradients = {
+            "b": g.op("ReduceSum", dh, axes, keepdims=0, out="grad.b"),
+            "scale": g.op("ReduceSum", by_scale, axes, keepdims=0, out="grad.scale"),
+        }
+        if not self.place.stored_statistics:
+            both = (dh, by_scale)
+            mean, along = (g.op("ReduceMean", each, axes=[0, 2, 3], keepdims=1) for each in both)
+            dh = g.op("Sub", g.op("Sub", dh, mean), g.op("Mul", "normed", along))
+            factor = g.op("Div", self._by_channel(g, "scale"), "deviation")
+        else:
+            factor = self._by_channel(g, g.op("Div", "scale", "deviation"))
+        dz = g.op("Mul", dh, factor)
+        return gradients | {"W": self._weight_gradient(g, "picture", dz)}
+
+    def _weight_gradient(self, g: GraphBuilder, x: str, dz: str) -> str:
+        """Return dLoss/dW: for each place of the kernel dz [O, N P] times the moved picture [N P, I]."""
+        (inputs, _, _), (_, height, width), k = self._read, self.activity_picture, self.kernel
+        turned = g.op("Reshape", g.op("Transpose", dz, perm=[1, 0, 2, 3]), g.ints(self.channels, -1))
+        x = g.op("Transpose", x, perm=[1, 0, 2, 3])
+        if k > 1:
+            x = g.op("Pad", x, g.ints(0, 0, k // 2, k // 2, 0, 0, k // 2, k // 2))
+        each = []
+        for i in range(k):
+            for j in range(k):
+                stops = (i + self.stride * (height - 1) + 1, j + self.stride * (width - 1) + 1)
+                steps = [g.ints(self.stride, self.stride)] if self.stride > 1 else []
+                moved = g.op("Slice", x, g.ints(i, j), g.ints(*stops), g.ints(2, 3), *steps)
+                product = g.op("Gemm", turned, g.op("Reshape", moved, g.ints(inputs, -1)), transB=1)
+                each.append(g.op("Unsqueeze", product, g.ints(2)))
+        whole = g.op("Concat", *each, axis=2) if len(each) > 1 else each[0]
+        return g.op("Reshape", whole, g.ints(self.channels, inputs, k, k), out="grad.W")
+
+    def measured(self, g: GraphBuilder, share: str) -> dict[str, str]:  # noqa: D102
+        if self.place.stored_statistics:
+            return {}
+        return {
+            name: g.op("Mul", g.op("ReduceSum", f"{name}.of.each", g.ints(0, 2, 3), keepdims=0), share)
+            for name in ("mean", "variance")
+        }
+
+    def pooled(self, g: GraphBuilder, y: str) -> str:  # noqa: D102
+        if self.pool == 1:
+            return y
+        picture, size = g.op("Reshape", y, g.ints(-1, *self.activity_picture)), [self.pool] * 2
+        kind = "AveragePool" if self.mean else "MaxPool"
+        return g.op("Reshape", g.op(kind, picture, kernel_shape=size, strides=size), g.ints(-1, self.passes))
+
+    def tile_gradient(self, g: GraphBuilder, name: str) -> str:
+        """No parameter is tiled."""
+        raise NotImplementedError
+
+    def with_classes(  # noqa: D102
+        self, before: Mapping[str, Array], more: int, rng: "np.random.Generator", *, overlay: bool
+    ) -> dict[str, Array]:
+        return dict(before)
+
+    def dz_dims(self) -> Dims:
+        """No parameter is tiled."""
+        raise NotImplementedError
+
+    def torch(  # noqa: D102
+        self,
+        x: "Tensor",
+        p: Mapping[str, "Tensor"],
+        labels: "Tensor",
+        value: "Tensor",
+        tried: int,
+        measured: "dict[str, Tensor] | None" = None,
+    ) -> "Tensor":
+        import torch.nn.functional as F
+
+        z = F.conv2d(x.view(-1, *self._read), p["W"], stride=self.stride, padding=self.kernel // 2)
+        mean, variance = p["mean"], p["variance"]
+        if measured is not None and not self.place.stored_statistics:
+            mean, variance = z.mean((0, 2, 3)), z.var((0, 2, 3), unbiased=False)
+            measured |= {"mean": mean.detach(), "variance": variance.detach()}
+        h = (z - mean[:, None, None]) / (variance[:, None, None] + EPSILON).sqrt()
+        y = (h * p["scale"][:, None, None] + p["b"][:, None, None]).flatten(1)
+        return y.relu() if self.place.bound is None else y.clamp(0.0, self.place.bound)
+
+    def torch_pooled(self, y: "Tensor") -> "Tensor":  # noqa: D102
+        import torch.nn.functional as F
+
+        if self.pool == 1:
+            return y
+        pool = F.avg_pool2d if self.mean else F.max_pool2d
+        return pool(y.view(-1, *self.activity_picture), self.pool).flatten(1)

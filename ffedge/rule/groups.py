@@ -1,0 +1,88 @@
+"""Class goodness without a label in the input: the units fall into C groups, one for each class, side by side.
+
+The goodness of class c is the mean of y^2 over its group, so that one pass serves all classes. Where C does not divide
+the channels, the first groups have one more. A channel is a unit, or of a convolution all places of a feature map.
+
+Shape letters: as in `ffedge.rule.goodness`; K channels of P places each, H = K * P; U units of a group.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from ffedge.layers.base import Names
+from ffedge.onnx.graph import GraphBuilder
+from ffedge.rule.goodness import Goodness
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Groups(Goodness):
+    """``mean_{h in group c} y_h^2``; ValueError where there are fewer channels than classes."""
+
+    tries_labels: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Hold to a group for each class."""
+        if self.layer.channels < self.layer.place.classes:
+            what = f"{self.layer.channels} for {self.layer.place.classes} classes in layer {self.layer.place.index}"
+            raise ValueError(
+                f"`class_goodness='groups'` needs a unit for each class, got {what}. Use wider layers, or "
+                "`class_goodness='readout'`"
+            )
+
+    @property
+    def sizes(self) -> list[int]:
+        """Units of each group."""
+        channels, classes = self.layer.channels, self.layer.place.classes
+        places = self.layer.units // channels
+        return [places * (channels // classes + (c < channels % classes)) for c in range(classes)]
+
+    @property
+    def _even(self) -> bool:
+        return self.layer.channels % self.layer.place.classes == 0
+
+    def of(self, g: GraphBuilder, y: str, axis: int, p: Names) -> str:  # noqa: D102
+        squares = g.op("Mul", y, y)
+        if self._even:
+            return g.mean(g.op("Reshape", squares, g.ints(-1, self.layer.place.classes, self.sizes[0])), 2)
+        if self._places > 1:
+            squares = g.mean(g.op("Reshape", squares, g.ints(-1, self.layer.channels, self._places)), 2)
+        return g.op("MatMul", squares, self._shares(g))
+
+    def slope(self, g: GraphBuilder, y: str, dg: str, p: Names) -> tuple[str, str | None]:  # noqa: D102
+        if self._even:
+            parts, each = self.layer.place.classes, g.op("Mul", dg, g.const(2.0 / self.sizes[0]))
+        else:
+            parts = self.layer.channels
+            each = g.op("Gemm", dg, self._shares(g), transB=1, alpha=2.0 / self._places)
+        apart = g.op("Reshape", y, g.ints(-1, parts, self.layer.units // parts))
+        return g.op(
+            "Reshape", g.op("Mul", apart, g.op("Unsqueeze", each, g.ints(2))), g.ints(-1, self.layer.units)
+        ), None
+
+    def square_sum(self, g: GraphBuilder, y: str, good: str | None, axis: int) -> tuple[str, float]:  # noqa: D102
+        good = good or self.of(g, y, axis, {})
+        if self._even:
+            return g.sum(good, 1, keep=True), float(self.sizes[0])
+        return g.sum(g.op("Mul", good, g.const(self.sizes)), 1, keep=True), 1.0
+
+    def torch(self, y: "Tensor", p: Mapping[str, "Tensor"]) -> "Tensor":  # noqa: D102
+        import torch
+
+        return torch.stack([group.square().mean(1) for group in torch.split(y, self.sizes, 1)], 1)
+
+    @property
+    def _places(self) -> int:
+        return self.layer.units // self.layer.channels
+
+    def _shares(self, g: GraphBuilder) -> str:
+        """Return [K, C], by which channels' squares are multiplied: 1 / their number within a group, else 0."""
+        channels, counts = self.layer.channels, np.array(self.sizes) // self._places
+        shares = np.zeros((channels, len(counts)), np.float32)
+        shares[np.arange(channels), np.repeat(np.arange(len(counts)), counts)] = np.repeat(1 / counts, counts)
+        return g.const(shares, name=f"const.groups.{channels}")

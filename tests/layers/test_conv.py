@@ -1,0 +1,145 @@
+"""A convolution learns what torch's autograd learns, and its file predicts in any runtime."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx.reference import ReferenceEvaluator
+from toys import make_engine, make_loop, prepared, random_layers, small_spec
+
+import ffedge
+from ffedge.data.dataset import Dataset, Split
+from ffedge.data.rows import ArrayRows
+from ffedge.model.write import write_model
+from ffedge.spec import Spec
+from ffedge.training.checkpoint import Place
+
+COLOUR, GREY = (9, 8, 3), (8, 10)
+
+
+def pictures(shape=COLOUR, rows=120, classes=4, seed=0):
+    """Make pictures with a bright square for each class, at a place that varies."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(rows) % classes)
+    values = rng.normal(100, 40, (rows, *shape))
+    for row, label in enumerate(labels):
+        top, left = rng.integers(0, 3, 2) + np.array([label // 2 * 3, label % 2 * 3])
+        values[row, top : top + 3, left : left + 3] += 100
+    split = Split(ArrayRows(np.clip(values, 0, 255).astype(np.uint8)), labels.astype(np.int64))
+    return Dataset("pictures", split, None, tuple(f"class {c}" for c in range(classes)), f"sha-{seed}")
+
+
+def conv_spec(**changes):
+    base = {"class_goodness": "readout", "label_mode": "none", "layout": "hwc", "n_negatives": 3, "slope": 2.0}
+    return small_spec(**(base | {"widths": ("6c3", "8c3p2", 9), "batch_size": 24, "chunk_size": 24} | changes))
+
+
+FORMS = {
+    "readout": {},
+    "groups": {"class_goodness": "groups", "schedule": "interleaved"},
+    "groups of two sizes, stride, mean": {"class_goodness": "groups", "widths": ("7c3s2", "9c1a2")},
+    "chunks": {"batch_size": 48, "chunk_size": 12, "optimizer": "adam", "schedule": "interleaved"},
+    "stored statistics": {"statistics": "stored", "optimizer": "momentum", "rate": (0.02,)},
+    "bound, layer": {"bound": 0.8, "norm": "layer", "variant": "fcff"},
+    "skip, unit": {"skip": "add", "norm": "unit", "widths": ("6c3", "6c3", "6c5p3"), "schedule": "interleaved"},
+    "5 x 5, dropout": {"widths": ("6c5p3",), "input_dropout": 0.2, "loss": "logistic"},
+}
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("shape", [COLOUR, GREY], ids=str)
+@pytest.mark.parametrize("name", FORMS)
+def test_its_steps_are_those_of_autograd(name, shape):
+    data, states = pictures(shape), []
+    for engine in ("onnx", "torch"):
+        recipe, facts = prepared(conv_spec(engine=engine, **FORMS[name]), data)
+        before = random_layers(recipe, facts)
+        loop = make_loop(recipe, data, make_engine(recipe, facts, before), facts=facts)
+        loop.train(Place(), lambda: False)
+        states.append(loop.engine.state())
+    for ours, torchs in zip(*states, strict=True):
+        for key in (key for key in torchs if "." not in key):
+            np.testing.assert_allclose(ours[key], torchs[key], rtol=2e-3, atol=2e-4, err_msg=key)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_its_file_gives_what_the_engine_gives(name, tmp_path):
+    data = pictures()
+    recipe, facts = prepared(conv_spec(**FORMS[name]), data)
+    layers = random_layers(recipe, facts)
+    path = tmp_path / "model.onnx"
+    write_model(path, recipe, facts, layers, {})
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    rows = data.train.inputs.take(np.arange(20))
+    loop = make_loop(recipe, data, make_engine(recipe, facts, layers), facts=facts)
+    _, wanted = loop._learner.scored(rows.reshape(20, -1), len(layers))
+    np.testing.assert_allclose(ffedge.Predictor(path).predict(rows).scores, wanted, rtol=1e-4, atol=1e-5)
+    (scores,) = ReferenceEvaluator(model).run(["scores"], {"input": rows})
+    np.testing.assert_allclose(scores, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_it_goes_on_learning_by_stored_statistics(tmp_path):
+    data = pictures()
+    recipe, facts = prepared(conv_spec(), data)
+    path = tmp_path / "model.onnx"
+    write_model(path, recipe, facts, random_layers(recipe, facts), {})
+    before = onnx.load(path)
+    assert ffedge.learn(path, data, max_drop=1.0, force=True, epochs=1, threads=1).accepted
+    old, new = ({t.name: onnx.numpy_helper.to_array(t) for t in m.graph.initializer} for m in (before, onnx.load(path)))
+    assert not np.array_equal(old["layers.0.W"], new["layers.0.W"])
+    np.testing.assert_array_equal(old["layers.0.mean"], new["layers.0.mean"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "shape", "text"),
+    [
+        ({"widths": ("6c3q2",)}, COLOUR, "must be <channels>c<kernel>"),
+        ({"widths": ("6c4",)}, COLOUR, "an odd kernel"),
+        ({"widths": ("6c9",)}, COLOUR, "no larger than the picture of 9 x 8"),
+        ({"widths": ("6c3p4", "6c3")}, COLOUR, "no larger than the picture of 2 x 2"),
+        ({"widths": ("6c3p9",)}, COLOUR, "leaves nothing of 9 x 8"),
+        ({"widths": (9, "6c3")}, COLOUR, "reads pictures, got rows of 9 values"),
+        ({"widths": ("6c3",), "layout": "none"}, COLOUR, "reads pictures"),
+        ({"widths": ("6c3",), "layout": "auto"}, (72,), "reads pictures"),
+        ({"widths": ("6c3",), "layout": "auto"}, (9, 8, 7), "layout='hwc'"),
+        ({"widths": ("6c3",), "layout": "auto"}, (3, 8, 3), "layout='hwc'"),
+        ({"widths": ("3c3",), "class_goodness": "groups"}, COLOUR, "a unit for each class, got 3 for 4 classes"),
+        ({"widths": ("6c3",), "class_goodness": "tried", "label_mode": "concat"}, COLOUR, "sees no label"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(changes, shape, text):
+    with pytest.raises(ValueError, match=text) as caught:
+        ffedge_recipe(changes, shape)
+    assert "\n" not in str(caught.value)
+
+
+def ffedge_recipe(changes, shape):
+    recipe, facts = prepared(conv_spec(**changes), pictures(shape) if len(shape) == 3 else rows_of(shape))
+    return random_layers(recipe, facts)
+
+
+def rows_of(shape):
+    data = pictures((9, 8, 1))
+    split = Split(ArrayRows(data.train.inputs.take(np.arange(120)).reshape(120, *shape)), data.train.labels)
+    return Dataset("rows", split, None, data.classes, "sha-rows")
+
+
+def test_channels_first_and_last_learn_the_same():
+    last = pictures()
+    turned = last.train.inputs.take(np.arange(120)).transpose(0, 3, 1, 2)
+    first = Dataset("first", Split(ArrayRows(np.ascontiguousarray(turned)), last.train.labels), None, last.classes, "s")
+    states = []
+    for data, layout in ((last, "hwc"), (first, "chw")):
+        recipe, facts = prepared(conv_spec(layout=layout, scaling="centred"), data)
+        loop = make_loop(recipe, data, make_engine(recipe, facts), facts=facts)
+        loop.train(Place(), lambda: False)
+        states.append(loop.engine.state())
+    for one, other in zip(*states, strict=True):
+        for key, array in one.items():
+            np.testing.assert_allclose(array, other[key], rtol=1e-5, atol=1e-6, err_msg=key)
+
+
+def test_the_presets_take_convolutions():
+    recipe, _ = prepared(Spec.make(widths=("8c3p2", 20)), pictures())
+    assert (recipe.network.class_goodness, recipe.network.layout) == ("readout", "hwc")
+    assert recipe.train.n_negatives == 3
