@@ -50,6 +50,7 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "forms": "python bench/forms.py --epochs 4 --seeds 0",
     "speed": f"python bench/backprop.py --speed --arms {SPEED_ARMS} --repeat 1",
     "budget": "python bench/budget.py --specs 200",
+    "budget-learner": "python bench/budget.py --learners 20 --seed 1",
     "budget-speed": "python bench/budget.py --speed",
     "kills": "python bench/kills.py --kills 200",
     "paper": "python bench/paper.py --rows 5000",
