@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 from ffedge.errors import FfedgeError
 
@@ -82,6 +82,21 @@ def replacing(
         confirm(target)
     finally:
         os.close(descriptor)
+
+
+def regular_file(path: Path) -> BinaryIO:
+    """Open a file to read; what is none, such as a pipe that might never say anything, is not waited for.
+
+    Raises
+    ------
+    OSError
+        It cannot be opened, or is no regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return open(descriptor, "rb")
 
 
 def behind_links(path: Path) -> Path:

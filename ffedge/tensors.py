@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from ffedge.files import regular_file
 from ffedge.pages import BLOCK_BYTES, release
 
 Array = NDArray[Any]
@@ -84,7 +85,7 @@ class TensorFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with path.open("rb") as file:
+        with regular_file(path) as file:
             self._data_start, header = _read_header(file)
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self.metadata: dict[str, str] = _texts(header.pop("__metadata__", None))

@@ -30,7 +30,7 @@ TABLE = {
     "labels": Allowed("seeds", "numpy"),  # wrong labels are a function of the sample's place
     "meter": Allowed(),
     "pages": Allowed("files", "numpy"),
-    "tensors": Allowed("pages", "numpy"),
+    "tensors": Allowed("files pages", "numpy"),
     "turns": Allowed("errors"),
     "onnx": Allowed("", "numpy"),  # graphs by protobuf alone: the onnx package is for int8 forms and tests
     "kinds": Allowed(),  # the modules that it names are loaded by their users

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ffedge.errors import DataError
 
 MAX_AXES = 8
+OPEN_FILES = Path("/dev/fd")
 
 
 class RowSource(ABC):
@@ -231,7 +232,10 @@ def open_to_read(path: Path) -> int:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError as error:
-        raise DataError(f"{path}: was not found. Check the path.") from error
+        if path.parent != OPEN_FILES:
+            raise DataError(f"{path}: was not found. Check the path.") from error
+        descriptor = os.dup(int(path.name))  # an open file of ours, where /proc is hidden
+        os.lseek(descriptor, 0, os.SEEK_SET)
     except OSError as error:
         raise DataError(f"{path}: cannot be opened ({error.strerror}). Check its permissions.") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -10,6 +10,7 @@ from ffedge.data import NAMES, Split, load
 from ffedge.data.cache_folder import passing_folder
 from ffedge.data.stream import OtherRows, split_rows, spread_evenly
 from ffedge.errors import FfedgeError, ModelError
+from ffedge.files import regular_file
 from ffedge.model.file import Model
 from ffedge.network import InputFacts, Layers
 from ffedge.predict.predictor import Predictor
@@ -70,7 +71,8 @@ def read_trained(place: Path) -> Trained:
             model = (folder / "model.onnx").read_bytes()
     else:
         try:
-            model = place.read_bytes()
+            with regular_file(place) as file:
+                model = file.read()
         except OSError as error:
             raise ModelError(
                 f"{place}: cannot be read ({error.strerror}). Pass a run folder or a model.onnx"

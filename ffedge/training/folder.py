@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from ffedge.data import Dataset
 from ffedge.errors import FfedgeError, ModelError
-from ffedge.files import atomic_file, locked, sync, writing
+from ffedge.files import atomic_file, locked, regular_file, sync, writing
 from ffedge.model.calibration import Calibration
 from ffedge.network import InputFacts, check_state, initial_layer, layers_of
 from ffedge.recipe import Recipe
@@ -114,10 +114,13 @@ class RunFolder(Journal):
     def _restore_records(self, place: Place) -> None:
         path = self.path / "metrics.jsonl"
         try:
-            text = path.read_text() if path.exists() else ""
+            text = ""
+            if path.exists():
+                with regular_file(path) as file:
+                    text = file.read().decode()
             lines = text[: text.rfind("\n") + 1].splitlines()  # a kill may have torn the last one
             self.records = [record for line in lines if _before(record := EpochRecord.read(line), place, self._recipe)]
-        except (ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise ModelError(f"{path}: is damaged ({error}). Train anew, with `force` instead of `resume`") from error
         with atomic_file(path) as temporary:
             temporary.touch()

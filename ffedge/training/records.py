@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ffedge import json_text
 from ffedge.errors import ModelError
-from ffedge.files import writing
+from ffedge.files import regular_file, writing
 from ffedge.json_text import parse
 from ffedge.recipe import Recipe
 from ffedge.version import __version__
@@ -161,7 +161,8 @@ class Report:
             There is none, it is damaged, or another version of ffedge wrote it.
         """
         try:
-            content = parse(path.read_text(encoding="utf-8"))
+            with regular_file(path) as file:
+                content = parse(file.read().decode())
             content["layers"] = [LayerRecord(**layer) for layer in content["layers"]]
             report = cls(**content)
             report._check()

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import ffedge
 from ffedge.data.rows import ArrayRows, Chosen, Float32Rows, Joined, Rows
 from ffedge.errors import DataError
+from ffedge.files import nameless_file
 
 OFFSET = 16
 
@@ -204,3 +205,19 @@ def test_reading_47_mb_at_random_takes_under_4_mb(tmp_path):
         check=True,
     )
     assert int(child.stdout) < 4_000_000
+
+
+def test_a_file_without_a_name_is_read_where_proc_is_hidden(tmp_path, monkeypatch):
+    opened = os.open
+
+    def hidden(path, *more):
+        if str(path).startswith("/dev/fd"):
+            raise FileNotFoundError(2, "No such file or directory")
+        return opened(path, *more)
+
+    with nameless_file(tmp_path) as (file, path):
+        file.write(bytes(range(6)))
+        file.flush()
+        monkeypatch.setattr(os, "open", hidden)
+        rows = Rows(path, 0, (3, 2), np.dtype(np.uint8))
+    assert rows.take(np.array([2, 0])).tolist() == [[4, 5], [0, 1]]
