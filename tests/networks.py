@@ -3,7 +3,7 @@
 from itertools import product
 
 import numpy as np
-from toys import clusters
+from toys import GROUPS, READOUT, clusters
 
 DATA = {"floats": clusters(), "bytes": clusters(inputs=20, uint8=True, border=True)}
 NETWORKS = [  # what each has beside `toys.small_spec`
@@ -24,6 +24,16 @@ NETWORKS = [  # what each has beside `toys.small_spec`
     {"prediction_weights": "collaborative", "scope": "previous", "alpha": "mean"},
     {"variant": "ff", "prediction_weights": "collaborative"},
     {"widths": (9,)},
+]
+ONE_PASS = [
+    GROUPS,
+    {**GROUPS, "widths": (13, 10, 9), "norm": "unit", "prediction_weights": "collaborative"},
+    {**GROUPS, "norm": "fixed", "bound": 0.9},
+    {**GROUPS, "norm": "layer", "skip": "add", "widths": (10, 10, 10), "input_norm": "rms"},
+    {**GROUPS, "widths": (9,)},
+    READOUT,
+    {**READOUT, "norm": "fixed", "prediction_weights": "collaborative"},
+    {**READOUT, "skip": "add", "widths": (10, 10, 8), "bound": 0.9, "input_norm": "unit"},
 ]
 
 

@@ -29,6 +29,8 @@ from ffedge.training.loop import Loop
 from ffedge.training.watch import Journal, Watcher
 
 WIDTHS = (12, 10, 8)
+GROUPS = {"class_goodness": "groups", "label_mode": "none", "n_negatives": 3, "slope": 4.0}  # beside `small_spec`
+READOUT = {"class_goodness": "readout", "label_mode": "none", "n_negatives": 3}
 
 
 @cache

@@ -7,6 +7,7 @@ the input in the first layer. The gradient is local and needs no autograd: from 
 Shape letters: as in `ffedge.layers.base`.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -111,6 +112,12 @@ class Dense(Plain):
         result = dict(before)
         if self.place.shares and overlay:  # the inputs under the new labels are gone
             result["W"] = before["W"][more:]
+        if before["b"].shape != (self.units,):  # groups of the new classes, which no unit before them hears
+            bound, units = 1.0 / math.sqrt(self.place.inputs), self.units - len(before["b"])
+            W, b = (rng.uniform(-bound, bound, size).astype(np.float32) for size in ((self.place.inputs, units), units))
+            heard = np.zeros((self.place.inputs - len(before["W"]), len(before["b"])), np.float32)
+            result["W"] = np.concatenate([np.concatenate([before["W"], heard]), W], axis=1)
+            result["b"] = np.concatenate([before["b"], b])
         if self.place.sees_label:  # of a label that nothing is known of: the others' mean, each unit's spread about it
             V = before["V"]
             drawn = V.mean(axis=0) + V.std(axis=0) * rng.standard_normal((more, V.shape[1]))

@@ -10,6 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ffedge.kinds import goodness_of
 from ffedge.model.calibration import Calibration
 from ffedge.model.file import Model
 from ffedge.network import MAX_SIZE, InputFacts, layers_of
@@ -62,12 +63,14 @@ def opened(path: Path) -> Start:
 
 
 def with_classes(start: Start, names: list[str]) -> Start:
-    """Return a model that knows more classes: a new row of V for each, and, with an overlay, an input less.
+    """Return a model that knows more classes.
+
+    Each gets a row of V (with an overlay, an input goes), a column of a readout, or in each layer a group of new units.
 
     Raises
     ------
     ValueError
-        A name is known already, or there is no room for the label.
+        A name is known already, there is no room for the label, or for its units.
     """
     facts, recipe = start.facts, start.recipe
     if old := [name for name in names if name in facts.classes]:
@@ -79,11 +82,23 @@ def with_classes(start: Start, names: list[str]) -> Start:
             f"`add_classes` would make {len(classes)} classes, but this model has room for {most}"
             f"{', as the label takes the place of inputs' if overlay else ''}. Train anew with `label_mode='concat'`"
         )
-    grown = replace(facts, classes=classes)
+    more, grown = len(names), replace(facts, classes=classes)
+    recipe = _grown(recipe, facts.n_classes, more)
     layers = layers_of(recipe, grown)
 
     def layer(index: int) -> dict[str, Array]:
         rng = generator(recipe.train.seed, Draw.WEIGHTS, index, facts.n_classes)
-        return layers[index].with_classes(start.layer(index), len(names), rng, overlay=overlay)
+        before, here = start.layer(index), layers[index]
+        return here.with_classes(before, more, rng, overlay=overlay) | goodness_of(here).with_classes(before, more)
 
-    return replace(start, facts=grown, layer=layer)
+    return replace(start, recipe=recipe, facts=grown, layer=layer)
+
+
+def _grown(recipe: Recipe, classes: int, more: int) -> Recipe:
+    """Return what a network of so many classes is trained by with more of them: their groups are as large as others."""
+    if recipe.compares_all(classes):
+        recipe = recipe.with_train(n_negatives=classes + more - 1)
+    if recipe.network.class_goodness != "groups":
+        return recipe
+    widths = tuple(units + more * (units // classes) for units in recipe.network.dense_units)
+    return replace(recipe, network=replace(recipe.network, widths=widths))

@@ -218,7 +218,9 @@ class _Work:
 
     def evaluator(self, start: Start, folder: Path) -> Evaluator:
         """Return what measures another model than the one that learns."""
-        return Evaluator(BatchLearner(self.recipe, make_engine(start, self.recipe, folder), start.facts.n_classes))
+        recipe = dataclasses.replace(self.recipe, network=start.recipe.network)
+        recipe = recipe.with_train(n_negatives=start.recipe.train.n_negatives)
+        return Evaluator(BatchLearner(recipe, make_engine(start, recipe, folder), start.facts.n_classes))
 
     def accuracies(self, evaluator: Evaluator) -> list[float | None]:
         return [evaluator.accuracy(split, rows) if len(rows) else None for split, rows in self.parts]

@@ -10,7 +10,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 from oracle import Oracle
-from toys import clusters, draws, make_engine, make_loop, prepared, small_spec
+from toys import GROUPS, READOUT, clusters, draws, make_engine, make_loop, prepared, small_spec
 
 from ffedge.network import initial_state
 from ffedge.spec import Spec
@@ -42,8 +42,6 @@ def test_any_three_choices_meet_in_the_quick_third():
 
 
 MATRIX = ((9.0, 0.5, -0.25), (0.75, 9.0, 0.3), (0.2, -0.4, 9.0))  # the diagonal counts for nothing
-GROUPS = {"class_goodness": "groups", "label_mode": "none", "n_negatives": 3, "slope": 4.0}
-READOUT = {"class_goodness": "readout", "label_mode": "none", "n_negatives": 3}
 DATA = {
     "clouds": clusters(noise=1.5),
     "bytes": clusters(noise=1.5, inputs=20, uint8=True, border=True),

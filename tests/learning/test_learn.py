@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from oracle import Oracle
-from toys import clusters, make_loop, make_model, small_spec
+from toys import GROUPS, READOUT, clusters, make_loop, make_model, small_spec
 
 from ffedge import Predictor
 from ffedge.data.dataset import Dataset, Split
@@ -38,6 +38,10 @@ SPECS = {
     "concat, norm, momentum": {"label_mode": "concat", "input_norm": "unit", "optimizer": "momentum"},
     "collaborative": {"prediction_weights": "collaborative", "gamma_optimizer": "adam", "loss": "logistic"},
     "in chunks": {"chunk_size": 5, "tile_bytes": 200},
+    "groups": GROUPS,
+    "groups, of two sizes, interleaved": {**GROUPS, "widths": (13, 10, 9), "schedule": "interleaved"},
+    "groups, hard, in chunks": {**GROUPS, "n_negatives": 2, "negatives": "hard", "chunk_size": 5, "tile_bytes": 200},
+    "readout": {**READOUT, "input_dropout": 0.25},
 }
 ANY = {"max_drop": 1.0, "kept_bytes": 0, "force": True}
 
@@ -71,14 +75,15 @@ def test_learning_from_the_file_gives_the_trainers_weights_bit_for_bit(tmp_path,
     wanted = gone_on(path, NEW, **own)
     learn(path, NEW, **own, **plan, **ANY)
     for i, layer in enumerate(wanted):
-        for name in ("W", "b", "V"):
+        for name in ("W", "b", "V", "A"):
             if name in layer:
                 assert weights(path)[f"layers.{i}.{name}"].tobytes() == layer[name].tobytes(), (i, name)
     assert Model(path).metadata["gamma"] == [float(layer["gamma"]) for layer in wanted if "gamma" in layer]
 
 
-def test_the_file_that_has_learnt_predicts_as_its_weights_say_and_learns_again(tmp_path):
-    path = written(tmp_path, prediction_weights="collaborative")
+@pytest.mark.parametrize("changes", [{}, GROUPS, READOUT], ids=["tried", "groups", "readout"])
+def test_the_file_that_has_learnt_predicts_as_its_weights_say_and_learns_again(tmp_path, changes):
+    path = written(tmp_path, prediction_weights="collaborative", **changes)
     for _ in range(2):
         learn(path, NEW, epochs=1, **ANY)
         onnx.checker.check_model(onnx.load(path), full_check=True)
@@ -220,14 +225,49 @@ def test_a_model_with_more_classes_has_a_place_for_them_and_what_it_knew(tmp_pat
         np.testing.assert_allclose(b[:, :4], a)
 
 
-def test_new_classes_are_learnt_and_old_ones_kept(tmp_path):
+@pytest.mark.parametrize("widths", [(12, 10, 8), (13, 10, 9)], ids=str)
+def test_a_new_class_gets_a_group_of_new_units_in_each_layer_that_no_old_unit_hears(tmp_path, widths):
+    spec = {**GROUPS, "widths": widths}
+    before = opened(written(tmp_path, **spec))
+    after = with_classes(before, ["new", "newer"])
+    more = [2 * (units // 4) for units in widths]
+    assert after.recipe.network.widths == tuple(map(sum, zip(widths, more, strict=True)))
+    assert after.recipe.train.n_negatives == 5
+    new_inputs = [0, *more]
+    for i in range(3):
+        was, now = before.layer(i), after.layer(i)
+        W = now["W"]
+        assert W.shape == (len(was["W"]) + new_inputs[i], widths[i] + more[i])
+        np.testing.assert_array_equal(W[: len(was["W"]), : widths[i]], was["W"])
+        assert not W[len(was["W"]) :, : widths[i]].any()
+        assert np.abs(W[:, widths[i] :]).min() > 0
+        np.testing.assert_array_equal(now["b"][: widths[i]], was["b"])
+        assert (now["gamma"], len(now["b"])) == (was["gamma"], W.shape[1])
+    rows = DATA.train.inputs.take(np.arange(30))
+    a, b = (Oracle(m.recipe, m.facts, [m.layer(i) for i in range(3)]).goodness(rows) for m in (before, after))
+    np.testing.assert_allclose(b[:, 0, :4], a[:, 0])  # deeper layers read rows whose norm has changed
+
+
+def test_a_new_class_gets_the_mean_of_a_readouts_columns(tmp_path):
+    before = opened(written(tmp_path, **READOUT))
+    after = with_classes(before, ["new"])
+    assert after.recipe.network.widths == before.recipe.network.widths
+    for i in range(3):
+        was, now = before.layer(i), after.layer(i)
+        np.testing.assert_array_equal(now["A"], np.column_stack([was["A"], was["A"].mean(axis=1)]))
+        assert all(np.array_equal(now[name], was[name]) for name in ("W", "b", "gamma"))
+
+
+@pytest.mark.parametrize("kind", ["tried", "groups", "readout"])
+def test_new_classes_are_learnt_and_old_ones_kept(tmp_path, kind):
     four = np.flatnonzero(FIVE.train.labels[np.arange(300)] < 4)
     names = tuple(f"class {c}" for c in range(5))
     part = Dataset(
         "four", Split(ArrayRows(FIVE.train.inputs.take(four)), FIVE.train.labels[four]), None, names[:4], "sha"
     )
-    spec = small_spec(epochs=8, holdout=0.1, negatives="hard", label_mode="overlay", label_scale=3.0)
-    run = train(spec, part, tmp_path / "run")
+    tried = {"label_mode": "overlay", "label_scale": 3.0}
+    changes = {"tried": tried, "groups": GROUPS, "readout": READOUT}[kind]
+    run = train(small_spec(epochs=8, holdout=0.1, negatives="hard", **changes), part, tmp_path / "run")
     with pytest.raises(
         DataError, match=r"has the class 'class 4', which the model does not know.*`add_classes=\['class 4'\]`"
     ):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from oracle import Oracle
-from toys import clusters, in_child, make_model, small_spec
+from toys import GROUPS, READOUT, clusters, in_child, make_model, small_spec
 
 from ffedge import Predictor
 from ffedge.errors import DataError, ModelError, TrainingError
@@ -15,6 +15,7 @@ from ffedge.training.replay import kept_file, read_kept
 
 DATA = clusters(noise=1.2)
 ROWS, LABELS = DATA.train.inputs.take(np.arange(160)), np.asarray(DATA.train.labels)
+ONE_PASS = [GROUPS, {**GROUPS, "n_negatives": 2}, READOUT]
 
 
 def written(tmp_path, **changes):
@@ -23,7 +24,9 @@ def written(tmp_path, **changes):
     return path
 
 
-@pytest.mark.parametrize("changes", [{}, {"label_layers": "all", "variant": "ff"}, {"scope": "all", "n_negatives": 1}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"label_layers": "all", "variant": "ff"}, {"scope": "all", "n_negatives": 1}, *ONE_PASS]
+)
 def test_each_minibatch_is_one_step_of_every_layer_as_the_oracle_takes_it(tmp_path, changes):
     path = written(tmp_path, **changes)
     found = Model(path)
@@ -87,8 +90,9 @@ def test_a_learner_keeps_its_memory_budget_or_refuses_it(tmp_path):
     assert threads == 5
 
 
-def test_what_is_saved_predicts_and_goes_on_as_the_learner_did(tmp_path):
-    learner = Learner(written(tmp_path), threads=1, force=True)
+@pytest.mark.parametrize("changes", [{}, *ONE_PASS], ids=str)
+def test_what_is_saved_predicts_and_goes_on_as_the_learner_did(tmp_path, changes):
+    learner = Learner(written(tmp_path, **changes), threads=1, force=True)
     for start in range(0, 160, 16):
         learner.observe(ROWS[start : start + 16], LABELS[start : start + 16])
     learner.save(tmp_path / "after.onnx")
@@ -104,8 +108,9 @@ def test_what_is_saved_predicts_and_goes_on_as_the_learner_did(tmp_path):
     assert Model(tmp_path / "after.onnx").metadata["learnt"] == [{"name": "stream", "rows": 160}]
 
 
-def test_a_stream_is_learnt(tmp_path):
-    path = written(tmp_path, negatives="hard", input_dropout=0.2)
+@pytest.mark.parametrize("changes", [{}, *ONE_PASS], ids=str)
+def test_a_stream_is_learnt(tmp_path, changes):
+    path = written(tmp_path, negatives="hard", input_dropout=0.2, **changes)
     learner, data = Learner(path, rate=0.01, threads=1, force=True), clusters(rows=4000)
     rows, labels = data.train.inputs.take(np.arange(4000)), data.train.labels
     before = (learner.predict(rows).label == labels).mean()

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import onnx
 import pytest
-from networks import DATA, NETWORKS, rows_of
+from networks import DATA, NETWORKS, ONE_PASS, rows_of
 from onnx.reference import ReferenceEvaluator
 from oracle import Oracle
 from toys import changed, clusters, in_child, make_model, small_spec
@@ -26,7 +26,7 @@ def predictor(model):
     return Predictor(model[0], threads=1)
 
 
-@pytest.mark.parametrize("changes", NETWORKS, ids=str)
+@pytest.mark.parametrize("changes", NETWORKS + ONE_PASS, ids=str)
 @pytest.mark.parametrize("data", DATA)
 def test_predictions_are_the_oracles_and_the_reference_evaluators(changes, data):
     written, recipe, facts, layers = make_model(small_spec(**changes), DATA[data])
@@ -34,8 +34,9 @@ def test_predictions_are_the_oracles_and_the_reference_evaluators(changes, data)
     found = Predictor(written, threads=1).predict(raw, layers=True)
     oracle = Oracle(recipe, facts, layers)
     wanted = oracle.scores(raw)
-    np.testing.assert_allclose(found.scores, wanted, rtol=1e-4)
-    np.testing.assert_allclose(found.goodness, oracle.goodness(raw), rtol=1e-4)
+    small = 1e-5 * np.abs(wanted).max()  # a readout's may be near 0
+    np.testing.assert_allclose(found.scores, wanted, rtol=1e-4, atol=small)
+    np.testing.assert_allclose(found.goodness, oracle.goodness(raw), rtol=1e-4, atol=small)
     np.testing.assert_array_equal(found.label, wanted.argmax(axis=1))
     names = ["scores", "label", "margin", "goodness"]
     for name, value in zip(

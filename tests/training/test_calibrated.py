@@ -5,7 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from toys import clusters, prepared, small_spec
+from toys import GROUPS, READOUT, clusters, prepared, small_spec
 
 import ffedge
 from ffedge.data import Split
@@ -27,10 +27,11 @@ def held_out(spec):
     return split_rows(len(DATA.train.labels), prepared(spec, DATA)[0])[0]
 
 
+@pytest.mark.parametrize("changes", [{}, GROUPS, READOUT], ids=["tried", "groups", "readout"])
 @pytest.mark.parametrize("schedule", ["greedy", "interleaved"])
 @pytest.mark.parametrize("coverage", [0.8, 1.0])
-def test_the_share_of_held_out_rows_that_was_asked_for_is_known(tmp_path, schedule, coverage):
-    spec = SPEC.with_train(schedule=schedule, coverage=coverage)
+def test_the_share_of_held_out_rows_that_was_asked_for_is_known(tmp_path, schedule, coverage, changes):
+    spec = small_spec(epochs=3, holdout=0.25, schedule=schedule, coverage=coverage, **changes)
     predictor = ffedge.Predictor(ffedge.train(spec, DATA, tmp_path / "run").model)
     found = predictor.calibration
     assert (found.rows, found.coverage) == (200, coverage)

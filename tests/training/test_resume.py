@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from toys import clusters, small_spec
+from toys import GROUPS, READOUT, clusters, small_spec
 
 from ffedge.errors import FfedgeError, ModelError, StoppedError
 from ffedge.training.train import train
@@ -114,6 +114,9 @@ def test_a_run_that_stopped_after_each_of_its_batches_ends_as_one_that_did_not(t
         {"negatives": "fixed", "variant": "ff"},
         {"negatives": "hard-sum", "variant": "fcff", "schedule": "interleaved"},
         {"optimizer": "sgd", "label_layers": "all"},
+        GROUPS,
+        {**GROUPS, "widths": (13, 9), "n_negatives": 2, "schedule": "interleaved", "batch_size": 45, "chunk_size": 20},
+        READOUT,
         {"norm": "fixed", "bound": 0.9, "sparsity": 0.1},
         {"norm": "fixed", "sparsity": 0.1, "batch_size": 45, "chunk_size": 20, "schedule": "interleaved"},
     ],
