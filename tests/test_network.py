@@ -53,6 +53,14 @@ def test_first_weights_depend_on_seed_and_layer_alone():
     assert not np.array_equal(second.draw(3)["W"], third.draw(3)["W"])
 
 
+def test_groups_need_a_unit_for_each_class():
+    given = some_facts(classes=5)
+    layers_of(resolve(Spec.make(widths=(9, 5), class_goodness="groups"), given, ROWS), given)
+    text = r"^`class_goodness='groups'` needs a unit for each class, got 4 for 5 classes in layer 1\. Use wider layers"
+    with pytest.raises(ValueError, match=text):
+        layers_of(resolve(Spec.make(widths=(9, 4), class_goodness="groups"), given, ROWS), given)
+
+
 def test_facts_survive_json():
     given = some_facts(shape=(3, 4), offset=(0.5,), scale=(2.0, *[3.0] * 11), free_border=False, largest=7.0)
     assert InputFacts.from_dict(json.loads(json.dumps(given.to_dict()))) == given

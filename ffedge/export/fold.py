@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ffedge.kinds import goodness_of
 from ffedge.layers.base import NORM_EPSILON
 from ffedge.model.form import Folded, FoldedLayer
 from ffedge.network import Layers
@@ -26,10 +27,13 @@ def fold(network: Folded, layers: Layers, *, tried: bool = True) -> dict[str, Ar
     Parameters
     ----------
     layers : W, b, V of each layer as trained; power of a fixed norm.
-    tried : whether labels are tried: then a bias is one for each label [C, H], else [H].
+    tried : whether labels are tried, where the network does: then a bias is one for each label [C, H], else [H].
     """
     result, before = {}, 1.0
+    shares = network.recipe.score_weights(layers)
     for index, (layer, arrays) in enumerate(zip(network.layers, layers, strict=True)):
+        if tried and (S := goodness_of(layer.layer).matrix(arrays)) is not None:
+            result[f"S.{index}"] = np.float32(shares[index]) * S
         W, b, V = _folded(network, layer, arrays, before)
         result[f"W.{index}"] = W
         if tried and V is not None and index == 0 and network.recipe.network.input_norm != "none":

@@ -1,17 +1,17 @@
 """Other forms of a trained predictor, which answer sooner: folded, pruned to a few labels, or with a one-pass head.
 
 ``exact`` gives the scores of the model as trained. ``pruned`` lets the deeper layers try only the k labels that lead
-after the first. ``head`` passes each sample once, without a label, and reads the classes off the activities. What is
-constant at prediction is folded into the weights (`ffedge.export.fold`); the graph of a form follows from the model's
-metadata alone, so that it is built anew wherever it is opened. Of int8 forms the graph is read, checked operator by
-operator, and written anew.
+after the first. ``head`` passes each sample once, without a label, and reads the classes off the activities. Where one
+pass tells all classes anyway, ``exact`` takes one too, and there is nothing to prune. What is constant at prediction is
+folded into the weights (`ffedge.export.fold`); the graph of a form follows from the model's metadata alone, so that it
+is built anew wherever it is opened. Of int8 forms the graph is read, checked operator by operator, and written anew.
 
 Shape letters: N samples, I inputs of a sample, C classes, k labels tried, M labels tried (C or k), D inputs of a layer,
 H its units.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,8 @@ NODES_A_LAYER = 40
 @dataclass(frozen=True)
 class FoldedLayer:
     """A layer ``y = relu(x W + b + V[label])``, cut at the bound, whose sum of squares is its share of the score.
+
+    Where one pass tells all classes, its squares, or y, times a matrix ``S`` [H, C] are its share of the scores.
 
     Attributes
     ----------
@@ -94,7 +96,8 @@ def folded(recipe: Recipe, facts: InputFacts, gammas: Sequence[float], *, even: 
     """
     network = recipe.network
     divisors = [goodness_of(layer).divisor() for layer in layers_of(recipe, facts)]
-    if None in divisors or not all(layer.folds for layer in layers_of(recipe, facts)):
+    told = not network.tries_labels or None not in divisors
+    if not told or not all(layer.folds for layer in layers_of(recipe, facts)):
         raise ValueError("only dense layers whose goodness is the mean or sum of squares have other forms")
     alike = facts.dtype == "uint8" and len(facts.scale) == 1
     raw = network.input_norm == "none" and (alike or not even)
@@ -102,7 +105,8 @@ def folded(recipe: Recipe, facts: InputFacts, gammas: Sequence[float], *, even: 
     shares = recipe.score_weights([{"gamma": gamma} for gamma in gammas] or [{}] * len(network.widths))
     layers = []
     for layer, share in zip(layers_of(recipe, facts), shares, strict=True):
-        factor = math.sqrt((abs(share) or 1.0) / (goodness_of(layer).divisor() or 1.0))
+        divisor = goodness_of(layer).divisor()
+        factor = 1.0 if divisor is None else math.sqrt((abs(share) or 1.0) / divisor)
         root = math.sqrt(layer.units) if network.norm == "rms" else 1.0
         epsilon = {"layer": NORM_EPSILON * factor**2, "fixed": 0.0}.get(network.norm, NORM_EPSILON * factor * root)
         bound = None if layer.place.bound is None else factor * layer.place.bound
@@ -112,7 +116,10 @@ def folded(recipe: Recipe, facts: InputFacts, gammas: Sequence[float], *, even: 
 
 
 def check_prunable(network: Folded) -> None:
-    """Raise ValueError where a network has one layer, or a layer that takes off from the score."""
+    """Raise ValueError where a network tries no labels, has one layer, or a layer that takes off from the score."""
+    if not network.recipe.network.tries_labels:
+        kind = network.recipe.network.class_goodness
+        raise ValueError(f"the form pruned needs labels that are tried, not {kind}. Use `form='exact'`")
     if len(network.layers) == 1:
         raise ValueError("the form pruned needs two layers or more. Use `form='exact'`")
     if network.layers[0].sign < 1 or any(layer.sign < 0 for layer in network.layers):
@@ -121,7 +128,7 @@ def check_prunable(network: Folded) -> None:
 
 def exact_graph(network: Folded) -> Graph:
     """Build ``input`` [N, ...] -> ``scores`` [N, C], ``label`` [N], ``margin`` [N]: those of the model as trained."""
-    return _Form(network).tried()
+    return _Form(network).tried() if network.recipe.network.tries_labels else _Form(network).one_pass()
 
 
 def pruned_graph(network: Folded, candidates: int) -> Graph:
@@ -249,6 +256,16 @@ class _Form:
             score = g.op("ScatterElements", shares, leading, score, axis=1)
         return self._answered("Squeeze", score, g.ints(2))
 
+    def one_pass(self) -> Graph:
+        g, scores = self._g, list[str]()
+        for layer, y, _ in self._once(norm_last=False):
+            index, kind = layer.layer.place.index, goodness_of(layer.layer)
+            S = g.weight(f"S.{index}", (layer.layer.units, self._classes))
+            scores = [y if kind.linear else g.op("Mul", y, y), S, *scores[-1:]]
+            if layer is not self._layers[-1]:
+                scores = [g.op("Gemm" if len(scores) > 2 else "MatMul", *scores)]
+        return self._answered("Gemm" if len(scores) > 2 else "MatMul", *scores)
+
     def head(self) -> Graph:
         g, units = self._g, sum(layer.layer.units for layer in self._layers)
         U, c = g.weight("head.U", (units, self._classes)), g.weight("head.c", (self._classes,))
@@ -261,14 +278,21 @@ class _Form:
 
     def _joined(self) -> str:
         """Return the normed activities of all layers side by side; the label's inputs are empty."""
-        g, (h, _), each = self._g, self._input(), []
+        each = [normed for _, _, normed in self._once(norm_last=True)]
+        return each[0] if len(each) == 1 else self._g.op("Concat", *each, axis=1)
+
+    def _once(self, *, norm_last: bool) -> Iterator[tuple[FoldedLayer, str, str]]:
+        """Add the layers for one pass; yield each with its activity [N, H], as it is and normed."""
+        g, (h, _) = self._g, self._input()
         for i, layer in enumerate(self._layers):
             # a MatMul and an Add of matrices would become a Gemm too late for onnxruntime to make whole-number products
             z = g.op("Gemm", h, self._weights(i), g.weight(f"bias.{i}", (layer.layer.units,)))
-            y = bounded(g, z, layer.bound)
-            each.append(self._normed(y, self._share(y, axis=1), layer.epsilon, axis=1))
-            h = self._with_read(each[-1], h, layer, axis=1)
-        return each[0] if len(each) == 1 else g.op("Concat", *each, axis=1)
+            y = normed = bounded(g, z, layer.bound)
+            if norm_last or layer is not self._layers[-1]:
+                normed = self._normed(y, self._share(y, axis=1), layer.epsilon, axis=1)
+            yield layer, y, normed
+            if layer is not self._layers[-1]:
+                h = self._with_read(normed, h, layer, axis=1)
 
     def _input(self, *between: int) -> tuple[str, str | None]:
         """Return the first layer's input [N, *between, D], and the label's value [N, 1, 1] where it is not constant."""

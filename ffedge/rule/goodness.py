@@ -27,15 +27,26 @@ class Goodness(ABC):
     Attributes
     ----------
     tries_labels : whether a label is tried by a pass of its own.
+    linear : whether `matrix` is for the activity itself; else it is for its squares.
     """
 
     tries_labels: ClassVar[bool] = True
+    linear: ClassVar[bool] = False
     layer: Layer
 
     def divisor(self) -> float | None:
-        """Return what the sum of squares is divided by, where goodness is that; else None.
+        """Return what the sum of squares is divided by, where labels are tried and goodness is that; else None.
 
-        Folded forms and spiking networks are made for such a goodness alone.
+        Folded forms and spiking networks are made for such a goodness alone, or for one with a `matrix`.
+        """
+        return None
+
+    def matrix(self, arrays: Mapping[str, Array]) -> Array | None:
+        """Return [H, C] by which squares of an activity, or the activity, are multiplied where that is the goodness.
+
+        Parameters
+        ----------
+        arrays : its parameters.
         """
         return None
 

@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ffedge.layers.base import Names
+from ffedge.layers.base import Array, Names
 from ffedge.onnx.graph import GraphBuilder
 from ffedge.rule.goodness import Goodness
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def group_sizes(channels: int, classes: int) -> list[int]:
+    """Return the channels of each group."""
+    return [channels // classes + (c < channels % classes) for c in range(classes)]
 
 
 @dataclass(frozen=True)
@@ -38,9 +43,8 @@ class Groups(Goodness):
     @property
     def sizes(self) -> list[int]:
         """Units of each group."""
-        channels, classes = self.layer.channels, self.layer.place.classes
-        places = self.layer.units // channels
-        return [places * (channels // classes + (c < channels % classes)) for c in range(classes)]
+        channels = self.layer.channels
+        return [self.layer.units // channels * size for size in group_sizes(channels, self.layer.place.classes)]
 
     @property
     def _even(self) -> bool:
@@ -52,14 +56,14 @@ class Groups(Goodness):
             return g.mean(g.op("Reshape", squares, g.ints(-1, self.layer.place.classes, self.sizes[0])), 2)
         if self._places > 1:
             squares = g.mean(g.op("Reshape", squares, g.ints(-1, self.layer.channels, self._places)), 2)
-        return g.op("MatMul", squares, self._shares(g))
+        return g.op("MatMul", squares, self._stored(g))
 
     def slope(self, g: GraphBuilder, y: str, dg: str, p: Names) -> tuple[str, str | None]:  # noqa: D102
         if self._even:
             parts, each = self.layer.place.classes, g.op("Mul", dg, g.const(2.0 / self.sizes[0]))
         else:
             parts = self.layer.channels
-            each = g.op("Gemm", dg, self._shares(g), transB=1, alpha=2.0 / self._places)
+            each = g.op("Gemm", dg, self._stored(g), transB=1, alpha=2.0 / self._places)
         apart = g.op("Reshape", y, g.ints(-1, parts, self.layer.units // parts))
         return g.op(
             "Reshape", g.op("Mul", apart, g.op("Unsqueeze", each, g.ints(2))), g.ints(-1, self.layer.units)
@@ -76,13 +80,19 @@ class Groups(Goodness):
 
         return torch.stack([group.square().mean(1) for group in torch.split(y, self.sizes, 1)], 1)
 
+    def matrix(self, arrays: Mapping[str, Array]) -> Array | None:  # noqa: D102
+        return np.repeat(self._shares(), self._places, axis=0) / np.float32(self._places)
+
     @property
     def _places(self) -> int:
         return self.layer.units // self.layer.channels
 
-    def _shares(self, g: GraphBuilder) -> str:
+    def _stored(self, g: GraphBuilder) -> str:
+        return g.const(self._shares(), name=f"const.groups.{self.layer.channels}")
+
+    def _shares(self) -> Array:
         """Return [K, C], by which channels' squares are multiplied: 1 / their number within a group, else 0."""
         channels, counts = self.layer.channels, np.array(self.sizes) // self._places
         shares = np.zeros((channels, len(counts)), np.float32)
         shares[np.arange(channels), np.repeat(np.arange(len(counts)), counts)] = np.repeat(1 / counts, counts)
-        return g.const(shares, name=f"const.groups.{channels}")
+        return shares

@@ -28,6 +28,7 @@ class Readout(Goodness):
     """``f A``."""
 
     tries_labels: ClassVar[bool] = False
+    linear: ClassVar[bool] = True
 
     def parameters(self) -> dict[str, Parameter]:  # noqa: D102
         return {"A": Parameter((self._features, self.layer.place.classes), decays=True, goes_back=True)}
@@ -52,6 +53,9 @@ class Readout(Goodness):
     def with_classes(self, before: Mapping[str, Array], more: int) -> dict[str, Array]:  # noqa: D102
         A = before["A"]  # of a class that nothing is known of: the others' mean
         return {"A": np.concatenate([A, np.repeat(A.mean(axis=1, keepdims=True), more, axis=1)], axis=1)}
+
+    def matrix(self, arrays: Mapping[str, Array]) -> Array | None:  # noqa: D102
+        return arrays["A"]
 
     def torch(self, y: "Tensor", p: Mapping[str, "Tensor"]) -> "Tensor":  # noqa: D102
         import torch.nn.functional as F

@@ -10,7 +10,7 @@ from ffedge import Spec, train
 from ffedge.errors import FfedgeError
 from ffedge.export import fastest, int8
 from ffedge.export.forms import Forms
-from ffedge.export.source import read_trained
+from ffedge.export.source import open_rows, read_trained
 from ffedge.model.calibration import best_and_margin, calibrate
 from ffedge.model.form import FORMS
 from ffedge.predict.predictor import Predictor
@@ -138,6 +138,17 @@ def test_a_form_that_a_network_cannot_have_is_one_line(rows, data, tmp_path):
     run = train(Spec.make(widths=(8,), epochs=1, batch_size=64, holdout=0.2), data, tmp_path / "run")
     with pytest.raises(FfedgeError, match=r"run: the form pruned needs two layers or more. Use `form='exact'`"):
         Forms(read_trained(run.path), rows).make("pruned")
+
+
+@pytest.mark.parametrize("kind", ["groups", "readout"])
+def test_a_network_of_one_pass_has_every_form_but_the_pruned_ones(kind, data, tmp_path):
+    spec = Spec.make(widths=(24, 16), epochs=20, batch_size=32, holdout=0.2, class_goodness=kind)
+    trained = read_trained(train(spec, data, tmp_path / "run").path)
+    table = {row.name: row for row in fastest.fastest(trained, open_rows(trained, None, None), 5.0)[1]}
+    assert {name for name, row in table.items() if row.why_not} == {"pruned", "pruned-int8"}
+    assert f"needs labels that are tried, not {kind}. Use `form='exact'`" in table["pruned"].why_not
+    assert table["exact"].accuracy == table["model"].accuracy > 0.9
+    assert min(row.accuracy for row in table.values() if not row.why_not) > 0.85
 
 
 def test_an_unknown_form_is_a_wrong_argument(trained):

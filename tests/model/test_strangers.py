@@ -1,5 +1,6 @@
 """A stranger's model: no byte of its graph reaches onnxruntime, and what cannot be made anew is refused in one line."""
 
+import json
 import os
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import DATA, rows_of
 from strangers import altered, form, polyglot
-from toys import make_model, small_spec
+from toys import GROUPS, READOUT, changed, make_model, small_spec
 
 from ffedge.engine.session import make_session
 from ffedge.errors import ModelError
@@ -21,7 +22,9 @@ from ffedge.onnx.graph import model_bytes
 from ffedge.predict import predictor as predictor_module
 from ffedge.predict.predictor import Predictor
 
-MODEL, RECIPE, FACTS, _ = make_model(small_spec(), DATA["floats"])
+KINDS = {"tried": {}, "groups": GROUPS, "readout": READOUT}
+MADE = {kind: make_model(small_spec(**more), DATA["floats"]) for kind, more in KINDS.items()}
+MODEL = MADE["tried"][0]
 OTHER = make_model(small_spec(), DATA["floats"], seed=1)[0]
 INT8 = form("exact", int8=True)[2]
 ROWS = rows_of(DATA["floats"], 5)
@@ -81,16 +84,37 @@ FILES = {  # what no file of ffedge holds
 }
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("change", GRAPHS)
-def test_whatever_a_graph_says_a_model_predicts_by_its_metadata_and_weights(change, loaded):
-    model = altered(getattr(strangers, change), MODEL)
-    np.testing.assert_array_equal(scores(model), scores(MODEL))
-    assert set(loaded) == {model_bytes(predictor_graph(RECIPE, FACTS))}
+def test_whatever_a_graph_says_a_model_predicts_by_its_metadata_and_weights(change, kind, loaded):
+    whole, recipe, facts, _ = MADE[kind]
+    model = altered(getattr(strangers, change), whole)
+    np.testing.assert_array_equal(scores(model), scores(whole))
+    assert set(loaded) == {model_bytes(predictor_graph(recipe, facts))}
 
 
-@pytest.mark.parametrize("base", ["exact", "pruned", "head"])
-def test_so_does_a_form_in_float32(base):
-    model = form(base)[2]
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("change", ["spec", "A", "W"])
+def test_metadata_that_tell_of_another_class_goodness_or_weights_that_do_not_fit_it_are_one_line(kind, change):
+    whole, recipe, _, _ = MADE[kind]
+    proto, told = onnx.load_from_string(whole), recipe.to_dict()
+    if change == "spec":
+        other = {"tried": "groups", "groups": "readout", "readout": "tried"}[kind]
+        told["network"] |= {"class_goodness": other, "label_mode": "overlay" if other == "tried" else "none"}
+        assert refusal(changed(whole, spec=json.dumps(told))).startswith("model: ")
+        return
+    place = next((t for t in proto.graph.initializer if t.name == f"layers.1.{change}"), None)
+    if place is not None:
+        place.CopyFrom(onnx.numpy_helper.from_array(np.ones((3, 3), np.float32), place.name))
+        assert refusal(proto.SerializeToString()).startswith("model: ")
+
+
+@pytest.mark.parametrize(
+    ("base", "kind"),
+    [("exact", "tried"), ("pruned", "tried"), ("head", "tried"), ("exact", "groups"), ("exact", "readout")],
+)
+def test_so_does_a_form_in_float32(base, kind):
+    model = form(base, **KINDS[kind])[2]
     np.testing.assert_array_equal(scores(altered(strangers.no_answers, model)), scores(model))
 
 
