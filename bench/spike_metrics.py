@@ -87,10 +87,11 @@ def connection_sparsity(weights: Sequence[Array]) -> float:
 
 def workload_of_spikes(network: SpikingNetwork, raw: Array, counts: list[Floats], taken: NDArray[np.int64]) -> Workload:
     """Return what a run of samples [N, …] cost that spiked `counts` [R, H] in each layer, in `taken` [N] timesteps."""
-    runs = int(taken.sum()) * network.facts.n_classes
+    runs = int(taken.sum()) * network.rows_a_sample
     operations, first = Operations(), network.layers[0].W
     operations.add(network.scaled(raw), first[:, : network.inputs])
-    operations.add(_labels(network.facts.n_classes, len(raw)), first[:, network.inputs :])
+    if network.tries_labels:
+        operations.add(_labels(network.facts.n_classes, len(raw)), first[:, network.inputs :])
     for spikes, layer in zip(counts, network.layers[1:], strict=False):
         operations.add_spikes(spikes, layer.W, runs)
     outputs = runs * sum(len(layer.b) for layer in network.layers)

@@ -135,9 +135,9 @@ class _End:
 
     def __init__(self, network: SpikingNetwork, samples: int, margin: float) -> None:
         self._decisions, self._open = Decisions(samples, margin), np.ones(samples, np.bool_)
-        self._classes = network.facts.n_classes
+        self._rows = network.rows_a_sample
         self.label, self.taken = np.zeros(samples, np.int64), np.zeros(samples, np.int64)
-        self.counts = [np.zeros((samples * self._classes, len(layer.b)), np.float32) for layer in network.layers]
+        self.counts = [np.zeros((samples * self._rows, len(layer.b)), np.float32) for layer in network.layers]
 
     def see(self, run: Run, scores: Floats, *, last: bool) -> None:
         """Take the scores [N, C] of one more timestep."""
@@ -146,6 +146,6 @@ class _End:
             return
         self._open &= ~now
         self.label[now], self.taken[now] = scores[now].argmax(axis=1), run.timesteps
-        rows = np.repeat(now, self._classes)
+        rows = np.repeat(now, self._rows)
         for kept, counts in zip(self.counts, run.counts, strict=True):
             kept[rows] = counts[rows]

@@ -5,7 +5,9 @@ that lead from layer k to layer l become ``W theta_k / (norm_k theta_l)``, biase
 ``theta_l**2 mean(rate**2)``. Small thetas resolve more in few timesteps and cut more; a reset to 0 throws away what a
 neuron has above its threshold, so that it needs large ones. So several are tried.
 
-Shape letters: N calibration rows, C classes, R = N * C, H units, L layers.
+Where the classes are told by groups of units, one run tells them all (`ffedge.spikes.network`).
+
+Shape letters: N calibration rows, C classes, R = N * C (or N, with groups), H units, L layers.
 """
 
 import dataclasses
@@ -40,7 +42,7 @@ def check_convertible(recipe: Recipe, name: str) -> None:
         what = f"`norm='{network.norm}'`, which divides each row by a number of its own"
     elif network.input_norm != "none":
         what = f"`input_norm='{network.input_norm}'`, which divides each input by a number of its own"
-    elif not network.tries_labels:
+    elif network.class_goodness == "readout":
         what = f"`class_goodness='{network.class_goodness}'`"
     elif any(not isinstance(item, int) for item in network.widths):
         what = "layers that are not dense"
@@ -72,10 +74,9 @@ def convert(
     """
     activities = forward(recipe, facts, layers, raw)
     pairs = zip(layers_of(recipe, facts), activities, strict=True)
-    squares = [np.einsum("rh,rh->r", y, y) / np.float32(_divisor(layer)) for layer, y in pairs]
-    wanted = np.stack([goodness.reshape(len(raw), -1) for goodness in squares], axis=1)
+    wanted = np.stack([_goodness(layer, y).reshape(len(raw), -1) for layer, y in pairs], axis=1)
     thetas = [float(np.quantile(y[y > 0], FULL_RATE)) if (y > 0).any() else 1.0 for y in activities]
-    mode: LabelPlace = "overlay" if recipe.network.label_mode == "overlay" else "concat"
+    mode: LabelPlace = recipe.network.label_mode
     decay = 1.0 if leak_steps is None else 1.0 - 1.0 / leak_steps
 
     def tried(factor: float) -> tuple[SpikingNetwork, float]:
@@ -106,7 +107,7 @@ def fitted(network: SpikingNetwork, raw: NDArray[Any], wanted: Floats) -> tuple[
 
 
 def forward(recipe: Recipe, facts: InputFacts, layers: Layers, raw: NDArray[Any]) -> list[Floats]:
-    """Return the activity [R, H] of each layer of the trained network, for every label of some rows."""
+    """Return the activity [R, H] of each layer of the trained network, for every label that is tried of some rows."""
     graph = activities_graph(recipe, facts)
     weights = {name: np.asarray(layers[int(name.split(".")[1])][name.split(".")[2]]) for name in graph.weights}
     session = make_session(model_bytes(graph), threads=1, weights=weights)
@@ -115,9 +116,12 @@ def forward(recipe: Recipe, facts: InputFacts, layers: Layers, raw: NDArray[Any]
     return result
 
 
-def _divisor(layer: Layer) -> float:
-    """Return what a layer's sum of squares is divided by to be its goodness (see `check_convertible`)."""
-    return goodness_of(layer).divisor() or 1.0
+def _goodness(layer: Layer, y: Floats) -> Floats:
+    """Return the goodness [R], or of groups [R, C], of a layer's activity."""
+    kind = goodness_of(layer)
+    groups = kind.matrix({})
+    found: Floats = np.einsum("rh,rh->r", y, y) if groups is None else np.square(y) @ groups
+    return found if groups is not None else found / np.float32(kind.divisor() or 1.0)
 
 
 def _layers(
@@ -129,7 +133,8 @@ def _layers(
     shares = recipe.score_weights(layers)
     for dense, arrays, theta, share in zip(layers_of(recipe, facts), layers, thetas, shares, strict=True):
         place, units = dense.place, dense.units
-        passing = classes if recipe.network.label_layers == "all" and place.index < last else 0
+        passed = recipe.network.tries_labels and recipe.network.label_layers == "all"
+        passing = classes if passed and place.index < last else 0
         labelled = classes if place.sees_label else 0
         W = np.zeros((units + passing, place.inputs + labelled), np.float32)
         W[:units, : place.inputs] = arrays["W"].T * (before / theta)
@@ -137,7 +142,8 @@ def _layers(
             W[:units, place.inputs :] = arrays["V"].T * (recipe.network.label_scale / theta)
         W[units:, place.inputs :] = PASSING * np.eye(passing, labelled)
         b = np.concatenate([arrays["b"] / theta, np.zeros(passing)]).astype(np.float32)
-        result.append(SpikingLayer(W, b, 1.0, decay, units, theta**2 * units / _divisor(dense), share))
+        scale = theta**2 * units / (goodness_of(dense).divisor() or units)
+        result.append(SpikingLayer(W, b, 1.0, decay, units, scale, share))
         if place.index < last:
             before = theta / (math.sqrt(float(arrays["power"])) + NORM_EPSILON)
     return tuple(result)

@@ -3,9 +3,11 @@
 In each timestep, layer after layer: ``I = W s + b``, ``v = decay v + I``, a neuron whose v is above the threshold
 spikes, and its v falls by the threshold (reset ``subtract``) or to 0 (``zero``, as NIR has it). s are the spikes of the
 layer before in the same timestep; the first layer reads the scaled input as a constant current and the label as a
-neuron that spikes in every timestep. A layer's goodness is ``goodness_scale * mean((count / T)**2)`` over its units.
+neuron that spikes in every timestep. A layer's goodness is ``goodness_scale * mean((count / T)**2)`` over its units;
+where no label is tried, that of a class is over its group of units (`ffedge.rule.groups`): one run tells all classes.
 
-Shape letters: D inputs of a layer, H its units, P neurons that pass the label on, C classes, L layers, T timesteps.
+Shape letters: D inputs of a layer, H its units, P neurons that pass the label on, C classes, L layers, T timesteps,
+N samples, R rows: a sample with a label, or a sample.
 """
 
 import math
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 
 from ffedge.fields import is_finite
 from ffedge.network import InputFacts
+from ffedge.rule.groups import group_sizes
 from ffedge.spec import MAX_CLASSES, MAX_LAYERS
 
 FORMAT = 1
@@ -24,7 +27,7 @@ MAX_TIMESTEPS = 4096
 PASSING = 1.0 + 2.0**-12  # input of a neuron that passes the label on: above its threshold of 1 in every timestep
 STEP_S = 1e-4  # seconds of a timestep, the unit of NIR's tau
 Reset = Literal["subtract", "zero"]
-LabelPlace = Literal["overlay", "concat"]
+LabelPlace = Literal["overlay", "concat", "none"]
 Floats = NDArray[np.float32]
 FIELDS = {"format", "version", "timesteps", "reset", "dt", "input", "label_mode", "layers", "data"}
 
@@ -40,7 +43,7 @@ class SpikingLayer:
     threshold : of every neuron.
     decay : what a timestep leaves of v: 1 for integrate-and-fire neurons, less for leaky ones.
     units : H, the neurons that goodness counts.
-    goodness_scale : goodness of a layer whose units all spike in every timestep.
+    goodness_scale : goodness of a layer, or a group, whose units all spike in every timestep.
     weight : of its goodness in the score.
     """
 
@@ -73,7 +76,8 @@ class SpikingNetwork:
     Attributes
     ----------
     facts : shape, type, scaling and class names of the input.
-    label_mode : ``overlay`` drops the first C inputs, ``concat`` keeps them; either way C label neurons follow.
+    label_mode : ``overlay`` drops the first C inputs, ``concat`` keeps them; either way C label neurons follow. With
+        ``none`` there are none, and the units of each layer fall into a group for each class.
     timesteps : T, unless the reader chooses another.
     reset : of a neuron that spiked.
     data : name of the data set that the network learnt from.
@@ -92,16 +96,28 @@ class SpikingNetwork:
         """Raise ValueError where parts do not fit each other."""
         if not 1 <= len(self.layers) <= MAX_LAYERS:
             raise ValueError(f"layers must number 1 to {MAX_LAYERS}, got {len(self.layers)}")
-        if self.label_mode not in ("overlay", "concat") or self.reset not in get_args(Reset):
+        if self.label_mode not in get_args(LabelPlace) or self.reset not in get_args(Reset):
             raise ValueError(f"label_mode and reset must be known, got {self.label_mode!r} and {self.reset!r}")
         if not 2 <= self.facts.n_classes <= MAX_CLASSES:
             raise ValueError(f"classes must number 2 to {MAX_CLASSES}, got {self.facts.n_classes}")
         check_timesteps(self.timesteps)
-        width = self.inputs + self.facts.n_classes
+        width = self.inputs + (self.facts.n_classes if self.tries_labels else 0)
         for i, layer in enumerate(self.layers):
             if layer.W.shape[1] != width:
                 raise ValueError(f"layer {i} must have {width} inputs, got {layer.W.shape[1]}")
+            if not self.tries_labels and layer.units < self.facts.n_classes:
+                raise ValueError(f"layer {i} must have a unit for each class, got {layer.units}")
             width = len(layer.b)
+
+    @property
+    def tries_labels(self) -> bool:
+        """Whether each label is tried by a run of its own; else one run tells all classes."""
+        return self.label_mode != "none"
+
+    @property
+    def rows_a_sample(self) -> int:
+        """Runs that a sample takes."""
+        return self.facts.n_classes if self.tries_labels else 1
 
     @property
     def inputs(self) -> int:
@@ -137,6 +153,16 @@ class SpikingNetwork:
             np.array(v if len(v) == 1 else v[start:], np.float32) for v in (self.facts.offset, self.facts.scale)
         )
         return (raw.reshape(len(raw), -1)[:, start:].astype(np.float32) - offset) * scale
+
+    def goodness(self, layer: SpikingLayer, counts: Floats, timesteps: int) -> Floats:
+        """Return a layer's goodness [N, C] by the spikes of its neurons [R, H + P] so far."""
+        rates, scale = counts[:, : layer.units] / np.float32(timesteps), np.float32(layer.goodness_scale)
+        if self.tries_labels:
+            whole: Floats = scale * np.einsum("rh,rh->r", rates, rates) / layer.units
+            return whole.reshape(-1, self.facts.n_classes)
+        sizes = np.array(group_sizes(layer.units, self.facts.n_classes))
+        squares: Floats = np.add.reduceat(rates * rates, np.cumsum(sizes) - sizes, axis=1)
+        return squares * (scale / sizes).astype(np.float32)
 
     def scores(self, goodness: Floats) -> Floats:
         """Return the weighted sum [N, C] of the layers' goodness [N, L, C]."""

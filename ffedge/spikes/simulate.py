@@ -1,6 +1,6 @@
 """Runs a spiking network in numpy, timestep by timestep; all labels share the first layer's input current.
 
-Shape letters: N samples, C classes, R = N * C rows, L layers, T timesteps.
+Shape letters: N samples, C classes, R rows (N * C, or N where no label is tried), L layers, T timesteps.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ HELD = 8  # timesteps in which a margin must hold before a decision
 
 
 class Run:
-    """Some samples with every label, in the middle of their timesteps.
+    """Some samples, with every label that is tried, in the middle of their timesteps.
 
     Attributes
     ----------
@@ -27,11 +27,12 @@ class Run:
 
     def __init__(self, network: SpikingNetwork, raw: NDArray[Any]) -> None:
         self.network, self.samples, self.timesteps = network, len(raw), 0
-        first, classes = network.layers[0], network.facts.n_classes
+        first = network.layers[0]
         shared = network.scaled(raw) @ first.W[:, : network.inputs].T + first.b  # the image's part, once for all labels
         label = first.W[:, network.inputs :].T
-        self._current: Floats = (shared[:, None] + label).reshape(-1, len(first.b))
-        shapes = [(len(raw) * classes, len(layer.b)) for layer in network.layers]
+        current: Floats = (shared[:, None] + label).reshape(-1, len(first.b)) if network.tries_labels else shared
+        self._current = current
+        shapes = [(len(current), len(layer.b)) for layer in network.layers]
         self._potentials = [np.zeros(shape, np.float32) for shape in shapes]
         self._spikes = [np.zeros(shape, np.float32) for shape in shapes]
         self.counts = [np.zeros(shape, np.float32) for shape in shapes]
@@ -59,11 +60,9 @@ class Run:
 
     def goodness(self) -> Floats:
         """Return each layer's goodness [N, L, C] by the counts so far."""
-        each = []
-        for layer, counts in zip(self.network.layers, self.counts, strict=True):
-            rates = counts[:, : layer.units] / np.float32(self.timesteps)
-            each.append(np.float32(layer.goodness_scale) * np.einsum("rh,rh->r", rates, rates) / layer.units)
-        return np.stack(each, axis=0).reshape(len(each), self.samples, -1).transpose(1, 0, 2).astype(np.float32)
+        pairs = zip(self.network.layers, self.counts, strict=True)
+        each = [self.network.goodness(layer, counts, self.timesteps) for layer, counts in pairs]
+        return np.stack(each, axis=1).astype(np.float32)
 
     def scores(self) -> Floats:
         """Return the weighted sum of the goodness of all layers [N, C]."""
@@ -71,7 +70,7 @@ class Run:
 
     def keep(self, samples: NDArray[np.bool_]) -> None:
         """Go on with some of the samples [N] only."""
-        rows = np.repeat(samples, self.network.facts.n_classes)
+        rows = np.repeat(samples, self.network.rows_a_sample)
         self.samples = int(samples.sum())
         self._current = self._current[rows]
         self._potentials, self._spikes, self.counts = (
@@ -81,8 +80,8 @@ class Run:
 
 def samples_at_once(network: SpikingNetwork) -> int:
     """Return how many samples go through the timesteps together, in bounded memory."""
-    values = 3 * network.facts.n_classes * sum(len(layer.b) for layer in network.layers)
-    return max(1, min(ROWS // network.facts.n_classes, STATE_VALUES // values))
+    values = 3 * network.rows_a_sample * sum(len(layer.b) for layer in network.layers)
+    return max(1, min(ROWS // network.rows_a_sample, STATE_VALUES // values))
 
 
 def goodness_after(network: SpikingNetwork, raw: NDArray[Any], timesteps: Sequence[int]) -> Iterator[Floats]:

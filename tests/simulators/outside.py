@@ -84,7 +84,9 @@ def stepped(module, value, state):
 
 
 def labelled(network, raw):
-    """Return the constant inputs [N * C, D + C] of samples with each label."""
+    """Return the constant inputs [N * C, D + C] of samples with each label; [N, D] where none is tried."""
+    if not network.tries_labels:
+        return network.scaled(raw)
     classes = network.facts.n_classes
     x = np.repeat(network.scaled(raw), classes, axis=0)
     return np.concatenate([x, np.tile(np.eye(classes, dtype=np.float32), (len(raw), 1))], axis=1)

@@ -26,10 +26,10 @@ CASES = [("snntorch", "subtract"), ("sinabs", "subtract"), ("snntorch", "zero"),
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the simulators' own
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
+@pytest.fixture(scope="module", params=["tried", "groups"])
+def run(request, tmp_path_factory):
     """Train on the embedded digits."""
-    spec = Spec.make("spiking", widths=(128, 64), epochs=6)
+    spec = Spec.make("spiking", widths=(128, 64), epochs=6, class_goodness=request.param)
     return train(spec, "mnist-mini", tmp_path_factory.mktemp("run") / "digits").path
 
 
@@ -52,9 +52,11 @@ def ours(request, run, tmp_path_factory):
 def scores(network, counts):
     total = 0.0
     for layer, spikes in zip(network.layers, counts, strict=True):
-        rates = spikes[:, : layer.units].astype(float) / TIMESTEPS
-        total = total + layer.weight * layer.goodness_scale * (rates**2).mean(axis=1)
-    return total.reshape(-1, network.facts.n_classes)
+        squares, classes = (spikes[:, : layer.units].astype(float) / TIMESTEPS) ** 2, network.facts.n_classes
+        groups = [squares] if network.label_mode != "none" else np.array_split(squares, classes, axis=1)
+        goodness = np.stack([group.mean(axis=1) for group in groups], axis=1).reshape(-1, classes)
+        total = total + layer.weight * layer.goodness_scale * goodness
+    return total
 
 
 @pytest.mark.parametrize("simulator", ["snntorch", "sinabs", "norse"])

@@ -30,7 +30,7 @@ def counted(network, sample, label, timesteps):
     start = network.facts.size - network.inputs
     offset, scale = (np.broadcast_to(v, network.facts.size) for v in (network.facts.offset, network.facts.scale))
     x = [(float(sample[i]) - offset[i]) * scale[i] for i in range(start, network.facts.size)]
-    x += [float(c == label) for c in range(len(network.facts.classes))]
+    x += [float(c == label) for c in range(network.layers[0].W.shape[1] - len(x))]
     potentials = [[0.0] * len(layer.b) for layer in network.layers]
     counts = [[0] * len(layer.b) for layer in network.layers]
     for _ in range(timesteps):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from spiking_toys import rows_of, toy
+from toys import GROUPS
 
 from ffedge.errors import ModelError
 from ffedge.meter import PeakMeter
@@ -35,7 +36,7 @@ def changing(path):
         yield file
 
 
-@pytest.mark.parametrize("changes", [{}, {"reset": "zero", "label_layers": "all"}, {"leak_steps": 20}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"reset": "zero", "label_layers": "all"}, {"leak_steps": 20}, GROUPS], ids=str)
 def test_a_network_survives_its_file(tmp_path, changes):
     network = toy(**changes)[0]
     write(network, tmp_path / "a.nir")
