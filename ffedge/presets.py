@@ -25,6 +25,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "norm": "fixed",
         "bound": 60.0,
         "sparsity": 0.07,
+        "rate": "auto",
     },
     "paper": {
         "layout": "auto",

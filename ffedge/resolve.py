@@ -16,7 +16,7 @@ MANY_CLASSES = 20  # of a table: from here on it takes more to fit it, and then 
 MANY_NEGATIVES, MANY_TIMES, MANY_DROPOUT = 6, 2, 0.1
 STEEP = 4.0  # with it a table's rare classes, and groups of units, are learnt as backprop learns them
 INPUTS_A_LABEL = 8  # a label's value, squared, is that of so many inputs: the ratio tuned on 784 inputs
-TUNED_RATES = {"tried": RATE, "groups": (0.002,), "readout": (0.001,)}
+TUNED_RATES = {"tried": RATE, "groups": (0.002,), "readout": (0.002,)}
 CONV_RATE = (0.002,)
 FEW_CHANNELS = 4  # of a picture, by which they are told from its sides
 FEWEST_TOGETHER, MOST_TOGETHER, LARGEST_ACTIVITY = 16, 64, 2**21  # samples, and values of a layer, of a chunk
@@ -110,8 +110,8 @@ def _chunk(recipe: Recipe, facts: InputFacts) -> int:
 
 
 def _rule(rule: RuleSpec, network: NetworkSpec, facts: InputFacts) -> dict[str, Any]:
-    steep = rule.slope == "auto" and rule.loss == "contrastive"
-    steep = steep and {"tried": not facts.is_image, "groups": True, "readout": False}[_class_goodness(network)]
+    kind, is_open = _class_goodness(network), rule.slope in ("auto", None) and rule.loss == "contrastive"
+    steep = is_open and (kind == "groups" or (kind == "tried" and rule.slope == "auto" and not facts.is_image))
     smoothing = rule.smoothing
     if isinstance(smoothing, str):
         smoothing = TUNED_SMOOTHING if facts.is_image else 0.0

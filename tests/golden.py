@@ -25,6 +25,7 @@ MODELS = Path(__file__).parents[1] / "models"
 DIGITS = 20
 IMAGES = {"inputs": 64, "uint8": True, "border": True, "rows": 400}
 BASE = {"widths": (24, 16, 16), "epochs": 2, "batch_size": 48, "threads": 1, "holdout": 0.1}
+ONE_RATE = {"rate": (0.005,), "slope": 2.0}  # whatever is tuned
 RUNS = {  # name: preset, fields of the spec, kind of data
     "tuned": ("tuned", {}, "images"),
     "tuned-table": ("tuned", {}, "table"),
@@ -60,6 +61,24 @@ RUNS = {  # name: preset, fields of the spec, kind of data
     ),
     "bound-first-label": ("tuned", {"bound": 3.0, "label_layers": "first", "norm": "unit"}, "table"),
     "one-layer": ("tuned", {"widths": (20,)}, "images"),
+    "groups": ("tuned", {**ONE_RATE, "class_goodness": "groups"}, "images"),
+    "groups-interleaved": (
+        "tuned",
+        {**ONE_RATE, "class_goodness": "groups", "schedule": "interleaved", "widths": (25, 17)},
+        "table",
+    ),
+    "groups-cached": (
+        "tuned",
+        {**ONE_RATE, "class_goodness": "groups", "cache": "activations", "input_dropout": 0.0},
+        "images",
+    ),
+    "groups-spiking": ("spiking", {**ONE_RATE, "class_goodness": "groups"}, "images"),
+    "readout": ("tuned", {**ONE_RATE, "class_goodness": "readout"}, "images"),
+    "readout-chunked-tiled": (
+        "tuned",
+        {**ONE_RATE, "class_goodness": "readout", "chunk_size": 20, "tile_bytes": 1024, "schedule": "interleaved"},
+        "table",
+    ),
     "shifted-decay-free": ("tuned", {"weight_decay": 0.0, "shift": 1, "shift_share": 0.5}, "pictures"),
 }
 
@@ -121,7 +140,9 @@ MAKERS = {name: lambda folder, name=name: train(name, folder) for name in RUNS} 
     "learnt": learnt,
     "learnt-ff": lambda folder: learnt(folder, "ff"),
     "learnt-interleaved": lambda folder: learnt(folder, "interleaved"),
+    "learnt-groups": lambda folder: learnt(folder, "groups"),
     "observed": observed,
+    "observed-readout": lambda folder: observed(folder, "readout"),
     "observed-table": lambda folder: observed(folder, "tuned-table"),
 }
 

@@ -96,7 +96,7 @@ def with_classes(start: Start, names: list[str]) -> Start:
 
 def _grown(recipe: Recipe, classes: int, more: int) -> Recipe:
     """Return what a network of so many classes is trained by with more of them: their groups are as large as others."""
-    if recipe.compares_all(classes):
+    if not recipe.network.tries_labels:
         recipe = recipe.with_train(n_negatives=classes + more - 1)
     if recipe.network.class_goodness != "groups":
         return recipe

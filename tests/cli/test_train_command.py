@@ -51,15 +51,18 @@ def test_runs_are_numbered_where_no_folder_is_named(
 
 def test_train_says_what_it_chose_for_the_data(ffedge: Ffedge, data: Path, tmp_path: Path) -> None:
     done = ffedge("train", "--data", data, "--out", tmp_path / "run", *SMALL)
-    said = "chose label_mode overlay, scaling centred, slope 1.0, smoothing 0.05, n_negatives 2, input_dropout 0.2"
+    said = "chose class_goodness tried, label_mode overlay, scaling centred, slope 1.0, smoothing 0.05, "
+    said += "n_negatives 2, rate [0.015, 0.005], input_dropout 0.2"
     assert done.err.startswith(f"ffedge: bars: 600 rows of 36 inputs of an image, 3 classes; {said}\n")
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     named = {
+        "class_goodness": "tried",
         "label_mode": "overlay",
         "scaling": "centred",
         "slope": 1.0,
         "smoothing": 0.05,
         "n_negatives": 2,
+        "rate": [0.015, 0.005],
         "input_dropout": 0.2,
     }
     assert report["chosen"] == named
@@ -86,7 +89,7 @@ def test_an_existing_run_is_not_overwritten_unless_forced(ffedge: Ffedge, data: 
         (["--widths", ",".join(["4"] * 65)], "--widths must name 1 to 64 layers"),
         (["--preset", "best"], "--preset must be one of tuned, spiking, paper, got 'best'"),
         (["--epochs", "1.5"], "--epochs must be N|auto, got '1.5'"),
-        (["--rate", "-1"], "--rate must be positive, got (-1.0,)"),
+        (["--rate", "-1"], "--rate must be positive, or auto, got (-1.0,)"),
         (["--batch-size", "100000"], "--batch-size must be at most the 570 rows that are trained on, got 100000"),
         (["--n-negatives", "3"], "--n-negatives must be less than the 3 classes, got 3"),
         (["--resume"], "--resume plays no part without --out. Add that, or leave it out"),

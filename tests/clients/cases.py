@@ -21,6 +21,8 @@ class Case:
 
     def spec(self):
         """Return what a small network learns in a second or two."""
+        if "class_goodness" in self.changes:
+            return Spec.make(epochs=6, threads=1, batch_size=64, rate=(0.004,), **self.changes)
         widths, input_norm = self.changes["widths"], self.changes.get("input_norm")
         rate, slope, scale = UNIT_INPUTS if input_norm == "unit" else ((0.015, 0.005), 1.0, 10.0)
         return Spec.make(
@@ -56,6 +58,9 @@ def cases():
     for scaling in ("standard", "centred", "feature", "range"):
         yield Case("images", {"widths": (32, 24), "scaling": scaling, "prediction_weights": "collaborative"})
     yield Case("table", {"widths": (32,), "variant": "ff", "scaling": "none"})
+    for kind, norm in product(("groups", "readout"), ("rms", "unit")):
+        yield Case("images", {"widths": (40, 40), "class_goodness": kind, "norm": norm})
+        yield Case("table", {"widths": (45, 31, 31), "class_goodness": kind, "norm": norm})
 
 
 CASES = {str(case): case for case in cases()}
