@@ -33,7 +33,7 @@ REACHED = (
     "spikes",
 )
 COST = ("memory-depth", "peers-memory", "epoch-time", "predict-latency", "forms", "speed")
-COST += ("budget", "budget-learner", "budget-speed")
+COST += ("class-goodness", "budget", "budget-learner", "budget-speed")
 ALONE = {reached: REACHED, cost: (*COST, "kills", "deploy", "serving")}  # made from the result of the same name alone
 BLOCKS |= {
     name: ((name,), getattr(module, name.replace("-", "_"))) for module, names in ALONE.items() for name in names

@@ -168,6 +168,25 @@ def forms(documents: Results) -> str:
     return table(columns, rows, f"{caption}lost is of the held-out rows", "forms")
 
 
+def class_goodness(documents: Results) -> str:
+    """Tabulate what an epoch and a prediction cost by how a class is told."""
+    settings, found = only(documents)
+    rows = [
+        [f"`{kind}`", rounded(seconds), *(_over_mlp(one, kind) for one in found["batch_size"].values())]
+        for kind, seconds in found["epoch_cpu_s"].items()
+    ]
+    columns = ["`--class-goodness`", f"processor s an epoch of {settings['data']}"]
+    columns += [f"predicting {counted(int(size), 'row')}, as trained / `exact`" for size in found["batch_size"]]
+    text = f"{layers(settings['widths'])}, one core; predictions over those of a plain MLP, median of the rounds"
+    return table(columns, rows, text, "class-goodness")
+
+
+def _over_mlp(timed: Any, kind: str) -> str:
+    """Write how many times as long as a plain MLP a prediction takes, of the model and of its exact form."""
+    ratios = timed["ratio_median"]
+    return " / ".join(f"{1 / ratios[f'backprop-ort / ffedge-{kind}{form}']:.2f}" for form in ("", "-exact"))
+
+
 def speed(documents: Results) -> str:
     """Tabulate rows a second and the seconds to given accuracies by arms."""
     (document,) = documents
