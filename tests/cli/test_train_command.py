@@ -51,7 +51,7 @@ def test_runs_are_numbered_where_no_folder_is_named(
 
 def test_train_says_what_it_chose_for_the_data(ffedge: Ffedge, data: Path, tmp_path: Path) -> None:
     done = ffedge("train", "--data", data, "--out", tmp_path / "run", *SMALL)
-    said = "chose class_goodness tried, label_mode overlay, scaling centred, slope 1.0, smoothing 0.05, "
+    said = "chose class_goodness tried, label_mode overlay, scaling centred, layout none, slope 1.0, smoothing 0.05, "
     said += "n_negatives 2, rate [0.015, 0.005], input_dropout 0.2"
     assert done.err.startswith(f"ffedge: bars: 600 rows of 36 inputs of an image, 3 classes; {said}\n")
     report = json.loads((tmp_path / "run" / "report.json").read_text())
@@ -59,6 +59,7 @@ def test_train_says_what_it_chose_for_the_data(ffedge: Ffedge, data: Path, tmp_p
         "class_goodness": "tried",
         "label_mode": "overlay",
         "scaling": "centred",
+        "layout": "none",
         "slope": 1.0,
         "smoothing": 0.05,
         "n_negatives": 2,
@@ -85,7 +86,7 @@ def test_an_existing_run_is_not_overwritten_unless_forced(ffedge: Ffedge, data: 
     [
         (["--variant", "xyz"], "--variant must be ff|fcff|acff, got 'xyz'"),
         (["--widths", "0"], "--widths must be whole numbers from 1 to 65536, got (0,)"),
-        (["--widths", "a"], "--widths must be whole numbers from 1 to 65536, got ('a',)"),
+        (["--widths", "a"], "layer 0, 'a': must be <channels>c<kernel>[s<stride>][p|a<pool>]"),
         (["--widths", ",".join(["4"] * 65)], "--widths must name 1 to 64 layers"),
         (["--preset", "best"], "--preset must be one of tuned, spiking, paper, got 'best'"),
         (["--epochs", "1.5"], "--epochs must be N|auto, got '1.5'"),
