@@ -1,6 +1,7 @@
 """A field that was asked for changes what is learnt or planned, or is refused: alone, and beside each other one."""
 
 import contextlib
+import os
 
 import numpy as np
 import pytest
@@ -123,8 +124,10 @@ def test_a_field_that_is_asked_for_changes_something_or_is_refused(result, name)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ASKED)
 def test_so_it_does_beside_each_other_field(result, name):
-    for other, value in [*ASKED.items(), *OTHERS.items()]:
-        if other != name:
+    """A sixth of the pairs; all of them with FFEDGE_ALL_PAIRS=1, in half an hour."""
+    every, at = 1 if os.environ.get("FFEDGE_ALL_PAIRS") else 6, list(ASKED).index(name)
+    for place, (other, value) in enumerate([*ASKED.items(), *OTHERS.items()]):
+        if other != name and (place + at) % every == 0:
             hold(result, {name: ASKED[name], other: value}, {other: value})
 
 
