@@ -19,7 +19,7 @@ INPUTS_A_LABEL = 8  # a label's value, squared, is that of so many inputs: the r
 TUNED_RATES = {"tried": RATE, "groups": (0.002,), "readout": (0.002,)}
 CONV_RATE = (0.002,)
 FEW_CHANNELS = 4  # of a picture, by which they are told from its sides
-FEWEST_TOGETHER, MOST_TOGETHER, LARGEST_ACTIVITY = 16, 64, 2**21  # samples, and values of a layer, of a chunk
+FEWEST_TOGETHER, MOST_TOGETHER, LARGEST_ACTIVITY = 16, 64, 2**20  # samples, and values of a layer, of a chunk
 TUNED_CHUNK = 2048
 TUNED_TILE_BYTES = 2**20
 

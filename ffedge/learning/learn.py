@@ -17,7 +17,7 @@ from ffedge.errors import ModelError, StoppedError, TrainingError
 from ffedge.learning.classes import Start, opened, with_classes
 from ffedge.learning.files import OLD_KEPT, alone, previous_file, replaced
 from ffedge.learning.guard import MAX_DROP, Measured, to_check, unchecked_classes
-from ffedge.learning.rows import joined, without_odd
+from ffedge.learning.rows import joined
 from ffedge.learning.session import fitted, learning_spec, make_engine
 from ffedge.meter import PeakMeter, rss_bytes
 from ffedge.model.write import write_model
@@ -29,6 +29,7 @@ from ffedge.training.disk import check_room, learning_bytes
 from ffedge.training.evaluator import Evaluator
 from ffedge.training.loop import Diverged, Interrupted, Loop
 from ffedge.training.memory import Plan
+from ffedge.training.odd import without_odd
 from ffedge.training.records import LayerRecord
 from ffedge.training.replay import CHECK_SHARE, KEPT_BYTES, Examples, keep, kept_file, no_examples, read_kept
 from ffedge.training.step import BatchLearner
@@ -46,7 +47,7 @@ class Learning:
     Attributes
     ----------
     rows : new ones, those held out included.
-    odd_rows, odd : how many beside these are odd (`ffedge.predict.readings`) and were left out; why, in a sentence.
+    odd_rows, odd : how many beside these are odd (`ffedge.model.readings`) and were left out; why, in a sentence.
     kept_rows : examples that were learnt again.
     new, kept : accuracy on new rows that were held out, and on kept examples that are never learnt from; of a class
         that has none of these, on those that are.

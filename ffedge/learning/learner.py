@@ -24,10 +24,10 @@ from ffedge.learning.guard import MAX_DROP, Measured, to_check, unchecked_classe
 from ffedge.learning.session import affordable_rows, learning_spec
 from ffedge.meter import anonymous_bytes
 from ffedge.model.calibration import Calibration, best_and_margin
+from ffedge.model.readings import Readings, left_out
 from ffedge.model.write import write_model
 from ffedge.pages import release_libraries, return_large_blocks
 from ffedge.predict.predictor import Prediction
-from ffedge.predict.readings import Readings, left_out
 from ffedge.recipe import Recipe
 from ffedge.resolve import TUNED_CHUNK, resolve
 from ffedge.seeds import Draw, generator, key
@@ -134,7 +134,7 @@ class Learner:
     def observe(self, x: ArrayLike, y: ArrayLike) -> float:
         """Learn from a minibatch; more rows than `batch_size` are taken in several steps.
 
-        Odd rows (`ffedge.predict.readings`) are left out, counted in `odd_rows`, and told in a RuntimeWarning.
+        Odd rows (`ffedge.model.readings`) are left out, counted in `odd_rows`, and told in a RuntimeWarning.
 
         Parameters
         ----------

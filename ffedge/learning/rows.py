@@ -1,19 +1,14 @@
 """What a model goes on learning from: new rows with the model's own class numbers, then the kept examples."""
 
-import dataclasses
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.data import Dataset, RowSource, Split
-from ffedge.data.checks import block_rows
-from ffedge.data.rows import Chosen, Joined, Labels, places
-from ffedge.data.stream import OtherRows
+from ffedge.data.rows import Joined, Labels, places
 from ffedge.errors import DataError
 from ffedge.network import InputFacts
-from ffedge.predict.readings import Readings, left_out
 from ffedge.training.replay import Examples
 
 LABEL_BLOCK = 2**14
@@ -36,48 +31,6 @@ class Numbered:
         out[first] = self._numbers[self._labels[rows[first]]]
         out[~first] = self._more[rows[~first] - count]
         return out
-
-
-class Left:
-    """The labels of some rows, indexed like all labels of a source."""
-
-    def __init__(self, labels: Labels, rows: OtherRows) -> None:
-        self._labels, self._rows = labels, rows
-
-    def __len__(self) -> int:
-        """Return how many there are."""
-        return len(self._rows)
-
-    def __getitem__(self, rows: NDArray[np.integer]) -> NDArray[np.integer]:
-        """Return the labels of the rows [n]."""
-        return self._labels[self._rows[rows]]
-
-
-def without_odd(dataset: Dataset, facts: InputFacts) -> tuple[Dataset, int, str | None]:
-    """Return a data set without the training rows that are odd for a model; how many these are, in words too.
-
-    Raises
-    ------
-    DataError
-        All of them are.
-    """
-    split, readings, odd, start, why = dataset.train, Readings(facts), list[int](), 0, ""
-    if facts.dtype == "uint8" or dataset.input_dtype != facts.dtype or math.prod(dataset.input_shape) != facts.size:
-        return dataset, 0, None  # bytes, or data of another model, which `joined` refuses
-    for block in split.inputs.blocks(block_rows(split.inputs)):
-        found = readings.read(block)[1]
-        why = why or next(iter(found.values()), "")
-        odd += [start + row for row in found]
-        start += len(block)
-    if not odd:
-        return dataset, 0, None
-    said = left_out(len(odd), start, odd[0], why)
-    if len(odd) == start:
-        raise DataError(f"{dataset.name}: {said}. Check the sensor or the units, or train anew")
-    rows = OtherRows(start, np.array(odd, np.int64))
-    labels: Any = Left(split.labels, rows)
-    left = Split(Chosen(split.inputs, rows), labels)
-    return dataclasses.replace(dataset, train=left), len(odd), f"{dataset.name}: {said}"
 
 
 def joined(dataset: Dataset, facts: InputFacts, kept: Examples) -> Dataset:

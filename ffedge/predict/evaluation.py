@@ -20,7 +20,7 @@ class Evaluation:
 
     Attributes
     ----------
-    odd_rows : that are odd (`ffedge.predict.readings`): not known, and right only by chance.
+    odd_rows : that are odd (`ffedge.model.readings`): not known, and right only by chance.
     known : share of the rows whose answers count as known.
     known_error : share of these that are wrong; None where there are none.
     layer_accuracy : of each layer's goodness alone; empty where the model does not tell it (an exported form).

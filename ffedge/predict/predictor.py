@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from ffedge.engine.session import make_session, run
 from ffedge.errors import ModelError
 from ffedge.model.file import Model
+from ffedge.model.readings import Readings, dims
 from ffedge.onnx.graph import model_bytes
 from ffedge.onnx.shapes import walk
-from ffedge.predict.readings import Readings, dims
 from ffedge.turns import not_pickled
 
 MOST_ROWS = 640
@@ -37,7 +37,7 @@ class Prediction:
     known : [N] bool, whether best score and margin are such as rows of the training data gave
         (`ffedge.model.calibration`); True for all where the model holds no calibration. Never True for an odd row.
     goodness : [N, L, C] float32 of each layer; empty unless asked for.
-    odd : of each row that is odd (`ffedge.predict.readings`): its number and why, such as "input 2 is not a number".
+    odd : of each row that is odd (`ffedge.model.readings`): its number and why, such as "input 2 is not a number".
         Its other fields are the answer to the nearest row that is not.
     """
 

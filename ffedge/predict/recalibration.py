@@ -27,7 +27,7 @@ def recalibrate(
 ) -> Calibration:
     """Write a model whose known answers are the share `coverage` of rows that it has not learnt from.
 
-    Odd rows (`ffedge.predict.readings`) are left out.
+    Odd rows (`ffedge.model.readings`) are left out.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ import numpy as np
 from ffedge.data import Dataset
 from ffedge.data.rows import places
 from ffedge.errors import DataError
-from ffedge.predict.readings import Readings
+from ffedge.model.readings import Readings
 from ffedge.spikes.predictor import SpikingPredictor
 
 ROWS = 256

@@ -6,7 +6,7 @@ from ffedge.data import load
 from ffedge.data.stream import spread_evenly
 from ffedge.errors import DataError, FfedgeError
 from ffedge.files import atomic_file
-from ffedge.predict.readings import samples_of
+from ffedge.model.readings import samples_of
 from ffedge.spikes.convert import ROWS, check_convertible, convert
 from ffedge.spikes.network import MAX_TIMESTEPS, Reset, SpikingNetwork, check_timesteps
 from ffedge.spikes.nir_file import write

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ffedge.model.calibration import best_and_margin
+from ffedge.model.readings import Readings
 from ffedge.predict.predictor import Prediction
-from ffedge.predict.readings import Readings
 from ffedge.spikes.network import Floats, SpikingNetwork, check_timesteps
 from ffedge.spikes.nir_file import read
 from ffedge.spikes.simulate import decided, goodness_after, samples_at_once

@@ -29,6 +29,7 @@ from ffedge.training.facts import measure
 from ffedge.training.folder import RunFolder, StoredRun, next_folder
 from ffedge.training.loop import Diverged, Interrupted, Loop
 from ffedge.training.memory import Plan, make_plan
+from ffedge.training.odd import without_absurd
 from ffedge.training.records import Report
 from ffedge.training.replay import KEPT_BYTES, keep, kept_file, no_examples
 from ffedge.training.rhythm import Rhythm
@@ -98,7 +99,7 @@ def train(
         spec, data = _begun_with(StoredRun.read(out), spec, data)
     data = "mnist-mini" if data is None else data
     spec = spec or Spec.make()
-    dataset, facts, recipe, plan = _prepare(spec, data, data_dir)
+    dataset, odd, facts, recipe, plan = _prepare(spec, data, data_dir)
     choice = chosen(spec, recipe)
     out = out or next_folder(Path("runs"), recipe.rule.variant, dataset.name)
     source = str(data) if isinstance(data, str | Path) else dataset.name
@@ -107,6 +108,8 @@ def train(
         rows, moments = len(dataset.train.labels), plan.disk_bytes if plan else 0
         check_room(out, run_bytes(recipe, facts, rows, kept_bytes) + moments, "this run")
         state, place = _begin(folder, recipe, watcher, resume=resume, force=force)
+        if odd:
+            watcher.note(odd)
         if choice:
             watcher.note(_choice_text(choice, dataset, facts))
         engine = make_engine(recipe, facts, state, out)
@@ -123,7 +126,7 @@ def train(
             keep(kept_file(model), facts, (none, none), offers, kept_bytes, recipe.train.seed)
         report = Report(
             spec=recipe.to_dict(),
-            data={"name": dataset.name, "sha256": dataset.sha256},
+            data={"name": dataset.name, "sha256": dataset.sha256} | ({"odd": odd} if odd else {}),
             input=facts.to_dict(),
             layers=training.layer_records(),
             import_bytes=imported,
@@ -180,20 +183,23 @@ def plan(spec: Spec, data: Data = "mnist-mini", data_dir: Path | None = None) ->
     return planned
 
 
-def _prepare(spec: Spec, data: Data, data_dir: Path | None) -> tuple[Dataset, InputFacts, Recipe, Plan | None]:
-    """Open the data, fill in the spec by them, and plan the memory of the onnx engine."""
+def _prepare(
+    spec: Spec, data: Data, data_dir: Path | None
+) -> tuple[Dataset, str | None, InputFacts, Recipe, Plan | None]:
+    """Open the data, say what was left out, fill in the spec by them, and plan the memory of the onnx engine."""
     dataset = load(data, data_dir)
     if dataset.sample is not None:
         refuse_merged(dataset.sample, dataset.name)
+    dataset, _, odd = without_absurd(dataset)
     facts, rows = measure(dataset, spec.network.scaling), len(dataset.train.labels)
     recipe = resolve(spec, facts, rows)
     if recipe.train.engine == "torch":
         if recipe.train.memory_budget is not None:
             raise ValueError("`memory_budget` needs the onnx engine; torch keeps no budget. Use `engine='onnx'`")
-        return dataset, facts, recipe, None
+        return dataset, odd, facts, recipe, None
     left = rows - recipe.train.held_out(rows)
     recipe, planned = make_plan(spec, recipe, facts, anonymous_bytes(), left)
-    return dataset, facts, recipe, planned
+    return dataset, odd, facts, recipe, planned
 
 
 def _choice_text(choice: dict[str, Any], dataset: Dataset, facts: InputFacts) -> str:

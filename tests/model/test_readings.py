@@ -10,8 +10,8 @@ from toys import make_model, model_bytes, prepared, random_layers, small_spec, s
 
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.rows import ArrayRows
+from ffedge.model.readings import Readings
 from ffedge.predict.predictor import Predictor
-from ffedge.predict.readings import Readings
 from ffedge.training.facts import measure
 
 RAW = rows_of(DATA["floats"])

@@ -1,0 +1,92 @@
+"""Rows that no training should learn from: a sensor failed, or something quite else was measured.
+
+Shape letters: P rows, I inputs of a sample.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge.data import Dataset, Split
+from ffedge.data.checks import block_rows
+from ffedge.data.rows import Chosen, Labels
+from ffedge.data.stream import OtherRows, spread_evenly
+from ffedge.errors import DataError
+from ffedge.model.readings import DEVIATIONS, Readings, left_out
+from ffedge.network import InputFacts
+
+SAMPLE_ROWS, SAMPLE_BYTES = 4096, 2**20
+TAILS = (0.01, 0.99)
+BETWEEN_TAILS = 4.653  # deviations of a normal distribution
+
+
+def without_absurd(dataset: Dataset) -> tuple[Dataset, int, str | None]:
+    """Return a data set without training rows that lie absurdly far from the others; how many, in words too.
+
+    What is far goes by the median and the tails of a sample, which a few absurd values do not move: as of a model
+    (`ffedge.model.readings`), 20 times as far as the sample reaches, and 60 deviations at least.
+    """
+    rough = _rough_facts(dataset)
+    return (dataset, 0, None) if rough is None else without_odd(dataset, rough)
+
+
+def _rough_facts(dataset: Dataset) -> InputFacts | None:
+    """Return facts by a sample's quantiles; None for bytes, which are never absurd."""
+    inputs = dataset.train.inputs
+    if dataset.input_dtype == "uint8":
+        return None
+    size = math.prod(inputs.row_shape)
+    count = min(SAMPLE_ROWS, max(2, SAMPLE_BYTES // (8 * size)))
+    sample = inputs.take(spread_evenly(len(inputs), count)).reshape(-1, size).astype(np.float64)
+    middle, (low, high) = np.median(sample, axis=0), np.quantile(sample, TAILS, axis=0)
+    spread = (high - low) / BETWEEN_TAILS
+    spread = np.where(spread > 0, spread, sample.std(axis=0))  # of an input that is nearly always the same
+    scale = np.where(spread > 0, 1.0 / np.where(spread > 0, spread, 1.0), np.finfo(np.float32).tiny)
+    far = np.abs(sample - middle) * scale
+    reach = float(np.max(np.where(far <= DEVIATIONS, far, 0.0)))
+    return InputFacts(tuple(inputs.row_shape), "float32", dataset.classes, tuple(middle), tuple(scale), largest=reach)
+
+
+class Left:
+    """The labels of some rows, indexed like all labels of a source."""
+
+    def __init__(self, labels: Labels, rows: OtherRows) -> None:
+        self._labels, self._rows = labels, rows
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._rows)
+
+    def __getitem__(self, rows: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Return the labels of the rows [n]."""
+        return self._labels[self._rows[rows]]
+
+
+def without_odd(dataset: Dataset, facts: InputFacts) -> tuple[Dataset, int, str | None]:
+    """Return a data set without the training rows that are odd for a model; how many these are, in words too.
+
+    Raises
+    ------
+    DataError
+        All of them are.
+    """
+    split, readings, odd, start, why = dataset.train, Readings(facts), list[int](), 0, ""
+    if facts.dtype == "uint8" or dataset.input_dtype != facts.dtype or math.prod(dataset.input_shape) != facts.size:
+        return dataset, 0, None  # bytes, or data of another model, which `joined` refuses
+    for block in split.inputs.blocks(block_rows(split.inputs)):
+        found = readings.read(block)[1]
+        why = why or next(iter(found.values()), "")
+        odd += [start + row for row in found]
+        start += len(block)
+    if not odd:
+        return dataset, 0, None
+    said = left_out(len(odd), start, odd[0], why)
+    if len(odd) == start:
+        raise DataError(f"{dataset.name}: {said}. Check the sensor or the units, or train anew")
+    rows = OtherRows(start, np.array(odd, np.int64))
+    labels: Any = Left(split.labels, rows)
+    left = Split(Chosen(split.inputs, rows), labels)
+    return dataclasses.replace(dataset, train=left), len(odd), f"{dataset.name}: {said}"

@@ -1,0 +1,68 @@
+"""One row of a driver's error values among the training rows is left out, and told; rare and spread values are not."""
+
+import json
+
+import numpy as np
+import pytest
+
+import ffedge
+from ffedge.training.odd import without_absurd
+from ffedge.training.train import plan
+from ffedge.training.watch import Watcher
+
+ROWS, AT = 800, 417
+SPEC = ffedge.Spec.make(widths=(8,), epochs=1)
+
+
+class Notes(Watcher):
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+def sensors(value=None, rows=ROWS):
+    rng = np.random.default_rng(0)
+    y = np.arange(rows) % 3
+    x = np.stack([20 + 2 * (y == 1), 0.3 + 0.1 * (y == 2), np.full(rows, 1013.0)], axis=1)
+    x = (x + rng.normal(size=(rows, 3)) * [0.7, 0.04, 3]).astype(np.float32)
+    if value is not None:
+        x[AT] = value
+    return x, y
+
+
+@pytest.mark.parametrize("value", [-127, -999, 65535, 9.96921e36, -3e38])
+def test_a_row_of_error_values_is_left_out_and_told(tmp_path, value):
+    watcher = Notes()
+    run = ffedge.train(SPEC, [sensors(value)], tmp_path / "run", watcher=watcher)
+    told = [note for note in watcher.notes if "row 417" in note]
+    assert len(told) == 1
+    assert "1 of 800 rows are odd and not learnt from" in told[0]
+    assert "input 0" in told[0]
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["data"]["odd"] == told[0]
+    x, y = sensors()
+    clean = ffedge.train(SPEC, [(np.delete(x, AT, 0), np.delete(y, AT))], tmp_path / "clean")
+    found, wanted = (ffedge.Predictor(each.model).predict(x[:50]).scores for each in (run, clean))
+    np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        lambda rng: rng.lognormal(sigma=2, size=5000),
+        lambda rng: rng.standard_cauchy(size=5000) * (np.arange(5000) < 2500),
+        lambda rng: (rng.random(5000) < 0.001).astype(float),
+        lambda rng: np.ones(5000),
+        lambda rng: 1.7e9 + np.arange(5000.0),
+    ],
+    ids=["long tail", "half of it wild", "rare", "constant", "a clock"],
+)
+def test_rows_of_data_that_are_so_are_kept(column):
+    x = np.stack([np.arange(5000) % 7.0, column(np.random.default_rng(1))], axis=1).astype(np.float32)
+    data = ffedge.load([(x, np.arange(5000) % 2)])
+    assert without_absurd(data)[1] <= 5  # in a thousand
+
+
+def test_the_plan_leaves_them_out_too():
+    assert plan(SPEC, [sensors(-127)]).peak_bytes > 0
