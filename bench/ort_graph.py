@@ -16,7 +16,7 @@ from common import PATHS
 
 from ffedge.compare.child import ask, serve
 from ffedge.errors import FfedgeError
-from ffedge.spec import Optimizer
+from ffedge.spec_parts import Optimizer
 
 if TYPE_CHECKING:
     import onnx

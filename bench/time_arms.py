@@ -20,7 +20,7 @@ from ffedge.compare.train import train as train_arm
 from ffedge.data import Dataset, load
 from ffedge.meter import PeakMeter
 from ffedge.presets import PRESETS
-from ffedge.spec import TrainSpec
+from ffedge.spec_parts import TrainSpec
 
 BATCH = 256
 BACKPROP_RATE, BACKPROP_DECAY, BACKPROP_DROPOUT, BACKPROP_SMOOTHING = 1e-3, 0.05, 0.2, 0.05

@@ -145,7 +145,7 @@ def picture_of(network: Network, facts: InputFacts) -> Picture | None:
 
 
 def adds_input(network: Network, layer: Layer) -> bool:
-    """Say whether a layer passes on what it read beside its activity (`ffedge.spec.NetworkSpec.skip`)."""
+    """Say whether a layer passes on what it read beside its activity (`ffedge.spec_parts.NetworkSpec.skip`)."""
     return network.skip == "add" and layer.place.index > 0 and layer.place.inputs == layer.passes
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from ffedge.kinds import is_convolution
-from ffedge.spec import ClassGoodness, LabelMode, Loss, Matrix, Norm, Optimizer, RuleSpec, Scaling, Scope, Spec, Variant
+from ffedge.spec import Spec
+from ffedge.spec_parts import ClassGoodness, LabelMode, Loss, Matrix, Norm, Optimizer, RuleSpec, Scaling, Scope, Variant
 
 MOST_HELD_OUT = 2000
 ALL_ROWS = 2**31 - 1  # all that there are, as older files say where one batch took them all
@@ -19,7 +20,7 @@ ALL_ROWS = 2**31 - 1  # all that there are, as older files say where one batch t
 
 @dataclass(frozen=True)
 class Network:
-    """The layers and how a label enters them (`ffedge.spec.NetworkSpec`).
+    """The layers and how a label enters them (`ffedge.spec_parts.NetworkSpec`).
 
     Attributes
     ----------
@@ -67,7 +68,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Rule:
-    """The learning rule of a layer (`ffedge.spec.RuleSpec`).
+    """The learning rule of a layer (`ffedge.spec_parts.RuleSpec`).
 
     Attributes
     ----------
@@ -93,7 +94,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Train:
-    """The schedule, the stream, the optimiser and the machine (`ffedge.spec.TrainSpec`).
+    """The schedule, the stream, the optimiser and the machine (`ffedge.spec_parts.TrainSpec`).
 
     Attributes
     ----------

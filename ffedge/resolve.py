@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from ffedge.network import InputFacts, layers_of
 from ffedge.recipe import Recipe, convolves, held_out, loss_slope
-from ffedge.spec import MAX_CLASSES, RATE, ClassGoodness, LabelMode, NetworkSpec, RuleSpec, Spec, TrainSpec
+from ffedge.spec import Spec
+from ffedge.spec_parts import MAX_CLASSES, RATE, ClassGoodness, LabelMode, NetworkSpec, RuleSpec, TrainSpec
 
 TUNED_BATCH, SMALLEST_BATCH, FEWEST_BATCHES = 256, 32, 50
 TUNED_EPOCHS, TUNED_STEPS, MOST_EPOCHS = 20, 1000, 100  # steps that a layer takes at least, where the epochs allow it

@@ -12,7 +12,7 @@ class Allowed:
     inside: str = ""
 
 
-BASE = "errors fields files json_text labels meter pages presets recipe resolve seeds spec tensors turns version"
+BASE = "errors fields files json_text labels meter pages presets recipe resolve seeds spec spec_parts tensors turns version"
 NETWORK = "kinds layers network onnx rule"
 TABLE = {
     "__init__": Allowed("version"),
@@ -23,9 +23,10 @@ TABLE = {
     "json_text": Allowed(),
     "fields": Allowed(),
     "presets": Allowed(),
-    "spec": Allowed("fields kinds presets"),
-    "recipe": Allowed("kinds spec"),
-    "resolve": Allowed("network recipe spec"),
+    "spec": Allowed("fields kinds presets spec_parts"),
+    "spec_parts": Allowed("fields kinds"),
+    "recipe": Allowed("kinds spec spec_parts"),
+    "resolve": Allowed("network recipe spec spec_parts"),
     "seeds": Allowed("", "numpy"),
     "labels": Allowed("seeds", "numpy"),  # wrong labels are a function of the sample's place
     "meter": Allowed(),
@@ -35,7 +36,7 @@ TABLE = {
     "onnx": Allowed("", "numpy"),  # graphs by protobuf alone: the onnx package is for int8 forms and tests
     "kinds": Allowed(),  # the modules that it names are loaded by their users
     "layers": Allowed("kinds onnx seeds", "numpy", "torch"),  # a layer's torch twin stands beside its graph
-    "rule": Allowed("kinds layers onnx seeds spec", "numpy", "torch"),
+    "rule": Allowed("kinds layers onnx seeds spec_parts", "numpy", "torch"),
     "network": Allowed("errors fields kinds layers recipe", "numpy"),
     "engine": Allowed(f"errors pages recipe spec turns {NETWORK}", "numpy onnxruntime", "torch"),
     "model": Allowed(f"engine {BASE} {NETWORK}", "numpy"),

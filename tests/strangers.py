@@ -16,7 +16,7 @@ from ffedge.export.int8 import quantised
 from ffedge.model.form import exact_graph, folded, head_graph, pruned_graph
 from ffedge.model.write import file_bytes
 from ffedge.onnx import wire
-from ffedge.spec import MODEL_FORMAT
+from ffedge.version import MODEL_FORMAT
 
 LABEL, MARGIN = 3, 1e6  # of the evil model
 

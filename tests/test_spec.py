@@ -12,7 +12,8 @@ from toys import some_facts
 from ffedge.presets import PRESETS
 from ffedge.recipe import Recipe
 from ffedge.resolve import resolve
-from ffedge.spec import NetworkSpec, RuleSpec, Spec, TrainSpec
+from ffedge.spec import Spec
+from ffedge.spec_parts import NetworkSpec, RuleSpec, TrainSpec
 
 REFUSED = [
     ("widths", ()),

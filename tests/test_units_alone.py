@@ -70,6 +70,7 @@ USES = {
     "json_text": 'from ffedge.json_text import parse; print(parse("[1]"))',
     "fields": "from ffedge.fields import bytes_of; print(bytes_of('64MiB'))",
     "presets": "from ffedge.presets import PRESETS; print(len(PRESETS))",
+    "spec_parts": "from ffedge.spec_parts import RuleSpec; print(RuleSpec())",
     "spec": "from ffedge.spec import Spec; print(Spec.from_dict(Spec.make('paper').to_dict()))",
     "seeds": "from ffedge.seeds import Draw, generator; print(generator(0, Draw.ORDER, 1).random())",
     "labels": """

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from ffedge.errors import FfedgeError
-from ffedge.spec import Optimizer, Variant
+from ffedge.spec_parts import Optimizer, Variant
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ffedge.compare.runner import Runner, document, repeats, spread
 from ffedge.compare.train import Labels, Predict, Watch, accuracy, first_rows, train, warm_up
 from ffedge.data import Dataset, load
 from ffedge.meter import PeakMeter
-from ffedge.spec import TrainSpec
+from ffedge.spec_parts import TrainSpec
 
 DEFAULT = Work("mnist", widths=(500, 500), batch_size=64, rows=60_000, epochs=5)
 QUICK = Work("mnist-mini", widths=(500, 500), batch_size=64, rows=6000, epochs=4)

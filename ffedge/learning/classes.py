@@ -16,7 +16,7 @@ from ffedge.model.file import Model
 from ffedge.network import MAX_SIZE, InputFacts, layers_of
 from ffedge.recipe import Recipe
 from ffedge.seeds import Draw, generator
-from ffedge.spec import MAX_CLASSES
+from ffedge.spec_parts import MAX_CLASSES
 from ffedge.version import __version__
 
 Array = NDArray[Any]

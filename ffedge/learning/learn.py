@@ -109,7 +109,8 @@ def learn(
     kept_bytes : room for kept examples beside the model, for the next time; 0 keeps none.
     max_drop : how far accuracy on a held-out share of the new rows, or of the kept examples, may fall.
     force : learn although there are classes of which no examples are kept, so that nothing shows what is forgotten.
-    changes : fields of `ffedge.spec.TrainSpec` that the file's learning step leaves open (`ffedge.learning.session`).
+    changes : fields of `ffedge.spec_parts.TrainSpec` that the file's learning step leaves open
+        (`ffedge.learning.session`).
 
     Raises
     ------

@@ -60,7 +60,8 @@ class Learner:
     anchor : share of the way back to where it stood in the file that each weight goes after each step, against
         forgetting where no examples are kept; 0.05 was measured (docs/measurements.md). It takes another copy of them.
     changes : ``batch_size``, ``memory_budget`` (of the whole process), ``negatives``, ``seed``, ``threads`` and
-        ``tile_bytes`` of `ffedge.spec.TrainSpec`. A tight budget takes fewer rows in a step, where none are asked for.
+        ``tile_bytes`` of `ffedge.spec_parts.TrainSpec`. A tight budget takes fewer rows in a step, where none are
+        asked for.
 
     Attributes
     ----------

@@ -11,7 +11,8 @@ from ffedge.learning.classes import Start
 from ffedge.meter import anonymous_bytes
 from ffedge.recipe import Recipe, held_out
 from ffedge.resolve import resolve
-from ffedge.spec import Spec, TrainSpec
+from ffedge.spec import Spec
+from ffedge.spec_parts import TrainSpec
 from ffedge.training.checkpoint import Checkpoints
 from ffedge.training.memory import Plan, make_plan
 from ffedge.training.step import tried_samples

@@ -23,7 +23,7 @@ from ffedge.onnx.graph import TYPES
 from ffedge.onnx.read import Tensor, read_parts
 from ffedge.onnx.wire import Source
 from ffedge.recipe import Recipe
-from ffedge.spec import MODEL_FORMAT
+from ffedge.version import MODEL_FORMAT
 
 Array = NDArray[Any]
 DTYPES = {TYPES[name]: np.dtype(name).newbyteorder("<") for name in ("float32", "uint8", "int8", "int32", "int64")}

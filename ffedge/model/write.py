@@ -20,7 +20,7 @@ from ffedge.onnx import wire
 from ffedge.onnx.graph import TYPES, Graph, graph_bytes, model_head, tensor_head
 from ffedge.pages import BLOCK_BYTES, release
 from ffedge.recipe import Recipe
-from ffedge.spec import MODEL_FORMAT
+from ffedge.version import MODEL_FORMAT
 
 Array = NDArray[Any]
 MOST_BYTES = 2**31 - 1

@@ -7,7 +7,7 @@ needs no copy of p.
 """
 
 from ffedge.onnx.graph import Dims, GraphBuilder
-from ffedge.spec import Optimizer
+from ffedge.spec_parts import Optimizer
 
 MOMENTS: dict[str, tuple[str, ...]] = {"adam": ("m", "v"), "momentum": ("m",), "sgd": ()}
 ADAM_DECAYS = (0.9, 0.999)

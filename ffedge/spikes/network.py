@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ffedge.fields import is_finite
 from ffedge.network import InputFacts
 from ffedge.rule.groups import group_sizes
-from ffedge.spec import MAX_CLASSES, MAX_LAYERS
+from ffedge.spec_parts import MAX_CLASSES, MAX_LAYERS
 
 FORMAT = 1
 MAX_TIMESTEPS = 4096

@@ -12,7 +12,7 @@ STROKES_SHARE = 0.2  # of the way from the darkest to the brightest: handwritten
 
 
 def measure(dataset: Dataset, scaling: str = "auto") -> InputFacts:
-    """Return the facts of a data set's training rows, scaled as `ffedge.spec.NetworkSpec` says.
+    """Return the facts of a data set's training rows, scaled as `ffedge.spec_parts.NetworkSpec` says.
 
     Raises
     ------

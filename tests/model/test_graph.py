@@ -11,7 +11,7 @@ from toys import make_model, small_spec
 
 from ffedge.network import InputFacts
 from ffedge.recipe import Recipe
-from ffedge.spec import MODEL_FORMAT
+from ffedge.version import MODEL_FORMAT
 
 
 @pytest.mark.parametrize("changes", NETWORKS, ids=str)
