@@ -12,7 +12,10 @@ class Allowed:
     inside: str = ""
 
 
-BASE = "errors fields files json_text labels meter pages presets recipe resolve seeds spec spec_parts tensors turns version"
+BASE = (
+    "errors fields files json_text labels meter pages presets recipe resolve seeds spec spec_parts tensors turns "
+    "version"
+)
 NETWORK = "kinds layers network onnx rule"
 TABLE = {
     "__init__": Allowed("version"),
