@@ -32,6 +32,9 @@ class Spec:
         layers = len(self.network.widths)
         if not isinstance(self.rule.alpha, str):
             check(len(self.rule.alpha) == layers, "alpha", f"have {layers} rows, one a layer", self.rule.alpha)
+        if any(map(is_convolution, self.network.widths)):
+            rule = "be none where a layer is a convolution"
+            check(self.rule.sparsity == "none", "sparsity", rule, self.rule.sparsity)
         if self.train.cache != "none":
             self._check_cache()
         rate = self.train.rate

@@ -14,7 +14,7 @@ from ffedge.kinds import goodness_of
 from ffedge.model.calibration import Calibration
 from ffedge.model.file import Model
 from ffedge.network import MAX_SIZE, InputFacts, layers_of
-from ffedge.recipe import Recipe
+from ffedge.recipe import Recipe, convolves
 from ffedge.seeds import Draw, generator
 from ffedge.spec_parts import MAX_CLASSES
 from ffedge.version import __version__
@@ -100,5 +100,9 @@ def _grown(recipe: Recipe, classes: int, more: int) -> Recipe:
         recipe = recipe.with_train(n_negatives=classes + more - 1)
     if recipe.network.class_goodness != "groups":
         return recipe
+    if convolves(recipe.network.widths):
+        raise ValueError(
+            "`add_classes` finds no room in a convolution's groups. Train anew with `class_goodness='readout'`"
+        )
     widths = tuple(units + more * (units // classes) for units in recipe.network.dense_units)
     return replace(recipe, network=replace(recipe.network, widths=widths))

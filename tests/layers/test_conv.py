@@ -9,7 +9,9 @@ from toys import make_engine, make_loop, prepared, random_layers, small_spec
 import ffedge
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.rows import ArrayRows
+from ffedge.learning.classes import opened, with_classes
 from ffedge.model.write import write_model
+from ffedge.network import layers_of, parameter_sizes
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place
 
@@ -90,6 +92,24 @@ def test_it_goes_on_learning_by_stored_statistics(tmp_path):
     np.testing.assert_array_equal(old["layers.0.mean"], new["layers.0.mean"])
 
 
+@pytest.mark.parametrize("kind", ["readout", "groups"])
+def test_a_class_is_added_to_its_readout_alone(kind, tmp_path):
+    data, path = pictures(), tmp_path / "model.onnx"
+    recipe, facts = prepared(conv_spec(class_goodness=kind), data)
+    write_model(path, recipe, facts, random_layers(recipe, facts), {})
+    start = with_classes(opened(path), ["new"]) if kind == "readout" else None
+    if start is None:
+        with pytest.raises(ValueError, match="no room in a convolution's groups"):
+            with_classes(opened(path), ["new"])
+        return
+    assert start.facts.classes[-1] == "new"
+    for index, layer in enumerate(layers_of(start.recipe, start.facts)):
+        before, after = opened(path).layer(index), start.layer(index)
+        assert after["A"].shape[1] == 5
+        np.testing.assert_array_equal(after["A"][:, :4], before["A"])
+        assert {name: array.shape for name, array in after.items() if name != "gamma"} == parameter_sizes(layer)
+
+
 @pytest.mark.parametrize(
     ("changes", "shape", "text"),
     [
@@ -104,6 +124,7 @@ def test_it_goes_on_learning_by_stored_statistics(tmp_path):
         ({"widths": ("6c3",), "layout": "auto"}, (9, 8, 7), "layout='hwc'"),
         ({"widths": ("6c3",), "layout": "auto"}, (3, 8, 3), "layout='hwc'"),
         ({"widths": ("3c3",), "class_goodness": "groups"}, COLOUR, "a unit for each class, got 3 for 4 classes"),
+        ({"widths": ("6c3",), "sparsity": 0.1}, COLOUR, "`sparsity` must be none where a layer is a convolution"),
         ({"widths": ("6c3",), "class_goodness": "tried", "label_mode": "concat"}, COLOUR, "sees no label"),
     ],
 )
