@@ -9,12 +9,11 @@ if TYPE_CHECKING:
     from ffedge.rule.goodness import Goodness
 
 LAYERS = {"dense": "ffedge.layers.dense.Dense", "conv": "ffedge.layers.conv.Conv"}
-GOODNESS = {
-    "mean": "ffedge.rule.goodness.Mean",
-    "sum": "ffedge.rule.goodness.Sum",
+GOODNESS = {"mean": "ffedge.rule.goodness.Mean", "sum": "ffedge.rule.goodness.Sum"}  # of a label that is tried
+CLASS_GOODNESS = {
     "groups": "ffedge.rule.groups.Groups",
     "readout": "ffedge.rule.readout.Readout",
-}
+}  # of all, by one pass
 
 
 def kind_and_words(item: int | str) -> tuple[str, str]:
@@ -36,7 +35,7 @@ def layer_kind(name: str) -> "type[Layer]":
 
 def goodness_of(layer: "Layer") -> "Goodness":
     """Return a layer's goodness; ValueError where it cannot be."""
-    goodness: Goodness = _loaded(GOODNESS[layer.place.goodness])(layer)
+    goodness: Goodness = _loaded((GOODNESS | CLASS_GOODNESS)[layer.place.goodness])(layer)
     return goodness
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 
 from ffedge.kinds import is_convolution
 from ffedge.spec import Spec
-from ffedge.spec_parts import ClassGoodness, LabelMode, Loss, Matrix, Norm, Optimizer, RuleSpec, Scaling, Scope, Variant
+from ffedge.spec_parts import LabelMode, Loss, Matrix, Norm, Optimizer, RuleSpec, Scaling, Scope, Variant
 
 MOST_HELD_OUT = 2000
 ALL_ROWS = 2**31 - 1  # all that there are, as older files say where one batch took them all
@@ -32,7 +32,7 @@ class Network:
     bound: float | None
     skip: Literal["none", "add"]
     goodness: str
-    class_goodness: ClassGoodness
+    class_goodness: str
     label_mode: LabelMode
     label_layers: Literal["first", "all"]
     label_scale: float

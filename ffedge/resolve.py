@@ -7,7 +7,7 @@ from typing import Any, Literal
 from ffedge.network import InputFacts, layers_of
 from ffedge.recipe import Recipe, convolves, held_out, loss_slope
 from ffedge.spec import Spec
-from ffedge.spec_parts import MAX_CLASSES, RATE, ClassGoodness, LabelMode, NetworkSpec, RuleSpec, TrainSpec
+from ffedge.spec_parts import MAX_CLASSES, RATE, LabelMode, NetworkSpec, RuleSpec, TrainSpec
 
 TUNED_BATCH, SMALLEST_BATCH, FEWEST_BATCHES = 256, 32, 50
 TUNED_EPOCHS, TUNED_STEPS, MOST_EPOCHS = 20, 1000, 100  # steps that a layer takes at least, where the epochs allow it
@@ -17,8 +17,7 @@ MANY_CLASSES = 20  # of a table: from here on it takes more to fit it, and then 
 MANY_NEGATIVES, MANY_TIMES, MANY_DROPOUT = 6, 2, 0.1
 STEEP = 4.0  # with it a table's rare classes, and groups of units, are learnt as backprop learns them
 INPUTS_A_LABEL = 8  # a label's value, squared, is that of so many inputs: the ratio tuned on 784 inputs
-TUNED_RATES = {"tried": RATE, "groups": (0.002,), "readout": (0.002,)}
-CONV_RATE = (0.002,)
+ONE_PASS_RATE = (0.002,)
 FEW_CHANNELS = 4  # of a picture, by which they are told from its sides
 FEWEST_TOGETHER, MOST_TOGETHER, LARGEST_ACTIVITY = 16, 64, 2**20  # samples, and values of a layer, of a chunk
 TUNED_CHUNK = 2048
@@ -78,8 +77,8 @@ def _network(network: NetworkSpec, facts: InputFacts) -> dict[str, Any]:
     return changes | {"layout": _layout(network, facts.shape)}
 
 
-def _class_goodness(network: NetworkSpec) -> ClassGoodness:
-    by_layers: ClassGoodness = "readout" if convolves(network.widths) else "tried"
+def _class_goodness(network: NetworkSpec) -> str:
+    by_layers = "readout" if convolves(network.widths) else "tried"
     return by_layers if network.class_goodness == "auto" else network.class_goodness
 
 
@@ -122,7 +121,7 @@ def _rule(rule: RuleSpec, network: NetworkSpec, facts: InputFacts) -> dict[str, 
 def _train(train: TrainSpec, network: NetworkSpec, facts: InputFacts, rows: int) -> dict[str, Any]:
     """Return what a training on so many rows takes."""
     kind, convolving = _class_goodness(network), convolves(network.widths)
-    rate = CONV_RATE if convolving else TUNED_RATES[kind]
+    rate = RATE if kind == "tried" else ONE_PASS_RATE
     many = not facts.is_image and facts.n_classes >= MANY_CLASSES
     negatives: int | str = train.n_negatives
     dropout, epochs = train.input_dropout, train.epochs

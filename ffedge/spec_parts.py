@@ -20,11 +20,10 @@ from ffedge.fields import (
     check_fields,
     option,
 )
-from ffedge.kinds import LAYERS, kind_and_words
+from ffedge.kinds import CLASS_GOODNESS, GOODNESS, LAYERS, kind_and_words
 
 Norm = Literal["unit", "rms", "layer", "fixed"]
 LabelMode = Literal["overlay", "concat", "none"]
-ClassGoodness = Literal["tried", "groups", "readout"]
 Scaling = Literal["standard", "centred", "feature", "range", "none"]
 Variant = Literal["ff", "fcff", "acff"]
 Loss = Literal["logistic", "symmetric", "contrastive"]
@@ -38,7 +37,7 @@ MAX_CLASSES = 1000
 WIDTH = Limit("be whole numbers from 1 to 65536", lambda value: 1 <= value <= 65536)
 SQUARE = Limit("be a square matrix of finite numbers", lambda value: True)
 PLANNED: dict[str, Any] = {"auto": "plan", "learns": True, "machine": True}
-ONE_PASS: dict[str, Any] = {"class_goodness": ("groups", "readout")}
+ONE_PASS: dict[str, Any] = {"class_goodness": tuple(CLASS_GOODNESS)}
 CONVOLVES: dict[str, Any] = {"idle": {"convolutions": (0,)}}
 ONNX: dict[str, Any] = {"idle": {"engine": ("torch",)}}
 BEYOND_LOGISTIC = {"loss": ("symmetric", "contrastive")}
@@ -74,12 +73,13 @@ class NetworkSpec:
         idle={"layers": (1,)},
     )
     goodness: str = option(
-        "mean", "mean or sum of a layer's squared activities", choices=("mean", "sum"), idle=ONE_PASS
+        "mean", "mean or sum of a layer's squared activities", choices=tuple(GOODNESS), idle=ONE_PASS
     )
-    class_goodness: ClassGoodness | Literal["auto"] = option(
+    class_goodness: str = option(
         "tried",
         "how a class is told: tried (its label in the input, a pass for each), groups (of units, one pass for all "
-        "classes), readout (linear, learnt with each layer, one pass); auto: tried",
+        "classes), readout (linear, learnt with each layer, one pass); auto: readout with convolutions, else tried",
+        choices=("auto", "tried", *CLASS_GOODNESS),
         auto="data",
         later=True,
     )
@@ -123,9 +123,9 @@ class NetworkSpec:
         check(all(kind in LAYERS and kind != "dense" for kind in named), "widths", WIDTH.text, self.widths)
         plain = self.norm != "fixed" or not named
         check(plain, "norm", "not be fixed where a layer is a convolution", self.norm)
-        one_pass = self.class_goodness in ("groups", "readout")
+        one_pass = self.class_goodness in CLASS_GOODNESS
         fits = self.label_mode == "auto" or (self.label_mode == "none") == one_pass
-        rule = "be none where `class_goodness` is groups or readout, and only there"
+        rule = f"be none where `class_goodness` is {' or '.join(CLASS_GOODNESS)}, and only there"
         check(fits, "label_mode", rule, self.label_mode)
         check(not one_pass or self.goodness == "mean", "goodness", "be mean where no label is tried", self.goodness)
         check(self.skip == "none" or self.norm != "fixed", "skip", "be none where the norm is fixed", self.skip)
