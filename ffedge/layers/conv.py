@@ -132,28 +132,28 @@ class Conv:
 
     def activity(self, g: GraphBuilder, read: Read, p: Names) -> tuple[str, int]:  # noqa: D102
         x = g.op("Reshape", read.x, g.ints(-1, *self._read), out="picture" if read.learns else None)
-        if read.learns and not self.place.stored_statistics:
-            h = self._normed(g, self._products(g, x, p["W"]))
-            z = g.op("Add", g.op("Mul", h, self._by_channel(g, p["scale"])), self._by_channel(g, p["b"]))
-        elif read.learns:
-            g.op("Sqrt", g.op("Add", p["variance"], g.const(EPSILON)), out="deviation")
-            around = g.op("Sub", self._products(g, x, p["W"]), self._by_channel(g, p["mean"]))
-            h = g.op("Div", around, self._by_channel(g, "deviation"), out="normed")
+        if read.learns:
+            products = self._products(g, x, p["W"])
+            h = self._by_stored(g, products, p) if self.place.stored_statistics else self._by_chunk(g, products)
             z = g.op("Add", g.op("Mul", h, self._by_channel(g, p["scale"])), self._by_channel(g, p["b"]))
         else:  # folded into W and b
-            s = g.op("Sqrt", g.op("Add", p["variance"], g.const(EPSILON)))
-            factor = g.op("Div", p["scale"], s)
+            factor = g.op("Div", p["scale"], g.op("Sqrt", g.op("Add", p["variance"], g.const(EPSILON))))
             W = g.op("Mul", p["W"], g.op("Reshape", factor, g.ints(-1, 1, 1, 1)))
-            b = g.op("Sub", p["b"], g.op("Mul", p["mean"], factor))
-            z = self._products(g, x, W, b)
+            z = self._products(g, x, W, g.op("Sub", p["b"], g.op("Mul", p["mean"], factor)))
         return g.op("Reshape", bounded(g, z, self.place.bound), g.ints(-1, self.units)), 1
 
     def _products(self, g: GraphBuilder, x: str, *W: str) -> str:
         around, strides = [self.kernel // 2] * 4, [self.stride] * 2
         return g.op("Conv", x, *W, kernel_shape=[self.kernel] * 2, pads=around, strides=strides)
 
-    def _normed(self, g: GraphBuilder, z: str) -> str:
-        """Return h, and name what the gradient and the running statistics need."""
+    def _by_stored(self, g: GraphBuilder, z: str, p: Names) -> str:
+        """Return h by running statistics, and name what the gradient needs."""
+        g.op("Sqrt", g.op("Add", p["variance"], g.const(EPSILON)), out="deviation")
+        around = g.op("Sub", z, self._by_channel(g, p["mean"]))
+        return g.op("Div", around, self._by_channel(g, "deviation"), out="normed")
+
+    def _by_chunk(self, g: GraphBuilder, z: str) -> str:
+        """Return h by the chunk's statistics, and name what the gradient and the running ones need."""
         each = g.op("ReduceMean", z, axes=[2, 3], keepdims=1, out="mean.of.each")  # of a sample's channel
         around = g.op("Sub", z, g.mean(each, 0, keep=True))
         squares = g.op("ReduceMean", g.op("Mul", around, around), axes=[2, 3], keepdims=1, out="variance.of.each")
