@@ -97,8 +97,8 @@ def _layout(network: NetworkSpec, shape: tuple[int, ...]) -> Literal["hwc", "chw
     if found == "none" and convolves(network.widths):
         remedy = "Use `layout='hwc'` or 'chw'" if len(shape) == 3 else "Use dense layers, as in `widths=(500, 500)`"
         raise ValueError(f"`widths` names a convolution, which reads pictures, got rows of {list(shape)}. {remedy}")
-    if found != "none" and not 2 <= len(shape) <= 3:
-        raise ValueError(f"`layout='{found}'` needs 2 or 3 axes, got rows of {list(shape)}. Use `layout='none'`")
+    if len(shape) not in {"hwc": (2, 3), "chw": (3,), "none": (len(shape),)}[found]:
+        raise ValueError(f"`layout='{found}'` does not fit rows of {list(shape)}. Leave it out")
     return found
 
 

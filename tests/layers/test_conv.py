@@ -123,6 +123,7 @@ def test_a_class_is_added_to_its_readout_alone(kind, tmp_path):
         ({"widths": ("6c3",), "layout": "auto"}, (72,), "reads pictures"),
         ({"widths": ("6c3",), "layout": "auto"}, (9, 8, 7), "layout='hwc'"),
         ({"widths": ("6c3",), "layout": "auto"}, (3, 8, 3), "layout='hwc'"),
+        ({"widths": ("6c3",), "layout": "chw"}, GREY, "`layout='chw'` does not fit rows of"),
         ({"widths": ("3c3",), "class_goodness": "groups"}, COLOUR, "a unit for each class, got 3 for 4 classes"),
         ({"widths": ("6c3",), "sparsity": 0.1}, COLOUR, "`sparsity` must be none where a layer is a convolution"),
         ({"widths": ("6c3",), "class_goodness": "tried", "label_mode": "concat"}, COLOUR, "sees no label"),
@@ -135,7 +136,7 @@ def test_what_cannot_be_is_refused_in_one_line(changes, shape, text):
 
 
 def ffedge_recipe(changes, shape):
-    recipe, facts = prepared(conv_spec(**changes), pictures(shape) if len(shape) == 3 else rows_of(shape))
+    recipe, facts = prepared(conv_spec(**changes), pictures(shape) if len(shape) > 1 else rows_of(shape))
     return random_layers(recipe, facts)
 
 

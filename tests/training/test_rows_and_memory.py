@@ -58,7 +58,11 @@ def write_idx(folder, x, y):
     [
         pytest.param(write_npy, {"batch_size": 4000, "negatives": "fresh"}, id="names in npy, minibatches"),
         pytest.param(write_idx, {"batch_size": "full", "negatives": "fixed"}, id="idx, one batch of all"),
-        pytest.param(None, {"batch_size": 4000, "negatives": "hard", "schedule": "interleaved"}, id="an iterable"),
+        pytest.param(
+            None,
+            {"widths": [8, 8], "batch_size": 4000, "negatives": "hard", "schedule": "interleaved"},
+            id="an iterable",
+        ),
     ],
 )
 @pytest.mark.slow
