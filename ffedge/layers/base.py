@@ -103,6 +103,9 @@ class Place:
 class Layer(Protocol):
     """A kind of layer, at its place; hashable, since equal layers share their graphs.
 
+    A kind that sees no label does without `shared`; one without tiled parameters does without `tile_gradient` and
+    `dz_dims`.
+
     Attributes
     ----------
     units : H, values of a row's activity.
@@ -249,14 +252,16 @@ class Plain:
 def uniform(layer: Layer, fan_in: int, seed: int) -> dict[str, Array]:
     """Draw a layer's parameters from the uniform distribution over +-1/sqrt(fan-in)."""
     rng = generator(seed, Draw.WEIGHTS, layer.place.index)
+    return {name: spread(rng, parameter.shape, fan_in) for name, parameter in layer.parameters().items()}
+
+
+def spread(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int) -> Array:
+    """Draw an array from the uniform distribution over +-1/sqrt(fan-in)."""
     bound = 1.0 / math.sqrt(fan_in)
-    result = {}
-    for name, parameter in layer.parameters().items():
-        drawn = rng.random(parameter.shape, dtype=np.float32)  # in place from here on, and never in float64
-        drawn *= 2.0 * bound
-        drawn -= bound
-        result[name] = drawn
-    return result
+    drawn = rng.random(shape, dtype=np.float32)  # in place from here on, and never in float64
+    drawn *= 2.0 * bound
+    drawn -= bound
+    return drawn
 
 
 def bounded(g: GraphBuilder, z: str, bound: float | None) -> str:

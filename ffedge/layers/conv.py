@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from ffedge.layers.base import Array, Names, Parameter, Picture, Place, Read, bounded
-from ffedge.onnx.graph import Dims, GraphBuilder
+from ffedge.layers.base import Array, Names, Parameter, Picture, Place, Read, bounded, spread
+from ffedge.onnx.graph import GraphBuilder
 from ffedge.seeds import Draw, generator
 
 if TYPE_CHECKING:
@@ -120,15 +120,9 @@ class Conv:
 
     def draw(self, seed: int) -> dict[str, Array]:  # noqa: D102
         sizes = {name: parameter.shape for name, parameter in self.parameters().items()}
-        bound = 1.0 / math.sqrt(math.prod(sizes["W"][1:]))
-        drawn = generator(seed, Draw.WEIGHTS, self.place.index).random(sizes["W"], dtype=np.float32)
-        drawn = drawn * np.float32(2.0 * bound) - np.float32(bound)
+        rng = generator(seed, Draw.WEIGHTS, self.place.index)
         flat = {name: np.full(sizes[name], name in ("scale", "variance"), np.float32) for name in sizes if name != "W"}
-        return {"W": drawn} | flat
-
-    def shared(self, g: GraphBuilder, x: str, p: Names, out: str) -> str:
-        """No label shares anything."""
-        raise NotImplementedError
+        return {"W": spread(rng, sizes["W"], fan_in=math.prod(sizes["W"][1:]))} | flat
 
     def activity(self, g: GraphBuilder, read: Read, p: Names) -> tuple[str, int]:  # noqa: D102
         x = g.op("Reshape", read.x, g.ints(-1, *self._read), out="picture" if read.learns else None)
@@ -216,18 +210,10 @@ class Conv:
         kind = "AveragePool" if self.mean else "MaxPool"
         return g.op("Reshape", g.op(kind, picture, kernel_shape=size, strides=size), g.ints(-1, self.passes))
 
-    def tile_gradient(self, g: GraphBuilder, name: str) -> str:
-        """No parameter is tiled."""
-        raise NotImplementedError
-
     def with_classes(  # noqa: D102
         self, before: Mapping[str, Array], more: int, rng: "np.random.Generator", *, overlay: bool
     ) -> dict[str, Array]:
         return dict(before)
-
-    def dz_dims(self) -> Dims:
-        """No parameter is tiled."""
-        raise NotImplementedError
 
     def torch(  # noqa: D102
         self,
