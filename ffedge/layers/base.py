@@ -255,7 +255,7 @@ def uniform(layer: Layer, fan_in: int, seed: int) -> dict[str, Array]:
     return {name: spread(rng, parameter.shape, fan_in) for name, parameter in layer.parameters().items()}
 
 
-def spread(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int) -> Array:
+def spread(rng: "np.random.Generator", shape: tuple[int, ...], fan_in: int) -> Array:
     """Draw an array from the uniform distribution over +-1/sqrt(fan-in)."""
     bound = 1.0 / math.sqrt(fan_in)
     drawn = rng.random(shape, dtype=np.float32)  # in place from here on, and never in float64
