@@ -114,6 +114,21 @@ class InputFacts:
         return cls(**values)
 
 
+def label_numbers(classes: tuple[str, ...]) -> Array | None:
+    """Return the number [C] that each class's label is, where all names are numbers; None where these are the places.
+
+    Names that are no numbers have their places as labels.
+    """
+    if classes == tuple(map(str, range(len(classes)))) or not all(map(_is_number, classes)):
+        return None
+    return np.array([int(name) for name in classes], np.int64)
+
+
+def _is_number(name: str) -> bool:
+    digits = name.removeprefix("-")
+    return digits.isascii() and digits.isdecimal() and name == str(int(name)) and abs(int(name)) < 1 << 63
+
+
 def layers_of(recipe: Recipe, facts: InputFacts) -> tuple[Layer, ...]:
     """Return the layers of a network, each at its place; ValueError where one cannot be."""
     network, classes = recipe.network, facts.n_classes

@@ -1,6 +1,7 @@
 """ffedge eval."""
 
 import dataclasses
+import sys
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from ffedge.cli.parser import NUMBER, Parser, argument, check_data_dir, flag, sh
 from ffedge.cli.spec_flags import reader
 from ffedge.cli.spikes import is_spiking
 from ffedge.cli.tables import percent, print_table
-from ffedge.errors import FfedgeError
+from ffedge.errors import FfedgeError, one_line
 
 if TYPE_CHECKING:
     from ffedge.data import Dataset
@@ -97,4 +98,7 @@ def _data(options: Namespace, learnt_from: str) -> "Dataset":
         what = f"learnt from {learnt_from!r}, which ffedge does not know by name"
         raise FfedgeError(f"{options.model}: {what}. Pass --data")
     check_data_dir(options, options.data or learnt_from)
-    return load(options.data or learnt_from, options.data_dir, finite=False)
+    dataset = load(options.data or learnt_from, options.data_dir, one_class=True, finite=False)
+    for note in dataset.notes:
+        print(f"ffedge: {one_line(f'{dataset.name}: {note}')}", file=sys.stderr)
+    return dataset

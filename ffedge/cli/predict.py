@@ -153,7 +153,7 @@ def _said(predictor: "Predictor | SpikingPredictor", found: "Prediction", *, rej
     classes, bounds = predictor.classes, predictor.calibration
     taken = getattr(predictor, "taken", None)  # timesteps of each sample, where it spikes
     for row, (label, margin, scores, known) in enumerate(
-        zip(found.label, found.margin, found.scores, found.known, strict=True)
+        zip(found.place, found.margin, found.scores, found.known, strict=True)
     ):
         score = float(scores[label])
         why: tuple[str, ...] = (found.odd[row],) if row in found.odd else ()

@@ -50,7 +50,7 @@ def read_npy(path: Path, name: str = "", sha256: str = "") -> Rows:
         offset, size = file.tell(), os.fstat(file.fileno()).st_size
     if dtype.hasobject:
         raise DataError(f"{name}: holds Python objects, which ffedge never unpickles. Convert it to numbers first.")
-    if dtype.kind not in "biufU":
+    if dtype.kind not in "biufUS":
         raise DataError(f"{name}: must hold numbers or strings, got {dtype}. Convert it first.")
     if len(shape) > MAX_AXES:
         raise DataError(f"{name}: has {len(shape)} axes, more than {MAX_AXES}. Reshape it.")

@@ -37,7 +37,8 @@ def load(
     progress : show a bar on stderr while downloading.
     folder : where the copy of minibatches is kept, as ``x_train.npy`` and ``y_train.npy``. Without it, it goes with the
         process.
-    one_class : take rows of one class, too: for a model that knows others already.
+    one_class : take rows of one class, too, and numbers of whatever values as labels: for a model that knows its
+        classes already.
     finite : refuse files that hold NaN or infinity; else these are rows like others, which a model calls odd.
 
     Notes

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from ffedge.data.arrays import read_npy
 from ffedge.data.cache_folder import TO_MEND, writable_folder
-from ffedge.data.checks import MAX_CLASSES, LabelColumn, as_inputs, as_labels, block_rows
+from ffedge.data.checks import as_inputs, block_rows
 from ffedge.data.files import ARRAYS
+from ffedge.data.label_column import MAX_CLASSES, as_labels, distinct
 from ffedge.data.merged import Sample, StreamSample
 from ffedge.data.rows import ArrayRows, Rows
 from ffedge.errors import DataError
@@ -72,9 +73,9 @@ class _Copy:
 
     def __init__(self, inputs: IO[bytes], codes: IO[bytes], guard: Guard) -> None:
         self._inputs, self._codes, self._guard = inputs, codes, guard
-        self._rows, self._high, self.sample = 0, 0, StreamSample()
-        self._names: dict[str, int] = {}
-        self._kind = ""
+        self._rows, self.sample = 0, StreamSample()
+        self._names: dict[str, int] = {}  # as they came, in that order
+        self._kind, self._named = "", False
         self._row_shape: tuple[int, ...] = ()
         self._dtype = np.dtype(np.uint8)
 
@@ -83,12 +84,13 @@ class _Copy:
         x, y = _arrays(name, batch)
         if len(x) == 0:
             return
-        inputs, column = as_inputs(ArrayRows(x), name), as_labels(ArrayRows(y), name)
-        named = "names" if column.names else "numbers"
+        inputs = as_inputs(ArrayRows(x), name)
+        as_labels(ArrayRows(y), name, quantities=True)  # refuses what can be no label
+        named = "names" if y.dtype.kind in "US" else "numbers"
         kind = f"{inputs.dtype} inputs of shape {list(inputs.row_shape)} with {named} as labels"
         if self._rows and kind != self._kind:
             raise DataError(f"{name}: holds {kind}, but those before it {self._kind}. Make them alike.")
-        codes = self._codes_of(name, column, len(y))
+        self._named, codes = named == "names", self._codes_of(name, y)
         self.sample.add(x)
         with self._guard():
             if not self._rows:
@@ -97,14 +99,14 @@ class _Copy:
             for block in inputs.blocks(block_rows(inputs)):
                 self._inputs.write(np.ascontiguousarray(block).data)
             self._codes.write(codes.data)
-        self._rows, self._high = self._rows + len(x), max(self._high, column.high)
+        self._rows += len(x)
 
     def finish(self, labels: IO[bytes]) -> None:
         """Write how many rows there are, and the labels."""
         if not self._rows:
             raise DataError(f"{NAME}: there are none. Pass pairs (x, y), and not a generator that was used before.")
-        values = np.arange(self._high + 1, dtype=np.min_scalar_type(self._high))
-        values = np.array(list(self._names)) if self._names else values
+        names = list(self._names)
+        values = np.array(names) if self._named else _in_smallest_type([int(name) for name in names])
         with self._guard():
             self._inputs.seek(0)
             self._write_header(self._rows)
@@ -118,15 +120,18 @@ class _Copy:
     def _write_header(self, rows: int) -> None:
         _write_header(self._inputs, (rows, *self._row_shape), self._dtype)
 
-    def _codes_of(self, name: str, column: LabelColumn, count: int) -> NDArray[np.uint16]:
-        """Return the labels' numbers; names are numbered as they come."""
-        numbers = column.labels[np.arange(count)]
-        if column.names is None:
-            return numbers.astype(np.uint16)
-        codes = [self._names.setdefault(label, len(self._names)) for label in column.names]
+    def _codes_of(self, name: str, y: NDArray[Any]) -> NDArray[np.uint16]:
+        """Return the labels' numbers: names are numbered as they come."""
+        names, which = distinct(y.reshape(-1), 0, name)
+        codes = [self._names.setdefault(label, len(self._names)) for label in names]
         if len(self._names) > MAX_CLASSES:
             raise DataError(f"{name}: is where more than {MAX_CLASSES} labels differ. Are these the labels?")
-        return np.array(codes, np.uint16)[numbers]
+        return np.array(codes, np.uint16)[which]
+
+
+def _in_smallest_type(values: list[int]) -> NDArray[Any]:
+    """Return whole numbers in the smallest type that holds them all."""
+    return np.array(values, np.result_type(np.min_scalar_type(min(values)), np.min_scalar_type(max(values))))
 
 
 def _arrays(name: str, batch: Any) -> tuple[NDArray[Any], NDArray[Any]]:

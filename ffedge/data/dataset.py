@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ffedge.data.cache_folder import sha256_of
-from ffedge.data.checks import LABEL_ROWS, LabelColumn, as_inputs, as_labels
+from ffedge.data.checks import as_inputs
 from ffedge.data.known import KnownDataset
+from ffedge.data.label_column import as_labels
 from ffedge.data.merged import Sample, sample_of
-from ffedge.data.rows import Labels, Rows, RowSource, places
+from ffedge.data.rows import Labels, Rows, RowSource
 from ffedge.errors import DataError
 
 _TOGETHER = "Pass files that belong together."
@@ -31,10 +32,11 @@ class Dataset:
     ----------
     name : the known name, or the path's last part.
     train, test : `test` is None where there is no test split.
-    classes : names; label c is ``classes[c]``.
+    classes : names of those that occur in the train split; a split's label c is ``classes[c]``.
     sha256 : of the sha256 digests (hexadecimal, a line each) of its unpacked files: train inputs, train labels, test
         inputs, test labels. The same whether the files are gzipped or not.
     sample : some train inputs as they came, where their type is one that float32 may not hold.
+    notes : a sentence for each thing about the labels that the user may not know.
     """
 
     name: str
@@ -43,6 +45,13 @@ class Dataset:
     classes: tuple[str, ...]
     sha256: str
     sample: Sample | None = None
+    notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Say what it is, in a line."""
+        rows = f"{len(self.train.labels):,} rows" + (f" and {len(self.test.labels):,} to test" if self.test else "")
+        inputs = f"{self.input_dtype} {list(self.input_shape)}"
+        return f"<Dataset {self.name}: {rows} of {inputs}, {self.n_classes} classes, sha256 {self.sha256[:8]}>"
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -69,7 +78,7 @@ def assemble(
     ----------
     parts : train inputs, train labels and, if there is a test split, test inputs, test labels.
     known : what the parts are expected to be.
-    one_class : whether rows of one class will do.
+    one_class : whether rows of one class, and numbers of any kind as labels, will do, as a model knows the classes.
     finite : whether to refuse inputs that are not.
 
     Raises
@@ -83,12 +92,18 @@ def assemble(
     digests = [part.sha256 or sha256_of(part.path) for part in parts]
     if known is not None:
         _check_known(known, parts, digests)
-    column = as_labels(pairs[0][1], pairs[0][1].name)
-    classes = _classes(column, pairs[0][1].name, known.classes if known else column.names, one_class)
+    column = as_labels(pairs[0][1], pairs[0][1].name, quantities=one_class)
+    if len(column.names) == 1 and not one_class:
+        same = f"all labels are {column.names[0]}, but training needs 2 classes or more"
+        raise DataError(f"{pairs[0][1].name}: {same}. Add rows.")
     train = Split(as_inputs(pairs[0][0], pairs[0][0].name, finite=finite), column.labels)
-    test = _test_split(*pairs[1], classes, column.names, finite) if len(pairs) > 1 else None
+    test = None
+    if len(pairs) > 1:
+        inputs, labels = pairs[1]
+        test = Split(as_inputs(inputs, inputs.name, finite=finite), as_labels(labels, labels.name, column.names).labels)
     sha256 = hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
-    return Dataset(name, train, test, classes, sha256, sample_of(pairs[0][0]))
+    classes = known.classes if known else column.names
+    return Dataset(name, train, test, classes, sha256, sample_of(pairs[0][0]), column.notes)
 
 
 def _check_pair(inputs: Rows, labels: Rows, first: Rows) -> None:
@@ -114,29 +129,3 @@ def _check_known(known: KnownDataset, parts: tuple[Rows, ...], digests: list[str
                 f"{part.name}: is not {known.name}'s (its unpacked sha256 is {got}, not {expected}). "
                 "Replace it, or pass its folder as `data` to use it as it is."
             )
-
-
-def _classes(column: LabelColumn, name: str, names: tuple[str, ...] | None, one_class: bool) -> tuple[str, ...]:
-    if column.low == column.high and not one_class:
-        label = column.names[0] if column.names else column.low
-        raise DataError(f"{name}: all labels are {label}, but training needs 2 classes or more. Add rows.")
-    return names or tuple(str(number) for number in range(column.high + 1))
-
-
-def _test_split(
-    inputs: Rows, labels: Rows, classes: tuple[str, ...], names: tuple[str, ...] | None, finite: bool
-) -> Split:
-    column = as_labels(labels, labels.name, names)
-    if column.high >= len(classes):
-        row, label = _first_beyond(column.labels, len(classes) - 1)
-        raise DataError(
-            f"{labels.name}: row {row} (from 0) has label {label}, but the train labels end at "
-            f"{len(classes) - 1}. {_TOGETHER}"
-        )
-    return Split(as_inputs(inputs, inputs.name, finite=finite), column.labels)
-
-
-def _first_beyond(labels: Labels, last: int) -> tuple[int, int]:
-    """Return the first row whose label is greater than `last`, and that label."""
-    parts = places(len(labels), LABEL_ROWS)
-    return next((int(row), int(labels[part][row - part[0]])) for part in parts for row in part[labels[part] > last])

@@ -60,6 +60,8 @@ def idx_file(folder: Path, name: str) -> Path | None:
 
 def _arrays_of_folder(folder: Path) -> tuple[Rows, ...]:
     idx = [idx_file(folder, name) for name in IDX_FILES]
+    if not any(idx) and (named := _idx_of_other_names(folder)):
+        return tuple(open_array(file) for file in _files_beside(named))
     npy = [file if (file := folder / f"{name}.npy").is_file() else None for name in ARRAYS]
     if any(idx) and any(npy):
         raise DataError(f"{folder}: holds both IDX and .npy files. Pass the file of train inputs instead.")
@@ -71,6 +73,17 @@ def _arrays_of_folder(folder: Path) -> tuple[Rows, ...]:
     wanted = IDX_FILES if any(idx) else tuple(f"{name}.npy" for name in ARRAYS)
     files = _complete(dict(zip(wanted, idx if any(idx) else npy, strict=True)), str(folder))
     return tuple(open_array(file) for file in files)
+
+
+def _idx_of_other_names(folder: Path) -> Path | None:
+    """Find the train images of a folder whose IDX files have names like emnist-letters-train-images-idx3-ubyte."""
+    found = [file for file in folder.glob("*train-images*") if is_idx(file) and file.is_file()]
+    plain = {file.name.removesuffix(".gz"): file for file in sorted(found, reverse=True)}  # a plain one before a .gz
+    if len(plain) > 1:
+        raise DataError(
+            f"{folder}: holds {len(plain)} data sets ({', '.join(sorted(plain))}). Pass one of these files."
+        )
+    return next(iter(plain.values()), None)
 
 
 def _complete(files: dict[str, Path | None], place: str) -> list[Path]:
@@ -86,6 +99,9 @@ def _arrays_of_npz(path: Path) -> tuple[Rows, ...]:
     members = npz_members(path)
     for wanted in (ARRAYS, ARRAYS[:2], ("x", "y")):
         if set(wanted) <= set(members):
+            if half := [name for name in ARRAYS[2:] if name in members and name not in wanted]:
+                other = next(name for name in ARRAYS[2:] if name not in half)
+                raise DataError(f"{path}: holds {half[0]}, but no {other}. Save it again with both, or with neither.")
             return tuple(read_npz(path, member) for member in wanted)
     raise DataError(
         f"{path}: must hold x_train and y_train (x_test, y_test), or x and y, "
@@ -96,10 +112,10 @@ def _arrays_of_npz(path: Path) -> tuple[Rows, ...]:
 def _files_beside(inputs: Path) -> list[Path]:
     labels = _labels_of(inputs)
     files: dict[str, Path | None] = {}
-    for split in ((inputs, labels), tuple(map(_test_of, (inputs, labels)))):
-        files |= {file.name: file if file.is_file() else None for file in split if file is not None}
+    for split in ((inputs, labels), _test_of(inputs, labels)):
+        files |= {file.name: file if file.is_file() else None for file in split}
     if files[inputs.name] is None:
-        raise DataError(f"{inputs}: was not files. Check the path.")
+        raise DataError(f"{inputs}: was not found. Check the path.")
     return _complete(files, str(inputs.parent))
 
 
@@ -115,8 +131,15 @@ def _labels_of(inputs: Path) -> Path:
     )
 
 
-def _test_of(file: Path) -> Path | None:
-    """Name the test file beside a train file: x_test.npy of x_train.npy, t10k-images of train-images."""
-    if "train" not in file.name:
-        return None
-    return file.with_name(file.name.replace("train", "t10k" if is_idx(file) else "test"))
+def _test_of(inputs: Path, labels: Path) -> list[Path]:
+    """Name the test files beside the train files.
+
+    x_test.npy of x_train.npy; t10k-images of train-images, or as EMNIST has it: emnist-letters-test-images.
+    """
+    if "train" not in inputs.name:
+        return []
+    for word in ("t10k", "test") if is_idx(inputs) else ("test",):
+        files = [file.with_name(file.name.replace("train", word)) for file in (inputs, labels)]
+        if any(file.is_file() for file in files):
+            break
+    return files

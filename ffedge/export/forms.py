@@ -175,7 +175,7 @@ class Forms:
         """Return a predictor's accuracy on the held-out rows, and their scores [N, C]."""
         hits, scores = 0, []
         for true, answers in predicted(predictor, self._rows.split, self._rows.held_out):
-            hits += int((answers.label == true).sum())
+            hits += int((answers.place == true).sum())
             scores.append(answers.scores)
         return hits / len(self._rows.held_out), np.concatenate(scores)
 

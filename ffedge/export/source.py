@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ffedge.data import NAMES, Split, load
 from ffedge.data.cache_folder import passing_folder
+from ffedge.data.matched import matched
 from ffedge.data.stream import OtherRows, split_rows, spread_evenly
 from ffedge.errors import FfedgeError, ModelError
 from ffedge.files import regular_file
@@ -118,4 +119,4 @@ def open_rows(trained: Trained, data: str | None, data_dir: Path | None) -> Held
     held_out, learnt = split_rows(len(dataset.train.labels), trained.recipe)
     if not len(held_out):
         raise FfedgeError(f"{trained.name}: no rows were held out to choose by. Train with `holdout=0.05`")
-    return HeldOut(dataset.train, held_out, learnt)
+    return HeldOut(matched(dataset, dataset.train, trained.facts.classes), held_out, learnt)

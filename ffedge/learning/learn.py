@@ -130,7 +130,8 @@ def learn(
         raise ModelError(f"{path}: no such file. Train one with `ffedge train`")
     with alone(path) as (path, folder):
         stood, before = path.stat(), opened(path)
-        dataset, odd, told = without_odd(load(data, data_dir, one_class=True, finite=False), before.facts)
+        loaded = load(data, data_dir, one_class=True, finite=False)
+        dataset, odd, told = without_odd(loaded, before.facts)
         start = with_classes(before, list(add_classes)) if add_classes else before
         source = None
         if replay_from is not None:
@@ -140,7 +141,10 @@ def learn(
         rows, moments = work.new_rows + len(stored[0]) + len(stored[1]), work.plan.disk_bytes
         check_room(folder, learning_bytes(work.recipe, start.facts, rows, kept_bytes) + moments, "learning")
         unchecked = unchecked_classes(path, before.facts, to_check(*stored), force=force)
-        loop = work.loop(folder / "layers", watcher or Watcher(), meter, layers)
+        watcher = watcher or Watcher()
+        for note in loaded.notes:
+            watcher.note(f"{loaded.name}: {note}")
+        loop = work.loop(folder / "layers", watcher, meter, layers)
         was = work.accuracies(loop.evaluator if before is start else work.evaluator(before, folder / "before"))
         _train(loop, stop, path)
         now = work.accuracies(loop.evaluator)

@@ -26,6 +26,7 @@ from ffedge.meter import anonymous_bytes
 from ffedge.model.calibration import Calibration, best_and_margin
 from ffedge.model.readings import Readings, left_out
 from ffedge.model.write import write_model
+from ffedge.network import label_numbers
 from ffedge.pages import release_libraries, return_large_blocks
 from ffedge.predict.predictor import Prediction
 from ffedge.recipe import Recipe
@@ -42,6 +43,7 @@ ROWS = 256
 RATE_SHARE = 0.1
 TAKEN = {"batch_size", "memory_budget", "negatives", "seed", "threads", "tile_bytes"}
 REMEDY = "Use a smaller `rate`"
+MOST_NAMED = 10
 
 
 class Learner:
@@ -140,7 +142,7 @@ class Learner:
         Parameters
         ----------
         x : [n, ...] in the shape and type of the training data, or flattened; or one sample.
-        y : [n] or one: numbers of classes, or their names.
+        y : [n] or one: the classes' names, or their numbers as in `Prediction.label`.
 
         Returns
         -------
@@ -182,7 +184,8 @@ class Learner:
                 goodness[part], scores[part] = self._batches.scored(raw[part], layers)
         known = np.isfinite(scores.sum(axis=1))
         known[list(odd)] = False
-        return Prediction(scores.argmax(axis=1), best_and_margin(scores)[1], scores, known, goodness, odd=odd)
+        place, margin = scores.argmax(axis=1), best_and_margin(scores)[1]
+        return Prediction(place, margin, scores, known, goodness, odd=odd, classes=self.classes)
 
     def save(self, path: str | Path) -> None:
         """Write the model as it is now, and its kept examples beside it; the files take their places whole.
@@ -320,7 +323,8 @@ class Learner:
             raise DataError(f"labels must number {count}, one a row, got lists of several lengths") from error
         if not count and not len(labels):
             return np.zeros(0, np.int64)
-        if labels.dtype.kind == "U":
+        named = labels.dtype.kind == "U"
+        if named:
             numbers = {name: number for number, name in enumerate(self.classes)}
             if unknown := [name for name in labels.tolist() if name not in numbers]:
                 raise DataError(
@@ -329,8 +333,13 @@ class Learner:
             labels = np.array([numbers[name] for name in labels.tolist()])
         if labels.shape != (count,):
             raise DataError(f"labels must number {count}, one a row, got shape {list(labels.shape)}")
-        if labels.dtype.kind not in "iu" or (count and not 0 <= labels.min() <= labels.max() < len(self.classes)):
-            raise DataError(f"labels must be numbers from 0 to {len(self.classes) - 1}, or names of classes")
+        names, known = None if named else label_numbers(self.classes), np.arange(len(self.classes))
+        if labels.dtype.kind not in "iu" or not np.isin(labels, known if names is None else names).all():
+            allowed = f"numbers from 0 to {known[-1]}" if names is None else ", ".join(self.classes[:MOST_NAMED])
+            raise DataError(f"labels must be {allowed}, or names of classes")
+        if names is not None:
+            order = np.argsort(names)
+            labels = order[np.searchsorted(names, labels, sorter=order)]
         return labels.astype(np.int64)
 
 

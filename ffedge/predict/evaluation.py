@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.data import Dataset, Split
+from ffedge.data.matched import matched
 from ffedge.data.rows import places
-from ffedge.errors import DataError
 from ffedge.predict.predictor import Prediction, Predictor
 
 ROWS = 256
@@ -50,7 +50,7 @@ def predicted(
 
 def accuracy(predictor: Predictor, split: Split, rows: NDArray[np.int64] | None = None) -> float:
     """Return the share of rows (all, or the given ones) that get their true label."""
-    hits = sum(int((answers.label == true).sum()) for true, answers in predicted(predictor, split, rows))
+    hits = sum(int((answers.place == true).sum()) for true, answers in predicted(predictor, split, rows))
     return hits / (len(split.labels) if rows is None else len(rows))
 
 
@@ -60,19 +60,18 @@ def evaluate(predictor: Predictor, dataset: Dataset, *, on_train: bool = False) 
     Raises
     ------
     DataError
-        The data set has other classes or another input shape than the model.
+        The data set has a class that the model does not know (they are matched by name), or another input shape.
     """
     split = dataset.train if on_train or dataset.test is None else dataset.test
     count, layers = predictor.facts.n_classes, len(predictor.recipe.network.widths) if predictor.has_layers else 0
-    if dataset.n_classes > count:
-        raise DataError(f"{dataset.name}: has {dataset.n_classes} classes, but the model knows {count}")
+    split = matched(dataset, split, predictor.classes)
     confusion, hits = np.zeros((count, count), np.int64), np.zeros(layers, np.int64)
     known = wrong = odd = 0
     for true, answers in predicted(predictor, split, layers=layers > 0):
-        np.add.at(confusion, (true, answers.label), 1)
+        np.add.at(confusion, (true, answers.place), 1)
         odd += len(answers.odd)
         known += int(answers.known.sum())
-        wrong += int((answers.known & (answers.label != true)).sum())
+        wrong += int((answers.known & (answers.place != true)).sum())
         if layers:
             hits += (answers.goodness.argmax(axis=2) == true[:, None]).sum(axis=0)
     rows, per_class = len(split.labels), confusion.sum(axis=1)

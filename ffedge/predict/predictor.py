@@ -14,6 +14,7 @@ from ffedge.engine.session import make_session, run
 from ffedge.errors import ModelError
 from ffedge.model.file import Model
 from ffedge.model.readings import Readings, dims
+from ffedge.network import label_numbers
 from ffedge.onnx.graph import model_bytes
 from ffedge.onnx.shapes import walk
 from ffedge.turns import not_pickled
@@ -29,7 +30,7 @@ class Prediction:
 
     Attributes
     ----------
-    label : [N] int64, the class with the largest score.
+    place : [N] int64, of the class with the largest score among the model's `classes`.
     margin : [N] float32, best minus second score.
     scores : [N, C] float32, the layers' goodness summed. Exported forms (`ffedge export --form`) say less: ``pruned``
         sums only the first layer's for labels that the others did not try, all of them below those that were tried;
@@ -39,18 +40,26 @@ class Prediction:
     goodness : [N, L, C] float32 of each layer; empty unless asked for.
     odd : of each row that is odd (`ffedge.model.readings`): its number and why, such as "input 2 is not a number".
         Its other fields are the answer to the nearest row that is not.
+    classes : [C] names, in the order of the places.
     """
 
-    label: NDArray[np.int64]
+    place: NDArray[np.int64]
     margin: NDArray[np.float32]
     scores: NDArray[np.float32]
     known: NDArray[np.bool_]
     goodness: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
     odd: dict[int, str] = field(default_factory=dict, kw_only=True)
+    classes: tuple[str, ...] = field(default=(), kw_only=True)
+
+    @property
+    def label(self) -> NDArray[np.int64]:
+        """[N] the label, as the training data had it where labels are numbers, as 10, 20 and 30; else the place."""
+        numbers = label_numbers(self.classes)
+        return self.place if numbers is None else numbers[self.place]
 
     def __len__(self) -> int:
         """Return N."""
-        return len(self.label)
+        return len(self.place)
 
 
 class Predictor:
@@ -120,7 +129,7 @@ class Predictor:
         ]
         values = parts[0] if len(parts) == 1 else [np.concatenate(each) for each in zip(*parts, strict=True)]
         values[names.index("known")][list(odd)] = False
-        return Prediction(*values, odd=odd)
+        return Prediction(*values, odd=odd, classes=self.classes)
 
     def __reduce__(self) -> NoReturn:
         """Refuse."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ffedge.data import Dataset
+from ffedge.data.matched import matched
 from ffedge.data.rows import places
-from ffedge.errors import DataError
 from ffedge.model.readings import Readings
 from ffedge.spikes.predictor import SpikingPredictor
 
@@ -45,12 +45,10 @@ def evaluate_spikes(
     Raises
     ------
     DataError
-        The data set has other classes or another input shape than the network.
+        The data set has a class that the network does not know (they are matched by name), or another input shape.
     """
     split = dataset.train if on_train or dataset.test is None else dataset.test
-    if dataset.n_classes > len(predictor.classes):
-        few = len(predictor.classes)
-        raise DataError(f"{dataset.name}: has {dataset.n_classes} classes, but the network knows {few}")
+    split = matched(dataset, split, predictor.classes)
     rows, margin = len(split.labels), predictor.margin
     hits, layer_hits = np.zeros(len(timesteps), np.int64), np.zeros(predictor.layers, np.int64)
     early_hits = early_timesteps = 0
@@ -61,7 +59,7 @@ def evaluate_spikes(
         hits += [(predictor.scores(goodness).argmax(axis=1) == true).sum() for goodness in each]
         layer_hits += (each[-1].argmax(axis=2) == true[:, None]).sum(axis=0)
         if margin is not None:
-            early_hits += int((predictor.predict(raw).label == true).sum())
+            early_hits += int((predictor.predict(raw).place == true).sum())
             early_timesteps += int(predictor.taken.sum())
     return SpikingEvaluation(
         rows=rows,

@@ -73,7 +73,8 @@ class SpikingPredictor:
             margin = best_and_margin(scores)[1]
         known = np.ones(len(scores), np.bool_)
         known[list(odd)] = False
-        return Prediction(scores.argmax(axis=1), margin, scores, known, *([goodness] if layers else []), odd=odd)
+        more = [goodness] if layers else []
+        return Prediction(scores.argmax(axis=1), margin, scores, known, *more, odd=odd, classes=self.classes)
 
     def scores(self, goodness: Floats) -> Floats:
         """Return the weighted sum [N, C] of the layers' goodness [N, L, C]."""

@@ -108,8 +108,9 @@ def train(
         rows, moments = len(dataset.train.labels), plan.disk_bytes if plan else 0
         check_room(out, run_bytes(recipe, facts, rows, kept_bytes) + moments, "this run")
         state, place = _begin(folder, recipe, watcher, resume=resume, force=force)
-        if odd:
-            watcher.note(odd)
+        notes = [f"{dataset.name}: {note}" for note in dataset.notes] + ([odd] if odd else [])
+        for note in notes:
+            watcher.note(note)
         if choice:
             watcher.note(_choice_text(choice, dataset, facts))
         engine = make_engine(recipe, facts, state, out)
@@ -124,9 +125,11 @@ def train(
             offers = (dataset.train, training.rows), (dataset.train, training.held_out)
             none = no_examples(facts)
             keep(kept_file(model), facts, (none, none), offers, kept_bytes, recipe.train.seed)
+        about: dict[str, Any] = {"name": dataset.name, "sha256": dataset.sha256}
+        about |= {"notes": list(dataset.notes)} if dataset.notes else {}
         report = Report(
             spec=recipe.to_dict(),
-            data={"name": dataset.name, "sha256": dataset.sha256} | ({"odd": odd} if odd else {}),
+            data=about | ({"odd": odd} if odd else {}),
             input=facts.to_dict(),
             layers=training.layer_records(),
             import_bytes=imported,

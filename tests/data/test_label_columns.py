@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from toys import clusters, make_model, small_spec
 
-from ffedge.data import checks
+from ffedge.data import label_column
 from ffedge.data.arrays import read_npy
 from ffedge.data.catalogue import load
-from ffedge.data.checks import as_labels
+from ffedge.data.label_column import as_labels
 from ffedge.data.rows import Rows
 from ffedge.errors import DataError
 from ffedge.predict.evaluation import accuracy, evaluate
@@ -42,7 +42,7 @@ def column(tmp_path, array):
 @pytest.mark.parametrize("kind", KINDS)
 def test_labels_are_class_numbers_in_the_smallest_type(tmp_path, monkeypatch, kind, in_file):
     if in_file:
-        monkeypatch.setattr(checks, "MOST_LABEL_BYTES", 100)
+        monkeypatch.setattr(label_column, "MOST_LABEL_BYTES", 100)
     names, numbers = np.unique(KINDS[kind], return_inverse=True)
     found = column(tmp_path, KINDS[kind])
     assert isinstance(found.labels, Rows if in_file else np.ndarray)
@@ -51,8 +51,8 @@ def test_labels_are_class_numbers_in_the_smallest_type(tmp_path, monkeypatch, ki
     assert found.labels[some].dtype == (np.uint8 if len(names) <= 256 else np.uint16)
     for rows in (some, PLACES):
         np.testing.assert_array_equal(found.labels[rows], numbers[rows])
-    assert found.names == (tuple(names) if "names" in kind else None)
-    assert (found.low, found.high) == (0, len(names) - 1)
+    assert found.names == (tuple(names) if "names" in kind else tuple(map(str, range(len(names)))))
+    assert found.notes == ()
 
 
 def test_a_mebibyte_of_labels_is_kept_in_memory_and_more_is_not(tmp_path):
@@ -83,21 +83,21 @@ def test_reading_labels_takes_no_more_than_a_block_beside_them(tmp_path, kind):
 @pytest.mark.parametrize("row", [0, 16_383, 16_384, 39_999])
 def test_a_wrong_label_is_named_by_its_row_in_the_file(tmp_path, row):
     bad = np.arange(ROWS) % 3
-    bad[row] = -5
-    with pytest.raises(DataError, match=rf"^y: row {row} \(from 0\) has label -5. Labels must be whole numbers from"):
-        column(tmp_path, bad)
+    for wrong, why in ((0.5, "has label 0.5, no whole number. ffedge classifies"), (np.nan, "has label nan. Remove")):
+        with pytest.raises(DataError, match=rf"^y: row {row} \(from 0\) {why}"):
+            column(tmp_path, np.where(np.arange(ROWS) == row, wrong, bad))
 
 
 @pytest.mark.parametrize("in_file", [False, True])
 @pytest.mark.parametrize("row", [0, 16_384, 39_999])
 def test_a_test_label_beyond_the_train_labels_is_named_by_its_row(tmp_path, monkeypatch, row, in_file):
     if in_file:
-        monkeypatch.setattr(checks, "MOST_LABEL_BYTES", 1)
+        monkeypatch.setattr(label_column, "MOST_LABEL_BYTES", 1)
     x, y = np.zeros((ROWS, 2), np.uint8), np.arange(ROWS) % 3
     test = y.copy()
     test[row] = 8
     np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_test=x, y_test=test)
-    message = rf"\[y_test\]: row {row} \(from 0\) has label 8, but the train labels end at 2. Pass files"
+    message = rf"\[y_test\]: row {row} \(from 0\) has label 8, which no train row has. Remove"
     with pytest.raises(DataError, match=message):
         load(tmp_path / "d.npz")
 
@@ -112,8 +112,8 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(checks, "MOST_LABEL_BYTES", 100)
-    monkeypatch.setattr(checks, "Rows", full)
+    monkeypatch.setattr(label_column, "MOST_LABEL_BYTES", 100)
+    monkeypatch.setattr(label_column, "Rows", full)
     message = rf"^{tmp_path}/cache/temporary: cannot be written \(No space left on device\). Free space there, or set"
     with pytest.raises(DataError, match=message):
         column(tmp_path, KINDS["words"])
@@ -125,7 +125,7 @@ def test_a_model_is_measured_the_same_on_labels_in_a_file(tmp_path, monkeypatch)
     inputs = data.train.inputs.take(np.arange(700))
     np.savez(tmp_path / "d.npz", x=inputs, y=data.train.labels)
     in_memory = load(tmp_path / "d.npz")
-    monkeypatch.setattr(checks, "MOST_LABEL_BYTES", 100)
+    monkeypatch.setattr(label_column, "MOST_LABEL_BYTES", 100)
     in_file = load(tmp_path / "d.npz")
     assert isinstance(in_file.train.labels, Rows)
     predictor = Predictor(tmp_path / "model.onnx")
