@@ -16,7 +16,7 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,10 +161,19 @@ def mpezeshki(x: Any, y: Any, widths: tuple[int, ...], batch_size: int, name: st
     return Learner(epoch, net.predict)
 
 
+def mlp(sizes: Sequence[int]) -> Any:
+    """Return linear layers of these sizes, in torch, with ReLU between them."""
+    import torch
+
+    layers: list[torch.nn.Module] = []
+    for inputs, units in itertools.pairwise(sizes):
+        layers += [torch.nn.Linear(inputs, units), torch.nn.ReLU()]
+    return torch.nn.Sequential(*layers[:-1])
+
+
 def backprop(x: Any, y: Any, widths: tuple[int, ...], batch_size: int, name: str, seed: int) -> Learner:
     """Train 784-500-500-10 with cross-entropy and Adam 1e-3; ``-fused``: with Adam's fused kernel, torch's fastest."""
     import torch
-    from peers import mlp
 
     net, batches = mlp((x.shape[1], *widths, CLASSES)), Batches(x, y, batch_size)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=name.endswith("fused") or None)

@@ -113,11 +113,3 @@ class PezeshkiNet:
 def shuffled_labels(y: torch.Tensor) -> torch.Tensor:
     """Return the labels of other rows of the batch; one in ten equals the truth, as in the original."""
     return y[torch.randperm(len(y))]
-
-
-def mlp(sizes: Sequence[int]) -> torch.nn.Sequential:
-    """Return linear layers of these sizes with ReLU between them."""
-    layers: list[torch.nn.Module] = []
-    for inputs, units in pairwise(sizes):
-        layers += [torch.nn.Linear(inputs, units), torch.nn.ReLU()]
-    return torch.nn.Sequential(*layers[:-1])

@@ -10,25 +10,27 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from epoch_arms import CLASSES, PEERS, WIDTHS, Batches, Learner, Peer, images, labels_of
+from all_arms import ARMS
+from epoch_arms import CLASSES, PEERS, WIDTHS, Batches, Learner, Peer, images, labels_of, mlp
 from numpy.typing import NDArray
 
-from ffedge.compare.arms import ARMS, Work
+from ffedge.compare.arms import Work
 from ffedge.compare.child import serve
 from ffedge.compare.train import Predict, Watch
 from ffedge.compare.train import train as train_arm
 from ffedge.data import Dataset, load
 from ffedge.meter import PeakMeter
-from ffedge.presets import PRESETS
 from ffedge.spec_parts import TrainSpec
 
 BATCH = 256
 BACKPROP_RATE, BACKPROP_DECAY, BACKPROP_DROPOUT, BACKPROP_SMOOTHING = 1e-3, 0.05, 0.2, 0.05
-AS_TUNED = {name: value for name, value in PRESETS["tuned"].items() if name != "epochs"}
-AS_TUNED |= {name: getattr(TrainSpec, name) for name in ("rate", "weight_decay")}
-FFEDGE: dict[str, tuple[str, dict[str, Any]]] = {
+AS_SHIPPED = {"rate": "auto", "input_dropout": "auto", "weight_decay": TrainSpec.weight_decay, "holdout": 0.0}
+LOOP: dict[str, tuple[str, dict[str, Any]]] = {  # what trains on ffedge's own batches: an arm, and changes of its spec
     "ffedge": ("ffedge-acff-adam", {}),
     "ffedge-interleaved": ("ffedge-ff-adam", {"schedule": "interleaved", "negatives": "fresh", "n_negatives": 1}),
+    "ffedge-groups": ("ffedge-acff-adam", {"schedule": "interleaved", "class_goodness": "groups"}),
+    "ffedge-readout": ("ffedge-acff-adam", {"schedule": "interleaved", "class_goodness": "readout"}),
+    "backprop-ort": ("backprop-adam-ort-inplace", {"input_dropout": 0.0}),
 }
 
 
@@ -61,19 +63,18 @@ class Tests(Watch):
         self._since = self._clock()
 
 
-def ffedge_points(name: str, data: str, epochs: int, seed: int) -> list[tuple[float, float]]:
-    """Train as `ffedge train` does; an epoch is one of a layer where layers learn one after the other."""
-    arm, changes = FFEDGE[name]
+def loop_points(name: str, data: str, epochs: int, seed: int) -> list[tuple[float, float]]:
+    """Train as `ffedge train` does, or backprop on its batches; layer by layer an epoch is one of a layer."""
+    arm, changes = LOOP[name]
     tests = Tests(data)
     work = Work(data=data, widths=WIDTHS, batch_size=BATCH, epochs=epochs, seed=seed, threads=1)
-    train_arm(ARMS[arm], work, load(data), PeakMeter(), tests, **AS_TUNED | {"holdout": 0.0} | changes)
+    train_arm(ARMS[arm], work, load(data), PeakMeter(), tests, **AS_SHIPPED | changes)
     return tests.points
 
 
 def backprop_tuned(x: Any, y: Any, epochs: int) -> Learner:
     """Train by backprop with AdamW, input dropout, label smoothing and a linear cooldown over all epochs."""
     import torch
-    from peers import mlp
 
     net, batches = mlp((x.shape[1], *WIDTHS, CLASSES)), Batches(x, y, BATCH)
     optimizer = torch.optim.AdamW(net.parameters(), lr=BACKPROP_RATE, weight_decay=BACKPROP_DECAY, fused=True)
@@ -112,7 +113,7 @@ def peer_points(name: str, data: str, epochs: int, seed: int) -> list[tuple[floa
 
 def run_arm(request: dict[str, Any]) -> dict[str, Any]:
     """Run one arm in this process: ``name``, ``data``, ``epochs``, ``seed``; return its points (seconds, accuracy)."""
-    return {"points": (ffedge_points if request["name"] in FFEDGE else peer_points)(**request)}
+    return {"points": (loop_points if request["name"] in LOOP else peer_points)(**request)}
 
 
 if __name__ == "__main__":

@@ -22,8 +22,11 @@ FALLING, CONSTANT = (1, 3, 6, 15), (15,)
 ARMS = {  # and the numbers of epochs that each is trained for
     "ffedge": FALLING,
     "ffedge-interleaved": FALLING,
+    "ffedge-groups": FALLING,
+    "ffedge-readout": FALLING,
     "backprop-tuned": FALLING,
     "backprop": CONSTANT,
+    "backprop-ort": FALLING,
     "sklearn": CONSTANT,
     "fflib": CONSTANT,
     "mpezeshki": CONSTANT,

@@ -12,8 +12,11 @@ SIDES = {"ffedge": "**ffedge**", "backprop": "backprop, torch"}
 TIMED = {  # arms of bench/time_to_accuracy.py
     "ffedge": "**`ffedge train` as it comes**",
     "ffedge-interleaved": "ffedge `ff`, interleaved, one random wrong label",
+    "ffedge-groups": "ffedge, groups, interleaved",
+    "ffedge-readout": "ffedge, readout, interleaved",
     "backprop-tuned": "backprop, torch, AdamW, dropout, smoothing, cooldown",
     "backprop": "backprop, torch, Adam",
+    "backprop-ort": "backprop, onnxruntime, Adam, cooldown",
     "sklearn": "backprop, scikit-learn, Adam",
     "fflib": "fflib",
     "mpezeshki": "mpezeshki's net, minibatched",

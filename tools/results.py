@@ -35,7 +35,7 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
         f"python bench/accuracy.py --data mnist {WIDER} --name accuracy-wide-shifts-mnist "
         "-- --widths 1000,1000 --shift 1 --input-dropout 0.1 --holdout 0"
     ),
-    "class-goodness": "python bench/class_goodness.py --data mnist-mini --epochs 10 --rounds 7 --block-s 0.1",
+    "class-goodness": "python bench/class_goodness.py",
     "accuracy-default": f"python bench/accuracy.py {DEFAULT} --name accuracy-default",
     "depth": "python bench/depth.py --data fashion-mnist --depths 1 2 4 --seeds 0 1 2 --threads 1",
     "depth-deep": (

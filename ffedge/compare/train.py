@@ -187,13 +187,13 @@ def _layer(index: int, units: int, seconds: float | None, start: int, peak: int)
 
 
 def accuracy(predict: Predict, dataset: Dataset, rows: Labels) -> float:
-    """Return the share of some training rows that get their true label, read block by block."""
+    """Return the share of some training rows that get their true label, read block by block; 0 of none."""
     hits = 0
     for at in range(0, len(rows), BLOCK_ROWS):
         part = rows[at : at + BLOCK_ROWS]
         raw = np.ascontiguousarray(dataset.train.inputs.take(part).reshape(len(part), -1))
         hits += int((predict(raw) == dataset.train.labels[part]).sum())
-    return hits / len(rows)
+    return hits / max(1, len(rows))
 
 
 def first_rows(whole: Dataset, rows: int) -> Dataset:
