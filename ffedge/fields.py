@@ -1,6 +1,7 @@
 """What the fields of a spec are, and are held to: help, who fills them in; choices, numbers, sizes in bytes."""
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from types import NoneType, UnionType
@@ -9,6 +10,7 @@ from typing import Any, Literal, NewType, Union, get_args, get_origin, get_type_
 Bytes = NewType("Bytes", int)
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 FLOAT32_MAX = (2 - 2**-23) * 2.0**127
+FLOAT64_MAX = sys.float_info.max
 
 
 def bytes_of(text: str) -> Bytes:
@@ -34,6 +36,11 @@ def check(ok: bool, name: str, rule: str, value: object) -> None:
 def is_finite(value: object) -> bool:
     """Tell whether a value is a number that float32 can hold, as graphs do: no bool, no NaN, no infinity, not 1e39."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= FLOAT32_MAX
+
+
+def is_double(value: object) -> bool:
+    """Tell whether a value is a number that float64 can hold: no bool, no NaN, no infinity."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= FLOAT64_MAX
 
 
 def is_whole(value: object) -> bool:

@@ -11,8 +11,9 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ffedge.columns import Table
 from ffedge.errors import one_line
-from ffedge.fields import is_finite
+from ffedge.fields import is_double, is_finite
 from ffedge.kinds import goodness_of, kind_and_words, layer_kind, parameters_of
 from ffedge.layers.base import Layer, Picture, Place
 from ffedge.recipe import Network, Recipe
@@ -33,20 +34,24 @@ class InputFacts:
     Attributes
     ----------
     shape : of one sample as the data came.
-    dtype : ``uint8`` or ``float32``.
+    dtype : ``uint8`` or ``float32``, or ``float64``: scaled as such, and then made float32.
     classes : names, in the order of the label numbers.
     offset, scale : scaled input = (input - offset) * scale, each one number or one for each of the I inputs.
     free_border : whether the first C inputs carry nothing, so that a label may stand there.
     largest : the largest scaled input.
+    clip : the largest that a scaled input may be, either way; None cuts nothing.
+    table : the columns of a table, of which the network gets more inputs than there are; None for arrays.
     """
 
     shape: tuple[int, ...]
-    dtype: Literal["uint8", "float32"]
+    dtype: Literal["uint8", "float32", "float64"]
     classes: tuple[str, ...]
     offset: tuple[float, ...] = (0.0,)
     scale: tuple[float, ...] = (1.0,)
     free_border: bool = True
     largest: float = 1.0
+    clip: float | None = None
+    table: Table | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for facts that no data can have."""
@@ -54,8 +59,8 @@ class InputFacts:
             raise ValueError(f"shape must be whole numbers from 1 to {MAX_SIZE}, got {self.shape!r}")
         if len(self.shape) > MAX_AXES or self.size > MAX_SIZE:
             raise ValueError(f"shape must have at most {MAX_AXES} axes and {MAX_SIZE} inputs, got {self.shape!r}")
-        if self.dtype not in ("uint8", "float32"):
-            raise ValueError(f"dtype must be uint8 or float32, got {self.dtype!r}")
+        if self.dtype not in ("uint8", "float32", "float64"):
+            raise ValueError(f"dtype must be uint8, float32 or float64, got {self.dtype!r}")
         if not isinstance(self.classes, tuple) or not all(isinstance(name, str) for name in self.classes):
             raise ValueError(f"classes must be names, got {self.classes!r}")
         if not self.classes or len(set(self.classes)) < len(self.classes):
@@ -63,15 +68,27 @@ class InputFacts:
         if strange := [name for name in self.classes if one_line(name) != name]:
             raise ValueError(f"classes must be names of one line of plain text, got {strange[0]!r}")
         for name, values in (("offset", self.offset), ("scale", self.scale)):
-            if not isinstance(values, tuple) or not all(map(is_finite, values)) or len(values) not in (1, self.size):
+            sound = is_finite if self.dtype != "float64" else is_double
+            if not isinstance(values, tuple) or not all(map(sound, values)) or len(values) not in (1, self.size):
                 raise ValueError(f"{name} must be a finite number for all inputs or for each, got {values!r}")
         if not is_finite(self.largest) or not isinstance(self.free_border, bool):
             raise ValueError(f"largest must be a finite number and free_border a bool, got {self.largest!r}")
+        if self.clip is not None and not (is_finite(self.clip) and self.clip > 0):
+            raise ValueError(f"clip must be a positive number, got {self.clip!r}")
+        if self.table is not None:
+            fits = self.shape == (len(self.table.columns),) and self.dtype == "float64" and not self.free_border
+            if not fits or len(self.offset) != self.size or len(self.scale) != self.size:
+                raise ValueError("table must have a column, an offset and a scale for each float64 of the input")
 
     @property
     def size(self) -> int:
         """Inputs of one sample, flattened."""
         return math.prod(self.shape)
+
+    @property
+    def features(self) -> int:
+        """Inputs of one sample that a network gets: of a table, one for each category of a column."""
+        return self.table.features if self.table else self.size
 
     @property
     def is_image(self) -> bool:
@@ -90,9 +107,11 @@ class InputFacts:
         return (height, width, channels) if sure else None
 
     @property
-    def auto_scaling(self) -> Literal["standard", "centred", "feature"]:
+    def auto_scaling(self) -> Literal["standard", "centred", "feature", "robust"]:
         """What ``auto`` has become, where these facts were measured for it."""
-        if self.dtype == "float32":
+        if self.table:
+            return "robust"
+        if self.dtype != "uint8":
             return "feature"
         return "centred" if len(self.offset) > 1 else "standard"
 
@@ -103,14 +122,20 @@ class InputFacts:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the facts as plain lists, numbers and strings."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(self).items()}
+        data = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "table"}
+        plain = {key: list(v) if isinstance(v, tuple) else v for key, v in data.items()}
+        plain |= {"table": self.table.to_dict() if self.table else None}
+        return {key: v for key, v in plain.items() if v is not None}  # as before, where neither plays a part
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Read what `to_dict` wrote; ValueError where a field is missing or unknown."""
-        if set(data) != {f.name for f in dataclasses.fields(cls)}:
+        names = {f.name for f in dataclasses.fields(cls)}
+        if not names - {"clip", "table"} <= set(data) <= names:
             raise ValueError(f"input must have just the fields {', '.join(f.name for f in dataclasses.fields(cls))}")
         values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in data.items()}
+        if "table" in data:
+            values["table"] = Table.from_dict(data["table"])
         return cls(**values)
 
 
@@ -133,7 +158,7 @@ def layers_of(recipe: Recipe, facts: InputFacts) -> tuple[Layer, ...]:
     """Return the layers of a network, each at its place; ValueError where one cannot be."""
     network, classes = recipe.network, facts.n_classes
     result: list[Layer] = []
-    inputs = facts.size - classes if network.label_mode == "overlay" else facts.size
+    inputs = facts.size - classes if network.label_mode == "overlay" else facts.features
     picture = picture_of(network, facts)
     for index, item in enumerate(network.widths):
         sees_label = network.tries_labels and (index == 0 or network.label_layers == "all")

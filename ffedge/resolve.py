@@ -65,13 +65,17 @@ def _network(network: NetworkSpec, facts: InputFacts) -> dict[str, Any]:
     if mode == "auto":
         beside: LabelMode = "concat" if kind == "tried" else "none"
         mode = "overlay" if kind == "tried" and facts.free_border and classes < facts.size else beside
+    if mode == "overlay" and facts.table:
+        raise ValueError(
+            "`label_mode='overlay'` is for arrays: a table has no inputs to spare. Use `label_mode='concat'`"
+        )
     if mode == "overlay" and classes >= facts.size:
         raise ValueError(
             f"`label_mode='overlay'` needs more inputs than classes, got {facts.size} inputs and {classes} classes. "
             "Use `label_mode='concat'`"
         )
     if isinstance(scale, str):
-        scale = facts.largest if scale == "max" else round(math.sqrt(facts.size / INPUTS_A_LABEL), 2)
+        scale = facts.largest if scale == "max" else round(math.sqrt(facts.features / INPUTS_A_LABEL), 2)
     scaling = facts.auto_scaling if network.scaling == "auto" else network.scaling
     changes = {"class_goodness": kind, "label_mode": mode, "scaling": scaling, "label_scale": scale}
     return changes | {"layout": _layout(network, facts.shape)}

@@ -24,7 +24,7 @@ from ffedge.kinds import CLASS_GOODNESS, GOODNESS, LAYERS, kind_and_words
 
 Norm = Literal["unit", "rms", "layer", "fixed"]
 LabelMode = Literal["overlay", "concat", "none"]
-Scaling = Literal["standard", "centred", "feature", "range", "none"]
+Scaling = Literal["standard", "centred", "feature", "robust", "range", "none"]
 Variant = Literal["ff", "fcff", "acff"]
 Loss = Literal["logistic", "symmetric", "contrastive"]
 Scope = Literal["all", "previous", "next"]
@@ -102,7 +102,8 @@ class NetworkSpec:
     scaling: Literal["auto", Scaling] = option(
         "auto",
         "of the inputs: standard (one mean and deviation), centred (a mean for each input), feature (both for each), "
-        "range (largest is 1); auto: feature for floats, centred for pictures, standard for strokes",
+        "robust (median and quartiles of each, cut far out), range (largest is 1); auto: robust for table files, "
+        "feature for other floats, centred for pictures, standard for strokes",
         auto="data",
     )
     input_norm: Literal["none", "unit", "rms"] = option("none", "norm of each input row, label included")

@@ -1,4 +1,4 @@
-"""Named arrays in a file, float32 or uint8: the safetensors format, read and written a block at a time; a checksum.
+"""Named arrays in a file, of floats or uint8: the safetensors format, read and written a block at a time; a checksum.
 
 The safetensors package reads such a file too; it is not used here, as it holds a whole tensor at once where a memory
 budget allows a block. Of its format: 8 bytes of header length, a JSON header (name -> dtype, shape, data_offsets; and
@@ -21,14 +21,15 @@ from ffedge.files import regular_file
 from ffedge.pages import BLOCK_BYTES, release
 
 Array = NDArray[Any]
-DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype(np.float32), "U8": np.dtype(np.uint8)}
+DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype(np.float32), "F64": np.dtype(np.float64), "U8": np.dtype(np.uint8)}
+KINDS = {dtype.name: kind for kind, dtype in DTYPES.items()}
 NO_DIGEST = "0" * 64
 MARK = b'"sha256":"'
 MAX_HEADER_BYTES = 2**22
 
 
 def write_tensors(path: Path, tensors: dict[str, Array], metadata: dict[str, str]) -> str:
-    """Write arrays of float32 or uint8 and return the file's checksum.
+    """Write arrays of float32, float64 or uint8 and return the file's checksum.
 
     Raises
     ------
@@ -49,7 +50,7 @@ def write_tensors(path: Path, tensors: dict[str, Array], metadata: dict[str, str
 
 
 def _kind(array: Array) -> str:
-    return "U8" if array.dtype == np.uint8 else "F32"
+    return KINDS.get(array.dtype.name, "F32")
 
 
 def _header(tensors: dict[str, Array], metadata: dict[str, str]) -> bytes:

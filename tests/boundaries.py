@@ -13,8 +13,8 @@ class Allowed:
 
 
 BASE = (
-    "errors fields files json_text labels meter pages presets recipe resolve seeds spec spec_parts tensors turns "
-    "version"
+    "columns errors fields files json_text labels meter pages presets recipe resolve seeds spec spec_parts tensors "
+    "turns version"
 )
 NETWORK = "kinds layers network onnx rule"
 TABLE = {
@@ -38,12 +38,13 @@ TABLE = {
     "turns": Allowed("errors"),
     "onnx": Allowed("", "numpy"),  # graphs by protobuf alone: the onnx package is for int8 forms and tests
     "kinds": Allowed(),  # the modules that it names are loaded by their users
-    "layers": Allowed("kinds onnx seeds", "numpy", "torch"),  # a layer's torch twin stands beside its graph
+    "layers": Allowed("columns kinds onnx seeds", "numpy", "torch"),  # a layer's torch twin stands beside its graph
     "rule": Allowed("kinds layers onnx seeds spec_parts", "numpy", "torch"),
-    "network": Allowed("errors fields kinds layers recipe", "numpy"),
+    "columns": Allowed("errors"),
+    "network": Allowed("columns errors fields kinds layers recipe", "numpy"),
     "engine": Allowed(f"errors pages recipe spec turns {NETWORK}", "numpy onnxruntime", "torch"),
     "model": Allowed(f"engine {BASE} {NETWORK}", "numpy"),
-    "data": Allowed("errors files recipe seeds spec", "numpy", "PIL"),
+    "data": Allowed("columns errors files recipe seeds spec", "numpy", "PIL pyarrow"),
     "training": Allowed(f"data engine model {BASE} {NETWORK}", "numpy", "onnxruntime"),
     "learning": Allowed(f"data engine model predict training {BASE} {NETWORK}", "numpy"),
     "predict": Allowed(f"data engine model training {BASE} {NETWORK}", "numpy"),
@@ -55,7 +56,7 @@ TABLE = {
     "cli": Allowed(
         "errors fields json_text presets spec version",
         "",
-        "compare data export files learning model network numpy pages predict spikes training",
+        "columns compare data export files learning model network numpy pages predict spikes training",
     ),
 }
 # loaded by a command that has begun its work, so what stands in functions may be imported

@@ -60,6 +60,16 @@ def test_readmes_python_runs(folder):
     assert ffedge.Predictor("after.onnx").facts.n_classes == 10
 
 
+def test_the_python_of_tables_runs(folder):
+    spec = ffedge.Spec.make(widths=(8,), epochs=2)
+    run = ffedge.train(spec, "readings.csv", "runs/readings", label="state")
+    names = {"ffedge": ffedge}
+    for source in blocks("python", "docs/tables.md"):
+        exec(source, names)
+    assert names["table"].names == ("temperature", "humidity", "pressure")
+    assert ffedge.Predictor(run.model).facts.classes == ("dry", "wet")
+
+
 def commands():
     lines = (line for name in DOCUMENTS for block in blocks("sh", name) for line in block.splitlines())
     return [found for line in lines for found in re.findall(r"(?:^|/|[|&] |> )ffedge ([a-z-][^|&]*)", line)]

@@ -69,7 +69,7 @@ def header(**entries):
         header(W={"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}),
         header(W={"dtype": "F32", "shape": [10**18], "data_offsets": [0, 16]}) + bytes(16),
         header(W={"dtype": "F32", "shape": [-4, -1], "data_offsets": [0, 16]}) + bytes(16),
-        header(W={"dtype": "F64", "shape": [2], "data_offsets": [0, 16]}) + bytes(16),
+        header(W={"dtype": "F16", "shape": [2], "data_offsets": [0, 16]}) + bytes(16),
         header(W={"dtype": "F32", "shape": [4], "data_offsets": [-16, 0]}) + bytes(16),
         header(W={"dtype": "F32", "shape": [4.0], "data_offsets": [0, 16]}) + bytes(16),
         header(W={"dtype": "F32", "shape": [0, 2**64], "data_offsets": [0, 0]}) + bytes(16),

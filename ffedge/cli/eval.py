@@ -13,6 +13,7 @@ from ffedge.cli.tables import percent, print_table
 from ffedge.errors import FfedgeError, one_line
 
 if TYPE_CHECKING:
+    from ffedge.columns import Table
     from ffedge.data import Dataset
 
 MOST_CLASSES = 20
@@ -22,6 +23,7 @@ def add_flags(parser: Parser) -> None:
     """Describe the words of the command."""
     argument(parser, "model", "A model.onnx, or a NIR file.")
     flag(parser, "--data", "A data set. (default: the one that the model learnt from)", str)
+    shared(parser, "--label")
     flag(parser, "--train", "Use the train split instead of the test split.")
     shared(parser, "--data-dir", "--threads")
     flag(parser, "--timesteps", "NIR: measure after each of these. (default: the file's)", reader(tuple[int, ...]))
@@ -47,7 +49,9 @@ def _of_model(options: Namespace) -> None:
     predictor = Predictor(options.model, options.threads)
     about = predictor.metadata.get("data")
     found = evaluate(
-        predictor, _data(options, str(about.get("name")) if isinstance(about, dict) else ""), on_train=options.train
+        predictor,
+        _data(options, str(about.get("name")) if isinstance(about, dict) else "", predictor.facts.table),
+        on_train=options.train,
     )
     if options.json:
         print(json_text.text(dataclasses.asdict(found)))
@@ -90,7 +94,7 @@ def _of_spikes(options: Namespace) -> None:
     print_table(f"each layer alone, after {found.timesteps[-1]} timesteps", ["layer", "accuracy"], alone)
 
 
-def _data(options: Namespace, learnt_from: str) -> "Dataset":
+def _data(options: Namespace, learnt_from: str, table: "Table | None" = None) -> "Dataset":
     """Open the data that is named, or else what the model learnt from: it must not choose the files that are opened."""
     from ffedge.data import NAMES, load
 
@@ -98,7 +102,9 @@ def _data(options: Namespace, learnt_from: str) -> "Dataset":
         what = f"learnt from {learnt_from!r}, which ffedge does not know by name"
         raise FfedgeError(f"{options.model}: {what}. Pass --data")
     check_data_dir(options, options.data or learnt_from)
-    dataset = load(options.data or learnt_from, options.data_dir, one_class=True, finite=False)
+    dataset = load(
+        options.data or learnt_from, options.data_dir, one_class=True, finite=False, table=table, label=options.label
+    )
     for note in dataset.notes:
         print(f"ffedge: {one_line(f'{dataset.name}: {note}')}", file=sys.stderr)
     return dataset

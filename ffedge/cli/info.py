@@ -10,8 +10,11 @@ from ffedge.cli.spikes import is_spiking
 from ffedge.cli.tables import print_table
 
 if TYPE_CHECKING:
+    from ffedge.columns import Column
     from ffedge.model.calibration import Calibration
     from ffedge.network import InputFacts
+
+MOST_CATEGORIES = 12
 
 
 def add_flags(parser: Parser) -> None:
@@ -43,6 +46,12 @@ def run(options: Namespace) -> None:
         *([key, _text(value)] for key, value in predictor.metadata.items() if key not in ("spec", "input", "known")),
     ]
     print_table("model", ["", "value"], rows)
+    if facts.table:
+        columns = [
+            [column.name, column.kind, *_fill(column), _codes(column.categories)] for column in facts.table.columns
+        ]
+        heads = ["column", "kind", "a missing one counts as", "was missing", "codes of categories"]
+        print_table(f"columns (the label stood in {facts.table.label})", heads, columns)
     for part, fields in predictor.metadata["spec"].items():
         print_table(part, ["", "value"], [[name, _text(value)] for name, value in fields.items()])
 
@@ -85,6 +94,16 @@ def _kept(model: Path, facts: "InputFacts") -> str:
     learn, check = read_kept(kept_file(model), facts)
     classes = len({*learn.labels.tolist(), *check.labels.tolist()})
     return f"{len(learn):,} to learn again and {len(check):,} to check by, of {classes} of {facts.n_classes} classes"
+
+
+def _fill(column: "Column") -> tuple[str, str]:
+    """Return what a missing value counts as, and whether one was missing in training."""
+    return f"{column.fill:g}" if column.kind == "number" else "none of them", "yes" if column.gaps else "no"
+
+
+def _codes(categories: tuple[str, ...]) -> str:
+    more = [f"and {len(categories) - MOST_CATEGORIES} more"] if len(categories) > MOST_CATEGORIES else []
+    return ", ".join([*(f"{code} {text}" for code, text in enumerate(categories[:MOST_CATEGORIES])), *more])
 
 
 def _text(value: object) -> str:

@@ -22,6 +22,7 @@ def add_flags(parser: Parser) -> None:
     """Describe the words of the command."""
     argument(parser, "model", "A model.onnx, which is replaced; the old one stays beside it.")
     flag(parser, "--data", "New rows: a data set, of which the train split is taken.", str)
+    shared(parser, "--label")
     added = "A class that the model is to know, too; may be repeated."
     flag(parser, "--add-class", added, str, default=[], dest="add_classes", metavar="NAME", action="append")
     flag(parser, "--layers", "The layers that learn. (default: all)", reader(tuple[int, ...]))
@@ -87,6 +88,7 @@ def _learn(options: Namespace, stop: Stop) -> "Learning":
             max_drop=options.max_drop,
             force=options.force,
             data_dir=options.data_dir,
+            label=options.label,
             watcher=watcher,
             stop=stop,
             **changes(options),

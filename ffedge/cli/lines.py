@@ -1,12 +1,14 @@
 """Samples as JSON lines on standard input: one sample a line, read and answered at once, in flat memory.
 
-A line is a list of numbers, nested as the model's input or flat, or ``{"input": [...], "id": ...}``.
+A line is a list of numbers, nested as the model's input or flat, or ``{"input": [...], "id": ...}``. Of a model of a
+table it may be an object of the columns by name, with an ``id`` if no column is named so, or a line of CSV: in the
+order of the model's columns, or of a header line that came before.
 """
 
 import json
 import sys
 from collections.abc import Iterator
-from typing import IO, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,9 @@ from ffedge import json_text
 from ffedge.cli.stop import Stop
 from ffedge.errors import DataError, one_line
 from ffedge.network import InputFacts
+
+if TYPE_CHECKING:
+    from ffedge.columns import Table
 
 LINE_BYTES, NUMBER_BYTES = 2**16, 32
 MOST_LINE_BYTES, MOST_BRACKETS = 2**23, 2**17  # beyond them a line would take more than 200 MB
@@ -31,6 +36,7 @@ class Line(NamedTuple):
 
 def read_lines(source: IO[bytes], facts: InputFacts, stop: Stop) -> Iterator[Line]:
     """Yield each line that is not blank, as soon as it is there."""
+    names = facts.table.names if facts.table else ()
     number, most = 0, min(LINE_BYTES + NUMBER_BYTES * facts.size, MOST_LINE_BYTES)
     while not stop():
         stop.busy = False
@@ -43,6 +49,12 @@ def read_lines(source: IO[bytes], facts: InputFacts, stop: Stop) -> Iterator[Lin
             while (rest := source.readline(most)) and not rest.endswith(b"\n"):
                 pass
             yield Line(number, None, f"longer than {most} bytes", {})
+        elif facts.table and text.strip() and text.lstrip()[:1] not in b"[{":
+            cells = _cells(text)
+            if set(facts.table.names) <= set(cells):
+                names = cells  # a header
+            else:
+                yield _csv_line(number, cells, names, facts.table)
         elif text.strip():
             yield _line(number, text, facts)
 
@@ -74,10 +86,15 @@ def _line(number: int, text: bytes, facts: InputFacts) -> Line:
             raise ValueError("holds too many lists and objects")
         value = json.loads(text)
         if isinstance(value, dict):
-            about = _id(value)
+            about = {} if facts.table and "id" in facts.table.names else _id(value)
+            if facts.table and "input" not in value:
+                return Line(number, np.array([facts.table.row(value)], np.float64), "", about)
             if set(value) - {"id"} != {"input"}:
                 raise ValueError(f"must have input, and beside it only id, got {', '.join(sorted(value)) or 'nothing'}")
             value = value["input"]
+        if facts.table and isinstance(value, list) and len(value) == facts.size:
+            row = facts.table.row(dict(zip(facts.table.names, value, strict=True)))
+            return Line(number, np.array([row], np.float64), "", about)
         if (b"true" in text or b"false" in text) and _has_truth(value):
             raise ValueError("must be numbers")  # numpy would take them for 1 and 0
         return Line(number, _sample(value, facts), "", about)
@@ -87,6 +104,24 @@ def _line(number: int, text: bytes, facts: InputFacts) -> Line:
         return Line(number, None, f"is no JSON ({error.msg} at character {error.pos})", about)
     except (ValueError, OverflowError) as error:
         return Line(number, None, str(error), about)
+
+
+def _cells(text: bytes) -> tuple[str, ...]:
+    import csv
+
+    rows = list(csv.reader([text.decode(errors="replace")]))
+    return tuple(cell.strip() for cell in rows[0]) if rows else ()
+
+
+def _csv_line(number: int, cells: tuple[str, ...], names: tuple[str, ...], table: "Table") -> Line:
+    if len(cells) != len(names):
+        return Line(
+            number, None, f"must have {len(names)} cells ({', '.join(names)}), or be JSON, got {len(cells)}", {}
+        )
+    try:
+        return Line(number, np.array([table.row(dict(zip(names, cells, strict=True)))], np.float64), "", {})
+    except ValueError as error:
+        return Line(number, None, str(error), {})
 
 
 def _id(value: dict[str, Any]) -> dict[str, Any]:

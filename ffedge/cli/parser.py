@@ -180,6 +180,7 @@ def one_of(*choices: str) -> Read:
 
 SHARED: dict[str, tuple[str, Read | None, Any]] = {
     "--data-dir": ("Where known data sets are looked for first.", value(Path, "FOLDER"), None),
+    "--label": ("Of a table, the column that holds the label. (default: the last, or the model's)", str, None),
     "--threads": ("0 takes all cores.", whole(0), 0),
     "--resize": ("Bring images to the model's size, whatever their aspect.", None, None),
     "--invert": ("Swap black and white of images.", None, None),

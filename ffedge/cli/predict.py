@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ffedge import json_text
 from ffedge.cli.parser import NUMBER, Parser, argument, flag, shared, whole
-from ffedge.errors import plain
+from ffedge.errors import DataError, one_line, plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +39,8 @@ def add_files(parser: Parser) -> None:
     argument(
         parser,
         "files",
-        "Pictures (PNG, JPEG; made grey, of 8 bits), .npy, .npz or IDX files; or - for a JSON sample a line on stdin.",
+        "Pictures (PNG, JPEG; made grey, of 8 bits), .npy, .npz, IDX files or tables; or - for a JSON sample a line on "
+        "stdin (of a table: also an object by column, or a CSV line).",
         nargs="+",
     )
 
@@ -136,16 +137,34 @@ def _of_files(predictor: "Predictor | SpikingPredictor", options: Namespace) -> 
 def blocks(facts: "InputFacts", options: Namespace) -> "Iterator[tuple[Path, int, NDArray[Any]]]":
     """Yield the rows of all files a block at a time: the file, the first row's number, the rows."""
     from ffedge.data import read_inputs
+    from ffedge.data.files import is_table
     from ffedge.pages import release_libraries
 
     begins = True
     for path in options.files:
+        if is_table(path):
+            yield from _table_blocks(path, facts, options)
+            continue
         source = read_inputs(path, facts.shape, facts.dtype, resize=options.resize, invert=options.invert)
         for number, inputs in enumerate(source.blocks(ROWS)):
             if begins:  # what importing the readers of files has left: 4 MiB that the first run would stand upon
                 release_libraries()
                 begins = False
             yield path, number * ROWS, inputs
+
+
+def _table_blocks(path: Path, facts: "InputFacts", options: Namespace) -> "Iterator[tuple[Path, int, NDArray[Any]]]":
+    from ffedge.data.tables import table_blocks
+
+    if facts.table is None:
+        raise DataError(f"{path}: is a table, but the model learnt from arrays. Pass a .npy or .npz file")
+    if idle := options.given & {"resize", "invert"}:
+        raise ValueError(f"{path}: is no picture, so that `{min(idle)}` plays no part. Leave it out")
+    schema = None
+    for start, inputs, schema in table_blocks(path, facts.table, ROWS):  # noqa: B007
+        yield path, start, inputs
+    for note in schema.unknown_notes() if schema else ():
+        print(f"ffedge: {path}: {one_line(note)}", file=sys.stderr)
 
 
 def _said(predictor: "Predictor | SpikingPredictor", found: "Prediction", *, reject: bool) -> Iterator[dict[str, Any]]:
@@ -178,8 +197,11 @@ def _print(samples: Iterator[dict[str, Any]], classes: tuple[str, ...], options:
     label = max(len(name) for name in (*classes, "label", *([UNKNOWN] if options.reject else [])))
     wide = [max(9, len(name)) for name in shown]
     head = f"{'file':{named}}  {'row':>6}  {'label':{label}}  {'margin':>9}"
-    print("  ".join([head, *(f"{name:>{w}}" for name, w in zip(shown, wide, strict=True))]))
+    begun = False
     for s in samples:
+        if not begun:  # an error of the first file comes alone
+            print("  ".join([head, *(f"{name:>{w}}" for name, w in zip(shown, wide, strict=True))]))
+            begun = True
         line = f"{plain(s['file']):{named}}  {s['row']:6}  {s['label']:{label}}  {s['margin']:9.3f}"
         scores = [f"{s['scores'][name]:{w}.3f}" for name, w in zip(shown, wide, strict=True)]
         why = [f"({', '.join(s['why'])})"] if options.reject and "why" in s else []

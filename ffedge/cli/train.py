@@ -25,8 +25,13 @@ SIZE = value(bytes_of, "SIZE", "a size as in 4MiB")
 
 def add_flags(parser: Parser) -> None:
     """Describe the words of the command."""
-    data = "mnist-mini (built in, the default), mnist, fashion-mnist, or a file or folder."
-    flag(parser, "--data", data, str)
+    data = (
+        "mnist-mini (built in, the default), mnist, fashion-mnist, a file or folder, or tables: files, or - for stdin."
+    )
+    flag(parser, "--data", data, str, nargs="+")
+    shared(parser, "--label")
+    without = "Of a table, a column not to learn from; may be repeated."
+    flag(parser, "--leave-out", without, str, default=[], metavar="COLUMN", action="append")
     flag(parser, "--preset", "What the other flags begin from.", value(str, "|".join(PRESETS)), default="tuned")
     trains = Plays(not_with=("plan",))
     flag(parser, "--out", "Run folder. (default: runs/<variant>-<data>-<n>)", Path, metavar="FOLDER", plays=trains)
@@ -46,8 +51,9 @@ def add_flags(parser: Parser) -> None:
 
 def run(options: Namespace) -> int:
     """Train a network and write model.onnx, report.json, metrics.jsonl and a checkpoint into a run folder."""
+    options.data = options.data[0] if options.data and len(options.data) == 1 else options.data
     if not options.resume or options.data:
-        check_data_dir(options, options.data)
+        check_data_dir(options, options.data if isinstance(options.data, str) else None)
     changed = changes(options)
     as_begun = options.resume and not changed and "preset" not in options.given
     spec = None if as_begun else Spec.make(options.preset, **changed)
@@ -58,6 +64,8 @@ def run(options: Namespace) -> int:
             else:
                 _train(spec, options, stop)
         except StoppedError as error:
+            if error.folder is None:
+                return fail(str(error), 128 + stop.number)
             again = f"{error.folder}: stopped at a checkpoint. Go on with: ffedge train --resume --out {error.folder}"
             return fail(again, 128 + stop.number)
     return 0
@@ -78,6 +86,8 @@ def _train(spec: Spec | None, options: Namespace, stop: Stop) -> None:
             checkpoint_every=options.checkpoint_every,
             kept_bytes=options.kept_bytes,
             watcher=watcher,
+            label=options.label,
+            leave_out=options.leave_out,
             stop=stop,
         )
     if options.json:
@@ -89,7 +99,13 @@ def _train(spec: Spec | None, options: Namespace, stop: Stop) -> None:
 def _plan(spec: Spec, options: Namespace) -> None:
     from ffedge.training.train import plan
 
-    planned = plan(spec, options.data or "mnist-mini", options.data_dir)
+    planned = plan(
+        spec,
+        options.data or "mnist-mini",
+        options.data_dir,
+        label=options.label,
+        leave_out=options.leave_out,
+    )
     planned = dataclasses.replace(planned, reasons=[with_flags(why) for why in planned.reasons])
     if options.json:
         print(json_text.text(planned.to_dict(), indent=1))

@@ -21,6 +21,7 @@ from ffedge.compare.arms import Work
 from ffedge.compare.child import ask
 from ffedge.compare.runner import MODULE, Ask, document, medians, ratios, thread_variables
 from ffedge.data import load
+from ffedge.errors import DataError
 from ffedge.predict.predictor import Predictor
 from ffedge.spec import Spec
 
@@ -146,6 +147,8 @@ def answer(request: dict[str, Any], ways_of: Ways = ways) -> dict[str, Any]:
 def time_ways(request: dict[str, Any], by_name: dict[str, Way]) -> dict[str, Any]:
     """Time the arms in this process; compare the labels that they give to all test samples."""
     dataset = load(request["data"], request["data_dir"])
+    if dataset.table:
+        raise DataError(f"{dataset.name}: is a table, and what is compared reads arrays. Pass an .npz")
     split = dataset.test or dataset.train
     samples = next(split.inputs.blocks(len(split.labels)))
     arms = {name: by_name[name] for name in request["arms"]}

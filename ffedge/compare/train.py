@@ -19,6 +19,7 @@ from ffedge.compare.arms import Arm, Work
 from ffedge.data import ArrayRows, Dataset, Split
 from ffedge.data.rows import Chosen
 from ffedge.data.stream import OtherRows, Stream, split_rows
+from ffedge.errors import DataError
 from ffedge.meter import PeakMeter
 from ffedge.network import InputFacts, layers_of, parameter_sizes
 from ffedge.recipe import Recipe
@@ -197,7 +198,9 @@ def accuracy(predict: Predict, dataset: Dataset, rows: Labels) -> float:
 
 
 def first_rows(whole: Dataset, rows: int) -> Dataset:
-    """Return the first training rows of a data set, without a test split."""
+    """Return the first training rows of a data set, without a test split; DataError for a table."""
+    if whole.table:
+        raise DataError(f"{whole.name}: is a table, and what is compared reads arrays. Pass an .npz")
     count = min(rows, len(whole.train.inputs))
     first = OtherRows(count, np.zeros(0, np.int64))  # all from 0 on, without an array of them
     train_split = Split(Chosen(whole.train.inputs, first), whole.train.labels[np.arange(count)])

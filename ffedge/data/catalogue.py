@@ -2,18 +2,21 @@
 
 import dataclasses
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, cast
 
+from ffedge.columns import Table
 from ffedge.data.cache_folder import cache_folder
 from ffedge.data.copy_batches import NAME, Batches, copied
 from ffedge.data.dataset import Dataset, assemble
 from ffedge.data.download import fetch
-from ffedge.data.files import IDX_FILES, arrays_of, idx_file, open_array
+from ffedge.data.files import IDX_FILES, arrays_of, idx_file, is_table, open_array
 from ffedge.data.known import NAMES, KnownDataset
 from ffedge.errors import DataError
 
 SYSTEM_FOLDER = Path("/usr/share/datasets")
-Data = str | Path | Batches | Dataset
+Data = str | Path | Sequence[str | Path] | Batches | Dataset
 
 
 def load(
@@ -24,12 +27,18 @@ def load(
     folder: str | Path | None = None,
     one_class: bool = False,
     finite: bool = True,
+    label: str | None = None,
+    leave_out: Sequence[str] = (),
+    table: Table | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Dataset:
     """Open a data set: a known one, the user's files, or minibatches from anywhere.
 
     Parameters
     ----------
-    source : one of `NAMES`; a folder, an ``.npz``, ``.npy`` or IDX file (a known name is never a path); or an iterable
+    source : one of `NAMES`; a folder, an ``.npz``, ``.npy`` or IDX file (a known name is never a path); a table
+        (``.csv``, ``.tsv``, ``.jsonl``, ``.parquet``, ``.feather``), a pattern such as ``logs/*.csv`` or a list of
+        such, read as one set, or ``-``, a table on standard input; or an iterable
         of minibatches ``(x, y)``, or a callable that returns one: a generator, a list, a DataLoader. x is ``[n,
         *row_shape]``, y ``[n]`` as in files, arrays or what numpy makes arrays of; n may differ. An open data set is
         returned as it is.
@@ -39,6 +48,9 @@ def load(
         process.
     one_class : take rows of one class, too, and numbers of whatever values as labels: for a model that knows its
         classes already.
+    label, leave_out : of a table, the name of the label's column (None: the last one), and of columns not to take.
+    table : of a model (`ffedge.network.InputFacts`): the columns that are taken, by their names.
+    stop : asked while a table is read; True ends that with a StoppedError.
     finite : refuse files that hold NaN or infinity; else these are rows like others, which a model calls odd.
 
     Notes
@@ -56,6 +68,19 @@ def load(
     """
     if isinstance(source, Dataset):
         return source
+    if is_table(source):
+        from ffedge.data.tables import load_table
+
+        return load_table(
+            cast(Any, source),
+            label=label,
+            leave_out=leave_out,
+            table=table,
+            one_class=one_class,
+            stop=stop,
+        )
+    if label is not None or leave_out:
+        raise ValueError("`label` and `leave_out` are for table files. Leave them out")
     if not isinstance(source, str | Path):
         return _load_batches(source, None if folder is None else Path(folder), one_class)
     if isinstance(source, str) and source in NAMES:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ffedge.columns import Table
 from ffedge.data.cache_folder import sha256_of
 from ffedge.data.checks import as_inputs
 from ffedge.data.known import KnownDataset
@@ -36,7 +37,8 @@ class Dataset:
     sha256 : of the sha256 digests (hexadecimal, a line each) of its unpacked files: train inputs, train labels, test
         inputs, test labels. The same whether the files are gzipped or not.
     sample : some train inputs as they came, where their type is one that float32 may not hold.
-    notes : a sentence for each thing about the labels that the user may not know.
+    notes : a sentence for each thing about the labels, or how a table was read, that the user may not know.
+    table : the columns of a table file; its inputs are float64 [N, I], NaN where a value is missing.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Dataset:
     sha256: str
     sample: Sample | None = None
     notes: tuple[str, ...] = ()
+    table: Table | None = None
 
     def __repr__(self) -> str:
         """Say what it is, in a line."""
@@ -60,7 +63,7 @@ class Dataset:
 
     @property
     def input_dtype(self) -> str:
-        """``uint8`` or ``float32``."""
+        """``uint8``, ``float32``, or ``float64`` of a table file."""
         return self.train.inputs.dtype.name
 
     @property

@@ -13,6 +13,10 @@ IDX_FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
+JSON_TEXTS = (".jsonl", ".ndjson")
+TEXTS = (".csv", ".tsv", ".tab", *JSON_TEXTS)
+TYPED = (".parquet", ".feather", ".arrow")
+STDIN = "-"
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
@@ -37,13 +41,31 @@ def arrays_of(path: Path) -> tuple[Rows, ...]:
         return tuple(open_array(file) for file in _files_beside(path))
     raise DataError(
         f"{path}: is no data file that ffedge reads. "
-        "Pass a folder, an .npz, a .npy or an IDX file (*-images-idx3-ubyte, plain or .gz)."
+        "Pass a folder, an .npz, a .npy, a table (.csv, .tsv, .jsonl, .parquet) or an IDX file "
+        "(*-images-idx3-ubyte, plain or .gz)."
     )
 
 
 def is_idx(path: Path) -> bool:
     """Tell by its name whether a file is IDX."""
     return "ubyte" in path.name or path.name.removesuffix(".gz").endswith(".idx")
+
+
+def is_table(source: object) -> bool:
+    """Tell by its name whether a path, a pattern or a list of them stands for table files; ``-`` is standard input."""
+    if isinstance(source, list | tuple):
+        return bool(source) and all(isinstance(one, str | Path) and is_table(one) for one in source)
+    if not isinstance(source, str | Path):
+        return False
+    name = str(source).lower().removesuffix(".gz")  # of several, which stand in lines, the last
+    return str(source) == STDIN or name.endswith(TEXTS) or str(source).lower().endswith(TYPED)
+
+
+def source_text(data: object, name: str) -> str:
+    """Return data as they were given, to open them again: a path, paths in lines, or else the data set's name."""
+    if isinstance(data, list | tuple) and is_table(data):
+        return "\n".join(map(str, data))
+    return str(data) if isinstance(data, str | Path) else name
 
 
 def open_array(path: Path) -> Rows:

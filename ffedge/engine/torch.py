@@ -107,8 +107,9 @@ class TorchEngine:
     def product(self, raw: Array, mask: Array | None) -> Source:
         """Scale raw inputs [N, I] and drop those whose mask [N, D] is 0."""
         train = self.recipe.train
+        given = torch.tensor(raw, device=self.device) if raw.dtype == np.float64 else self._tensor(raw)
         drawn = None if mask is None else self._tensor(mask)
-        x, value = inputs.torch(self._tensor(raw), drawn, self.recipe.network, self.facts, train.input_dropout)
+        x, value = inputs.torch(given, drawn, self.recipe.network, self.facts, train.input_dropout)
         return Source(len(x), x, value)
 
     def source(self, rows: Array, samples: int) -> Source:

@@ -110,7 +110,7 @@ def open_rows(trained: Trained, data: str | None, data_dir: Path | None) -> Held
         raise FfedgeError(
             f"{trained.name}: learnt from {learnt_from!r}, which ffedge does not know by name. Pass `data`"
         )
-    dataset = load(data or learnt_from, data_dir)
+    dataset = load(data or learnt_from, data_dir, table=trained.facts.table)
     if dataset.sha256 != about.get("sha256"):
         raise FfedgeError(
             f"{trained.name}: learnt from other data than {dataset.name} (their sha256 differs), so that its held-out "

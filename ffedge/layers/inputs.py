@@ -3,7 +3,10 @@
 Shape letters: N samples, I raw inputs of a sample, D inputs of the first layer, C classes.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ffedge.layers.base import NORM_EPSILON
 from ffedge.onnx.graph import GraphBuilder
@@ -11,6 +14,7 @@ from ffedge.onnx.graph import GraphBuilder
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ffedge.columns import Table
     from ffedge.network import InputFacts
     from ffedge.recipe import Network, Train
 
@@ -27,16 +31,53 @@ def scaled(g: GraphBuilder, raw: str, network: "Network", facts: "InputFacts", o
 
     For a convolution, pictures whose channels come last are turned: channels first.
     """
+    if facts.table is not None:
+        return _columns(g, raw, facts, facts.table, out)
     start = facts.n_classes if network.label_mode == "overlay" else 0
     if start:
         raw = g.op("Slice", raw, g.ints(start), g.ints(facts.size), g.ints(1))
     x = g.op("Cast", raw, to=1) if facts.dtype == "uint8" else raw
     offset, scale = (v if len(v) == 1 else v[start:] for v in (facts.offset, facts.scale))
-    x = g.op("Sub", x, g.const(offset, name="input.offset")) if any(offset) else x
-    if not network.turns_channels(facts.shape):
-        return g.op("Mul", x, g.const(scale, name="input.scale"), out=out)
-    x = g.op("Reshape", g.op("Mul", x, g.const(scale, name="input.scale")), g.ints(-1, *facts.shape))
+    turns = network.turns_channels(facts.shape)
+    x = _at_scale(g, x, facts, offset, scale, None if turns else out)
+    if not turns:
+        return x
+    x = g.op("Reshape", x, g.ints(-1, *facts.shape))
     return g.op("Reshape", g.op("Transpose", x, perm=[0, 3, 1, 2]), g.ints(-1, facts.size), out=out)
+
+
+def _at_scale(
+    g: GraphBuilder,
+    x: str,
+    facts: "InputFacts",
+    offset: Sequence[float],
+    scale: Sequence[float],
+    out: str | None,
+) -> str:
+    """Add ``(x - offset) * scale``, cut at the largest; of doubles, which only then become float32."""
+    wide = facts.dtype == "float64"
+    kind, last = (np.float64 if wide else np.float32), out if facts.clip is None and not wide else None
+    x = g.op("Sub", x, g.const(offset, kind, name="input.offset")) if any(offset) else x
+    x = g.op("Mul", x, g.const(scale, kind, name="input.scale"), out=last)
+    if facts.clip is not None:
+        x = g.op("Clip", x, g.const(-facts.clip, kind), g.const(facts.clip, kind), out=None if wide else out)
+    return g.op("Cast", x, to=1, out=out) if wide else x
+
+
+def _columns(g: GraphBuilder, raw: str, facts: "InputFacts", table: "Table", out: str | None) -> str:
+    """Turn the columns of a table [N, I] into inputs [N, D]: numbers, filled in and scaled, then a place a category."""
+    parts, numbers, (places, codes) = [], table.numbers, table.indicators
+    if numbers:
+        x = g.op("Gather", raw, g.ints(*numbers), axis=1) if places else raw
+        fill = g.const([table.columns[at].fill for at in numbers], np.float64, name="input.fill")
+        x = g.op("Where", g.op("Equal", x, x), x, fill)  # NaN is not equal to itself
+        offset, scale = ([values[at] for at in numbers] for values in (facts.offset, facts.scale))
+        parts.append(_at_scale(g, x, facts, offset, scale, None if places else out))
+    if places:
+        x = g.op("Gather", raw, g.ints(*places), axis=1)
+        alike = g.op("Equal", x, g.const(codes, np.float64, name="input.codes"))
+        parts.append(g.op("Cast", alike, to=1, out=None if numbers else out))
+    return g.op("Concat", *parts, axis=1, out=out) if len(parts) > 1 else parts[0]
 
 
 def dropped(g: GraphBuilder, x: str, mask: str, train: "Train") -> str:
@@ -67,7 +108,7 @@ def normed(g: GraphBuilder, x: str, network: "Network", facts: "InputFacts") -> 
 
 def _inputs(network: "Network", facts: "InputFacts") -> int:
     """Return the inputs of a row, its label's included."""
-    return facts.size + (facts.n_classes if network.label_mode == "concat" else 0)
+    return facts.features + (facts.n_classes if network.label_mode == "concat" else 0)
 
 
 def torch(
@@ -78,7 +119,12 @@ def torch(
 
     start = facts.n_classes if network.label_mode == "overlay" else 0
     offset, scale = (v if len(v) == 1 else v[start:] for v in (facts.offset, facts.scale))
-    x = (raw[:, start:] - torch.tensor(offset, device=raw.device)) * torch.tensor(scale, device=raw.device)
+    if facts.table is not None:
+        x = _torch_columns(raw, facts, facts.table)
+    else:
+        wide = torch.float64 if facts.dtype == "float64" else torch.float32
+        x = raw[:, start:] - torch.tensor(offset, dtype=wide, device=raw.device)
+        x = _torch_cut(x * torch.tensor(scale, dtype=wide, device=raw.device), facts)
     if network.turns_channels(facts.shape):
         x = x.view(-1, *facts.shape).permute(0, 3, 1, 2).flatten(1)
     if mask is not None:
@@ -90,3 +136,20 @@ def torch(
         length = squares.sqrt() + NORM_EPSILON
         x, value = x / length, value / length
     return x, value
+
+
+def _torch_cut(x: "Tensor", facts: "InputFacts") -> "Tensor":
+    return (x if facts.clip is None else x.clamp(-facts.clip, facts.clip)).float()
+
+
+def _torch_columns(raw: "Tensor", facts: "InputFacts", table: "Table") -> "Tensor":
+    """Do what `_columns` does."""
+    import torch
+
+    def doubles(values: Sequence[float]) -> "Tensor":
+        return torch.tensor(values, dtype=torch.float64, device=raw.device)
+
+    numbers, (places, codes) = table.numbers, table.indicators
+    x = torch.where(raw[:, numbers].isnan(), doubles([table.columns[at].fill for at in numbers]), raw[:, numbers])
+    offset, scale = (doubles([values[at] for at in numbers]) for values in (facts.offset, facts.scale))
+    return torch.cat([_torch_cut((x - offset) * scale, facts), (raw[:, places] == doubles(codes)).float()], dim=1)

@@ -93,6 +93,7 @@ def learn(
     max_drop: float = MAX_DROP,
     force: bool = False,
     data_dir: Path | None = None,
+    label: str | None = None,
     watcher: Watcher | None = None,
     stop: Callable[[], bool] = lambda: False,
     **changes: Any,
@@ -109,6 +110,7 @@ def learn(
     kept_bytes : room for kept examples beside the model, for the next time; 0 keeps none.
     max_drop : how far accuracy on a held-out share of the new rows, or of the kept examples, may fall.
     force : learn although there are classes of which no examples are kept, so that nothing shows what is forgotten.
+    label : of a table, the name of the label's column; None takes the one that the model learnt from.
     changes : fields of `ffedge.spec_parts.TrainSpec` that the file's learning step leaves open
         (`ffedge.learning.session`).
 
@@ -130,12 +132,14 @@ def learn(
         raise ModelError(f"{path}: no such file. Train one with `ffedge train`")
     with alone(path) as (path, folder):
         stood, before = path.stat(), opened(path)
-        loaded = load(data, data_dir, one_class=True, finite=False)
+        loaded = load(data, data_dir, one_class=True, finite=False, table=before.facts.table, label=label, stop=stop)
         dataset, odd, told = without_odd(loaded, before.facts)
         start = with_classes(before, list(add_classes)) if add_classes else before
         source = None
         if replay_from is not None:
-            source = without_odd(load(replay_from, data_dir, one_class=True, finite=False), start.facts)[0]
+            source = without_odd(
+                load(replay_from, data_dir, one_class=True, finite=False, table=start.facts.table), start.facts
+            )[0]
         stored = _examples(path, start.facts, source, folder, max(kept_bytes, KEPT_BYTES))
         work = _prepare(start, dataset, stored, replay_share, changes)
         rows, moments = work.new_rows + len(stored[0]) + len(stored[1]), work.plan.disk_bytes

@@ -26,7 +26,9 @@ from ffedge.recipe import Recipe
 from ffedge.version import MODEL_FORMAT
 
 Array = NDArray[Any]
-DTYPES = {TYPES[name]: np.dtype(name).newbyteorder("<") for name in ("float32", "uint8", "int8", "int32", "int64")}
+DTYPES = {
+    TYPES[name]: np.dtype(name).newbyteorder("<") for name in ("float32", "uint8", "int8", "int32", "int64", "float64")
+}
 BLOCK = 2**16
 
 

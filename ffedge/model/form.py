@@ -100,7 +100,8 @@ def folded(recipe: Recipe, facts: InputFacts, gammas: Sequence[float], *, even: 
     if not told or not all(layer.folds for layer in layers_of(recipe, facts)):
         raise ValueError("only dense layers whose goodness is the mean or sum of squares have other forms")
     alike = facts.dtype == "uint8" and len(facts.scale) == 1
-    raw = network.input_norm == "none" and (alike or not even)
+    plain = facts.dtype != "float64" and facts.clip is None
+    raw = network.input_norm == "none" and (alike or not even) and plain
     offset, scale = (np.broadcast_to(np.array(v, np.float64), facts.size) for v in (facts.offset, facts.scale))
     shares = recipe.score_weights([{"gamma": gamma} for gamma in gammas] or [{}] * len(network.widths))
     layers = []

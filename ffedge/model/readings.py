@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ffedge.columns import UNKNOWN
 from ffedge.errors import DataError
 from ffedge.network import InputFacts
 
@@ -15,7 +16,6 @@ Array = NDArray[Any]
 FAR = 20  # times as far from the mean as training rows reached
 DEVIATIONS = 60.0  # that are never far: in some data a rare row lies beyond what the largest input tells
 UNSCALED = 1e6  # what is never far where inputs are not scaled, so that the model does not know their spread
-LARGEST = float(np.finfo(np.float32).max)
 
 
 class Readings:
@@ -33,12 +33,20 @@ class Readings:
 
     def __init__(self, facts: InputFacts) -> None:
         self.facts = facts
-        plain = facts.offset == (0.0,) and facts.scale == (1.0,)
+        kind = np.float64 if facts.dtype == "float64" else np.float32
+        plain = not any(facts.offset) and set(facts.scale) == {1.0}
         offset, scale = np.array(facts.offset), np.abs(facts.scale)
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             room = max(FAR * abs(facts.largest), UNSCALED if plain else DEVIATIONS) / scale
-            ends = [np.clip(end, -LARGEST, LARGEST) for end in (offset - room, offset, offset + room)]
-        self._least, self._mean, self._most = (end.astype(np.float32) for end in ends)
+            largest = float(np.finfo(kind).max)
+            ends = [np.clip(end, -largest, largest) for end in (offset - room, offset, offset + room)]
+        self._least, self._mean, self._most = (end.astype(kind) for end in ends)
+        self._may_lack = np.zeros(1, np.bool_)
+        if facts.table:
+            columns, codes = facts.table.columns, [at for at, c in enumerate(facts.table.columns) if c.categories]
+            self._least[codes], self._most[codes] = -np.inf, np.inf  # of an unknown category there is nothing to cut
+            self._mean[codes] = UNKNOWN
+            self._may_lack = np.array([column.gaps for column in columns])
 
     def read(self, inputs: ArrayLike) -> tuple[Array, dict[int, str]]:
         """Return one sample or N of them as [N, ...] in the shape and type of the training data; and of the odd ones
@@ -58,22 +66,29 @@ class Readings:
             return samples, {}
         rows = samples.reshape(len(samples), self.facts.size)
         within = (rows >= self._least) & (rows <= self._most)
+        if self._may_lack.any():
+            within |= self._may_lack & np.isnan(rows)  # the graph fills it in
         if within.all():
             return samples, {}
         odd = np.flatnonzero(~within.all(axis=1))
         why = {int(row): self._why(rows[row], int(within[row].argmin())) for row in odd}
         rows = rows.copy()  # they may be the caller's
         near = np.clip(rows[odd], self._least, self._most)
-        rows[odd] = np.where(np.isnan(near), self._mean, near)
+        rows[odd] = np.where(np.isnan(near) & ~self._may_lack, self._mean, near)
         return rows.reshape(samples.shape), why
 
     def _why(self, row: Array, place: int) -> str:
-        found, shape = row[place], self.facts.shape
-        name = f"input {place}" if len(shape) == 1 else f"input {[int(at) for at in np.unravel_index(place, shape)]}"
+        found, shape, table = row[place], self.facts.shape, self.facts.table
+        if table:
+            name = f"column {table.columns[place].name!r}"
+        else:
+            name = (
+                f"input {place}" if len(shape) == 1 else f"input {[int(at) for at in np.unravel_index(place, shape)]}"
+            )
         if np.isnan(found):
-            return f"{name} is not a number"
+            return f"{name} is missing, as in no training row" if table else f"{name} is not a number"
         if np.isinf(found):
-            return f"{name} is infinite, or beyond 32 bits"
+            return f"{name} is infinite, or beyond {8 * row.itemsize} bits"
         least, most = (float(end[place if len(end) > 1 else 0]) for end in (self._least, self._most))
         return f"{name} is {found:g}, far from the training rows: not within {least:.3g} to {most:.3g}"
 

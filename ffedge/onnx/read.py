@@ -16,7 +16,14 @@ MOST_PARTS = 4096
 MOST_METADATA = 64
 MOST_AXES = 8
 MOST_INTS = 64
-WIDTHS = {TYPES[name]: width for name, width in (("float32", 4), ("uint8", 1), ("int8", 1), ("int32", 4), ("int64", 8))}
+WIDTHS = {
+    TYPES["float32"]: 4,
+    TYPES["float64"]: 8,
+    TYPES["uint8"]: 1,
+    TYPES["int8"]: 1,
+    TYPES["int32"]: 4,
+    TYPES["int64"]: 8,
+}
 HDF5 = b"\x89HDF\r\n\x1a\n"  # how a NIR file begins
 
 

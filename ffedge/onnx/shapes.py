@@ -6,13 +6,14 @@ graph of ffedge has are refused on the way; of a stranger's graph (`ffedge.model
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ffedge.onnx.graph import FLOAT, Graph, Node
 
 ONE = ((), (1,))  # shapes of a single number
 WIDE = ("TopK", "ArgMax", "Shape")  # make int64
+NARROW = ("Cast", "Equal", "GreaterOrEqual", "Less")  # make float32 or truth of doubles, too
 Shape = tuple[int, ...]
 
 
@@ -30,6 +31,7 @@ class Walk:
     ----------
     shapes : of inputs and stored arrays, by name.
     ints : the values of stored int64 of a few numbers, by name.
+    doubles : names of the inputs and stored arrays that are float64.
 
     Attributes
     ----------
@@ -41,8 +43,10 @@ class Walk:
         A node does not fit its inputs, or is none that ffedge uses.
     """
 
-    def __init__(self, nodes: Sequence[Node], shapes: Mapping[str, Shape], ints: Mapping[str, Shape]) -> None:
-        self._shapes, self._ints = dict(shapes), dict(ints)
+    def __init__(
+        self, nodes: Sequence[Node], shapes: Mapping[str, Shape], ints: Mapping[str, Shape], doubles: Iterable[str] = ()
+    ) -> None:
+        self._shapes, self._ints, self._doubles = dict(shapes), dict(ints), set(doubles)
         self.sizes: dict[str, int] = {}
         self._work = 0
         for place, node in enumerate(nodes):
@@ -74,7 +78,9 @@ class Walk:
             if any(size < 1 for size in shape) or len(shape) > 8:
                 raise ValueError(f"makes a value of shape {list(shape)}")
             self._shapes[name] = shape
-            self.sizes[name] = math.prod(shape) * (8 if node.kind in WIDE else 4)
+            if node.kind not in NARROW and not self._doubles.isdisjoint(node.inputs):
+                self._doubles.add(name)
+            self.sizes[name] = math.prod(shape) * (8 if node.kind in WIDE or name in self._doubles else 4)
 
     def _shape(self, node: Node, place: int = 0) -> Shape:
         return self._shapes[node.inputs[place]]
@@ -199,7 +205,8 @@ class Walk:
         data, places = self._shape(node), self._shape(node, 1)
         if not data:
             raise ValueError("takes rows out of one number")
-        return (*places, *data[1:])
+        axis = _axis(_int(node, "axis", 0), len(data))
+        return (*data[:axis], *places, *data[axis + 1 :])
 
     def _turned(self, node: Node) -> Shape:
         shape, order = self._shape(node), _ints(node, "perm")
@@ -334,7 +341,7 @@ def _rule(node: Node) -> Rule:
 
 
 OPERATORS: dict[str, Use] = {
-    **{kind: Use(Walk._together, 2) for kind in ("Add", "Div", "GreaterOrEqual", "Less", "Mul", "Sub")},
+    **{kind: Use(Walk._together, 2) for kind in ("Add", "Div", "Equal", "GreaterOrEqual", "Less", "Mul", "Sub")},
     **{kind: Use(Walk._shape, 1) for kind in ("Identity", "Neg", "Relu", "Sigmoid", "Sign", "Softplus", "Sqrt")},
     **{kind: Use(Walk._soft, 1, has="axis") for kind in ("LogSoftmax", "Softmax")},
     **{kind: Use(Walk._mean, 1, has="axes keepdims") for kind in ("ReduceMean", "ReduceMin")},
@@ -345,7 +352,7 @@ OPERATORS: dict[str, Use] = {
     "Clip": Use(Walk._clip, 3),
     "Conv": Use(Walk._convolution, 2, 3, has="kernel_shape pads strides"),
     "Concat": Use(Walk._concat, has="axis"),
-    "Gather": Use(Walk._rows_taken, 2),
+    "Gather": Use(Walk._rows_taken, 2, may_have="axis"),
     "GatherElements": Use(Walk._chosen, 2, has="axis"),
     "GatherND": Use(Walk._gathered, 2, may_have="batch_dims"),
     "Gemm": Use(Walk._product, 2, 3, may_have="transA transB alpha"),
@@ -371,7 +378,9 @@ def walk(graph: Graph, sizes: Mapping[str, int]) -> Walk:
     shapes = {name: array.shape for name, array in graph.constants.items()}
     shapes |= {n: tuple(sizes[d] if isinstance(d, str) else d for d in port.dims) for n, port in ports.items()}
     ints = {n: tuple(a.reshape(-1).tolist()) for n, a in graph.constants.items() if a.dtype.name == "int64"}
-    return Walk(graph.nodes, shapes, ints)
+    doubles = {n for n, port in ports.items() if port.dtype == "float64"}
+    doubles |= {n for n, array in graph.constants.items() if array.dtype.name == "float64"}
+    return Walk(graph.nodes, shapes, ints, doubles)
 
 
 def check_graph(graph: Graph, sizes: Mapping[str, int]) -> None:

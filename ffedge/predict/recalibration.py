@@ -48,7 +48,7 @@ def recalibrate(
     stood = model.stat() if model.is_file() else None
     opened, predictor = Model(model), Predictor(model, threads)
     with atomic_file(out or model) as temporary:  # before the work, which is for nothing where it cannot be written
-        dataset = load(data, data_dir, finite=False)
+        dataset = load(data, data_dir, finite=False, table=predictor.facts.table)
         calibration = write_calibrated(opened, predictor, temporary, dataset, coverage)
         if stood is not None and not stands(model, stood):
             raise ModelError(f"{model}: another model has taken its place meanwhile, and stands. Recalibrate that")

@@ -51,6 +51,8 @@ def export_nir(
     trained = StoredRun.read(run)
     recipe, facts, layers = trained.recipe, trained.facts, trained.layers()
     check_convertible(recipe, str(run))
+    if facts.dtype == "float64" or facts.clip is not None:
+        raise FfedgeError(f"{run}: learnt from a table, which its graph prepares, and spikes do not. Train on an .npz")
     with atomic_file(out) as temporary:
         dataset = load(data or trained.source, data_dir)
         try:

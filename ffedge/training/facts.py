@@ -6,6 +6,7 @@ from ffedge.data import Dataset
 from ffedge.errors import DataError
 from ffedge.labels import FREE_BORDER_SHARE, is_free
 from ffedge.network import InputFacts
+from ffedge.training.table_facts import CLIP, measure_table, quartiles
 
 BLOCK_BYTES = 2**20
 STROKES_SHARE = 0.2  # of the way from the darkest to the brightest: handwritten digits have 0.13, clothes 0.29
@@ -19,6 +20,8 @@ def measure(dataset: Dataset, scaling: str = "auto") -> InputFacts:
     DataError
         An input is the same in all rows, or too large to scale.
     """
+    if dataset.table:
+        return measure_table(dataset, scaling)
     source = dataset.train.inputs
     size = int(np.prod(source.row_shape))
     total, squares, free = np.zeros(size), np.zeros(size), 0
@@ -44,6 +47,7 @@ def measure(dataset: Dataset, scaling: str = "auto") -> InputFacts:
         scale=tuple(float(v) for v in scale.astype(np.float32)),
         free_border=free >= FREE_BORDER_SHARE * count,
         largest=largest,
+        clip=CLIP if scaling == "robust" else None,
     )
 
 
@@ -62,8 +66,11 @@ def _scaling(
         if kind == "centred":
             deviation = np.sqrt(np.mean(np.maximum(square - mean**2, 0.0)))
             return mean, np.atleast_1d(1.0 / deviation)
-        if kind == "feature":
+        if kind in ("feature", "robust"):
             deviation = np.sqrt(np.maximum(square - mean**2, 0.0))
+            if kind == "robust":
+                mean, spread = quartiles(dataset.train.inputs)
+                deviation = np.where(spread > 0, spread, deviation)
             still = deviation <= 1e-7 * np.maximum(np.abs(mean), 1e-30)  # a constant input stays, as zero
             return mean, np.where(still, 1.0, 1.0 / np.where(still, 1.0, deviation))
     return np.zeros(1), np.ones(1)

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ffedge.engine.needs import needs
 from ffedge.engine.onnx import ITEM_BYTES
 from ffedge.errors import FfedgeError
@@ -164,7 +166,7 @@ def disk_bytes(recipe: Recipe, facts: InputFacts, choice: Train, rows: int) -> i
 def _loop_bytes(recipe: Recipe, facts: InputFacts, n: int, rows: int) -> int:
     """Return the bytes of what numpy makes of a chunk of n samples, `rows` rows at once, beside the engine."""
     layers = layers_of(recipe, facts)
-    item = 1 if facts.dtype == "uint8" else ITEM_BYTES
+    item = np.dtype(facts.dtype).itemsize
     raw = 2 * n * facts.size * item + (3 * n * layers[0].place.inputs if recipe.train.input_dropout else 0)
     goodness = 6 * ITEM_BYTES * n * len(layers) * facts.n_classes
     # a chunk's rows as they come from the disk, and as the engine takes them

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from ffedge.data import Dataset, Split
 from ffedge.data.checks import block_rows
 from ffedge.data.rows import Chosen, Labels
-from ffedge.data.stream import OtherRows, spread_evenly
+from ffedge.data.stream import OtherRows
 from ffedge.errors import DataError
 from ffedge.model.readings import DEVIATIONS, Readings, left_out
 from ffedge.network import InputFacts
+from ffedge.training.table_facts import middle_and_spread, sample
 
 SAMPLE_ROWS, SAMPLE_BYTES = 4096, 2**20
 TAILS = (0.01, 0.99)
@@ -38,16 +39,27 @@ def _rough_facts(dataset: Dataset) -> InputFacts | None:
     inputs = dataset.train.inputs
     if dataset.input_dtype == "uint8":
         return None
-    size = math.prod(inputs.row_shape)
-    count = min(SAMPLE_ROWS, max(2, SAMPLE_BYTES // (8 * size)))
-    sample = inputs.take(spread_evenly(len(inputs), count)).reshape(-1, size).astype(np.float64)
-    middle, (low, high) = np.median(sample, axis=0), np.quantile(sample, TAILS, axis=0)
-    spread = (high - low) / BETWEEN_TAILS
-    spread = np.where(spread > 0, spread, sample.std(axis=0))  # of an input that is nearly always the same
+    size, table = math.prod(inputs.row_shape), dataset.table
+    rows = sample(inputs, min(SAMPLE_ROWS, max(2, SAMPLE_BYTES // (8 * size))))
+    middle, spread = middle_and_spread(rows, TAILS, BETWEEN_TAILS)
+    filled = np.where(np.isnan(rows), middle, rows) if table else rows
+    spread = np.where(spread > 0, spread, filled.std(axis=0))  # of an input that is nearly always the same
     scale = np.where(spread > 0, 1.0 / np.where(spread > 0, spread, 1.0), np.finfo(np.float32).tiny)
-    far = np.abs(sample - middle) * scale
+    far = np.abs(filled - middle) * scale
+    if table:  # whose categories are never far, and whose gaps are no fault
+        far[:, [at for at, column in enumerate(table.columns) if column.categories]] = 0.0
+        table = dataclasses.replace(table, columns=tuple(dataclasses.replace(c, gaps=True) for c in table.columns))
     reach = float(np.max(np.where(far <= DEVIATIONS, far, 0.0)))
-    return InputFacts(tuple(inputs.row_shape), "float32", dataset.classes, tuple(middle), tuple(scale), largest=reach)
+    return InputFacts(
+        tuple(inputs.row_shape),
+        "float64" if table else "float32",
+        dataset.classes,
+        tuple(middle),
+        tuple(scale),
+        free_border=not table,
+        largest=reach,
+        table=table,
+    )
 
 
 class Left:

@@ -1,15 +1,17 @@
 """A whole training run: a spec and a data set in; a run folder with model.onnx, report.json and metrics.jsonl out."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ffedge.columns import Table
 from ffedge.data import Data, Dataset, load
 from ffedge.data.cache_folder import sha256_of
+from ffedge.data.files import source_text
 from ffedge.data.merged import refuse_merged
 from ffedge.data.stream import spread_evenly
 from ffedge.engine.base import Engine
@@ -63,6 +65,8 @@ def train(
     watcher: Watcher | None = None,
     stop: Callable[[], bool] = lambda: False,
     loop: type[Loop] = Loop,
+    label: str | None = None,
+    leave_out: Sequence[str] = (),
     kept_bytes: int = KEPT_BYTES,
 ) -> Run:
     """Train a network on a data set and write the run folder.
@@ -81,6 +85,7 @@ def train(
     checkpoint_every : steps (``500``) or seconds (``2s``) between checkpoints; ``auto`` spends 1 % of the time on them.
     watcher : is told of every batch and epoch.
     stop : asked after each batch; True ends the run at a checkpoint.
+    label, leave_out : of a table, see `ffedge.load`; to resume, what the run began with.
     loop : trains; a comparison may change what it does.
 
     Raises
@@ -95,14 +100,17 @@ def train(
     rhythm, out = Rhythm(checkpoint_every), None if out is None else Path(out)
     release_libraries()
     return_large_blocks()
+    table = None
     if resume and out:
-        spec, data = _begun_with(StoredRun.read(out), spec, data)
+        stored = StoredRun.read(out)
+        spec, data = _begun_with(stored, spec, data)
+        table = stored.facts.table
     data = "mnist-mini" if data is None else data
     spec = spec or Spec.make()
-    dataset, odd, facts, recipe, plan = _prepare(spec, data, data_dir)
+    dataset, odd, facts, recipe, plan = _prepare(spec, data, data_dir, label, leave_out, table, stop)
     choice = chosen(spec, recipe)
     out = out or next_folder(Path("runs"), recipe.rule.variant, dataset.name)
-    source = str(data) if isinstance(data, str | Path) else dataset.name
+    source = source_text(data, dataset.name)
     folder = RunFolder(out, recipe, facts, dataset, source, choice)
     with folder.alone():
         rows, moments = len(dataset.train.labels), plan.disk_bytes if plan else 0
@@ -169,7 +177,14 @@ def _begin(folder: RunFolder, recipe: Recipe, watcher: Watcher, *, resume: bool,
     return checkpoint.state, checkpoint.place
 
 
-def plan(spec: Spec, data: Data = "mnist-mini", data_dir: Path | None = None) -> Plan:
+def plan(
+    spec: Spec,
+    data: Data = "mnist-mini",
+    data_dir: Path | None = None,
+    *,
+    label: str | None = None,
+    leave_out: Sequence[str] = (),
+) -> Plan:
     """Say what training would take in memory, and what a budget makes of it, without training.
 
     Raises
@@ -180,17 +195,23 @@ def plan(spec: Spec, data: Data = "mnist-mini", data_dir: Path | None = None) ->
         The spec does not fit the data, or is for the torch engine, which has no plan.
     """
     release_libraries()
-    planned = _prepare(spec, data, data_dir)[-1]
+    planned = _prepare(spec, data, data_dir, label, leave_out)[-1]
     if planned is None:
         raise ValueError("`engine` must be onnx to plan memory, got 'torch'")
     return planned
 
 
 def _prepare(
-    spec: Spec, data: Data, data_dir: Path | None
+    spec: Spec,
+    data: Data,
+    data_dir: Path | None,
+    label: str | None = None,
+    leave_out: Sequence[str] = (),
+    table: Table | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> tuple[Dataset, str | None, InputFacts, Recipe, Plan | None]:
     """Open the data, say what was left out, fill in the spec by them, and plan the memory of the onnx engine."""
-    dataset = load(data, data_dir)
+    dataset = load(data, data_dir, label=label, leave_out=leave_out, table=table, stop=stop)
     if dataset.sample is not None:
         refuse_merged(dataset.sample, dataset.name)
     dataset, _, odd = without_absurd(dataset)

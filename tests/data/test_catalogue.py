@@ -258,8 +258,8 @@ def test_a_folder_without_a_test_split_has_none(tmp_path):
     ("name", "message"),
     [
         (
-            "table.csv",
-            "table.csv: is no data file that ffedge reads. Pass a folder, an .npz, a .npy or an IDX file",
+            "table.xls",
+            "table.xls: is no data file that ffedge reads. Pass a folder, an .npz, a .npy, a table",
         ),
         ("data.npy", "data.npy: its name does not tell where its labels are. Name the pair x.npy and y.npy"),
         ("train-ubyte", "train-ubyte: its name does not tell where its labels are."),

@@ -1,0 +1,269 @@
+"""Which columns of a table are taken, of what kind, and the numbers that their cells become.
+
+Kinds are told from the first rows, or given by a model. Shape letters: n rows of a chunk, I columns taken.
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge.columns import MAX_CATEGORIES, NO_TEXT, UNKNOWN, Column, Kind, Table, number, whole_text
+from ffedge.data.label_column import MAX_CLASSES
+from ffedge.data.table_text import Cells, Chunk, column_names, kind_of
+from ffedge.errors import DataError, one_line
+
+WHOLE = re.compile(r"([-+]?\d+)\.0*")  # a whole number that a program has written as a fraction
+QUANTITY = re.compile(r"[-+]?\d*[.,]\d+([eE][-+]?\d+)?")
+MOST_NAMED = 10
+
+
+class Source(Protocol):
+    """A table that is open: of text, or of typed columns."""
+
+    name: str
+    names: tuple[str, ...] | None
+    width: int
+    comma: bool
+    sample: Sequence[Cells | str]
+
+    def chunks(self, most_rows: int = ...) -> Iterable[Chunk]: ...  # noqa: D102
+
+
+class _Column:
+    """A column as it is read: a category gets a code when it first comes."""
+
+    def __init__(self, name: str, kind: Kind, known: Column | None = None) -> None:
+        self.name, self.kind, self.known = name, kind, known
+        self.codes = {} if known is None else dict(known.codes)
+        self.gaps = False
+
+    def column(self) -> Column:
+        """Return what it has become."""
+        return Column(self.name, self.kind, tuple(self.codes), gaps=self.gaps)
+
+
+class Places(NamedTuple):
+    """Where the columns of a schema stand in one file."""
+
+    columns: list[int]
+    label: int | None
+
+
+class Schema:
+    """The columns that are taken from a table, in order, and its label.
+
+    Parameters
+    ----------
+    table : of a model, whose columns are taken by their names; None lets the first file tell.
+    label : name of the label's column; None takes the model's, or the last one.
+    leave_out : names of columns that are not taken.
+    wants_label : whether labels are read.
+
+    Attributes
+    ----------
+    notes : what a user should know, a sentence each.
+    labels : code of each label, in the order in which they came.
+    unknown : for each column, how many cells had a category that the model does not know, and the first of them.
+    """
+
+    def __init__(
+        self,
+        table: Table | None = None,
+        label: str | None = None,
+        leave_out: Sequence[str] = (),
+        *,
+        wants_label: bool = True,
+    ) -> None:
+        self._table, self._label, self._leave_out, self._wants_label = table, label, tuple(leave_out), wants_label
+        self._columns: list[_Column] = []
+        self.label, self.labels, self.notes = "", dict[str, int](), list[str]()
+        self.unknown: dict[str, tuple[int, str]] = {}
+        self._texts: dict[str, int] = {}  # a label as it stands, and its code
+        if table is not None:
+            self._columns = [_Column(c.name, c.kind, c) for c in table.columns]
+            self.label = label or table.label
+
+    def unknown_notes(self) -> list[str]:
+        """Say which categories the model does not know."""
+        return [
+            f"{count} values of column {name!r} are none that the model knows, the first {first}"
+            for name, (count, first) in self.unknown.items()
+        ]
+
+    @property
+    def gaps(self) -> list[str]:
+        """Names of the columns in which values were missing."""
+        return [column.name for column in self._columns if column.gaps]
+
+    @property
+    def table(self) -> Table:
+        """The columns as they have been read so far."""
+        return self._table or Table(tuple(column.column() for column in self._columns), self.label)
+
+    def places(self, source: Source) -> Places:
+        """Return where the columns stand in a file; the first one decides which are taken.
+
+        Raises
+        ------
+        DataError
+            It lacks a column, or has one twice.
+        """
+        names = column_names(source.names or (f"column {n}" for n in range(1, source.width + 1)), source.name)
+        if not self._columns:
+            self._decide(names, source)
+        wanted = [column.name for column in self._columns]
+        missing = [name for name in [*wanted, *([self.label] if self._wants_label else [])] if name not in names]
+        if missing and source.names is None:
+            raise DataError(
+                f"{source.name}: has no header that names its columns. Write {', '.join(wanted)} above them"
+            )
+        if missing:
+            raise DataError(f"{source.name}: lacks the column {missing[0]!r}. {_near(missing[0], names)}")
+        if twice := [name for name in wanted if names.count(name) > 1]:
+            raise DataError(f"{source.name}: has two columns {twice[0]!r}. Rename or remove one")
+        return Places([names.index(name) for name in wanted], names.index(self.label) if self._wants_label else None)
+
+    def _decide(self, names: tuple[str, ...], source: Source) -> None:
+        if strange := [name for name in self._leave_out if name not in names]:
+            raise DataError(f"{source.name}: has no column {strange[0]!r} to leave out. {_near(strange[0], names)}")
+        kinds = [kind_of(cells, comma=source.comma) if not isinstance(cells, str) else cells for cells in source.sample]
+        usable = [i for i, name in enumerate(names) if name not in self._leave_out]
+        named = [i for i in usable if names[i] or kinds[i] != "empty"]
+        if not named:
+            raise DataError(f"{source.name}: has no columns left. Check the file")
+        label = self._label if self._label is not None else names[named[-1]]
+        if label not in names or label in self._leave_out:
+            raise DataError(f"{source.name}: has no column {label!r} for the label. {_near(label, names)}")
+        self.label, at = label, names.index(label)
+        if kinds[at] == "time" or not label:
+            what = f"{label!r} holds times" if label else "has no name"
+            raise DataError(f"{source.name}: its last column {what}. Name the label's column: `label={names[0]!r}`")
+        left: dict[str, list[str]] = {"time": [], "empty": [], "nested": []}
+        for i in usable:
+            if i == at:
+                continue
+            if not names[i]:
+                if kinds[i] != "empty":
+                    self.notes.append(f"column {i + 1}, which has no name, is left out")
+            elif kinds[i] in left:
+                left[kinds[i]].append(names[i])
+            else:
+                self._columns.append(_Column(names[i], "number" if kinds[i] == "number" else "category"))
+        words = {"time": "of times", "empty": "without a value in the first rows", "nested": "of lists"}
+        self.notes += [f"left out the columns {words[k]}: {', '.join(v)}" for k, v in left.items() if v]
+        if not self._columns:
+            raise DataError(f"{source.name}: holds no column to learn from beside the label {label!r}. Check the file")
+
+    def inputs(self, source: Source, places: Places, chunk: Chunk) -> NDArray[np.float64]:
+        """Return a chunk's cells as numbers [n, I].
+
+        Raises
+        ------
+        DataError
+            A cell is no number where the column holds numbers, or the column has too many categories.
+        """
+        out = np.empty((len(chunk.lines), len(self._columns)), np.float64)
+        for at, (column, place) in enumerate(zip(self._columns, places.columns, strict=True)):
+            cells = chunk.columns[place]
+            if column.kind == "number":
+                out[:, at] = _numbers(cells, source, chunk, column.name)
+            else:
+                out[:, at] = self._codes(column, cells, source, chunk)
+            column.gaps = column.gaps or bool(np.isnan(out[:, at]).any())
+        return out
+
+    def _codes(self, column: _Column, cells: Cells, source: Source, chunk: Chunk) -> list[float]:
+        texts = cells if not isinstance(cells, np.ndarray) else [whole_text(cell) for cell in cells.tolist()]
+        codes, result = column.codes, []
+        for row, text in enumerate(texts):
+            code: float | None = codes.get(text)
+            if code is None:
+                code = math.nan if text in NO_TEXT else self._new_code(column, text, source, chunk, row)
+            result.append(code)
+        return result
+
+    def _new_code(self, column: _Column, text: str, source: Source, chunk: Chunk, row: int) -> float:
+        where = f"{source.name}, {chunk.where(row)}: column {column.name!r}"
+        if column.known is not None:
+            count, first = self.unknown.get(column.name, (0, f"{text!r} on {chunk.where(row)}"))
+            self.unknown[column.name] = (count + 1, first)
+            return UNKNOWN
+        if one_line(text) != text:
+            raise DataError(f"{where} holds {text!r}, which is no line of plain text. {_leave_out(column.name)}")
+        if len(column.codes) == MAX_CATEGORIES:
+            raise DataError(f"{where} is where more than {MAX_CATEGORIES} texts differ. {_leave_out(column.name)}")
+        return column.codes.setdefault(text, len(column.codes))
+
+    def label_codes(self, source: Source, places: Places, chunk: Chunk) -> NDArray[np.int32]:
+        """Return the code of each row's label [n]; -1 where it has none.
+
+        Raises
+        ------
+        DataError
+            A label is a quantity or no line of text, or there are too many.
+        """
+        assert places.label is not None
+        cells, result = chunk.columns[places.label], []
+        for row, text in enumerate(cells if not isinstance(cells, np.ndarray) else map(whole_text, cells.tolist())):
+            code = self._texts.get(text)
+            result.append(self._new_label(text, source, chunk, row) if code is None else code)
+        return np.array(result, np.int32)
+
+    def _new_label(self, text: str, source: Source, chunk: Chunk, row: int) -> int:
+        if text in NO_TEXT:
+            return -1
+        where = f"{source.name}, {chunk.where(row)}: the label's column {self.label!r}"
+        whole = WHOLE.fullmatch(text)
+        if whole is None and QUANTITY.fullmatch(text):
+            raise DataError(f"{where} holds {text}, a quantity, and ffedge classifies. Name another: `label='NAME'`")
+        if one_line(text) != text:
+            raise DataError(f"{where} holds {text!r}, which is no line of plain text. Rename it")
+        name = whole[1] if whole else text
+        if name not in self.labels and len(self.labels) == MAX_CLASSES:
+            raise DataError(f"{where} is where more than {MAX_CLASSES} labels differ. Name another: `label='NAME'`")
+        self._texts[text] = code = self.labels.setdefault(name, len(self.labels))
+        return code
+
+
+def _numbers(cells: Cells, source: Source, chunk: Chunk, name: str) -> NDArray[np.float64]:
+    if isinstance(cells, np.ndarray):
+        values = cells
+    else:
+        try:
+            if source.comma:
+                raise ValueError("each cell is looked at")
+            values = np.array(list(map(float, cells)), np.float64)
+        except ValueError:
+            return np.array([_number(cell, source, chunk, name, row) for row, cell in enumerate(cells)], np.float64)
+    if np.isinf(values).any():
+        row = int(np.isinf(values).argmax())
+        raise DataError(f"{source.name}, {chunk.where(row)}: column {name!r} must be a finite number. Mend the row")
+    return values
+
+
+def _number(cell: str, source: Source, chunk: Chunk, name: str, row: int) -> float:
+    try:
+        return number(cell, comma=source.comma)
+    except ValueError as error:
+        where = f"{source.name}, {chunk.where(row)}: column {name!r}"
+        raise DataError(f"{where} {error}. Mend the line. {_leave_out(name)}") from None
+
+
+def _leave_out(name: str) -> str:
+    return f"To leave the column out: `leave_out={[name]}`"
+
+
+def _near(name: str, names: Iterable[str]) -> str:
+    names = [n for n in names if n]
+    if near := difflib.get_close_matches(name, names, n=1):
+        return f"Did you mean {near[0]!r}?"
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"It has {', '.join(map(repr, names[:MOST_NAMED]))}{more}"
+
+
+Note = Callable[[str], Any]

@@ -1,0 +1,90 @@
+"""What a network must know of a table, measured in one pass over its rows, and in a sample of them.
+
+Shape letters: n rows of a sample, I columns, J of them numbers.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffedge.data import Dataset, RowSource
+from ffedge.data.stream import spread_evenly
+from ffedge.network import InputFacts
+
+Floats = NDArray[np.float64]
+BLOCK_BYTES = 2**20
+SAMPLE_ROWS, SAMPLE_BYTES = 16384, 2**22
+QUARTERS = (0.25, 0.75)
+BETWEEN_QUARTERS = 1.349  # deviations of a normal distribution
+CLIP = 10.0  # deviations; beyond, a value says only that it is far out
+STILL = 1e-15  # of the size of a number: differences that are rounding
+
+
+def measure_table(dataset: Dataset, scaling: str) -> InputFacts:
+    """Return the facts of a table's rows: a fill for each column of numbers, offset and scale."""
+    table, source = dataset.table, dataset.train.inputs
+    assert table is not None
+    size, numbers = len(table.columns), table.numbers
+    middle, spread = quartiles(source)
+    total, squares, low, high = (np.zeros(size) for _ in range(4))
+    for block in source.blocks(max(1, BLOCK_BYTES // (8 * size))):
+        apart = np.where(np.isnan(block), 0.0, block - middle)  # as filled in, and precise however large they are
+        total += apart.sum(axis=0)
+        squares += np.square(apart).sum(axis=0)
+        low, high = np.minimum(low, apart.min(axis=0)), np.maximum(high, apart.max(axis=0))
+    mean, square = total / len(source), squares / len(source)
+    deviation = np.sqrt(np.maximum(square - mean**2, 0.0))
+    kind, ones = "robust" if scaling == "auto" else scaling, np.ones(size)
+    if kind == "robust":
+        offset, width = middle, np.where(spread > 0, spread, deviation)
+    elif kind == "feature":
+        offset, width = middle + mean, deviation
+    elif kind in ("standard", "centred"):
+        whole, at = middle + mean, numbers or [0]
+        offset = whole if kind == "centred" else ones * whole[at].mean()
+        width = ones * np.sqrt((deviation[at] ** 2 + (whole - offset)[at] ** 2).mean())
+    else:
+        most = np.abs(np.array([middle + low, middle + high]))[:, numbers or [0]].max()
+        offset, width = 0 * ones, ones * (most if kind == "range" else 1.0)
+    still = width <= STILL * np.maximum(np.abs(middle), np.finfo(np.float64).tiny)
+    scale = np.where(still, 1.0, 1.0 / np.where(still, 1.0, width))
+    codes = [at for at in range(size) if at not in set(numbers)]
+    offset, scale = offset.copy(), scale.copy()
+    offset[codes], scale[codes] = 0.0, 1.0
+    reach = np.maximum(np.abs(middle + low - offset), np.abs(middle + high - offset))[numbers] * scale[numbers]
+    columns = tuple(
+        dataclasses.replace(column, fill=float(middle[at]) if column.kind == "number" else 0.0)
+        for at, column in enumerate(table.columns)
+    )
+    return InputFacts(
+        shape=(size,),
+        dtype="float64",
+        classes=dataset.classes,
+        offset=tuple(map(float, offset)),
+        scale=tuple(map(float, scale)),
+        free_border=False,
+        largest=float(max(1.0, *reach, 0.0)),
+        clip=CLIP if kind == "robust" else None,
+        table=dataclasses.replace(table, columns=columns),
+    )
+
+
+def quartiles(source: RowSource) -> tuple[Floats, Floats]:
+    """Return the median [I] of evenly spread rows, NaN left out, and the deviation [I] by their quartiles."""
+    size = int(np.prod(source.row_shape))
+    count = min(SAMPLE_ROWS, max(2, SAMPLE_BYTES // (8 * size)))
+    return middle_and_spread(sample(source, count), QUARTERS, BETWEEN_QUARTERS)
+
+
+def sample(source: RowSource, count: int) -> Floats:
+    """Return evenly spread rows [n, I]."""
+    return source.take(spread_evenly(len(source), count)).reshape(-1, int(np.prod(source.row_shape))).astype(np.float64)
+
+
+def middle_and_spread(rows: Floats, ends: tuple[float, float], between: float) -> tuple[Floats, Floats]:
+    """Return the median [I] of rows, NaN left out, and the deviation [I] by two quantiles; 0 where there are none."""
+    known: Any = np.where(np.isnan(rows).all(axis=0), 0.0, rows)
+    middle, low, high = np.nanquantile(known, (0.5, *ends), axis=0)
+    return middle, (high - low) / between
