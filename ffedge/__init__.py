@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ffedge.version import __version__
 
 if TYPE_CHECKING:
-    from ffedge.data import Dataset, load
+    from ffedge.data import Dataset, Reading, load
     from ffedge.errors import FfedgeError
     from ffedge.learning.files import roll_back
     from ffedge.learning.learn import Learning, learn
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ffedge.training.train import Run, train
 
 _NAMES = {  # module -> what it holds
-    "data": "Dataset load",
+    "data": "Dataset Reading load",
     "errors": "FfedgeError",
     "learning.files": "roll_back",
     "learning.learn": "Learning learn",
@@ -48,6 +48,7 @@ __all__ = [
     "Monitor",
     "Prediction",
     "Predictor",
+    "Reading",
     "Run",
     "Spec",
     "__version__",

@@ -37,6 +37,7 @@ class Draw(IntEnum):
     GOODNESS = 9
     MIRROR = 10
     CUTOUT = 11
+    TEST = 12
 
 
 def generator(seed: int, draw: Draw, *where: int) -> "np.random.Generator":

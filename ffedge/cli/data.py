@@ -36,10 +36,12 @@ def _list() -> None:
 
 
 def _fetch(options: Namespace) -> None:
+    from ffedge.cli.progress import progress
     from ffedge.data import load
 
     check_data_dir(options, options.name)
-    dataset = load(options.name, options.data_dir, progress=True)
+    with progress() as hear:
+        dataset = load(options.name, options.data_dir, progress=True, hear=hear)
     test = f", {len(dataset.test.labels):,} test" if dataset.test else ""
     print(
         f"{dataset.name}: {len(dataset.train.labels):,} train{test} rows of {dataset.input_dtype} "

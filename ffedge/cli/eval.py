@@ -1,16 +1,16 @@
 """ffedge eval."""
 
 import dataclasses
-import sys
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from ffedge import json_text
 from ffedge.cli.parser import NUMBER, Parser, argument, check_data_dir, flag, shared
+from ffedge.cli.reading_flags import add_skip_broken, reading_of
 from ffedge.cli.spec_flags import reader
 from ffedge.cli.spikes import is_spiking
 from ffedge.cli.tables import percent, print_table
-from ffedge.errors import FfedgeError, one_line
+from ffedge.errors import FfedgeError
 
 if TYPE_CHECKING:
     from ffedge.columns import Table
@@ -26,6 +26,7 @@ def add_flags(parser: Parser) -> None:
     shared(parser, "--label")
     flag(parser, "--train", "Use the train split instead of the test split.")
     shared(parser, "--data-dir", "--threads")
+    add_skip_broken(parser)
     flag(parser, "--timesteps", "NIR: measure after each of these. (default: the file's)", reader(tuple[int, ...]))
     flag(parser, "--margin", "NIR: also measure decisions taken once a margin holds (see `predict`).", NUMBER)
     flag(parser, "--json", "Print one JSON document.")
@@ -48,11 +49,8 @@ def _of_model(options: Namespace) -> None:
 
     predictor = Predictor(options.model, options.threads)
     about = predictor.metadata.get("data")
-    found = evaluate(
-        predictor,
-        _data(options, str(about.get("name")) if isinstance(about, dict) else "", predictor.facts.table),
-        on_train=options.train,
-    )
+    learnt_from, facts = str(about.get("name")) if isinstance(about, dict) else "", predictor.facts
+    found = evaluate(predictor, _data(options, learnt_from, facts.shape, facts.table), on_train=options.train)
     if options.json:
         print(json_text.text(dataclasses.asdict(found)))
         return
@@ -81,7 +79,7 @@ def _of_spikes(options: Namespace) -> None:
     for count in times:
         check_timesteps(count)
     predictor = SpikingPredictor(options.model, times[-1] if times else None, options.margin)
-    data = _data(options, predictor.learnt_from)
+    data = _data(options, predictor.learnt_from, predictor.facts.shape)
     found = evaluate_spikes(predictor, data, times or (predictor.timesteps,), on_train=options.train)
     if options.json:
         print(json_text.text(dataclasses.asdict(found)))
@@ -94,17 +92,27 @@ def _of_spikes(options: Namespace) -> None:
     print_table(f"each layer alone, after {found.timesteps[-1]} timesteps", ["layer", "accuracy"], alone)
 
 
-def _data(options: Namespace, learnt_from: str, table: "Table | None" = None) -> "Dataset":
+def _data(options: Namespace, learnt_from: str, shape: tuple[int, ...], table: "Table | None" = None) -> "Dataset":
     """Open the data that is named, or else what the model learnt from: it must not choose the files that are opened."""
+    from ffedge.cli.progress import progress
     from ffedge.data import NAMES, load
 
     if options.data is None and learnt_from not in NAMES:
         what = f"learnt from {learnt_from!r}, which ffedge does not know by name"
         raise FfedgeError(f"{options.model}: {what}. Pass --data")
     check_data_dir(options, options.data or learnt_from)
-    dataset = load(
-        options.data or learnt_from, options.data_dir, one_class=True, finite=False, table=table, label=options.label
-    )
-    for note in dataset.notes:
-        print(f"ffedge: {one_line(f'{dataset.name}: {note}')}", file=sys.stderr)
+    with progress() as hear:
+        dataset = load(
+            options.data or learnt_from,
+            options.data_dir,
+            one_class=True,
+            finite=False,
+            table=table,
+            label=options.label,
+            reading=reading_of(options),
+            shape=shape,
+            hear=hear,
+        )
+        for note in dataset.notes:
+            hear.note(f"{dataset.name}: {note}")
     return dataset

@@ -124,7 +124,15 @@ def _calibrated(options: Namespace) -> None:
     with atomic_file(options.out) as temporary:
         stored.write(temporary)
         model = temporary.read_bytes()
-        dataset = load(options.data or stored.source, options.data_dir, finite=False, table=stored.facts.table)
+        reading, facts = None if options.data else stored.reading, stored.facts
+        dataset = load(
+            options.data or stored.source,
+            options.data_dir,
+            finite=False,
+            table=facts.table,
+            reading=reading,
+            shape=facts.shape,
+        )
         write_calibrated(Model(model), Predictor(model), temporary, dataset, options.coverage)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ffedge.cli import fail
 from ffedge.cli.commands import with_flags
 from ffedge.cli.parser import NUMBER, Parser, Plays, argument, check_data_dir, flag, shared
+from ffedge.cli.reading_flags import add_skip_broken, reading_of
 from ffedge.cli.spec_flags import add_spec_flags, changes, reader
 from ffedge.cli.stop import Stop
 from ffedge.cli.train import MIB, SIZE
@@ -40,6 +41,7 @@ def add_flags(parser: Parser) -> None:
     most = "Refuse to replace the model where held-out accuracy falls by more than this."
     flag(parser, "--max-drop", most, NUMBER, default=0.01)
     flag(parser, "--force", "Learn although kept examples of a class are missing, and nothing shows what is forgotten.")
+    add_skip_broken(parser)
     flag(parser, "--rollback", "Put the model back that was replaced last; learn nothing.", plays=Plays(alone=True))
     shared(parser, "--data-dir")
     flag(parser, "--json", "Print one JSON document.")
@@ -89,6 +91,7 @@ def _learn(options: Namespace, stop: Stop) -> "Learning":
             force=options.force,
             data_dir=options.data_dir,
             label=options.label,
+            reading=reading_of(options),
             watcher=watcher,
             stop=stop,
             **changes(options),

@@ -98,6 +98,9 @@ def _tell_odd(sample: int, why: str, *, as_json: bool) -> None:
 
 def _sum_up(monitor: "Monitor", *, as_json: bool) -> None:
     found = monitor.summary()
+    if not monitor.samples:  # of which there is nothing to say
+        print(json_text.text({"event": "end of input", "samples": 0}) if as_json else "0 samples", flush=True)
+        return
     if as_json:
         print(json_text.text({"event": "end of input", **found}), flush=True)
         return

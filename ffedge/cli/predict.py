@@ -39,7 +39,7 @@ def add_files(parser: Parser) -> None:
     argument(
         parser,
         "files",
-        "Pictures (PNG, JPEG; made grey, of 8 bits), .npy, .npz, IDX files or tables; or - for a JSON sample a line on "
+        "Pictures (PNG, JPEG, …), folders of them, .npy, .npz, IDX files or tables; or - for a JSON sample a line on "
         "stdin (of a table: also an object by column, or a CSV line).",
         nargs="+",
     )
@@ -136,12 +136,12 @@ def _of_files(predictor: "Predictor | SpikingPredictor", options: Namespace) -> 
 
 def blocks(facts: "InputFacts", options: Namespace) -> "Iterator[tuple[Path, int, NDArray[Any]]]":
     """Yield the rows of all files a block at a time: the file, the first row's number, the rows."""
-    from ffedge.data import read_inputs
+    from ffedge.data import files_of, read_inputs
     from ffedge.data.files import is_table
     from ffedge.pages import release_libraries
 
     begins = True
-    for path in options.files:
+    for path in (each for given in options.files for each in files_of(given)):
         if is_table(path):
             yield from _table_blocks(path, facts, options)
             continue

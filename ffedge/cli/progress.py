@@ -14,6 +14,7 @@ from ffedge.training.records import EpochRecord, Report
 from ffedge.training.watch import Progress, Watcher
 
 MIB = 2**20
+LINE_S, LOG_S = 0.25, 10.0  # between two states of a line, and two lines of a log
 
 
 class _Pace:
@@ -37,6 +38,27 @@ class _Pace:
         return (now.stage * each + done) / (now.stages * each), self._seconds * (each - done) + each * further
 
 
+class _Reading:
+    """Says how far the reading of a data set is, from time to time."""
+
+    def __init__(self) -> None:
+        self._rows, self._began, self._said = 0, 0.0, 0.0
+
+    def text(self, rows: int, total: int | None, every_s: float) -> str:
+        """Return what there is to say now; empty where it is too soon."""
+        now = time.perf_counter()
+        if not self._began or rows < self._rows:  # of another split
+            self._began = self._said = now
+        self._rows = rows
+        if now - self._said < every_s and not (rows == total and now - self._began >= LOG_S):
+            return ""
+        self._said = now
+        pace = rows / max(now - self._began, 1e-3)
+        if total is None:
+            return f"{rows:,} rows read  {pace:,.0f} rows/s"
+        return f"{rows:,} of {total:,} rows read  {pace:,.0f} rows/s  {(total - rows) / max(pace, 1e-3):.0f} s left"
+
+
 @contextmanager
 def progress() -> Iterator[Watcher]:
     """Yield what shows a person how a run goes: a line that changes on a terminal, else lines for a log."""
@@ -54,7 +76,7 @@ class EpochLines(Watcher):
     """Prints a line for each layer and epoch; for logs."""
 
     def __init__(self) -> None:
-        self._pace, self._left = _Pace(), 0.0
+        self._pace, self._left, self._reading = _Pace(), 0.0, _Reading()
         self._now: Progress | None = None
 
     def batch(self, progress: Progress) -> None:
@@ -65,6 +87,12 @@ class EpochLines(Watcher):
     def note(self, text: str) -> None:
         """Print it."""
         print(f"ffedge: {one_line(text)}", file=sys.stderr, flush=True)
+
+    def read(self, rows: int, total: int | None) -> None:
+        """Print how far it is, every ten seconds and at the end of what took longer."""
+        text = self._reading.text(rows, total, LOG_S)
+        if text:
+            print(f"ffedge: {text}", file=sys.stderr, flush=True)
 
     def epoch(self, records: list[EpochRecord]) -> None:
         """Print the epoch."""
@@ -85,7 +113,7 @@ class LiveLine(Watcher):
     """Shows one line that changes; for terminals. Plain, as a library's bar would cost the training process 6 MiB."""
 
     def __init__(self) -> None:
-        self._pace, self._accuracy, self._memory = _Pace(), "", ""
+        self._pace, self._accuracy, self._memory, self._reading = _Pace(), "", "", _Reading()
         self._epoch_began = self._shown = 0.0
 
     def end(self) -> None:
@@ -100,7 +128,7 @@ class LiveLine(Watcher):
         if progress.batch == 1:
             self._epoch_began = now
         done, left = self._pace.left(progress)
-        if now - self._shown < 0.25:
+        if now - self._shown < LINE_S:
             return
         self._shown = now
         pace = progress.samples / max(now - self._epoch_began, 1e-3)
@@ -120,6 +148,12 @@ class LiveLine(Watcher):
         """Print a line that stays."""
         self._show("")
         print(f"ffedge: {one_line(text)}", file=sys.stderr, flush=True)
+
+    def read(self, rows: int, total: int | None) -> None:
+        """Change the line, four times a second; take it away at the end."""
+        text = self._reading.text(rows, total, LINE_S)
+        if text or rows == total:
+            self._show("" if rows == total else text)
 
     @staticmethod
     def _show(text: str) -> None:

@@ -9,6 +9,7 @@ from ffedge import json_text
 from ffedge.cli import fail
 from ffedge.cli.commands import with_flags
 from ffedge.cli.parser import Parser, Plays, check_data_dir, flag, shared, value
+from ffedge.cli.reading_flags import add_reading_flags, reading_of
 from ffedge.cli.spec_flags import add_spec_flags, changes
 from ffedge.cli.stop import Stop
 from ffedge.errors import StoppedError
@@ -26,7 +27,8 @@ SIZE = value(bytes_of, "SIZE", "a size as in 4MiB")
 def add_flags(parser: Parser) -> None:
     """Describe the words of the command."""
     data = (
-        "mnist-mini (built in, the default), mnist, fashion-mnist, a file or folder, or tables: files, or - for stdin."
+        "mnist-mini (built in, the default), mnist, fashion-mnist, arrays (a file or folder), pictures (a folder of "
+        "class folders), or tables: files, or - for stdin."
     )
     flag(parser, "--data", data, str, nargs="+")
     shared(parser, "--label")
@@ -46,6 +48,7 @@ def add_flags(parser: Parser) -> None:
     flag(parser, "--keep-examples", kept, SIZE, default="4MiB", dest="kept_bytes", plays=trains)
     shared(parser, "--data-dir")
     flag(parser, "--json", "Print the report as one JSON document.")
+    add_reading_flags(parser)
     add_spec_flags(parser)
 
 
@@ -81,6 +84,7 @@ def _train(spec: Spec | None, options: Namespace, stop: Stop) -> None:
             options.data,
             options.out,
             data_dir=options.data_dir,
+            reading=reading_of(options),
             resume=options.resume,
             force=options.force,
             checkpoint_every=options.checkpoint_every,
@@ -97,15 +101,19 @@ def _train(spec: Spec | None, options: Namespace, stop: Stop) -> None:
 
 
 def _plan(spec: Spec, options: Namespace) -> None:
+    from ffedge.cli.progress import progress
     from ffedge.training.train import plan
 
-    planned = plan(
-        spec,
-        options.data or "mnist-mini",
-        options.data_dir,
-        label=options.label,
-        leave_out=options.leave_out,
-    )
+    with progress() as watcher:
+        planned = plan(
+            spec,
+            options.data or "mnist-mini",
+            options.data_dir,
+            label=options.label,
+            leave_out=options.leave_out,
+            reading=reading_of(options),
+            watcher=watcher,
+        )
     planned = dataclasses.replace(planned, reasons=[with_flags(why) for why in planned.reasons])
     if options.json:
         print(json_text.text(planned.to_dict(), indent=1))

@@ -7,8 +7,9 @@ enters an input is not known here.
 
 from ffedge.data.catalogue import Data, load
 from ffedge.data.dataset import Dataset, Split
-from ffedge.data.images import read_image, read_inputs
+from ffedge.data.images import files_of, read_image, read_inputs
 from ffedge.data.known import NAMES, KnownDataset
+from ffedge.data.reading import Listener, Reading
 from ffedge.data.rows import ArrayRows, Rows, RowSource
 
 __all__ = [
@@ -17,9 +18,12 @@ __all__ = [
     "Data",
     "Dataset",
     "KnownDataset",
+    "Listener",
+    "Reading",
     "RowSource",
     "Rows",
     "Split",
+    "files_of",
     "load",
     "read_image",
     "read_inputs",

@@ -11,8 +11,10 @@ from ffedge.data.cache_folder import cache_folder
 from ffedge.data.copy_batches import NAME, Batches, copied
 from ffedge.data.dataset import Dataset, assemble
 from ffedge.data.download import fetch
-from ffedge.data.files import IDX_FILES, arrays_of, idx_file, is_table, open_array
+from ffedge.data.files import IDX_FILES, arrays_of, holds_arrays, idx_file, is_table, open_array
 from ffedge.data.known import NAMES, KnownDataset
+from ffedge.data.reading import Listener, Reading
+from ffedge.data.rows import Rows
 from ffedge.errors import DataError
 
 SYSTEM_FOLDER = Path("/usr/share/datasets")
@@ -30,13 +32,17 @@ def load(
     label: str | None = None,
     leave_out: Sequence[str] = (),
     table: Table | None = None,
+    reading: Reading | None = None,
+    shape: tuple[int, ...] | None = None,
+    hear: Listener | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Dataset:
     """Open a data set: a known one, the user's files, or minibatches from anywhere.
 
     Parameters
     ----------
-    source : one of `NAMES`; a folder, an ``.npz``, ``.npy`` or IDX file (a known name is never a path); a table
+    source : one of `NAMES`; a folder of arrays, or with a folder of pictures for each class
+        (`ffedge.data.picture_folders`); an ``.npz``, ``.npy`` or IDX file (a known name is never a path); a table
         (``.csv``, ``.tsv``, ``.jsonl``, ``.parquet``, ``.feather``), a pattern such as ``logs/*.csv`` or a list of
         such, read as one set, or ``-``, a table on standard input; or an iterable
         of minibatches ``(x, y)``, or a callable that returns one: a generator, a list, a DataLoader. x is ``[n,
@@ -52,6 +58,9 @@ def load(
     table : of a model (`ffedge.network.InputFacts`): the columns that are taken, by their names.
     stop : asked while a table is read; True ends that with a StoppedError.
     finite : refuse files that hold NaN or infinity; else these are rows like others, which a model calls odd.
+    reading : what the files leave open: the size of pictures, rows to test on.
+    shape : of a row, where a model has one that pictures are to be brought to.
+    hear : is told how reading goes.
 
     Notes
     -----
@@ -64,25 +73,68 @@ def load(
     DataError
         If it is not found, not complete, or cannot be trained on; or the disk is full.
     ValueError
-        If `source` is none of these.
+        If `source` is none of these, or `reading` asks for what plays no part for it.
     """
-    if isinstance(source, Dataset):
-        return source
-    if is_table(source):
+    reading, hear = reading or Reading(), hear or Listener()
+    if (label is not None or leave_out) and not is_table(source):
+        raise ValueError("`label` and `leave_out` are for table files. Leave them out")
+    pictures = _pictures(source, reading, shape, hear, stop)
+    if pictures is not None:
+        dataset = assemble(_name(Path(str(source))), pictures, None, one_class=one_class)
+    elif idle := reading.for_pictures:
+        name = source if isinstance(source, str | Path) else NAME
+        raise ValueError(f"`{idle[0]}` plays no part for {name}, which is no folder of pictures. Leave it out")
+    elif is_table(source):
         from ffedge.data.tables import load_table
 
-        return load_table(
-            cast(Any, source),
-            label=label,
-            leave_out=leave_out,
-            table=table,
-            one_class=one_class,
-            stop=stop,
-        )
-    if label is not None or leave_out:
-        raise ValueError("`label` and `leave_out` are for table files. Leave them out")
+        files = cast(Any, source)
+        dataset = load_table(files, label=label, leave_out=leave_out, table=table, one_class=one_class, stop=stop)
+    else:
+        dataset = _of_arrays(source, data_dir, progress, None if folder is None else Path(folder), one_class, finite)
+    if reading.test is None:
+        return dataset
+    if dataset.test is not None:
+        raise ValueError(f"`test` plays no part for {dataset.name}, which has a test split. Leave it out")
+    from ffedge.data.test_split import with_other, with_share
+
+    if isinstance(reading.test, float):
+        return with_share(dataset, reading.test)
+    test = load(
+        reading.test,
+        data_dir,
+        one_class=True,
+        label=label if is_table(reading.test) else None,
+        table=dataset.table,
+        reading=Reading(skip_broken=reading.skip_broken and pictures is not None),
+        shape=dataset.input_shape,
+        hear=hear,
+        stop=stop,
+    )
+    return with_other(dataset, test)
+
+
+def _pictures(
+    source: Data, reading: Reading, shape: tuple[int, ...] | None, hear: Listener, stop: Callable[[], bool]
+) -> tuple[Rows, ...] | None:
+    """Open a folder of pictures; None where it is none."""
+    if not isinstance(source, str | Path) or (isinstance(source, str) and source in NAMES):
+        return None
+    path = Path(source)
+    if not path.is_dir() or holds_arrays(path):
+        return None
+    from ffedge.data.picture_folders import arrays_of_pictures, holds_folders
+
+    return arrays_of_pictures(path, reading, shape, hear, stop) if holds_folders(path) else None
+
+
+def _of_arrays(
+    source: Data, data_dir: str | Path | None, progress: bool, folder: Path | None, one_class: bool, finite: bool
+) -> Dataset:
+    """Open what is neither a folder of pictures nor a table."""
+    if isinstance(source, Dataset):
+        return source
     if not isinstance(source, str | Path):
-        return _load_batches(source, None if folder is None else Path(folder), one_class)
+        return _load_batches(source, folder, one_class)
     if isinstance(source, str) and source in NAMES:
         known = NAMES[source]
         place = _find(known, data_dir, progress)

@@ -46,6 +46,15 @@ def arrays_of(path: Path) -> tuple[Rows, ...]:
     )
 
 
+def holds_arrays(folder: Path) -> bool:
+    """Tell whether a folder holds files of the names that are looked for, whole or not."""
+    names = {f"{name}.npy" for name in ARRAYS}
+    try:
+        return any((file.name in names or is_idx(file)) and file.is_file() for file in folder.iterdir())
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({error.strerror}). Check its permissions.") from error
+
+
 def is_idx(path: Path) -> bool:
     """Tell by its name whether a file is IDX."""
     return "ubyte" in path.name or path.name.removesuffix(".gz").endswith(".idx")
@@ -89,8 +98,8 @@ def _arrays_of_folder(folder: Path) -> tuple[Rows, ...]:
         raise DataError(f"{folder}: holds both IDX and .npy files. Pass the file of train inputs instead.")
     if not any(idx) and not any(npy):
         raise DataError(
-            f"{folder}: holds no data set; looked for {IDX_FILES[0]}[.gz] and {ARRAYS[0]}.npy. "
-            "Pass another folder, or the file itself."
+            f"{folder}: holds no data set; looked for {IDX_FILES[0]}[.gz], {ARRAYS[0]}.npy "
+            "and a folder of pictures for each class. Pass another folder, or the file itself."
         )
     wanted = IDX_FILES if any(idx) else tuple(f"{name}.npy" for name in ARRAYS)
     files = _complete(dict(zip(wanted, idx if any(idx) else npy, strict=True)), str(folder))

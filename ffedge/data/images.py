@@ -1,9 +1,10 @@
-"""Inputs for prediction: pictures (by Pillow, to grey), or arrays in ``.npy``, ``.npz`` and IDX files."""
+"""Inputs for prediction: pictures (by Pillow, grey or in colour), or arrays in ``.npy``, ``.npz`` and IDX files."""
 
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")  # no others: Pil
 MOST_PIXELS = 3 << 22
 SLOW = ("ppm", "ppm_plain")  # decoders that Pillow has in Python: a microsecond for each value
 BLOCK_VALUES = 1 << 18
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # by the number of channels
 ORIENTATION = 0x0112  # in Exif: above 4 the picture lies on its side
 
 
@@ -69,74 +71,145 @@ def read_inputs(
     return as_inputs(rows, array.name, finite=False)
 
 
-def read_image(
-    path: str | Path, shape: tuple[int, int], *, resize: bool = False, invert: bool = False
-) -> NDArray[np.uint8]:
-    """Read a picture as grey values.
+def files_of(path: str | Path) -> Iterator[Path]:
+    """Yield the pictures of a folder and of the folders in it; a file alone, whatever it is.
 
-    Transparent parts become white. A 16-bit picture keeps its upper 8 bits.
+    Raises
+    ------
+    DataError
+        The folder holds no picture.
+    """
+    if not (path := Path(path)).is_dir():
+        yield path
+        return
+    from ffedge.data.picture_folders import pictures_in
+
+    first = None
+    for first in pictures_in(path):
+        yield first
+    if first is None:
+        raise DataError(f"{path}: holds no picture. Pass another folder, or files")
+
+
+def read_image(
+    path: str | Path, shape: tuple[int, ...], *, resize: bool = False, invert: bool = False
+) -> NDArray[np.uint8]:
+    """Read a picture as a row of the shape that a data set or a model has: the one way in which ffedge does.
+
+    It is set upright, transparent parts become white (but for 4 channels), and 16 bits keep the upper 8.
 
     Parameters
     ----------
     path : PNG, JPEG, BMP, GIF, PPM, TIFF or WebP, of at most 12.6 million pixels (WebP: 6.3; PPM as text or of an
         odd depth: 3.1; a JPEG that is not progressive: 89).
-    shape : height and width, in pixels.
+    shape : ``[H, W]``, in pixels, or with channels first or last: 1 (grey), 3 (colour) or 4 (with alpha).
     resize : resize a picture of another size (its aspect is not kept); else refuse it.
     invert : swap black and white: MNIST's digits are white on black.
 
     Returns
     -------
-    uint8 [height, width]
+    uint8 [*shape]
 
     Raises
     ------
     DataError
-        If the file is no picture, too large, or of another size.
+        If the file is no picture, too large, or of another size; or `shape` is none of a picture.
     FfedgeError
         If Pillow is not installed.
     """
-    try:
-        from PIL import Image, ImageOps
-    except ImportError as error:
-        raise FfedgeError(
-            "reading images needs Pillow, which is not installed. Run: pip install 'ffedge[images]'"
-        ) from error
-    height, width = shape
+    Image, ImageOps = _pillow()
+    if (axes := picture_axes(shape)) is None:
+        raise DataError(
+            f"{path}: is a picture, but the model takes inputs of shape {list(shape)}. "
+            "Pass them in a .npy or .npz file."
+        )
+    size, mode = (axes.width, axes.height), MODES[axes.channels]
     os.close(open_to_read(Path(path)))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as picture:
-                _check_size(picture, path, (width, height), resize)
-                grey = _grey(picture)
-            ImageOps.exif_transpose(grey, in_place=True)
+                turned = picture.getexif().get(ORIENTATION, 1) > 4
+                _check_size(picture, path, size, resize, turned)
+                if not picture.info.get("progressive"):  # such a one must be decoded whole
+                    picture.draft(mode, (max(size), max(size)))
+                _check_weight(picture, path)
+                flat = _flat(picture, mode)
+            if flat.size != (lying := size[::-1] if turned else size):
+                flat = flat.resize(lying, Image.Resampling.BILINEAR)
+            ImageOps.exif_transpose(flat, in_place=True)
     except DataError:
         raise
     except Exception as error:  # Pillow raises whatever its readers come upon
         raise DataError(f"{path}: is no picture that can be read ({error}). Convert it to PNG.") from error
-    if grey.size != (width, height):
-        _check_size(grey, path, (width, height), resize)
-        grey = grey.resize((width, height), Image.Resampling.BILINEAR)
-    values = np.array(grey, np.uint8)
+    values = np.array(flat, np.uint8)
+    if axes.first:
+        values = np.moveaxis(values, -1, 0)
+    values = np.ascontiguousarray(values).reshape(shape)
     return 255 - values if invert else values
 
 
-def _check_size(picture: "Image", path: str | Path, size: tuple[int, int], resize: bool) -> None:
-    """Refuse a picture before it is decoded, if it has the wrong size (a turned one may have it) or is too large.
+def picture_size(path: Path) -> tuple[int, int]:
+    """Return height and width of a picture, upright; DataError where it is none."""
+    Image, _ = _pillow()
+    os.close(open_to_read(path))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=FORMATS) as picture:
+                turned = picture.getexif().get(ORIENTATION, 1) > 4
+                return (picture.width, picture.height) if turned else (picture.height, picture.width)
+    except Exception as error:
+        raise DataError(f"{path}: is no picture that can be read ({error}). Convert it to PNG.") from error
 
-    A JPEG can be decoded small, in little memory, if it is not progressive: such a one must be decoded whole.
-    """
-    found = f"{path}: is {picture.width}x{picture.height} pixels"
-    if not resize:
-        turned = picture.size[::-1] == size and picture.getexif().get(ORIENTATION, 1) > 4
-        if picture.size != size and not turned:
-            raise DataError(f"{found}, but the model takes {size[0]}x{size[1]}. Resize it or pass `resize=True`.")
-    elif not picture.info.get("progressive"):
-        picture.draft("L", (max(size), max(size)))
+
+class Axes(NamedTuple):
+    """What the axes of a picture's row are; `first`: whether the channels come first."""
+
+    height: int
+    width: int
+    channels: int
+    first: bool
+
+
+def picture_axes(shape: tuple[int, ...]) -> Axes | None:
+    """Return what the axes of a row are, if it is a picture's: grey, or of 3 or 4 channels, last or else first."""
+    sides = [size for size in shape if size != 1]
+    if len(sides) == 2:
+        return Axes(sides[0], sides[1], 1, False)
+    if len(shape) == 3 and shape[-1] in MODES:
+        return Axes(*shape, False)
+    if len(shape) == 3 and shape[0] in MODES:
+        return Axes(shape[1], shape[2], shape[0], True)
+    return None
+
+
+def _pillow() -> "tuple[Any, Any]":
+    try:
+        from PIL import Image, ImageOps
+    except ImportError as error:
+        raise FfedgeError(
+            "reading images needs Pillow, which is not installed. Run: pip install 'ffedge[images]'"
+        ) from error
+    return Image, ImageOps
+
+
+def _check_size(picture: "Image", path: str | Path, size: tuple[int, int], resize: bool, turned: bool) -> None:
+    """Refuse a picture of another size, where it is not to be resized, before it is decoded."""
+    if not resize and (picture.size[::-1] if turned else picture.size) != size:
+        raise DataError(
+            f"{path}: is {picture.width}x{picture.height} pixels, but the model takes {size[0]}x{size[1]}. "
+            "Resize it or pass `resize=True`."
+        )
+
+
+def _check_weight(picture: "Image", path: str | Path) -> None:
+    """Refuse a picture that is too large to be decoded."""
     weight = _weight(picture)
     if weight * picture.width * picture.height > MOST_PIXELS:
-        raise DataError(f"{found}, more than {MOST_PIXELS / weight / 1e6:.1f} million. Make it smaller first.")
+        most = f"more than {MOST_PIXELS / weight / 1e6:.1f} million"
+        raise DataError(f"{path}: is {picture.width}x{picture.height} pixels, {most}. Make it smaller first.")
 
 
 def _weight(picture: "Image") -> int:
@@ -147,9 +220,9 @@ def _weight(picture: "Image") -> int:
     return 2 if picture.mode == "CMYK" or picture.format == "WEBP" else 1
 
 
-def _grey(picture: "Image") -> "Image":
-    """Turn a picture to grey values; at most five bytes a pixel beside the picture itself."""
-    from PIL import Image
+def _flat(picture: "Image", mode: str) -> "Image":
+    """Turn a picture to grey or colour; at most nine bytes a pixel, the picture itself included."""
+    from PIL import Image, ImageChops
 
     if picture.mode == "I" or picture.mode.startswith("I;16"):  # convert("L") would clip to 255
         values, information = np.asarray(picture), picture.info
@@ -160,32 +233,24 @@ def _grey(picture: "Image") -> "Image":
             upper[part] = np.clip(flat[part], 0, 65535) >> 8
         grey = Image.fromarray(upper.reshape(values.shape))
         grey.info.update(information)
-        return grey
+        return grey if mode == "L" else grey.convert(mode)
     if "A" not in picture.mode and "transparency" in picture.info:
         picture = picture.convert("RGBA")
-    grey = picture.convert("L")
-    if "A" in picture.getbands():
-        white = Image.new("L", grey.size, 255)
-        white.paste(grey, mask=picture.getchannel("A"))
-        white.info.update(grey.info)
-        return white
-    return grey
+    picture.load()
+    made = picture if picture.mode == mode else picture.convert(mode)
+    if "A" in picture.getbands() and mode != "RGBA":
+        hidden = ImageChops.invert(picture.getchannel("A"))
+        made.paste(255 if mode == "L" else (255, 255, 255), (0, 0, *made.size), hidden)
+    return made
 
 
 def _picture(path: Path, row_shape: tuple[int, ...], dtype: np.dtype[Any], resize: bool, invert: bool) -> RowSource:
-    sides = [size for size in row_shape if size != 1]
-    if len(sides) != 2:
-        raise DataError(
-            f"{path}: is read as a grey picture, but the model takes inputs of shape {list(row_shape)}. "
-            "Pass them in a .npy or .npz file."
-        )
-    if dtype != np.uint8:
+    if dtype != np.uint8 and picture_axes(row_shape) is not None:
         raise DataError(
             f"{path}: is read as uint8, but the model takes {dtype}, whose scale a picture does not tell. "
             "Pass inputs in a .npy or .npz file, scaled as the train data."
         )
-    grey = read_image(path, (sides[0], sides[1]), resize=resize, invert=invert)
-    return ArrayRows(grey.reshape(1, *row_shape))
+    return ArrayRows(read_image(path, row_shape, resize=resize, invert=invert)[np.newaxis])
 
 
 def _one_array(path: Path) -> Rows:

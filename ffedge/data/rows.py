@@ -194,7 +194,30 @@ class Chosen(RowSource):
         return self._source.take(self._which[self._checked(indices)])
 
 
-Labels = NDArray[np.integer] | Rows  # [N], indexed by arrays of rows
+class ChosenLabels:
+    """Some labels of a source, or others in their place: indexed by arrays of rows."""
+
+    def __init__(self, labels: "Labels", which: Any = None, numbers: NDArray[np.int64] | None = None) -> None:
+        """Choose.
+
+        Parameters
+        ----------
+        which : rows of the source; None takes all.
+        numbers : [C] what stands for each label; None leaves them.
+        """
+        self._labels, self._which, self._numbers = labels, which, numbers
+
+    def __len__(self) -> int:
+        """Give how many there are."""
+        return len(self._labels if self._which is None else self._which)
+
+    def __getitem__(self, rows: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Return the labels of the rows [n]."""
+        labels = self._labels[rows if self._which is None else self._which[rows]]
+        return labels if self._numbers is None else self._numbers[labels]
+
+
+Labels = NDArray[np.integer] | Rows | ChosenLabels  # [N], indexed by arrays of rows
 
 
 class Float32Rows(RowSource):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.data import NAMES, Split, load
+from ffedge.data import NAMES, Reading, Split, load
 from ffedge.data.cache_folder import passing_folder
 from ffedge.data.matched import matched
 from ffedge.data.stream import OtherRows, split_rows, spread_evenly
@@ -30,6 +30,7 @@ class Trained:
     predictor : the model, loaded on one thread.
     layers : W, b, V of each layer; gamma where the layers collaborate, whose values are `gammas` too.
     source : the data set that it learnt from, as the run was given it; None where only its name and hash are known.
+    reading : how it was to be read.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Trained:
     layers: Layers
     gammas: list[float]
     source: str | None
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,10 @@ def read_trained(place: Path) -> Trained:
     ModelError
         It cannot be read, or is an exported form, which has no weights as trained.
     """
-    source = None
+    source = reading = None
     if place.is_dir():
         run = StoredRun.read(place)
-        source = run.source
+        source, reading = run.source, run.reading
         with passing_folder() as folder:
             run.write(folder / "model.onnx")
             model = (folder / "model.onnx").read_bytes()
@@ -88,6 +90,7 @@ def read_trained(place: Path) -> Trained:
         layers=content.layers(),
         gammas=content.gammas,
         source=source,
+        reading=reading,
     )
 
 
@@ -110,7 +113,8 @@ def open_rows(trained: Trained, data: str | None, data_dir: Path | None) -> Held
         raise FfedgeError(
             f"{trained.name}: learnt from {learnt_from!r}, which ffedge does not know by name. Pass `data`"
         )
-    dataset = load(data or learnt_from, data_dir, table=trained.facts.table)
+    facts, reading = trained.facts, None if data else trained.reading
+    dataset = load(data or learnt_from, data_dir, table=facts.table, reading=reading, shape=facts.shape)
     if dataset.sha256 != about.get("sha256"):
         raise FfedgeError(
             f"{trained.name}: learnt from other data than {dataset.name} (their sha256 differs), so that its held-out "

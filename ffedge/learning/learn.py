@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge import json_text
-from ffedge.data import Data, Dataset, Split, load
+from ffedge.data import Data, Dataset, Reading, Split, load
 from ffedge.data.stream import OtherRows, split_rows
 from ffedge.errors import ModelError, StoppedError, TrainingError
 from ffedge.learning.classes import Start, opened, with_classes
@@ -94,6 +94,7 @@ def learn(
     force: bool = False,
     data_dir: Path | None = None,
     label: str | None = None,
+    reading: Reading | None = None,
     watcher: Watcher | None = None,
     stop: Callable[[], bool] = lambda: False,
     **changes: Any,
@@ -109,6 +110,7 @@ def learn(
     replay_from : rows to take kept examples from, beside those that the model has: what it learnt from before.
     kept_bytes : room for kept examples beside the model, for the next time; 0 keeps none.
     max_drop : how far accuracy on a held-out share of the new rows, or of the kept examples, may fall.
+    reading : what the data's files leave open.
     force : learn although there are classes of which no examples are kept, so that nothing shows what is forgotten.
     label : of a table, the name of the label's column; None takes the one that the model learnt from.
     changes : fields of `ffedge.spec_parts.TrainSpec` that the file's learning step leaves open
@@ -132,23 +134,36 @@ def learn(
         raise ModelError(f"{path}: no such file. Train one with `ffedge train`")
     with alone(path) as (path, folder):
         stood, before = path.stat(), opened(path)
-        loaded = load(data, data_dir, one_class=True, finite=False, table=before.facts.table, label=label, stop=stop)
+        hear, facts = watcher or Watcher(), before.facts
+
+        def read(source: Data, label: str | None = None) -> Dataset:
+            return load(
+                source,
+                data_dir,
+                one_class=True,
+                finite=False,
+                table=facts.table,
+                label=label,
+                reading=reading,
+                shape=facts.shape,
+                hear=hear,
+                stop=stop,
+            )
+
+        loaded = read(data, label)
         dataset, odd, told = without_odd(loaded, before.facts)
         start = with_classes(before, list(add_classes)) if add_classes else before
         source = None
         if replay_from is not None:
-            source = without_odd(
-                load(replay_from, data_dir, one_class=True, finite=False, table=start.facts.table), start.facts
-            )[0]
+            source = without_odd(read(replay_from), start.facts)[0]
         stored = _examples(path, start.facts, source, folder, max(kept_bytes, KEPT_BYTES))
         work = _prepare(start, dataset, stored, replay_share, changes)
         rows, moments = work.new_rows + len(stored[0]) + len(stored[1]), work.plan.disk_bytes
         check_room(folder, learning_bytes(work.recipe, start.facts, rows, kept_bytes) + moments, "learning")
         unchecked = unchecked_classes(path, before.facts, to_check(*stored), force=force)
-        watcher = watcher or Watcher()
         for note in loaded.notes:
-            watcher.note(f"{loaded.name}: {note}")
-        loop = work.loop(folder / "layers", watcher, meter, layers)
+            hear.note(f"{loaded.name}: {note}")
+        loop = work.loop(folder / "layers", hear, meter, layers)
         was = work.accuracies(loop.evaluator if before is start else work.evaluator(before, folder / "before"))
         _train(loop, stop, path)
         now = work.accuracies(loop.evaluator)

@@ -48,7 +48,8 @@ def recalibrate(
     stood = model.stat() if model.is_file() else None
     opened, predictor = Model(model), Predictor(model, threads)
     with atomic_file(out or model) as temporary:  # before the work, which is for nothing where it cannot be written
-        dataset = load(data, data_dir, finite=False, table=predictor.facts.table)
+        facts = predictor.facts
+        dataset = load(data, data_dir, finite=False, table=facts.table, shape=facts.shape)
         calibration = write_calibrated(opened, predictor, temporary, dataset, coverage)
         if stood is not None and not stands(model, stood):
             raise ModelError(f"{model}: another model has taken its place meanwhile, and stands. Recalibrate that")

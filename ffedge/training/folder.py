@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from ffedge.data import Dataset
+from ffedge.data import Dataset, Reading
 from ffedge.errors import FfedgeError, ModelError
 from ffedge.files import atomic_file, locked, regular_file, sync, writing
 from ffedge.model.calibration import Calibration
@@ -36,6 +36,7 @@ class RunFolder(Journal):
         dataset: Dataset,
         source: str,
         chosen: dict[str, Any],
+        reading: Reading | None = None,
     ) -> None:
         super().__init__()
         self.checkpoints = self._layers = Checkpoints(path / "checkpoint")
@@ -43,7 +44,7 @@ class RunFolder(Journal):
         self._rows = len(dataset.train.labels) - recipe.train.held_out(len(dataset.train.labels))
         self.identity: dict[str, Any] = {"spec": recipe.to_dict(), "data": dataset.sha256}
         self._about = self.identity | {"input": facts.to_dict(), "name": dataset.name, "source": source}
-        self._about["chosen"] = chosen
+        self._about |= {"chosen": chosen, "reading": (reading or Reading()).to_dict()}
 
     @property
     def chosen(self) -> dict[str, Any]:
@@ -154,6 +155,7 @@ class StoredRun:
     ----------
     state : the layers by number, views of the checkpoint's files; empty where a layer has not begun to learn.
     source : the data that the run began with, as they were given to it.
+    reading : how they were to be read.
     data : their name and sha256.
     known : of what counts as known, once all layers have learnt.
     """
@@ -162,6 +164,7 @@ class StoredRun:
     facts: InputFacts
     state: State
     source: str
+    reading: Reading
     data: dict[str, Any]
     known: Calibration | None
 
@@ -175,7 +178,8 @@ class StoredRun:
             check_state(recipe, facts, generation.state)
             data = {"name": about["name"], "sha256": about["data"]}
             known = Calibration.from_dict(about["known"]) if "known" in about else None
-            return cls(recipe, facts, generation.state, str(about["source"]), data, known)
+            reading = Reading.from_dict(about.get("reading", {}))  # there is none in older ones
+            return cls(recipe, facts, generation.state, str(about["source"]), reading, data, known)
 
     def layers(self) -> State:
         """Return every layer's parameters; those that have not begun to learn are drawn."""

@@ -5,14 +5,12 @@ Shape letters: P rows, I inputs of a sample.
 
 import dataclasses
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ffedge.data import Dataset, Split
 from ffedge.data.checks import block_rows
-from ffedge.data.rows import Chosen, Labels
+from ffedge.data.rows import Chosen, ChosenLabels
 from ffedge.data.stream import OtherRows
 from ffedge.errors import DataError
 from ffedge.model.readings import DEVIATIONS, Readings, left_out
@@ -62,21 +60,6 @@ def _rough_facts(dataset: Dataset) -> InputFacts | None:
     )
 
 
-class Left:
-    """The labels of some rows, indexed like all labels of a source."""
-
-    def __init__(self, labels: Labels, rows: OtherRows) -> None:
-        self._labels, self._rows = labels, rows
-
-    def __len__(self) -> int:
-        """Return how many there are."""
-        return len(self._rows)
-
-    def __getitem__(self, rows: NDArray[np.integer]) -> NDArray[np.integer]:
-        """Return the labels of the rows [n]."""
-        return self._labels[self._rows[rows]]
-
-
 def without_odd(dataset: Dataset, facts: InputFacts) -> tuple[Dataset, int, str | None]:
     """Return a data set without the training rows that are odd for a model; how many these are, in words too.
 
@@ -99,6 +82,5 @@ def without_odd(dataset: Dataset, facts: InputFacts) -> tuple[Dataset, int, str 
     if len(odd) == start:
         raise DataError(f"{dataset.name}: {said}. Check the sensor or the units, or train anew")
     rows = OtherRows(start, np.array(odd, np.int64))
-    labels: Any = Left(split.labels, rows)
-    left = Split(Chosen(split.inputs, rows), labels)
+    left = Split(Chosen(split.inputs, rows), ChosenLabels(split.labels, rows))
     return dataclasses.replace(dataset, train=left), len(odd), f"{dataset.name}: {said}"

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ffedge.columns import Table
-from ffedge.data import Data, Dataset, load
+from ffedge.data import Data, Dataset, Reading, load
 from ffedge.data.cache_folder import sha256_of
 from ffedge.data.files import source_text
 from ffedge.data.merged import refuse_merged
@@ -59,6 +58,7 @@ def train(
     out: str | Path | None = None,
     *,
     data_dir: Path | None = None,
+    reading: Reading | None = None,
     resume: bool = False,
     force: bool = False,
     checkpoint_every: str = "auto",
@@ -78,6 +78,7 @@ def train(
         ``mnist-mini``, or what the run began with.
     out : the run folder; None takes the next free one of runs/<variant>-<data>-<n>.
     data_dir : where known data sets are looked for first.
+    reading : what the data's files leave open; None, to resume, is what the run began with.
     resume : go on from the folder's checkpoint.
     force : replace a run that stands in the folder.
     kept_bytes : room for examples that are kept beside the model, so that `ffedge.learn` does not forget them; 0 keeps
@@ -104,14 +105,16 @@ def train(
     if resume and out:
         stored = StoredRun.read(out)
         spec, data = _begun_with(stored, spec, data)
-        table = stored.facts.table
-    data = "mnist-mini" if data is None else data
+        table, reading = stored.facts.table, reading or stored.reading
+    data, reading = "mnist-mini" if data is None else data, reading or Reading()
     spec = spec or Spec.make()
-    dataset, odd, facts, recipe, plan = _prepare(spec, data, data_dir, label, leave_out, table, stop)
+    dataset, odd, facts, recipe, plan = _prepare(
+        spec, data, data_dir, label=label, leave_out=leave_out, table=table, reading=reading, hear=watcher, stop=stop
+    )
     choice = chosen(spec, recipe)
     out = out or next_folder(Path("runs"), recipe.rule.variant, dataset.name)
     source = source_text(data, dataset.name)
-    folder = RunFolder(out, recipe, facts, dataset, source, choice)
+    folder = RunFolder(out, recipe, facts, dataset, source, choice, reading)
     with folder.alone():
         rows, moments = len(dataset.train.labels), plan.disk_bytes if plan else 0
         check_room(out, run_bytes(recipe, facts, rows, kept_bytes) + moments, "this run")
@@ -184,6 +187,8 @@ def plan(
     *,
     label: str | None = None,
     leave_out: Sequence[str] = (),
+    reading: Reading | None = None,
+    watcher: Watcher | None = None,
 ) -> Plan:
     """Say what training would take in memory, and what a budget makes of it, without training.
 
@@ -195,23 +200,20 @@ def plan(
         The spec does not fit the data, or is for the torch engine, which has no plan.
     """
     release_libraries()
-    planned = _prepare(spec, data, data_dir, label, leave_out)[-1]
+    planned = _prepare(spec, data, data_dir, label=label, leave_out=leave_out, reading=reading, hear=watcher)[-1]
     if planned is None:
         raise ValueError("`engine` must be onnx to plan memory, got 'torch'")
     return planned
 
 
 def _prepare(
-    spec: Spec,
-    data: Data,
-    data_dir: Path | None,
-    label: str | None = None,
-    leave_out: Sequence[str] = (),
-    table: Table | None = None,
-    stop: Callable[[], bool] = lambda: False,
+    spec: Spec, data: Data, data_dir: Path | None, **how: Any
 ) -> tuple[Dataset, str | None, InputFacts, Recipe, Plan | None]:
-    """Open the data, say what was left out, fill in the spec by them, and plan the memory of the onnx engine."""
-    dataset = load(data, data_dir, label=label, leave_out=leave_out, table=table, stop=stop)
+    """Open the data, say what was left out, fill in the spec by them, and plan the memory of the onnx engine.
+
+    `how` is for `load`.
+    """
+    dataset = load(data, data_dir, **how)
     if dataset.sample is not None:
         refuse_merged(dataset.sample, dataset.name)
     dataset, _, odd = without_absurd(dataset)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from ffedge.data import Listener
 from ffedge.model.calibration import Calibration
 from ffedge.training.checkpoint import Checkpoints, Layer, Place, State
 from ffedge.training.records import EpochRecord
@@ -24,7 +25,7 @@ class Progress:
     rss_bytes: int
 
 
-class Watcher:
+class Watcher(Listener):
     """Is told how a run goes; does nothing."""
 
     def batch(self, progress: Progress) -> None:
@@ -32,9 +33,6 @@ class Watcher:
 
     def epoch(self, records: list[EpochRecord]) -> None:
         """Hear of an epoch: a record for each layer that learnt."""
-
-    def note(self, text: str) -> None:
-        """Hear of what was chosen, or of something unexpected that did not end the run."""
 
 
 class Journal:

@@ -48,7 +48,8 @@ COMMANDS: dict[str, tuple[Words, dict[str, Words]]] = {
     ),
     "eval": (
         ["PLACE/run/model.onnx", "--data", "PLACE/bars.npz"],
-        {"--train": [], "--data-dir": ["PLACE"], "--threads": [1], "--timesteps": [4], "--margin": [0.5], "--json": []},
+        {"--train": [], "--data-dir": ["PLACE"], "--threads": [1], "--timesteps": [4], "--margin": [0.5], "--json": []}
+        | {"--skip-broken": []},
     ),
     "info": (["PLACE/run/model.onnx"], {"--json": []}),
     "report": (["PLACE/run"], {"--json": []}),

@@ -235,7 +235,7 @@ def test_a_wrong_data_dir_is_said(tmp_path):
 
 
 def test_a_folder_without_data_says_what_was_looked_for(tmp_path):
-    with pytest.raises(DataError, match=r"looked for train-images-idx3-ubyte\[.gz\] and x_train.npy. Pass another"):
+    with pytest.raises(DataError, match=r"looked for train-images-idx3-ubyte\[.gz\], x_train.npy and a folder of pict"):
         load(tmp_path)
 
 
