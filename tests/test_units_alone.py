@@ -56,6 +56,10 @@ USES = {
     "__init__": "import ffedge; print(ffedge.__version__)",
     "compare": "from ffedge.compare.arms import ARMS, Work; print(len(ARMS), Work().text)",
     "version": "from ffedge.version import __version__; print(__version__)",
+    "columns": """
+        from ffedge.columns import Column
+        print(Column("mode", "category", ("off", "on")).code("on"))
+    """,
     "turns": """
         from ffedge.turns import Turns
         with Turns() as turns, turns:
