@@ -27,6 +27,11 @@ def is_convolution(item: int | str) -> bool:
     return kind_and_words(item)[0] == "conv"
 
 
+def repeats(item: int | str) -> bool:
+    """Say whether an item of ``widths`` stands for as many layers as a picture's size asks for: 32c3p2+."""
+    return str(item).endswith("+")
+
+
 def layer_kind(name: str) -> "type[Layer]":
     """Return a kind of layer."""
     kind: type[Layer] = _loaded(LAYERS[name])

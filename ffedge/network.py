@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ffedge.columns import Table
 from ffedge.errors import one_line
 from ffedge.fields import is_double, is_finite
-from ffedge.kinds import goodness_of, kind_and_words, layer_kind, parameters_of
+from ffedge.kinds import goodness_of, kind_and_words, layer_kind, parameters_of, repeats
 from ffedge.layers.base import Layer, Picture, Place
 from ffedge.recipe import Network, Recipe
 
@@ -159,7 +159,7 @@ def layers_of(recipe: Recipe, facts: InputFacts) -> tuple[Layer, ...]:
     network, classes = recipe.network, facts.n_classes
     result: list[Layer] = []
     inputs = facts.size - classes if network.label_mode == "overlay" else facts.features
-    picture = picture_of(network, facts)
+    picture = picture_of(network.layout, facts.shape)
     for index, item in enumerate(network.widths):
         sees_label = network.tries_labels and (index == 0 or network.label_layers == "all")
         goodness = network.goodness if network.tries_labels else network.class_goodness
@@ -174,14 +174,25 @@ def layers_of(recipe: Recipe, facts: InputFacts) -> tuple[Layer, ...]:
     return tuple(result)
 
 
-def picture_of(network: Network, facts: InputFacts) -> Picture | None:
+def picture_of(layout: Literal["hwc", "chw", "none"], shape: tuple[int, ...]) -> Picture | None:
     """Return the channels, height and width of an input, where it is a picture and that is known."""
-    if network.layout == "none":
+    if layout == "none":
         return None
-    sizes = facts.shape if len(facts.shape) == 3 else (1, *facts.shape)
-    if network.layout == "hwc" and len(facts.shape) == 3:
+    sizes = shape if len(shape) == 3 else (1, *shape)
+    if layout == "hwc" and len(shape) == 3:
         sizes = (sizes[2], *sizes[:2])
     return sizes[0], sizes[1], sizes[2]
+
+
+def spelt_out(
+    widths: tuple[int | str, ...], layout: Literal["hwc", "chw", "none"], shape: tuple[int, ...]
+) -> tuple[int | str, ...]:
+    """Return widths in which a layer that repeats (32c3p2+) has become as many as inputs of a shape ask for."""
+    if not any(map(repeats, widths)):
+        return widths
+    from ffedge.layers.conv import spelt_out
+
+    return spelt_out(widths, picture_of(layout, shape))
 
 
 def adds_input(network: Network, layer: Layer) -> bool:

@@ -2,21 +2,26 @@
 
 from typing import Any
 
+_TUNED: dict[str, Any] = {
+    "layout": "auto",
+    "skip": "add",
+    "class_goodness": "auto",
+    "label_layers": "all",
+    "label_scale": "auto",
+    "slope": "auto",
+    "smoothing": "auto",
+    "scope": "previous",
+    "gamma": 0.3,
+    "epochs": "auto",
+    "input_dropout": "auto",
+    "rate": "auto",
+}
+_PICTURES = _TUNED | {"schedule": "interleaved", "shift": "auto", "mirror": "auto"}
+
 PRESETS: dict[str, dict[str, Any]] = {
-    "tuned": {
-        "layout": "auto",
-        "skip": "add",
-        "class_goodness": "auto",
-        "label_layers": "all",
-        "label_scale": "auto",
-        "slope": "auto",
-        "smoothing": "auto",
-        "scope": "previous",
-        "gamma": 0.3,
-        "epochs": "auto",
-        "input_dropout": "auto",
-        "rate": "auto",
-    },
+    "tuned": _TUNED,
+    "pictures": _PICTURES | {"widths": ("64c3p2+",)},
+    "pictures-small": _PICTURES | {"widths": ("32c3p2+",)},
     "spiking": {
         "layout": "auto",
         "label_layers": "all",

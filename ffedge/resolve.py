@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Any, Literal
 
-from ffedge.network import InputFacts, layers_of
+from ffedge.network import InputFacts, layers_of, picture_of, spelt_out
 from ffedge.recipe import Recipe, convolves, held_out, loss_slope
 from ffedge.spec import Spec
 from ffedge.spec_parts import MAX_CLASSES, RATE, LabelMode, NetworkSpec, RuleSpec, TrainSpec
@@ -13,6 +13,7 @@ TUNED_BATCH, SMALLEST_BATCH, FEWEST_BATCHES = 256, 32, 50
 TUNED_EPOCHS, TUNED_STEPS, MOST_EPOCHS = 20, 1000, 100  # steps that a layer takes at least, where the epochs allow it
 TUNED_NEGATIVES = 2
 TUNED_DROPOUT, TUNED_SMOOTHING = 0.2, 0.05  # of images
+SIDE_A_SHIFT, MOST_SHIFT, TUNED_MIRROR = 16, 8, 0.5
 MANY_CLASSES = 20  # of a table: from here on it takes more to fit it, and then noise against learning rows by heart
 MANY_NEGATIVES, MANY_TIMES, MANY_DROPOUT = 6, 2, 0.1
 STEEP = 4.0  # with it a table's rare classes, and groups of units, are learnt as backprop learns them
@@ -37,7 +38,9 @@ def resolve(spec: Spec, facts: InputFacts, rows: int) -> Recipe:
         The label cannot stand where the spec wants it, there are not enough wrong labels or rows, or the images cannot
         shift.
     """
-    learnt = rows - held_out(rows, spec.train.holdout)
+    learnt, network = rows - held_out(rows, spec.train.holdout), spec.network
+    widths = spelt_out(network.widths, _layout(network, facts.shape), facts.shape)
+    spec = dataclasses.replace(spec, network=dataclasses.replace(network, widths=widths))
     recipe = Recipe.of(
         Spec(
             dataclasses.replace(spec.network, **_network(spec.network, facts)),
@@ -140,7 +143,8 @@ def _train(train: TrainSpec, network: NetworkSpec, facts: InputFacts, rows: int)
         size = min(TUNED_BATCH, max(SMALLEST_BATCH, rows // FEWEST_BATCHES), rows)
     if size > rows:
         raise ValueError(f"`batch_size` must be at most the {rows} rows that are trained on, got {size}")
-    changed = next((name for name in ("shift", "mirror", "cutout") if getattr(train, name)), None)
+    shift, mirror = _augmentation(train, network, facts)
+    changed = next((n for n, v in (("shift", shift), ("mirror", mirror), ("cutout", train.cutout)) if v), None)
     if changed and facts.picture is None and not convolving:
         raise ValueError(
             f"`{changed}` needs pictures: bytes (uint8) of shape [N, H, W] or [N, H, W, C] with 1, 3 or 4 channels, "
@@ -160,7 +164,22 @@ def _train(train: TrainSpec, network: NetworkSpec, facts: InputFacts, rows: int)
         "n_negatives": negatives,
         "rate": rate[: len(network.widths)] if train.rate == "auto" else train.rate,
         "input_dropout": dropout,
+        "shift": shift,
+        "mirror": mirror,
     }
+
+
+def _augmentation(train: TrainSpec, network: NetworkSpec, facts: InputFacts) -> tuple[int, float]:
+    """Return by how many pixels pictures move, and what share of them is mirrored."""
+    picture = picture_of(_layout(network, facts.shape), facts.shape) or (1, *(facts.picture or (0, 0))[:2])
+    certain = (convolves(network.widths) or facts.picture is not None) and train.cache == "none"
+    channels = facts.picture[2] if facts.picture else picture[0]
+    shift = min(MOST_SHIFT, max(1, round(min(picture[1:]) / SIDE_A_SHIFT))) if certain else 0
+    mirror = TUNED_MIRROR if certain and channels > 1 else 0.0
+    return (
+        shift if isinstance(train.shift, str) else train.shift,
+        mirror if isinstance(train.mirror, str) else train.mirror,
+    )
 
 
 def _epochs(rows: int, batch: int, times: int) -> int:

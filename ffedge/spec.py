@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
 from ffedge.fields import Option, bytes_of, check, options
-from ffedge.kinds import is_convolution
+from ffedge.kinds import is_convolution, repeats
 from ffedge.presets import PRESETS
-from ffedge.spec_parts import RATE, NetworkSpec, RuleSpec, TrainSpec
+from ffedge.spec_parts import MAX_LAYERS, RATE, NetworkSpec, RuleSpec, TrainSpec
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Spec:
 
     def __post_init__(self) -> None:
         """Raise ValueError where two parts do not fit each other."""
-        layers = len(self.network.widths)
-        if not isinstance(self.rule.alpha, str):
+        layers = self._most_layers()
+        if not isinstance(self.rule.alpha, str) and not any(map(repeats, self.network.widths)):
             check(len(self.rule.alpha) == layers, "alpha", f"have {layers} rows, one a layer", self.rule.alpha)
         if any(map(is_convolution, self.network.widths)):
             rule = "be none where a layer is a convolution"
@@ -40,14 +40,18 @@ class Spec:
         rate = self.train.rate
         check(rate == "auto" or len(rate) <= layers, "rate", f"name at most {layers} layers", rate)
 
+    def _most_layers(self) -> int:
+        """Return how many layers there are, or can be, where one repeats."""
+        return MAX_LAYERS if any(map(repeats, self.network.widths)) else len(self.network.widths)
+
     def _check_cache(self) -> None:
         """Hold to what stays the same from epoch to epoch."""
         train = self.train
         for wrong, remedy in (
             (train.schedule != "greedy", "`schedule='greedy'`"),
             (train.input_dropout not in (0, "auto"), "`input_dropout=0`"),
-            (train.shift > 0, "`shift=0`"),
-            (train.mirror > 0, "`mirror=0`"),
+            (train.shift not in (0, "auto"), "`shift=0`"),
+            (train.mirror not in (0, "auto"), "`mirror=0`"),
             (train.cutout > 0, "`cutout=0`"),
             (train.negatives == "hard-sum", "other `negatives` than hard-sum"),
         ):
@@ -57,12 +61,13 @@ class Spec:
     def left_open(self, to: Literal["data", "plan"]) -> list[str]:
         """Return the fields that the data, or a memory plan, are to fill in."""
         values = self._values()
-        return [name for name, each in self.options().items() if each.auto == to and each.is_open(values[name])]
+        named = [name for name, each in self.options().items() if each.auto == to and each.is_open(values[name])]
+        return ["widths", *named] if to == "data" and any(map(repeats, self.network.widths)) else named
 
     def check_used(self, names: Iterable[str]) -> Self:
         """Return it where each of some fields, which were asked for, plays a part; ValueError where one does not."""
         widths, declared = self.network.widths, self.options()
-        values = self._values() | {"layers": len(widths), "convolutions": sum(map(is_convolution, widths))}
+        values = self._values() | {"layers": self._most_layers(), "convolutions": sum(map(is_convolution, widths))}
         for name in names:
             if values[name] == "none" or declared[name].is_open(values[name]):
                 continue  # asks for nothing

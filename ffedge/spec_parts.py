@@ -56,7 +56,7 @@ class NetworkSpec:
     widths: tuple[int | str, ...] = option(
         (500, 500),
         f"units of each layer, 1 to {MAX_LAYERS} layers; 80c3p2 is a convolution of 80 channels and 3 x 3 places, "
-        "pooled 2 x 2 (see docs/recipe.md)",
+        "pooled 2 x 2; 32c3p2+ as many of them as the picture's size asks for (see docs/pictures.md)",
         WIDTH,
     )
     norm: Norm = option(
@@ -287,10 +287,12 @@ class TrainSpec:
         SHARE,
         auto="data",
     )
-    shift: int = option(
+    shift: int | Literal["auto"] = option(
         0,
-        "images (bytes [N, H, W] or [N, H, W, C]) move by up to so many pixels either way, each by its own draw",
+        "images (bytes [N, H, W] or [N, H, W, C]) move by up to so many pixels either way, each by its own draw; auto: "
+        "a sixteenth of their shorter side",
         between(0, 8),
+        auto="data",
         learns=True,
     )
     shift_share: float = option(
@@ -301,8 +303,12 @@ class TrainSpec:
         later=True,
         idle={"shift": (0,)},
     )
-    mirror: float = option(
-        0.0, "share of the images that are mirrored left to right, drawn anew each epoch", SHARE_OF_ALL, **PICTURES
+    mirror: float | Literal["auto"] = option(
+        0.0,
+        "share of the images that are mirrored left to right, drawn anew each epoch; auto: half of those with colours",
+        SHARE_OF_ALL,
+        auto="data",
+        **PICTURES,
     )
     cutout: int = option(
         0,

@@ -176,3 +176,57 @@ def test_two_wrong_labels_are_tried_or_as_many_as_there_are(classes, negatives):
 def test_two_classes_and_all_but_one_wrong_label_are_enough():
     resolve(Spec.make(n_negatives=1), some_facts(classes=2), ROWS)
     resolve(Spec.make(n_negatives=999), some_facts(shape=(2000,), classes=1000), ROWS)
+
+
+@pytest.mark.parametrize(
+    ("shape", "widths"),
+    [
+        ((8, 8), ("10c3p2",)),
+        ((28, 28), ("10c3p2", "20c3p2", "40c3p2")),
+        ((32, 32, 3), ("10c3p2", "20c3p2", "40c3p2")),
+        ((3, 17, 40), ("10c3p2", "20c3p2")),
+        ((96, 128, 3), ("10c3p2", "20c3p2", "40c3p2", "40c3p2", "40c3p2")),
+    ],
+)
+def test_a_layer_that_repeats_halves_a_picture_until_four_places_a_side_are_left(shape, widths):
+    given = some_facts(shape=shape, dtype="uint8")
+    spec = Spec.make("pictures", widths=("10c3p2+", 12))
+    recipe = resolve(spec, given, ROWS)
+    assert recipe.network.widths == (*widths, 12)
+    assert chosen(spec, recipe)["widths"] == [*widths, 12]
+    assert resolve(recipe.as_spec(), given, ROWS) == recipe
+
+
+@pytest.mark.parametrize(
+    ("widths", "shape", "said"),
+    [
+        (("8c3+",), (28, 28), r"layer 0, '8c3\+': must pool, as in 8c3p2\+"),
+        (("8c3", "banana+"), (28, 28), r"layer 1, 'banana\+': must be <channels>c<kernel>p<pool>\+"),
+        ((8, "8c3p2+"), (28, 28), r"layer 1, '8c3p2\+': must read pictures"),
+        (("8c3p2+",), (16,), r"`widths` names a convolution, which reads pictures"),
+    ],
+)
+def test_a_layer_that_cannot_repeat_is_refused(widths, shape, said):
+    with pytest.raises(ValueError, match=said):
+        resolve(Spec.make(widths=widths), some_facts(shape=shape, dtype="uint8"), ROWS)
+
+
+@pytest.mark.parametrize(
+    ("given", "shift", "mirror"),
+    [
+        (some_facts(shape=(28, 28), dtype="uint8"), 2, 0.0),
+        (some_facts(shape=(32, 32, 3), dtype="uint8"), 2, 0.5),
+        (some_facts(shape=(3, 64, 48), dtype="uint8"), 3, 0.5),
+        (some_facts(shape=(500, 400, 3), dtype="uint8"), 8, 0.5),
+    ],
+)
+def test_pictures_move_by_a_sixteenth_and_those_with_colours_are_mirrored(given, shift, mirror):
+    train = resolve(Spec.make("pictures"), given, ROWS).train
+    assert (train.shift, train.mirror) == (shift, mirror)
+
+
+@pytest.mark.parametrize(("given", "cache"), [(some_facts(), "none"), (some_facts(shape=(28, 28)), "activations")])
+def test_what_is_no_picture_and_what_is_cached_stays_as_it_is(given, cache):
+    spec = Spec.make(shift="auto", mirror="auto", cache=cache, input_dropout=0.0)
+    train = resolve(spec, given, ROWS).train
+    assert (train.shift, train.mirror) == (0, 0.0)

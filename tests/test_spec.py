@@ -113,7 +113,9 @@ def test_parts_that_do_not_fit_each_other_are_refused(changes, name):
 def test_an_unknown_field_or_preset_is_refused_by_name():
     with pytest.raises(ValueError, match=r"'banana'"):
         Spec.make(banana=1)
-    with pytest.raises(ValueError, match=r"`preset` must be one of tuned, spiking, paper, got 'best'"):
+    with pytest.raises(
+        ValueError, match=r"`preset` must be one of tuned, pictures, pictures-small, spiking, paper, got 'best'"
+    ):
         Spec.make("best")
 
 

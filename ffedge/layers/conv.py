@@ -3,6 +3,9 @@
 Its words are ``<channels>c<kernel>``, then ``s<stride>``, and ``p<size>`` (the largest of size x size places) or
 ``a<size>`` (their mean): 80c3, 160c3p2. A picture is padded so that places stay; W is [O, I, k, k].
 
+``32c3p2+`` stands for as many such layers as leave 4 places a side or fewer, each of twice the channels of the one
+before, up to four times those of the first (`spelt_out`).
+
 Batch normalisation stands before the relu. In a learning step mean and deviation s are those of the chunk of samples
 that learns at once, and the gradient goes through them (Ioffe and Szegedy, arXiv:1502.03167, section 3):
 
@@ -14,6 +17,7 @@ dLoss/dW is, for each place of the kernel, one product of dz with the picture mo
 Shape letters: as in `ffedge.layers.base`; I channels of height x width read, O made, P places of each, H = O P.
 """
 
+import itertools
 import math
 import re
 from collections.abc import Mapping
@@ -23,6 +27,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
+from ffedge.kinds import repeats
 from ffedge.layers.base import Array, Names, Parameter, Picture, Place, Read, bounded, spread
 from ffedge.onnx.graph import GraphBuilder
 from ffedge.seeds import Draw, generator
@@ -34,6 +39,38 @@ EPSILON = 1e-5
 FOLLOWING = 0.1  # share of the way that running statistics go to a batch's
 WORDS = re.compile(r"(\d{1,5})c(\d{1,3})(?:s(\d{1,2}))?(?:([pa])(\d{1,2}))?")
 MOST_CHANNELS = 65536
+LAST_SIDE, MOST_TIMES = 4, 4  # where layers end that repeat, and how wide they grow
+
+
+def spelt_out(widths: tuple[int | str, ...], picture: Picture | None) -> tuple[int | str, ...]:
+    """Return widths in which each layer that repeats has become as many as the picture that comes in asks for.
+
+    Raises
+    ------
+    ValueError
+        A layer is to repeat that can be read as no convolution, reads no picture or makes none smaller.
+    """
+    result: list[int | str] = []
+    for item in widths:
+        match = WORDS.fullmatch(str(item).removesuffix("+"))
+        if repeats(item) and (match is None or picture is None):
+            what = "be <channels>c<kernel>p<pool>+, as in 32c3p2+" if match is None else "read pictures"
+            raise ValueError(f"layer {len(result)}, {item!r}: must {what}. Name each layer, as in 500,500")
+        if not match or picture is None:
+            result.append(item)
+            picture = None  # a dense layer makes none
+            continue
+        shrink = int(match[3] or 1) * int(match[5] or 1)
+        if repeats(item) and shrink < 2:
+            raise ValueError(f"layer {len(result)}, {item!r}: must pool, as in {match[0]}p2+, to end anywhere")
+        times = itertools.count() if repeats(item) else range(1)
+        for time in times:
+            if time and min(picture[1:]) <= LAST_SIDE:
+                break
+            channels = int(match[1]) * min(2**time, MOST_TIMES)
+            result.append(match[0].replace(match[1], str(channels), 1))
+            picture = (channels, *(-(-side // int(match[3] or 1)) // int(match[5] or 1) for side in picture[1:]))
+    return tuple(result)
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def test_an_existing_run_is_not_overwritten_unless_forced(ffedge: Ffedge, data: 
         (["--widths", "0"], "--widths must be whole numbers from 1 to 65536, got (0,)"),
         (["--widths", "a"], "layer 0, 'a': must be <channels>c<kernel>[s<stride>][p|a<pool>]"),
         (["--widths", ",".join(["4"] * 65)], "--widths must name 1 to 64 layers"),
-        (["--preset", "best"], "--preset must be one of tuned, spiking, paper, got 'best'"),
+        (["--preset", "best"], "--preset must be one of tuned, pictures, pictures-small, spiking, paper, got 'best'"),
         (["--epochs", "1.5"], "--epochs must be N|auto, got '1.5'"),
         (["--rate", "-1"], "--rate must be positive, or auto, got (-1.0,)"),
         (["--batch-size", "100000"], "--batch-size must be at most the 570 rows that are trained on, got 100000"),
