@@ -66,6 +66,7 @@ def _of_model(options: Namespace) -> None:
         print_table("each layer alone", ["layer", "accuracy"], layers)
     odd = f", {found.odd_rows:,} of them odd" if found.odd_rows else ""
     print(f"accuracy {percent(found.accuracy)} of {found.rows:,} rows{odd}")
+    print(f"balanced {percent(found.balanced_accuracy)}, the mean of the classes' accuracies")
     if predictor.calibration:
         print(f"known    {percent(found.known)} of them, and {percent(found.known_error)} of these are wrong")
 

@@ -20,6 +20,7 @@ class Evaluation:
 
     Attributes
     ----------
+    balanced_accuracy : mean of the accuracies of the classes that have rows: a rare class counts like a frequent one.
     odd_rows : that are odd (`ffedge.model.readings`): not known, and right only by chance.
     known : share of the rows whose answers count as known.
     known_error : share of these that are wrong; None where there are none.
@@ -29,6 +30,7 @@ class Evaluation:
     """
 
     accuracy: float
+    balanced_accuracy: float
     rows: int
     odd_rows: int
     known: float
@@ -75,8 +77,10 @@ def evaluate(predictor: Predictor, dataset: Dataset, *, on_train: bool = False) 
         if layers:
             hits += (answers.goodness.argmax(axis=2) == true[:, None]).sum(axis=0)
     rows, per_class = len(split.labels), confusion.sum(axis=1)
+    some = per_class > 0
     return Evaluation(
         accuracy=float(confusion.trace()) / rows,
+        balanced_accuracy=float((confusion.diagonal()[some] / per_class[some]).mean()),
         rows=rows,
         odd_rows=odd,
         known=known / rows,

@@ -41,3 +41,13 @@ def test_odd_rows_are_counted_and_not_known():
     data = dataclasses.replace(DATA, train=Split(ArrayRows(rows), DATA.train.labels))
     found = evaluate(Predictor(make_model(small_spec(), DATA)[0]), data)
     assert (found.rows, found.odd_rows, found.known) == (300, 2, 298 / 300)
+
+
+def test_balanced_accuracy_counts_a_rare_class_like_a_frequent_one():
+    predictor, true = Predictor(make_model(small_spec(), DATA)[0]), DATA.train.labels[np.arange(300)]
+    rows = np.flatnonzero((true == 0) | (np.arange(300) < 40))
+    data = dataclasses.replace(DATA, train=Split(ArrayRows(DATA.train.inputs.take(rows)), true[rows]))
+    right, true = PLAIN.label[rows] == true[rows], true[rows]
+    found = evaluate(predictor, data)
+    assert found.balanced_accuracy == pytest.approx(np.mean([right[true == c].mean() for c in np.unique(true)]))
+    assert found.balanced_accuracy != pytest.approx(found.accuracy)
