@@ -75,6 +75,17 @@ def accuracy_wide(*results: Results) -> str:
     return table([head, f"`{runs[0]['variant']}`", "peak, MiB (imports)"], rows, "Mean (each seed)", *names)
 
 
+def accuracy_one_pass(groups: Results, readout: Results, tried: Results) -> str:
+    """Tabulate what `acff` reaches by how a class is told."""
+    (settings, _), rows = only(groups), []
+    for kind, documents in (("groups", groups), ("readout", readout), ("tried", tried)):
+        runs = of(only(documents)[1], variant="acff")
+        cells = [percent(percents(runs, data_name=data)) for data in settings["data"]]
+        rows.append([f"`{kind}`", *cells, peaks(runs)])
+    columns = ["2 layers of 500, 20 epochs", *(DATA[data] for data in settings["data"]), "peak, MiB (imports)"]
+    return table(columns, rows, "Mean (each seed)", "accuracy-groups", "accuracy-readout", "accuracy")
+
+
 def accuracy_default(documents: Results) -> str:
     """Tabulate what README's first command reaches."""
     _, runs = only(documents)

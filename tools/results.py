@@ -25,6 +25,7 @@ SPEED_ARMS = "ffedge-ff-adam,ffedge-acff-adam,backprop-adam,backprop-adam-ort-in
 DEFAULT = "--data mnist-mini --variants acff --epochs 20"  # what README's first command trains
 AGAIN = '--reading "gamma: 0.3" --reading "gamma: 0.3, theta once" --reading "scope: previous"'  # gained at first
 WIDER = "--variants acff --epochs 60 --threads 1 --seeds 0 1 2"  # chosen on a split: bench/RECIPE.md
+ONE_PASS = "--data fashion-mnist mnist --variants acff --epochs 20 --seeds 0 1 2 --threads 1"
 COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "accuracy": "python bench/accuracy.py --epochs 20 --seeds 0 1 2 3 4",
     "accuracy-wide-shifts": (
@@ -34,6 +35,12 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "accuracy-wide-shifts-mnist": (
         f"python bench/accuracy.py --data mnist {WIDER} --name accuracy-wide-shifts-mnist "
         "-- --widths 1000,1000 --shift 1 --input-dropout 0.1 --holdout 0"
+    ),
+    "accuracy-groups": (
+        f"python bench/accuracy.py {ONE_PASS} --name accuracy-groups -- --class-goodness groups --schedule interleaved"
+    ),
+    "accuracy-readout": (
+        f"python bench/accuracy.py {ONE_PASS} --name accuracy-readout -- --class-goodness readout --schedule interleaved"
     ),
     "class-goodness": "python bench/class_goodness.py",
     "accuracy-default": f"python bench/accuracy.py {DEFAULT} --name accuracy-default",
