@@ -3,6 +3,7 @@
 Members of an ``.npz`` are unpacked to the cache one after another, in chunks, and read there.
 """
 
+import math
 import os
 import struct
 import warnings
@@ -18,11 +19,13 @@ from urllib.parse import quote
 import numpy as np
 
 from ffedge.data.cache_folder import CHUNK_BYTES, unpack
+from ffedge.data.fortran import in_rows
 from ffedge.data.rows import MAX_AXES, Rows, open_to_read
 from ffedge.errors import DataError
 
 BROKEN = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError)
 _RESAVE = "Save it again with np.save(file, np.ascontiguousarray(array))"
+_AS_PLAIN = "Save it again as np.asarray(names, dtype=str) or np.asarray(numbers, dtype=float)"
 
 
 def read_npy(path: Path, name: str = "", sha256: str = "") -> Rows:
@@ -42,28 +45,26 @@ def read_npy(path: Path, name: str = "", sha256: str = "") -> Rows:
     Raises
     ------
     DataError
-        If it is no ``.npy`` file, holds objects or no rows, is in Fortran order, or has the wrong length.
+        If it is no ``.npy`` file, holds objects or no rows, or has the wrong length.
     """
     path, name = Path(path), name or str(path)
     with os.fdopen(open_to_read(path), "rb") as file:
         shape, fortran, dtype = _read_header(file, name)
         offset, size = file.tell(), os.fstat(file.fileno()).st_size
     if dtype.hasobject:
-        raise DataError(f"{name}: holds Python objects, which ffedge never unpickles. Convert it to numbers first.")
+        raise DataError(f"{name}: holds Python objects, which ffedge never unpickles. {_AS_PLAIN}.")
     if dtype.kind not in "biufUS":
         raise DataError(f"{name}: must hold numbers or strings, got {dtype}. Convert it first.")
     if len(shape) > MAX_AXES:
         raise DataError(f"{name}: has {len(shape)} axes, more than {MAX_AXES}. Reshape it.")
     if not shape or min(shape) < 1:
         raise DataError(f"{name}: holds no rows (its shape is {list(shape)}). Check the file.")
-    if fortran:
-        raise DataError(f"{name}: is in Fortran order, whose rows are not contiguous. {_RESAVE}.")
     if dtype.itemsize == 0:
         raise DataError(f"{name}: holds only empty strings. Check the file.")
-    rows = Rows(path, offset, shape, dtype, name, sha256)
+    rows = Rows(path, offset, (math.prod(shape),) if fortran else shape, dtype, name, sha256)
     if size > (needed := offset + rows.n_bytes):
         raise DataError(f"{name}: has {size - needed} bytes more than its header says. {_RESAVE}.")
-    return rows
+    return in_rows(rows, shape, name) if fortran else rows
 
 
 def _read_header(file: BinaryIO, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

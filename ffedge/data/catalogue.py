@@ -4,7 +4,6 @@ import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
 
 from ffedge.columns import Table
 from ffedge.data.cache_folder import cache_folder
@@ -12,13 +11,14 @@ from ffedge.data.copy_batches import NAME, Batches, copied
 from ffedge.data.dataset import Dataset, assemble
 from ffedge.data.download import fetch
 from ffedge.data.files import IDX_FILES, arrays_of, holds_arrays, idx_file, is_table, open_array
+from ffedge.data.frames import is_frame, pairs_of
 from ffedge.data.known import NAMES, KnownDataset
 from ffedge.data.reading import Listener, Reading
 from ffedge.data.rows import Rows
 from ffedge.errors import DataError
 
 SYSTEM_FOLDER = Path("/usr/share/datasets")
-Data = str | Path | Sequence[str | Path] | Batches | Dataset
+Data = str | Path | Sequence[str | Path] | Batches | Dataset  # or a table in memory
 
 
 def load(
@@ -44,7 +44,8 @@ def load(
     source : one of `NAMES`; a folder of arrays, or with a folder of pictures for each class
         (`ffedge.data.picture_folders`); an ``.npz``, ``.npy`` or IDX file (a known name is never a path); a table
         (``.csv``, ``.tsv``, ``.jsonl``, ``.parquet``, ``.feather``), a pattern such as ``logs/*.csv`` or a list of
-        such, read as one set, or ``-``, a table on standard input; or an iterable
+        such, read as one set, or ``-``, a table on standard input; a table in memory, of pandas, polars, pyarrow or
+        Hugging Face's datasets; or an iterable
         of minibatches ``(x, y)``, or a callable that returns one: a generator, a list, a DataLoader. x is ``[n,
         *row_shape]``, y ``[n]`` as in files, arrays or what numpy makes arrays of; n may differ. An open data set is
         returned as it is.
@@ -76,19 +77,22 @@ def load(
         If `source` is none of these, or `reading` asks for what plays no part for it.
     """
     reading, hear = reading or Reading(), hear or Listener()
-    if (label is not None or leave_out) and not is_table(source):
-        raise ValueError("`label` and `leave_out` are for table files. Leave them out")
+    frame = is_frame(source) and not isinstance(source, Dataset)
+    if frame and (pairs := pairs_of(source, label)) is not None:
+        source, label, frame = pairs, None, False
+    tabular = frame or is_table(source)
+    if (label is not None or leave_out) and not tabular:
+        raise ValueError("`label` and `leave_out` are for tables. Leave them out")
     pictures = _pictures(source, reading, shape, hear, stop)
     if pictures is not None:
         dataset = assemble(_name(Path(str(source))), pictures, None, one_class=one_class)
     elif idle := reading.for_pictures:
         name = source if isinstance(source, str | Path) else NAME
         raise ValueError(f"`{idle[0]}` plays no part for {name}, which is no folder of pictures. Leave it out")
-    elif is_table(source):
+    elif tabular:
         from ffedge.data.tables import load_table
 
-        files = cast(Any, source)
-        dataset = load_table(files, label=label, leave_out=leave_out, table=table, one_class=one_class, stop=stop)
+        dataset = load_table(source, label=label, leave_out=leave_out, table=table, one_class=one_class, stop=stop)
     else:
         dataset = _of_arrays(source, data_dir, progress, None if folder is None else Path(folder), one_class, finite)
     if reading.test is None:

@@ -5,7 +5,7 @@ comes from one stretch of the stream, so that what is sorted by class or time tr
 source, and there are neither held-out rows that stay the same nor a checksum to resume by.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from ffedge.data.arrays import read_npy
 from ffedge.data.cache_folder import TO_MEND, writable_folder
 from ffedge.data.checks import as_inputs, block_rows
 from ffedge.data.files import ARRAYS
+from ffedge.data.frames import LABELS, plain
 from ffedge.data.label_column import MAX_CLASSES, as_labels, distinct
 from ffedge.data.merged import Sample, StreamSample
 from ffedge.data.rows import ArrayRows, Rows
@@ -136,12 +137,14 @@ def _in_smallest_type(values: list[int]) -> NDArray[Any]:
 
 def _arrays(name: str, batch: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return inputs [n, *row_shape] and labels [n] or [n, 1]."""
+    if isinstance(batch, Mapping) and len(batch) == 2 and (label := next((n for n in LABELS if n in batch), None)):
+        batch = (*(part for name, part in batch.items() if name != label), batch[label])
     if not (isinstance(batch, tuple | list) and len(batch) == 2):
         raise DataError(
             f"{name}: must be a pair (x, y), got {type(batch).__name__}. For arrays in memory pass [(x, y)]."
         )
     try:
-        x, y = (np.asarray(part) for part in batch)
+        x, y = (plain(np.asarray(part), f"{name}, {which}") for part, which in zip(batch, "xy", strict=True))
     except (TypeError, ValueError, RuntimeError) as error:  # uneven lists; tensors on a GPU or with gradients
         first_line = str(error).partition("\n")[0]
         raise DataError(

@@ -63,7 +63,13 @@ class RowSource(ABC):
         if rows_per_block < 1:
             raise ValueError(f"rows_per_block must be at least 1, got {rows_per_block}")
         for start in range(0, len(self), rows_per_block):
-            yield self._between(start, min(start + rows_per_block, len(self)))
+            yield self.between(start, min(start + rows_per_block, len(self)))
+
+    def between(self, start: int, stop: int) -> NDArray[Any]:
+        """Return rows that stand together, from `start` to before `stop`."""
+        if not 0 <= start <= stop <= len(self):
+            raise ValueError(f"rows must be 0 to {len(self)}, got {start} to {stop}")
+        return self._between(start, stop)
 
     def _between(self, start: int, stop: int) -> NDArray[Any]:
         """Return rows that stand together; a source that needs no list of them says how."""

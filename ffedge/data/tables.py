@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from ffedge.columns import Table
 from ffedge.data.cache_folder import TO_MEND, writable_folder
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.files import JSON_TEXTS, STDIN, TYPED
+from ffedge.data.frames import FrameTable, is_frame
 from ffedge.data.label_column import MOST_LABEL_BYTES
 from ffedge.data.rows import Labels, Rows, open_to_read
 from ffedge.data.table_schema import Schema, Source
@@ -64,7 +65,7 @@ def opened(file: str) -> Iterator[Source]:
 
 
 def load_table(
-    source: str | Path | Sequence[str | Path],
+    source: Any,
     *,
     label: str | None = None,
     leave_out: Sequence[str] = (),
@@ -76,6 +77,7 @@ def load_table(
 
     Parameters
     ----------
+    source : a path, a pattern, a list of them; or a frame (`ffedge.data.frames`).
     label : name of the label's column; None takes the model's, or the last one.
     leave_out : names of columns that are not taken.
     table : of a model: the columns that it takes, by their names.
@@ -89,15 +91,16 @@ def load_table(
     StoppedError
         `stop` said so.
     """
-    files, schema, place = files_of(source), Schema(table, label, leave_out), writable_folder("temporary")
+    schema, place = Schema(table, label, leave_out), writable_folder("temporary")
+    files = [] if is_frame(source) else files_of(source)
     with contextlib.ExitStack() as stack:
         with writing(place, TO_MEND, DataError):
             inputs, codes = (stack.enter_context(nameless_file(place)) for _ in range(2))
         copy = _Copy(schema, inputs[0], codes[0], place, stop)
-        for file in files:
-            with opened(file) as one:
+        for each in map(opened, files) if files else [contextlib.nullcontext(FrameTable(source))]:
+            with each as one:
                 copy.add(one)
-        name = _name(files)
+        name = _name(files) if files else one.name
         if not copy.rows:
             raise DataError(f"{name}: holds no rows with a label. Check the column {schema.label!r}")
         rows = Rows(inputs[1], 0, (copy.rows, len(schema.table.columns)), np.dtype(np.float64), name)

@@ -323,6 +323,8 @@ class Learner:
             raise DataError(f"labels must number {count}, one a row, got lists of several lengths") from error
         if not count and not len(labels):
             return np.zeros(0, np.int64)
+        if labels.dtype == object and all(isinstance(name, str) for name in labels.tolist()):
+            labels = labels.astype(str)
         named = labels.dtype.kind == "U"
         if named:
             numbers = {name: number for number, name in enumerate(self.classes)}

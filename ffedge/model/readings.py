@@ -15,6 +15,7 @@ from ffedge.network import InputFacts
 Array = NDArray[Any]
 FAR = 20  # times as far from the mean as training rows reached
 DEVIATIONS = 60.0  # that are never far: in some data a rare row lies beyond what the largest input tells
+MISSING = ("None", "<NA>", "NaT")
 UNSCALED = 1e6  # what is never far where inputs are not scaled, so that the model does not know their spread
 
 
@@ -50,7 +51,7 @@ class Readings:
 
     def read(self, inputs: ArrayLike) -> tuple[Array, dict[int, str]]:
         """Return one sample or N of them as [N, ...] in the shape and type of the training data; and of the odd ones
-        their row and why.
+        their row and why. Of a table in memory the columns are found by their names.
 
         Raises
         ------
@@ -58,7 +59,7 @@ class Readings:
             They have another shape or type.
         """
         try:
-            array = np.asarray(inputs)
+            array = self._of_columns(inputs) if self.facts.table and _has_columns(inputs) else np.asarray(inputs)
         except (ValueError, TypeError, OverflowError) as error:
             raise DataError("inputs must be numbers in rows of one length. Pass an array") from error
         samples = samples_of(array, self.facts)
@@ -77,6 +78,22 @@ class Readings:
         rows[odd] = np.where(np.isnan(near) & ~self._may_lack, self._mean, near)
         return rows.reshape(samples.shape), why
 
+    def _of_columns(self, frame: Any) -> Array:
+        """Return a table in memory as rows [N, I], by the columns' names."""
+        assert self.facts.table is not None
+        out = np.empty((len(frame), self.facts.size))
+        for at, column in enumerate(self.facts.table.columns):
+            try:
+                values = np.asarray(frame[column.name])
+            except Exception as error:  # each library raises a class of its own
+                raise DataError(f"inputs lack the column {column.name!r}") from error
+            try:
+                plain = values.dtype.kind in "iuf" and column.kind == "number"
+                out[:, at] = values if plain else [column.code(_or_none(value)) for value in values.tolist()]
+            except ValueError as error:
+                raise DataError(f"inputs: {error}") from error
+        return out
+
     def _why(self, row: Array, place: int) -> str:
         found, shape, table = row[place], self.facts.shape, self.facts.table
         if table:
@@ -91,6 +108,18 @@ class Readings:
             return f"{name} is infinite, or beyond {8 * row.itemsize} bits"
         least, most = (float(end[place if len(end) > 1 else 0]) for end in (self._least, self._most))
         return f"{name} is {found:g}, far from the training rows: not within {least:.3g} to {most:.3g}"
+
+
+def _has_columns(inputs: Any) -> bool:
+    """Tell whether inputs are a table in memory, of pandas, polars, pyarrow or Hugging Face's datasets."""
+    names = getattr(inputs, "column_names", None)
+    names = getattr(inputs, "columns", None) if names is None else names
+    return names is not None and not callable(names) and hasattr(inputs, "__getitem__")
+
+
+def _or_none(value: Any) -> Any:
+    """Return None for what says that a value is missing, as pandas' NA does."""
+    return None if not isinstance(value, str | int | float) and str(value) in MISSING else value
 
 
 def left_out(odd: int, rows: int, first: int, why: str) -> str:

@@ -186,7 +186,7 @@ def test_a_label_that_is_not_there_is_refused_with_those_that_are(tmp_path):
         load(write(tmp_path / "t.csv"), label="stat")
     with pytest.raises(DataError, match="to leave out"):
         load(tmp_path / "t.csv", leave_out=["nothing"])
-    with pytest.raises(ValueError, match="for table files"):
+    with pytest.raises(ValueError, match="are for tables"):
         load("mnist-mini", label="y")
 
 

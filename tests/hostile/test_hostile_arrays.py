@@ -51,7 +51,8 @@ def test_no_pickle_in_a_file_is_ever_loaded(tmp_path, monkeypatch, capfd):
             assert (code, len(err.splitlines())) == (1, 1)
     assert not marker.exists()
     assert refusal(DataError, ffedge.load, tmp_path / "objects" / "x.npy") == (
-        f"{tmp_path}/objects/x.npy: holds Python objects, which ffedge never unpickles. Convert it to numbers first."
+        f"{tmp_path}/objects/x.npy: holds Python objects, which ffedge never unpickles. "
+        "Save it again as np.asarray(names, dtype=str) or np.asarray(numbers, dtype=float)."
     )
 
 
