@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ffedge.predict.recalibration import recalibrate
     from ffedge.spec import Spec
     from ffedge.training.train import Run, train
+    from ffedge.training.watch import Progress, Watcher
 
 _NAMES = {  # module -> what it holds
     "data": "Dataset Reading load",
@@ -37,6 +38,7 @@ _NAMES = {  # module -> what it holds
     "predict.recalibration": "recalibrate",
     "spec": "Spec",
     "training.train": "Run train",
+    "training.watch": "Progress Watcher",
 }
 
 __all__ = [
@@ -48,9 +50,11 @@ __all__ = [
     "Monitor",
     "Prediction",
     "Predictor",
+    "Progress",
     "Reading",
     "Run",
     "Spec",
+    "Watcher",
     "__version__",
     "evaluate",
     "learn",

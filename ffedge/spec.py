@@ -16,6 +16,8 @@ from ffedge.kinds import is_convolution, repeats
 from ffedge.presets import PRESETS
 from ffedge.spec_parts import MAX_LAYERS, RATE, NetworkSpec, RuleSpec, TrainSpec
 
+LONGEST_REPR = 400
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -116,6 +118,16 @@ class Spec:
         if "rate" not in changes and rate != "auto":  # a preset may name more rates than a shallow network has layers
             values["rate"] = rate[: len(network.widths)]
         return cls(network, part("rule"), part("train")).check_used(changes)
+
+    def __repr__(self) -> str:
+        """Say what would make it again: the preset that it is nearest to, and what it has otherwise."""
+        text = min((self._beside(preset) for preset in PRESETS), key=len)
+        return text if len(text) <= LONGEST_REPR else f"{text[: LONGEST_REPR - 2]}…)"
+
+    def _beside(self, preset: str) -> str:
+        base = type(self).make(preset)._values()
+        asked = [f"{name}={value!r}" for name, value in self._values().items() if value != base[name]]
+        return f"Spec.make({', '.join([repr(preset), *asked])})"
 
     def with_train(self, **changes: Any) -> Self:
         """Return it with other fields of its training."""

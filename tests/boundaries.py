@@ -45,7 +45,7 @@ TABLE = {
     "engine": Allowed(f"errors pages recipe spec turns {NETWORK}", "numpy onnxruntime", "torch"),
     "model": Allowed(f"engine {BASE} {NETWORK}", "numpy"),
     "data": Allowed("columns errors files recipe seeds spec", "numpy", "PIL pyarrow"),
-    "training": Allowed(f"data engine model {BASE} {NETWORK}", "numpy", "onnxruntime"),
+    "training": Allowed(f"data engine model {BASE} {NETWORK}", "numpy", "onnxruntime tqdm"),
     "learning": Allowed(f"data engine model predict training {BASE} {NETWORK}", "numpy"),
     "predict": Allowed(f"data engine model training {BASE} {NETWORK}", "numpy"),
     # forms are made on a workstation: a graph is built, run on held-out rows and, for int8, given to the quantizer

@@ -36,8 +36,8 @@ def _list() -> None:
 
 
 def _fetch(options: Namespace) -> None:
-    from ffedge.cli.progress import progress
     from ffedge.data import load
+    from ffedge.training.shown import progress
 
     check_data_dir(options, options.name)
     with progress() as hear:

@@ -40,7 +40,7 @@ resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 from ffedge.spec import Spec
 from ffedge.training.train import plan, train
 least = plan(Spec.make(memory_budget=2**40)).floor_bytes
-report = train(Spec.make(widths=(16,), epochs=1), "mnist-mini", sys.argv[1]).report
+report = train(Spec.make(widths=(16,), epochs=1), "mnist-mini", sys.argv[1], progress=False).report
 print(json.dumps({"floor": least, "seconds": report.seconds, "peak": report.rss_peak_bytes}))
 """
 

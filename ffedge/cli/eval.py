@@ -95,8 +95,8 @@ def _of_spikes(options: Namespace) -> None:
 
 def _data(options: Namespace, learnt_from: str, shape: tuple[int, ...], table: "Table | None" = None) -> "Dataset":
     """Open the data that is named, or else what the model learnt from: it must not choose the files that are opened."""
-    from ffedge.cli.progress import progress
     from ffedge.data import NAMES, load
+    from ffedge.training.shown import progress
 
     if options.data is None and learnt_from not in NAMES:
         what = f"learnt from {learnt_from!r}, which ffedge does not know by name"

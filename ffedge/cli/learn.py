@@ -75,8 +75,8 @@ def run(options: Namespace) -> int:
 
 
 def _learn(options: Namespace, stop: Stop) -> "Learning":
-    from ffedge.cli.progress import progress
     from ffedge.learning.learn import learn
+    from ffedge.training.shown import progress
 
     with progress() as watcher:
         return learn(

@@ -75,7 +75,8 @@ def run(options: Namespace) -> int:
 
 
 def _train(spec: Spec | None, options: Namespace, stop: Stop) -> None:
-    from ffedge.cli.progress import print_layers, progress
+    from ffedge.cli.progress import print_layers
+    from ffedge.training.shown import progress
     from ffedge.training.train import train
 
     with progress() as watcher:
@@ -101,7 +102,7 @@ def _train(spec: Spec | None, options: Namespace, stop: Stop) -> None:
 
 
 def _plan(spec: Spec, options: Namespace) -> None:
-    from ffedge.cli.progress import progress
+    from ffedge.training.shown import progress
     from ffedge.training.train import plan
 
     with progress() as watcher:

@@ -140,7 +140,7 @@ def answer(request: dict[str, Any], ways_of: Ways = ways) -> dict[str, Any]:
     from ffedge.training.train import train
 
     spec = Spec.make(widths=tuple(request["widths"]), epochs=request["epochs"], seed=request["seed"])
-    run = train(spec, request["data"], Path(request["run"]), data_dir=request["data_dir"], force=True)
+    run = train(spec, request["data"], Path(request["run"]), data_dir=request["data_dir"], force=True, progress=False)
     return {"test_accuracy": run.report.test_accuracy, "model_bytes": run.report.model_bytes}
 
 

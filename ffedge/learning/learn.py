@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ffedge import json_text
 from ffedge.data import Data, Dataset, Reading, Split, load
 from ffedge.data.stream import OtherRows, split_rows
-from ffedge.errors import ModelError, StoppedError, TrainingError
+from ffedge.errors import ModelError, StoppedError, TrainingError, one_line
 from ffedge.learning.classes import Start, opened, with_classes
 from ffedge.learning.files import OLD_KEPT, alone, previous_file, replaced
 from ffedge.learning.guard import MAX_DROP, Measured, to_check, unchecked_classes
@@ -32,6 +32,7 @@ from ffedge.training.memory import Plan
 from ffedge.training.odd import without_odd
 from ffedge.training.records import LayerRecord
 from ffedge.training.replay import CHECK_SHARE, KEPT_BYTES, Examples, keep, kept_file, no_examples, read_kept
+from ffedge.training.shown import shows_progress
 from ffedge.training.step import BatchLearner
 from ffedge.training.watch import Journal, Watcher
 
@@ -76,11 +77,22 @@ class Learning:
     plan: dict[str, Any]
     previous: str | None = None
 
+    def __repr__(self) -> str:
+        """Say what became of the model, in a line."""
+        became = "replaced" if self.accepted else f"refused: {self.refused}"
+        parts = [
+            f"{name} rows {held.before:.2%} -> {held.after:.2%}"
+            for name, held in (("new", self.new), ("kept", self.kept))
+            if held.before is not None and held.after is not None
+        ]
+        return f"<Learning {one_line(', '.join([self.model, *parts, became]))[:400]}>"
+
     def to_json(self) -> str:
         """Return it as indented JSON."""
         return json_text.text(dataclasses.asdict(self), indent=1)
 
 
+@shows_progress
 def learn(
     model: str | Path,
     data: Data,
@@ -96,6 +108,7 @@ def learn(
     label: str | None = None,
     reading: Reading | None = None,
     watcher: Watcher | None = None,
+    progress: bool = True,
     stop: Callable[[], bool] = lambda: False,
     **changes: Any,
 ) -> Learning:
@@ -111,6 +124,8 @@ def learn(
     kept_bytes : room for kept examples beside the model, for the next time; 0 keeps none.
     max_drop : how far accuracy on a held-out share of the new rows, or of the kept examples, may fall.
     reading : what the data's files leave open.
+    watcher : is told of every batch and epoch, and shows what it likes.
+    progress : show how it goes on stderr, where no `watcher` is passed.
     force : learn although there are classes of which no examples are kept, so that nothing shows what is forgotten.
     label : of a table, the name of the label's column; None takes the one that the model learnt from.
     changes : fields of `ffedge.spec_parts.TrainSpec` that the file's learning step leaves open

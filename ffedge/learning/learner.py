@@ -129,6 +129,11 @@ class Learner:
         self._wrong_key = key(2, self.recipe.train.seed, Draw.NEGATIVES, 0, 0)
         self.steps = self.rows = self.odd_rows = 0
 
+    def __repr__(self) -> str:
+        """Say what it has learnt so far, in a line."""
+        learnt = f"{self.rows:,} rows learnt in {self.steps:,} steps"
+        return f"<Learner {self._start.path}: {learnt}, {self.odd_rows:,} odd, {len(self.classes)} classes>"
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the label numbers."""

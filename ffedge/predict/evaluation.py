@@ -40,6 +40,11 @@ class Evaluation:
     confusion: list[list[int]]
     classes: list[str]
 
+    def __repr__(self) -> str:
+        """Say what was found, in a line."""
+        of = f"of {self.rows:,} rows, balanced {self.balanced_accuracy:.2%}, known {self.known:.2%}"
+        return f"<Evaluation: accuracy {self.accuracy:.2%} {of}, {len(self.classes)} classes>"
+
 
 def predicted(
     predictor: Predictor, split: Split, rows: NDArray[np.int64] | None = None, *, layers: bool = False

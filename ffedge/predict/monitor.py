@@ -5,10 +5,12 @@ An EWMA control chart (Roberts 1959) on each of three statistics: best score, ma
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from ffedge.model.calibration import Calibration, Moments
-from ffedge.predict.predictor import Prediction
+from ffedge.model.file import Model
+from ffedge.predict.predictor import Prediction, Predictor
 from ffedge.turns import Turns, not_pickled
 
 SIDES = 5  # of limits: score and margin have two, the share of known answers has one
@@ -81,7 +83,7 @@ class Monitor:
 
     Parameters
     ----------
-    calibration : of the model (`Predictor.calibration`).
+    model : the model file's path or bytes, a `Predictor`, or a calibration (`Predictor.calibration`).
     window : samples that an average reaches back, in effect: the newest has the weight ``2 / (window + 1)``. A longer
         one sees smaller shifts, a shorter one sees large shifts sooner.
     false_alarm_every : mean number of samples to a false alarm while the samples are independent and such as the model
@@ -89,6 +91,8 @@ class Monitor:
 
     Raises
     ------
+    ModelError
+        The file cannot be used.
     ValueError
         The model holds no calibration, or a number is outside its range.
 
@@ -104,8 +108,13 @@ class Monitor:
     """
 
     def __init__(
-        self, calibration: Calibration | None, *, window: int = 500, false_alarm_every: int = 1_000_000
+        self,
+        model: str | Path | bytes | Predictor | Calibration | None,
+        *,
+        window: int = 500,
+        false_alarm_every: int = 1_000_000,
     ) -> None:
+        calibration = _calibration(model)
         if calibration is None:
             raise ValueError(
                 "calibration is missing, as no rows were held out. Train with `holdout`, or use ffedge.recalibrate"
@@ -128,8 +137,23 @@ class Monitor:
         self.drifting = False
         self._turns = Turns()
 
+    def __repr__(self) -> str:
+        """Say how it stands, in a line."""
+        found = "; ".join(("drift", *self.reasons)) if self.drifting else "no drift"
+        return f"<Monitor: {self.samples:,} samples, {self.odd:,} odd, {found}>"
+
     def update(self, predictions: Prediction) -> list[Drift]:
-        """Take predictions into the averages; return where drift began or ended among them."""
+        """Take predictions into the averages.
+
+        Parameters
+        ----------
+        predictions : of N samples, in their order (`Predictor.predict`).
+
+        Returns
+        -------
+        list of Drift
+            Where drift began or ended among them; samples count from 1.
+        """
         with self._turns:
             return self._update(predictions)
 
@@ -176,6 +200,12 @@ class Monitor:
     def __reduce__(self) -> NoReturn:
         """Refuse."""
         not_pickled(self, "Make one there of the model's calibration")
+
+
+def _calibration(model: str | Path | bytes | Predictor | Calibration | None) -> Calibration | None:
+    if isinstance(model, str | Path | bytes):
+        return Model(model).calibration
+    return model.calibration if isinstance(model, Predictor) else model
 
 
 def _level(time: float) -> float:

@@ -61,6 +61,13 @@ class Prediction:
         """Return N."""
         return len(self.place)
 
+    def __repr__(self) -> str:
+        """Say how many samples got which labels, in a line."""
+        first = ", ".join(self.classes[c][:40] if self.classes else str(c) for c in self.place[:8].tolist())
+        more = ", …" if len(self) > 8 else ""
+        samples = f"{len(self):,} sample{'' if len(self) == 1 else 's'}"
+        return f"<Prediction of {samples}: {first}{more}; {int(self.known.sum()):,} known, {len(self.odd):,} odd>"
+
 
 class Predictor:
     """A model file, loaded: its graph is built anew from what was read of it (`ffedge.model.file`).
@@ -95,6 +102,12 @@ class Predictor:
             self._session = make_session(model_bytes(self._graph), threads, opened.weights())
         except Exception as error:  # onnxruntime raises a class of its own for each cause
             raise ModelError(f"{self._name}: is no ONNX model that onnxruntime can load. Pass a model.onnx") from error
+
+    def __repr__(self) -> str:
+        """Say what it is of, in a line."""
+        widths = ", ".join(map(str, self.recipe.network.widths[:8]))
+        inputs = f"{self.facts.dtype} {dims(self.facts.shape)}"
+        return f"<Predictor {self._name}: {self.recipe.rule.variant} ({widths}), {inputs}, {len(self.classes)} classes>"
 
     @property
     def has_layers(self) -> bool:

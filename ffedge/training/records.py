@@ -12,7 +12,7 @@ from typing import Any, Self, get_args, get_origin, get_type_hints
 from numpy.typing import NDArray
 
 from ffedge import json_text
-from ffedge.errors import ModelError
+from ffedge.errors import ModelError, one_line
 from ffedge.files import regular_file, writing
 from ffedge.json_text import parse
 from ffedge.recipe import Recipe
@@ -171,6 +171,14 @@ class Report:
         except (ValueError, KeyError, TypeError) as error:
             raise ModelError(f"{path}: is no report that this ffedge can read ({error})") from error
         return report
+
+    def __repr__(self) -> str:
+        """Say what the run reached, in a line."""
+        test = "no test rows" if self.test_accuracy is None else f"test accuracy {self.test_accuracy:.2%}"
+        took = f"{self.seconds:.1f} s, peak {self.rss_peak_bytes / 2**20:.0f} MiB"
+        rule, widths = self.spec["rule"]["variant"], ", ".join(map(str, self.spec["network"]["widths"][:8]))
+        name = one_line(str(self.data["name"]))[:80]
+        return f"<Report of {rule} ({widths}) on {name}: {test}, train {self.train_accuracy:.2%}, {took}>"
 
     def to_json(self) -> str:
         """Return the report as indented JSON."""

@@ -34,6 +34,7 @@ from ffedge.training.odd import without_absurd
 from ffedge.training.records import Report
 from ffedge.training.replay import KEPT_BYTES, keep, kept_file, no_examples
 from ffedge.training.rhythm import Rhythm
+from ffedge.training.shown import shows_progress
 from ffedge.training.watch import Watcher
 
 TRAIN_ACCURACY_ROWS = 10_000
@@ -41,7 +42,13 @@ TRAIN_ACCURACY_ROWS = 10_000
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its folder and its report."""
+    """A finished run.
+
+    Attributes
+    ----------
+    path : its folder, which holds model.onnx, report.json, metrics.jsonl and the checkpoint.
+    report : accuracies from 0 to 1, seconds and bytes, of the whole run and of each layer.
+    """
 
     path: Path
     report: Report
@@ -51,7 +58,12 @@ class Run:
         """The model file."""
         return self.path / "model.onnx"
 
+    def __repr__(self) -> str:
+        """Say what it reached, in a line."""
+        return f"<Run {self.path}: {repr(self.report).removeprefix('<Report of ')}"
 
+
+@shows_progress
 def train(
     spec: Spec | None = None,
     data: Data | None = None,
@@ -63,6 +75,7 @@ def train(
     force: bool = False,
     checkpoint_every: str = "auto",
     watcher: Watcher | None = None,
+    progress: bool = True,
     stop: Callable[[], bool] = lambda: False,
     loop: type[Loop] = Loop,
     label: str | None = None,
@@ -84,7 +97,8 @@ def train(
     kept_bytes : room for examples that are kept beside the model, so that `ffedge.learn` does not forget them; 0 keeps
         none.
     checkpoint_every : steps (``500``) or seconds (``2s``) between checkpoints; ``auto`` spends 1 % of the time on them.
-    watcher : is told of every batch and epoch.
+    watcher : is told of every batch and epoch, and shows what it likes.
+    progress : show how it goes on stderr, where no `watcher` is passed: a bar in a notebook with tqdm, else lines.
     stop : asked after each batch; True ends the run at a checkpoint.
     label, leave_out : of a table, see `ffedge.load`; to resume, what the run began with.
     loop : trains; a comparison may change what it does.

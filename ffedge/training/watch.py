@@ -11,7 +11,17 @@ from ffedge.training.records import EpochRecord
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is, after a batch."""
+    """Where a run is, after a batch.
+
+    Attributes
+    ----------
+    stage, stages : layers learn one after the other (a stage each) or together (one stage); counts from 0.
+    layers : those that learn now, from 0.
+    epoch, epochs : of this stage, from 0.
+    batch, batches, samples : of this epoch; how many are done, and of how many batches.
+    loss : mean over the epoch so far.
+    rss_bytes : of the process; 0 where it was not measured at this batch.
+    """
 
     stage: int
     stages: int
@@ -26,7 +36,7 @@ class Progress:
 
 
 class Watcher(Listener):
-    """Is told how a run goes; does nothing."""
+    """Is told how a run goes; does nothing: one of your own is the `watcher` of `ffedge.train` or `ffedge.learn`."""
 
     def batch(self, progress: Progress) -> None:
         """Hear of a batch."""

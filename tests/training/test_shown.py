@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ffedge.cli import progress
+from ffedge.training import shown
 from ffedge.training.watch import Progress
 
 STAGES, EPOCHS, BATCHES = 4, 3, 5
@@ -13,7 +13,7 @@ STAGES, EPOCHS, BATCHES = 4, 3, 5
 @pytest.fixture
 def clock(monkeypatch):
     found = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(progress.time, "perf_counter", lambda: found.now)
+    monkeypatch.setattr(shown.time, "perf_counter", lambda: found.now)
     return found
 
 
@@ -21,7 +21,7 @@ def foretold(clock, pace_of, begins=(0, 0, 1)):
     """Yield what is foretold after each batch, and the seconds that really are left."""
     steps = [(s, e, b) for s in range(STAGES) for e in range(EPOCHS) for b in range(1, BATCHES + 1)]
     steps = steps[steps.index(begins) :]
-    pace = progress._Pace()
+    pace = shown._Pace()
     for i, (stage, epoch, batch) in enumerate(steps):
         clock.now += pace_of(stage)
         where = Progress(stage, STAGES, [stage], epoch, EPOCHS, batch, BATCHES, 64, 0.5, 0)
