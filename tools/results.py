@@ -37,8 +37,7 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
         "-- --widths 1000,1000 --shift 1 --input-dropout 0.1 --holdout 0"
     ),
     "accuracy-groups": (
-        f"python bench/accuracy.py {ONE_PASS} --name accuracy-groups "
-        "-- --class-goodness groups --schedule interleaved"
+        f"python bench/accuracy.py {ONE_PASS} --name accuracy-groups -- --class-goodness groups --schedule interleaved"
     ),
     "accuracy-readout": (
         f"python bench/accuracy.py {ONE_PASS} --name accuracy-readout "
