@@ -67,6 +67,8 @@ def _of_model(options: Namespace) -> None:
     odd = f", {found.odd_rows:,} of them odd" if found.odd_rows else ""
     print(f"accuracy {percent(found.accuracy)} of {found.rows:,} rows{odd}")
     print(f"balanced {percent(found.balanced_accuracy)}, the mean of the classes' accuracies")
+    if found.calibration_error is not None:
+        print(f"probability {percent(found.calibration_error)} off in the mean (expected calibration error)")
     if predictor.calibration:
         print(f"known    {percent(found.known)} of them, and {percent(found.known_error)} of these are wrong")
 

@@ -28,6 +28,7 @@ def add_flags(parser: Parser) -> None:
     add_files(parser)
     shared(parser, "--resize", "--invert")
     flag(parser, "--reject", "Say unknown, and why, where an answer does not count as known.")
+    flag(parser, "--proba", "Say probabilities: of every class, in the place of scores in the table.")
     shared(parser, "--strict", "--threads")
     flag(parser, "--timesteps", "Of a NIR file. (default: the file's)", whole(1))
     flag(parser, "--margin", "NIR: decide once a label has led by this share of its score for 8 timesteps.", NUMBER)
@@ -46,7 +47,7 @@ def add_files(parser: Parser) -> None:
 
 
 def run(options: Namespace) -> None:
-    """Say the label of each sample, the margin to the second best, and the scores of all.
+    """Say the label of each sample, the margin to the second best, and the scores (or probabilities) of all.
 
     With - each line of stdin, a list of numbers or {"input": [...], "id": ...}, is answered by a JSON line at once.
     """
@@ -83,6 +84,8 @@ def _opened(options: Namespace) -> "Predictor | SpikingPredictor":
         return _rejecting(options)
     from ffedge.spikes import SpikingPredictor
 
+    if options.proba:
+        raise ValueError("--proba plays no part for a NIR file, which gives scores alone. Leave it out")
     return SpikingPredictor(options.model, options.timesteps, options.margin)
 
 
@@ -90,6 +93,11 @@ def _rejecting(options: Namespace) -> "Predictor":
     predictor = small_predictor(options.model, options.threads)
     if options.reject and predictor.calibration is None:
         raise ValueError("--reject plays no part for a model that says of no answer that it is not known. Leave it out")
+    if options.proba and predictor.temperature is None:
+        raise ValueError(
+            "--proba needs probabilities, and this model has none: they are fitted on rows held out. Run `ffedge "
+            "export RUN --coverage 0.95` on its run folder, or train anew"
+        )
     return predictor
 
 
@@ -120,7 +128,7 @@ def _answer_lines(options: Namespace) -> None:
             found = predictor.predict(line.sample)
             if found.odd and options.strict:
                 complain(line._replace(error=found.odd[0]), strict=True)
-            (said,) = _said(predictor, found, reject=options.reject)
+            (said,) = _said(predictor, found, reject=options.reject, proba=options.proba)
             del said["scores"]
             answer(line.about | said)
 
@@ -128,7 +136,7 @@ def _answer_lines(options: Namespace) -> None:
 def _of_files(predictor: "Predictor | SpikingPredictor", options: Namespace) -> Iterator[dict[str, Any]]:
     for path, row, inputs in blocks(predictor.facts, options):
         prediction = predictor.predict(inputs)
-        for number, sample in enumerate(_said(predictor, prediction, reject=options.reject), row):
+        for number, sample in enumerate(_said(predictor, prediction, reject=options.reject, proba=options.proba), row):
             if number - row in prediction.odd and not options.json:
                 print(f"ffedge: {path}, row {number}: {prediction.odd[number - row]}", file=sys.stderr)
             yield {"file": str(path), "row": number, **sample}
@@ -167,9 +175,18 @@ def _table_blocks(path: Path, facts: "InputFacts", options: Namespace) -> "Itera
         print(f"ffedge: {path}: {one_line(note)}", file=sys.stderr)
 
 
-def _said(predictor: "Predictor | SpikingPredictor", found: "Prediction", *, reject: bool) -> Iterator[dict[str, Any]]:
-    """Yield what is said of each sample; `reject` puts ``unknown`` in the place of a label that is not known."""
+def _said(
+    predictor: "Predictor | SpikingPredictor", found: "Prediction", *, reject: bool, proba: bool
+) -> Iterator[dict[str, Any]]:
+    """Yield what is said of each sample.
+
+    Parameters
+    ----------
+    reject : put ``unknown`` in the place of a label that is not known.
+    proba : say the classes' probabilities too.
+    """
     classes, bounds = predictor.classes, predictor.calibration
+    shares = found.proba if proba else None
     taken = getattr(predictor, "taken", None)  # timesteps of each sample, where it spikes
     for row, (label, margin, scores, known) in enumerate(
         zip(found.place, found.margin, found.scores, found.known, strict=True)
@@ -186,6 +203,7 @@ def _said(predictor: "Predictor | SpikingPredictor", found: "Prediction", *, rej
             **({"known": bool(known)} if taken is None or why else {}),
             **({} if taken is None else {"timesteps": int(taken[row])}),
             **({"why": list(why)} if why else {}),
+            **({} if shares is None else {"proba": dict(zip(classes, map(float, shares[row]), strict=True))}),
             "scores": dict(zip(classes, map(float, scores), strict=True)),
         }
 
@@ -203,6 +221,7 @@ def _print(samples: Iterator[dict[str, Any]], classes: tuple[str, ...], options:
             print("  ".join([head, *(f"{name:>{w}}" for name, w in zip(shown, wide, strict=True))]))
             begun = True
         line = f"{plain(s['file']):{named}}  {s['row']:6}  {s['label']:{label}}  {s['margin']:9.3f}"
-        scores = [f"{s['scores'][name]:{w}.3f}" for name, w in zip(shown, wide, strict=True)]
+        values = s["proba" if options.proba else "scores"]
+        scores = [f"{values[name]:{w}.3f}" for name, w in zip(shown, wide, strict=True)]
         why = [f"({', '.join(s['why'])})"] if options.reject and "why" in s else []
         print("  ".join([line, *scores, *why]))

@@ -1,6 +1,7 @@
 """The forms that a trained model can be exported in, each with what it costs in accuracy on the held-out rows."""
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from ffedge.export.candidates import fewest_candidates
 from ffedge.export.fold import fold
 from ffedge.export.readout import train_head
 from ffedge.export.source import HeldOut, Trained
-from ffedge.model.calibration import best_and_margin, calibrate
+from ffedge.model.calibration import Calibration
 from ffedge.model.form import (
     FORMS,
     Folded,
@@ -23,6 +24,8 @@ from ffedge.model.form import (
     pruned_graph,
     with_known,
 )
+from ffedge.model.graph import with_proba
+from ffedge.model.temperature import calibrated
 from ffedge.model.write import file_bytes
 from ffedge.onnx.graph import Graph
 from ffedge.predict.evaluation import predicted
@@ -162,22 +165,28 @@ class Forms:
         accuracy, lost, known = None, None, self._trained.predictor.calibration
         if self._rows_or_none is not None:
             model = file_bytes(graph, weights, metadata | {"form": about})
-            accuracy, scores = self._held_out(Predictor(model, threads=1))
+            accuracy, known = self._held_out(Predictor(model, threads=1))
             lost = self.model_accuracy - accuracy
             about |= {"held_out_rows": len(self._rows.held_out), "accuracy": accuracy, "accuracy_lost": lost}
-            known = calibrate(*best_and_margin(scores), self._coverage)
         if known is not None:
-            graph, weights = with_known(graph), weights | {"known.bias": known.bias()}
-        metadata |= {"form": about, "known": known.to_dict() if known else None}
+            graph, weights = with_known(graph), weights | known.weights()
+        if "proba.scale" in weights:
+            graph = with_proba(graph)
+        metadata |= {"form": about} | (known.to_dict() if known else {"known": None})
         return Form(name, file_bytes(graph, weights, metadata), accuracy, lost, candidates)
 
-    def _held_out(self, predictor: Predictor) -> tuple[float, NDArray[np.float32]]:
-        """Return a predictor's accuracy on the held-out rows, and their scores [N, C]."""
-        hits, scores = 0, []
-        for true, answers in predicted(predictor, self._rows.split, self._rows.held_out):
-            hits += int((answers.place == true).sum())
-            scores.append(answers.scores)
-        return hits / len(self._rows.held_out), np.concatenate(scores)
+    def _held_out(self, predictor: Predictor) -> tuple[float, Calibration | None]:
+        """Return a predictor's accuracy on the held-out rows, and the calibration that they give it."""
+        hits = 0
+
+        def blocks() -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+            nonlocal hits
+            for true, answers in predicted(predictor, self._rows.split, self._rows.held_out):
+                hits += int((answers.place == true).sum())
+                yield true, answers.scores
+
+        found = calibrated(blocks(), self._coverage)
+        return hits / len(self._rows.held_out), found
 
     def _loses_too_much(self, form: Form) -> bool:
         return form.lost is not None and 100 * form.lost > self._most_lost + 1e-9

@@ -50,6 +50,8 @@ class Calibration:
     known : share of them that is known, 0 to 1.
     least_score, most_score, least_margin : the bounds; a value on a bound is known.
     score, margin : moments over all the rows.
+    temperature : that scores are divided by before a softmax makes probabilities of them (`ffedge.model.temperature`);
+        None in older models.
     """
 
     coverage: float
@@ -60,6 +62,7 @@ class Calibration:
     least_margin: float
     score: Moments
     margin: Moments
+    temperature: float | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for what no calibration can have found."""
@@ -71,10 +74,17 @@ class Calibration:
             raise ValueError(f"rows must be a whole number from 1, got {self.rows!r}")
         if not 0 < self.coverage <= 1 or not 0 <= self.known <= 1 or min(moments[1], moments[4]) < 0:
             raise ValueError(f"shares must lie from 0 to 1 and deviations not below 0, got {self!r}")
+        if self.temperature is not None and not (is_finite(self.temperature) and 1e-6 < self.temperature < 1e6):
+            raise ValueError(f"temperature must lie between 1e-6 and 1e6, got {self.temperature!r}")
 
-    def bias(self) -> NDArray[np.float32]:
-        """Return what the graph adds to (score, -score, margin) [3]; who is known has no negative sum."""
-        return np.array([-self.least_score, self.most_score, -self.least_margin], np.float32)
+    def weights(self) -> dict[str, NDArray[np.float32]]:
+        """Return what the graph reads: ``known.bias`` [3] and, with a temperature, ``proba.scale`` [] = 1 / T.
+
+        The bias is added to (score, -score, margin); who is known has no negative sum.
+        """
+        bias = np.array([-self.least_score, self.most_score, -self.least_margin], np.float32)
+        scale = {} if self.temperature is None else {"proba.scale": np.array(1 / self.temperature, np.float32)}
+        return {"known.bias": bias, **scale}
 
     def why_not(self, score: float, margin: float) -> tuple[str, ...]:
         """Return why a sample that is not known is not: some of ``low goodness``, ``high goodness``, ``low margin``."""
@@ -82,15 +92,21 @@ class Calibration:
         return tuple(name for name, left in zip(REASONS, room, strict=True) if left < 0 or left == min(room) >= 0)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain numbers."""
-        return asdict(self)
+        """Return plain numbers: ``known`` and, with a temperature, ``proba``, which older readers pass over."""
+        known = asdict(self)
+        temperature = known.pop("temperature")
+        return {"known": known} | ({} if temperature is None else {"proba": {"temperature": temperature}})
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote; ValueError or TypeError where ffedge cannot have written it."""
-        if not isinstance(data, Mapping):
-            raise ValueError(f"known must be an object, got {data!r}")
-        return cls(**{**data, "score": Moments(**data.get("score", {})), "margin": Moments(**data.get("margin", {}))})
+    def from_dict(cls, data: Mapping[str, Any]) -> Self | None:
+        """Read what `to_dict` wrote, or None; ValueError or TypeError where ffedge cannot have written it."""
+        known, proba = data.get("known"), data.get("proba", {})
+        if known is None:
+            return None
+        if not isinstance(known, Mapping) or "temperature" in known or not set(proba) <= {"temperature"}:
+            raise ValueError(f"known must be an object, got {known!r} and {proba!r}")
+        moments = {name: Moments(**known.get(name, {})) for name in ("score", "margin")}
+        return cls(**{**known, **moments, **proba})
 
 
 def no_bias() -> NDArray[np.float32]:
@@ -111,13 +127,14 @@ def levels(scores: Floats, margins: Floats, rows: tuple[Floats, Floats]) -> NDAr
     return result
 
 
-def calibrate(scores: Floats, margins: Floats, coverage: float) -> Calibration:
+def calibrate(scores: Floats, margins: Floats, coverage: float, temperature: float | None = None) -> Calibration:
     """Choose the tightest bounds that leave the share `coverage` of the rows known, or a little more.
 
     Parameters
     ----------
     scores, margins : [N] best score and margin of rows that the model has not learnt from.
     coverage : above 0, up to 1; 1 sets the bounds at the ends of what the rows gave.
+    temperature : chosen on the same rows.
 
     Raises
     ------
@@ -141,6 +158,7 @@ def calibrate(scores: Floats, margins: Floats, coverage: float) -> Calibration:
         least_margin=float(least_margin),
         score=Moments.of(scores),
         margin=Moments.of(margins),
+        temperature=temperature,
     )
 
 

@@ -43,7 +43,7 @@ class Model:
     Attributes
     ----------
     metadata : those whose keys begin with ``ffedge.``, without that.
-    graph : what is run: it leaves out `weights`.
+    graph : what is run: it leaves out `weights`, and the output ``proba``, which follows from ``scores``.
     calibration : of what counts as known; None where the model has none.
     form : what it tells of how it was exported, or None as training wrote it.
 
@@ -65,9 +65,9 @@ class Model:
         try:
             self.recipe = Recipe.from_dict(self.metadata["spec"])
             self.facts = InputFacts.from_dict(self.metadata["input"])
-            known, form = self.metadata.get("known"), self.metadata.get("form")
+            form = self.metadata.get("form")
             self.form = form if form is None or isinstance(form, dict) else {"name": form}
-            self.calibration = None if known is None else Calibration.from_dict(known)
+            self.calibration = Calibration.from_dict(self.metadata)
             self.gammas = self._gammas()
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{self.name}: its metadata cannot be used ({error}). Export the model anew") from error

@@ -20,7 +20,7 @@ import numpy as np
 from ffedge.kinds import goodness_of
 from ffedge.layers import inputs
 from ffedge.layers.base import NORM_EPSILON, Layer, bounded
-from ffedge.model.graph import add_answers, add_known
+from ffedge.model.graph import add_answers, add_known, without_proba
 from ffedge.network import InputFacts, adds_input, layers_of
 from ffedge.onnx.graph import OPSET, TYPES, Graph, GraphBuilder, Port
 from ffedge.onnx.read import Parts, ints_of, read_nodes
@@ -203,6 +203,7 @@ def form_graph(
 def _graph_read(data: Source, parts: Parts, facts: InputFacts, layers: int) -> Graph:
     """Return the graph that stands in a file, checked, of nothing but what was read of it."""
     given, nodes = read_nodes(data, parts)
+    nodes = without_proba(nodes)
     if parts.opset != OPSET or given != ["input"]:
         raise ValueError(f"it must read input by operator set {OPSET}, got {given} by {parts.opset}")
     if len(nodes) > (most := NODES_A_LAYER * (layers + 1)):
@@ -210,6 +211,8 @@ def _graph_read(data: Source, parts: Parts, facts: InputFacts, layers: int) -> G
     names = {number: name for name, number in TYPES.items()}
     graph = Graph("ffedge", nodes, {"input": Port(("N", *facts.shape), facts.dtype)})
     for name, tensor in parts.tensors.items():
+        if name == "proba.scale":
+            continue
         ints = ints_of(data, tensor)
         if ints is None:
             graph.weights[name] = Port(tensor.shape, names[tensor.kind])

@@ -3,13 +3,13 @@
 Shape letters: N samples, C classes, L layers, R = N * C rows, H units of a layer.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ffedge.kinds import goodness_of
 from ffedge.layers import inputs
 from ffedge.layers.base import Layer, Read
 from ffedge.network import InputFacts, adds_input, layers_of, stored
-from ffedge.onnx.graph import Graph, GraphBuilder
+from ffedge.onnx.graph import Graph, GraphBuilder, Node
 from ffedge.recipe import Recipe
 from ffedge.rule.norm import passed_on
 
@@ -82,3 +82,17 @@ def add_known(g: GraphBuilder) -> None:
     room = g.op("Gemm", "best", g.const([[1.0, -1.0, 1.0], [0.0, 0.0, -1.0]], name="known.sides"), "known.bias")
     g.op("GreaterOrEqual", g.op("ReduceMin", room, axes=[1], keepdims=0), g.const(0.0), out="known")
     g.output("known", ("N",), "bool")
+
+
+def with_proba(graph: Graph) -> Graph:
+    """Add the output ``proba`` [N, C] by its weight ``proba.scale`` []; for other runtimes, as ffedge has `scores`."""
+    g = GraphBuilder(graph.name)
+    g.graph = graph
+    g.op("Softmax", g.op("Mul", "scores", g.weight("proba.scale", ()), out="logits"), axis=1, out="proba")
+    g.output("proba", graph.outputs["scores"].dims)
+    return graph
+
+
+def without_proba(nodes: Iterable[Node]) -> list[Node]:
+    """Return the nodes of a graph but for those that `with_proba` adds."""
+    return [node for node in nodes if node.outputs not in (("logits",), ("proba",))]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ffedge import json_text
 from ffedge.errors import FfedgeError
 from ffedge.model.calibration import Calibration, no_bias
-from ffedge.model.graph import predictor_graph
+from ffedge.model.graph import predictor_graph, with_proba
 from ffedge.model.training_info import training_info
 from ffedge.network import InputFacts, Layers, layers_of, stored
 from ffedge.onnx import wire
@@ -25,7 +25,7 @@ from ffedge.version import MODEL_FORMAT
 Array = NDArray[Any]
 MOST_BYTES = 2**31 - 1
 ABOUT = "Forward-Forward network: the label is the argmax of the summed goodness. Made by ffedge."
-OWN = ("format", "spec", "input", "gamma", "known")  # metadata that `write_model` makes
+OWN = ("format", "spec", "input", "gamma", "known", "proba")  # metadata that `write_model` makes
 
 
 def write_model(
@@ -60,14 +60,14 @@ def write_model(
         for name in stored(recipe, layer)
     }
     weights["prediction_weights"] = np.array(recipe.score_weights(layers), np.float32)[:, None]
-    weights["known.bias"] = calibration.bias() if calibration else no_bias()
+    weights |= calibration.weights() if calibration else {"known.bias": no_bias()}
     metadata = {"format": MODEL_FORMAT, "spec": recipe.to_dict(), "input": facts.to_dict()}
     metadata |= {key: value for key, value in about.items() if key not in OWN}
-    metadata |= {"gamma": gammas, "known": calibration.to_dict() if calibration else None}
+    metadata |= {"gamma": gammas} | (calibration.to_dict() if calibration else {"known": None})
     learning = (
         None if recipe.measures_batches else training_info(recipe.with_train(statistics="stored"), facts, graph, gammas)
     )
-    write_file(path, graph, weights, metadata, learning)
+    write_file(path, with_proba(graph) if "proba.scale" in weights else graph, weights, metadata, learning)
 
 
 def write_file(

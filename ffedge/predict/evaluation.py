@@ -11,7 +11,7 @@ from ffedge.data.matched import matched
 from ffedge.data.rows import places
 from ffedge.predict.predictor import Prediction, Predictor
 
-ROWS = 256
+ROWS, BINS = 256, 15
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Evaluation:
     odd_rows : that are odd (`ffedge.model.readings`): not known, and right only by chance.
     known : share of the rows whose answers count as known.
     known_error : share of these that are wrong; None where there are none.
+    calibration_error : expected, of the probabilities: how far the best one lies from the share that is right, in the
+        mean over 15 bins of it (ECE, arXiv:1706.04599); None where the model has no probabilities.
     layer_accuracy : of each layer's goodness alone; empty where the model does not tell it (an exported form).
     class_accuracy : of the rows of each class; None where there are none.
     confusion : [C, C] rows of true class i that were given label j.
@@ -35,6 +37,7 @@ class Evaluation:
     odd_rows: int
     known: float
     known_error: float | None
+    calibration_error: float | None
     layer_accuracy: list[float]
     class_accuracy: list[float | None]
     confusion: list[list[int]]
@@ -74,11 +77,16 @@ def evaluate(predictor: Predictor, dataset: Dataset, *, on_train: bool = False) 
     split = matched(dataset, split, predictor.classes)
     confusion, hits = np.zeros((count, count), np.int64), np.zeros(layers, np.int64)
     known = wrong = odd = 0
+    bins = np.zeros((BINS, 2))  # of the best probability: rows that are right, and its sum
     for true, answers in predicted(predictor, split, layers=layers > 0):
         np.add.at(confusion, (true, answers.place), 1)
         odd += len(answers.odd)
         known += int(answers.known.sum())
         wrong += int((answers.known & (answers.place != true)).sum())
+        if predictor.temperature is not None:
+            sure = answers.proba.max(axis=1)
+            place = np.minimum((sure * BINS).astype(int), BINS - 1)
+            np.add.at(bins, place, np.stack([answers.place == true, sure], axis=1))
         if layers:
             hits += (answers.goodness.argmax(axis=2) == true[:, None]).sum(axis=0)
     rows, per_class = len(split.labels), confusion.sum(axis=1)
@@ -90,6 +98,7 @@ def evaluate(predictor: Predictor, dataset: Dataset, *, on_train: bool = False) 
         odd_rows=odd,
         known=known / rows,
         known_error=wrong / known if known else None,
+        calibration_error=None if predictor.temperature is None else float(np.abs(bins @ [1, -1]).sum()) / rows,
         layer_accuracy=[float(hit) / rows for hit in hits],
         class_accuracy=[float(confusion[c, c]) / n if (n := int(per_class[c])) else None for c in range(count)],
         confusion=confusion.tolist(),

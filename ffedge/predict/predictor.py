@@ -41,6 +41,7 @@ class Prediction:
     odd : of each row that is odd (`ffedge.model.readings`): its number and why, such as "input 2 is not a number".
         Its other fields are the answer to the nearest row that is not.
     classes : [C] names, in the order of the places.
+    temperature : that makes probabilities of the scores (`proba`); None where none was fitted.
     """
 
     place: NDArray[np.int64]
@@ -50,12 +51,31 @@ class Prediction:
     goodness: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
     odd: dict[int, str] = field(default_factory=dict, kw_only=True)
     classes: tuple[str, ...] = field(default=(), kw_only=True)
+    temperature: float | None = field(default=None, kw_only=True)
 
     @property
     def label(self) -> NDArray[np.int64]:
         """[N] the label, as the training data had it where labels are numbers, as 10, 20 and 30; else the place."""
         numbers = label_numbers(self.classes)
         return self.place if numbers is None else numbers[self.place]
+
+    @property
+    def proba(self) -> NDArray[np.float32]:
+        """[N, C] float32, the classes' probabilities, ``softmax(scores / temperature)``; of a row their sum is 1.
+
+        Raises
+        ------
+        ModelError
+            No temperature was fitted: the model is older, or no rows were held out when it was trained.
+        """
+        from ffedge.model.temperature import softened  # which an answer does without
+
+        if self.temperature is None:
+            raise ModelError(
+                "the model has no probabilities: none were fitted on rows held out. Use `ffedge recalibrate` with rows "
+                "that it has not learnt from, or train anew"
+            )
+        return softened(self.scores, self.temperature)
 
     def __len__(self) -> int:
         """Return N."""
@@ -115,6 +135,11 @@ class Predictor:
         return "goodness" in self._graph.outputs
 
     @property
+    def temperature(self) -> float | None:
+        """What scores are divided by before a softmax makes probabilities of them; None where none was fitted."""
+        return self.calibration.temperature if self.calibration else None
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the label numbers."""
         return self.facts.classes
@@ -142,7 +167,7 @@ class Predictor:
         ]
         values = parts[0] if len(parts) == 1 else [np.concatenate(each) for each in zip(*parts, strict=True)]
         values[names.index("known")][list(odd)] = False
-        return Prediction(*values, odd=odd, classes=self.classes)
+        return Prediction(*values, odd=odd, classes=self.classes, temperature=self.temperature)
 
     def __reduce__(self) -> NoReturn:
         """Refuse."""

@@ -1,4 +1,4 @@
-"""Chooses anew, without training, what a model counts as known: for another coverage, or on other rows."""
+"""Chooses anew, without training, what a model counts as known and its temperature: for a coverage, on some rows."""
 
 from pathlib import Path
 
@@ -6,11 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.data import Data, Dataset, load
+from ffedge.data.matched import matched
 from ffedge.data.stream import split_rows
 from ffedge.errors import DataError, ModelError
 from ffedge.files import atomic_file, stands
-from ffedge.model.calibration import Calibration, best_and_margin, calibrate
+from ffedge.model.calibration import Calibration
 from ffedge.model.file import Model
+from ffedge.model.graph import with_proba
+from ffedge.model.temperature import calibrated
 from ffedge.model.write import write_file, write_model
 from ffedge.predict.evaluation import predicted
 from ffedge.predict.predictor import Predictor
@@ -26,6 +29,8 @@ def recalibrate(
     threads: int = 0,
 ) -> Calibration:
     """Write a model whose known answers are the share `coverage` of rows that it has not learnt from.
+
+    Its probabilities (output ``proba``) are fitted on the same rows.
 
     Odd rows (`ffedge.model.readings`) are left out.
 
@@ -63,19 +68,19 @@ def write_calibrated(
     if "known.bias" not in model.graph.weights:
         raise ModelError(f"{model.name}: has no output known. Export it anew from its run folder")
     rows = _unseen_rows(predictor, dataset)
-    parts = [
-        best_and_margin(np.delete(answers.scores, list(answers.odd), axis=0))
-        for _, answers in predicted(predictor, dataset.train, rows)
-    ]
-    scores, margins = (np.concatenate(values) for values in zip(*parts, strict=True))
-    if not len(scores):
+    split = matched(dataset, dataset.train, predictor.classes)
+    blocks = (
+        (np.delete(true, list(answers.odd)), np.delete(answers.scores, list(answers.odd), axis=0))
+        for true, answers in predicted(predictor, split, rows)
+    )
+    calibration = calibrated(blocks, coverage)
+    if calibration is None:
         raise DataError(f"{dataset.name}: all of its rows are odd. Check the sensor or the units, or pass other data")
-    calibration = calibrate(scores, margins, coverage)
     if model.form is None:
         write_model(target, model.recipe, model.facts, model.layers(), model.metadata, calibration)
     else:
-        metadata = model.metadata | {"known": calibration.to_dict()}
-        write_file(target, model.graph, model.weights() | {"known.bias": calibration.bias()}, metadata)
+        weights = model.weights() | calibration.weights()
+        write_file(target, with_proba(model.graph), weights, model.metadata | calibration.to_dict())
     return calibration
 
 

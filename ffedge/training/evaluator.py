@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.data import Split
-from ffedge.model.calibration import Calibration, best_and_margin, calibrate
+from ffedge.model.calibration import Calibration
+from ffedge.model.temperature import calibrated
 from ffedge.training.step import BatchLearner, Floats, evaluated_samples
 
 Places = NDArray[np.int64]
@@ -40,12 +41,13 @@ class Evaluator:
         return hits, finite
 
     def calibration(self, parts: Sequence[tuple[Split, Places]]) -> Calibration | None:
-        """Choose on rows that were held out what counts as known; None where there are none."""
-        found = [best_and_margin(each) for split, rows in parts for *_, each in self._scored(split, rows, self._layers)]
-        if not found:
-            return None
-        scores, margins = map(np.concatenate, zip(*found, strict=True))
-        return calibrate(scores, margins, self._recipe.train.coverage)
+        """Choose on rows that were held out what counts as known, and a temperature; None where there are none."""
+        blocks = (
+            (np.asarray(split.labels[part]), scores)
+            for split, rows in parts
+            for part, _, scores in self._scored(split, rows, self._layers)
+        )
+        return calibrated(blocks, self._recipe.train.coverage)
 
     def _scored(self, split: Split, rows: Places, layers: int) -> Iterator[tuple[Places, Floats, Floats]]:
         """Yield some rows at a time, with the goodness [N, L, C] of the first layers and its weighted sum [N, C]."""

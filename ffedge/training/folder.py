@@ -136,7 +136,7 @@ class RunFolder(Journal):
 
     def calibrated(self, calibration: Calibration) -> None:
         """Keep what counts as known in the checkpoints from now on."""
-        self._about["known"] = calibration.to_dict()
+        self._about |= calibration.to_dict()
 
     def checkpoint(self, state: State, place: Place) -> None:
         """Write a checkpoint; the epochs before it are on the disk first."""
@@ -177,7 +177,7 @@ class StoredRun:
             recipe, facts = Recipe.from_dict(about["spec"]), InputFacts.from_dict(about["input"])
             check_state(recipe, facts, generation.state)
             data = {"name": about["name"], "sha256": about["data"]}
-            known = Calibration.from_dict(about["known"]) if "known" in about else None
+            known = Calibration.from_dict(about)
             reading = Reading.from_dict(about.get("reading", {}))  # there is none in older ones
             return cls(recipe, facts, generation.state, str(about["source"]), reading, data, known)
 

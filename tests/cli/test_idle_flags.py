@@ -38,8 +38,8 @@ def said(ffedge: Ffedge, run_folder: Path, data: Path, tmp_path: Path) -> Callab
 COMMANDS: dict[str, tuple[Words, dict[str, Words]]] = {
     "predict": (
         ["PLACE/run/model.onnx", "PLACE/rows.npy"],
-        {"--resize": [], "--invert": [], "--reject": [], "--strict": [], "--threads": [1], "--timesteps": [4]}
-        | {"--margin": [0.5], "--json": []},
+        {"--resize": [], "--invert": [], "--reject": [], "--proba": [], "--strict": [], "--threads": [1]}
+        | {"--timesteps": [4], "--margin": [0.5], "--json": []},
     ),
     "monitor": (
         ["PLACE/run/model.onnx", "PLACE/rows.npy"],

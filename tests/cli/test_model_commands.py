@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from ffedge import Predictor
-from tests.cli.conftest import CLASSES, Ffedge, bars
+from tests.cli.conftest import CLASSES, Ffedge, bars, spawn
 
 
 def test_eval_counts_every_row_by_class_and_label(ffedge: Ffedge, run_folder: Path, data: Path) -> None:
@@ -58,6 +58,36 @@ def test_predict_says_unknown_and_why_where_it_is_asked_to(ffedge: Ffedge, run_f
     assert [" unknown " in line for line in lines] == [not ok for ok in known]
     assert [line.endswith(f"({', '.join(s['why'])})") for line, s in zip(lines, rejected, strict=True) if "why" in s]
     assert "unknown  " not in ffedge(*words).out
+
+
+def test_predict_says_probabilities_where_it_is_asked_to(ffedge: Ffedge, run_folder: Path, tmp_path: Path) -> None:
+    model, images = run_folder / "model.onnx", bars(5, 1)[0]
+    np.save(tmp_path / "five.npy", images)
+    wanted = Predictor(model).predict(images).proba
+    samples = json.loads(ffedge("predict", model, tmp_path / "five.npy", "--json", "--proba").out)["samples"]
+    np.testing.assert_allclose([list(s["proba"].values()) for s in samples], wanted, rtol=1e-5)
+    assert list(samples[0]["proba"]) == ["0", "1", "2"]
+    shown = ffedge("predict", model, tmp_path / "five.npy", "--proba").out.splitlines()
+    for line, row in zip(shown[1:], wanted, strict=True):
+        assert line.split()[-3:] == [f"{share:.3f}" for share in row]
+    line = spawn("predict", model, "-", "--proba", text=json.dumps(images[0].tolist()))
+    assert list(json.loads(line.out)["proba"].values()) == pytest.approx(wanted[0].tolist(), rel=1e-4)
+    assert "proba" not in json.loads(spawn("predict", model, "-", text=json.dumps(images[0].tolist())).out)
+
+
+def test_probabilities_that_a_model_does_not_have_are_one_line(ffedge: Ffedge, tmp_path: Path) -> None:
+    model = Path(__file__).parents[2] / "models" / "mnist-acff" / "model.onnx"
+    np.save(tmp_path / "x.npy", np.zeros((1, 28, 28), np.uint8))
+    done = ffedge("predict", model, tmp_path / "x.npy", "--proba")
+    assert (done.code, done.out) == (2, "")
+    assert done.line.startswith("ffedge: --proba needs probabilities, and this model has none: they are fitted on rows")
+
+
+def test_eval_says_how_far_probabilities_are_off(ffedge: Ffedge, run_folder: Path, data: Path) -> None:
+    found = json.loads(ffedge("eval", run_folder / "model.onnx", "--data", data, "--json").out)
+    assert 0 <= found["calibration_error"] < 0.2
+    line = f"probability {100 * found['calibration_error']:.2f} % off in the mean (expected calibration error)"
+    assert line in ffedge("eval", run_folder / "model.onnx", "--data", data).out
 
 
 def test_predict_reads_pictures_and_arrays_alike(ffedge: Ffedge, run_folder: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 
 from ffedge import Spec, train
@@ -11,9 +12,11 @@ from ffedge.errors import FfedgeError
 from ffedge.export import fastest, int8
 from ffedge.export.forms import Forms
 from ffedge.export.source import open_rows, read_trained
-from ffedge.model.calibration import best_and_margin, calibrate
 from ffedge.model.form import FORMS
+from ffedge.model.temperature import calibrated
 from ffedge.predict.predictor import Predictor
+from ffedge.predict.recalibration import recalibrate
+from tests.predict.test_recalibration import older_than_proba
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +57,8 @@ def test_the_exact_form_gives_the_models_scores(made, trained, rows):
 def test_what_a_form_knows_is_calibrated_on_its_own_scores(made, trained, rows, name):
     predictor = Predictor(made[name].model, threads=1)
     found = predictor.predict(rows.split.inputs.take(rows.held_out))
-    assert predictor.calibration == calibrate(*best_and_margin(found.scores), trained.recipe.train.coverage)
+    true = rows.split.labels[rows.held_out]
+    assert predictor.calibration == calibrated([(true, found.scores)], trained.recipe.train.coverage)
     assert found.known.mean() == pytest.approx(predictor.calibration.known, abs=0.02)
     assert 0.94 < found.known.mean() < 1.0
 
@@ -73,6 +77,30 @@ def test_a_form_of_a_model_without_a_calibration_calls_every_answer_known(traine
     assert predictor.calibration is None
     assert "known" not in [output.name for output in predictor._session.get_outputs()]
     assert predictor.predict(rows.split.inputs.take(rows.held_out)).known.all()
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_form_gives_other_runtimes_the_probabilities_that_the_predictor_tells(made, rows, name):
+    raw, proto = rows.split.inputs.take(rows.held_out), onnx.load_from_string(made[name].model)
+    onnx.checker.check_model(proto, full_check=True)
+    found = Predictor(made[name].model, threads=1).predict(raw)
+    (given,) = ort.InferenceSession(made[name].model).run(["proba"], {"input": raw})
+    np.testing.assert_allclose(given, found.proba, rtol=1e-3, atol=1e-5)
+    np.testing.assert_array_equal(given.argmax(axis=1), found.place)
+    right = found.place == rows.split.labels[rows.held_out]
+    assert found.proba.max(axis=1).mean() == pytest.approx(right.mean(), abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["exact", "int8"])
+def test_a_form_older_than_probabilities_gets_them(made, data, rows, tmp_path, name):
+    old, raw = tmp_path / "old.onnx", rows.split.inputs.take(rows.held_out)
+    old.write_bytes(older_than_proba(made[name].model))
+    assert Predictor(old).temperature is None
+    found = recalibrate(old, data, 0.9)
+    onnx.checker.check_model(onnx.load(old), full_check=True)
+    (given,) = ort.InferenceSession(old).run(["proba"], {"input": raw})
+    assert Predictor(old).temperature == found.temperature
+    np.testing.assert_allclose(given, Predictor(old).predict(raw).proba, rtol=1e-3, atol=1e-5)
 
 
 def test_int8_forms_are_smaller(made):
@@ -125,7 +153,7 @@ def test_where_a_scale_a_layer_loses_too_much_each_unit_gets_its_own(trained, ro
 
 
 def test_a_loss_that_is_just_allowed_is_allowed(trained, rows, monkeypatch):
-    monkeypatch.setattr(Forms, "_held_out", lambda *_: (0.7, np.eye(3)))
+    monkeypatch.setattr(Forms, "_held_out", lambda *_: (0.7, None))
     maker = Forms(trained, rows, 0.5)
     monkeypatch.setattr(Forms, "model_accuracy", 0.705)
     assert maker.make("exact").lost == pytest.approx(0.005)

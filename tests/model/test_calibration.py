@@ -99,7 +99,13 @@ def test_best_and_margin_are_those_of_the_sorted_scores():
 
 
 def test_a_calibration_survives_json():
-    assert Calibration.from_dict(json.loads(json.dumps(FOUND.to_dict()))) == FOUND
+    for found in (FOUND, dataclasses.replace(FOUND, temperature=1.5)):
+        assert Calibration.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+
+
+def test_a_temperature_is_stored_beside_what_older_readers_read():
+    assert dataclasses.replace(FOUND, temperature=1.5).to_dict() == FOUND.to_dict() | {"proba": {"temperature": 1.5}}
+    assert "temperature" not in FOUND.to_dict()["known"]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +128,15 @@ def test_a_calibration_survives_json():
 )
 def test_what_no_calibration_can_have_found_is_refused(change):
     with pytest.raises((ValueError, TypeError)):
-        Calibration.from_dict(FOUND.to_dict() | change)
+        Calibration.from_dict({"known": FOUND.to_dict()["known"] | change})
+
+
+@pytest.mark.parametrize(
+    "proba", [3, ["temperature"], {"temperature": 0}, {"temperature": 1.0, "more": 1}, {"temperature": "x"}]
+)
+def test_what_is_no_temperature_is_refused(proba):
+    with pytest.raises((ValueError, TypeError)):
+        Calibration.from_dict(FOUND.to_dict() | {"proba": proba})
 
 
 @pytest.mark.parametrize("coverage", [0, -0.5, 1.1, float("nan")])
@@ -138,6 +152,7 @@ def test_no_rows_and_numbers_that_are_not_finite_are_refused():
 
 
 def test_a_graph_adds_the_bias_to_score_its_negative_and_margin():
-    np.testing.assert_array_equal(FOUND.bias(), np.float32([-FOUND.least_score, FOUND.most_score, -FOUND.least_margin]))
+    bias = FOUND.weights()["known.bias"]
+    np.testing.assert_array_equal(bias, np.float32([-FOUND.least_score, FOUND.most_score, -FOUND.least_margin]))
     assert (np.float32(1e30) * np.float32([1, -1, 1]) + no_bias() >= 0).all()
-    assert dataclasses.replace(FOUND, least_margin=3.0).bias()[2] == -3
+    assert dataclasses.replace(FOUND, least_margin=3.0).weights()["known.bias"][2] == -3

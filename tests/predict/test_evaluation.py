@@ -29,6 +29,21 @@ def test_known_answers_and_errors_among_them_are_counted(coverage):
     assert found.known_error == pytest.approx(wrong[known].mean())
 
 
+def test_the_calibration_error_is_that_of_15_bins_of_the_best_probability():
+    calibration = calibrate(BEST, PLAIN.margin, 0.9, temperature=0.3)
+    predictor = Predictor(make_model(small_spec(), DATA, calibration=calibration)[0])
+    answers, error = predictor.predict(DATA.train.inputs.take(np.arange(300))), 0.0
+    sure, right = answers.proba.max(axis=1), answers.place == DATA.train.labels[np.arange(300)]
+    for low in np.arange(15) / 15:
+        inside = (sure >= low) & (sure < low + 1 / 15)
+        if inside.any():
+            error += inside.mean() * abs(right[inside].mean() - sure[inside].mean())
+    assert evaluate(predictor, DATA).calibration_error == pytest.approx(error, abs=1e-4)
+    assert error > 0.05
+    plain = dataclasses.replace(calibration, temperature=None)
+    assert evaluate(Predictor(make_model(small_spec(), DATA, calibration=plain)[0]), DATA).calibration_error is None
+
+
 def test_where_nothing_is_known_no_error_is_told():
     calibration = calibrate(BEST + 1e4, PLAIN.margin, 1.0)
     found = evaluate(Predictor(make_model(small_spec(), DATA, calibration=calibration)[0]), DATA)

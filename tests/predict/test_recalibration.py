@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from toys import clusters, make_model, prepared, small_spec
 
@@ -34,11 +35,12 @@ def test_nothing_but_the_calibration_changes(model, tmp_path):
     before, after = onnx.load(model), onnx.load(tmp_path / "new.onnx")
     onnx.checker.check_model(after)
     for proto in (before, after):
-        stored = [p for p in proto.metadata_props if p.key == "ffedge.known"]
-        assert len(stored) == 1
-        proto.metadata_props.remove(stored[0])
-        bias = next(t for t in proto.graph.initializer if t.name == "known.bias")
-        proto.graph.initializer.remove(bias)
+        stored = [p for p in proto.metadata_props if p.key in ("ffedge.known", "ffedge.proba")]
+        assert len(stored) == 2
+        weights = [t for t in proto.graph.initializer if t.name in ("known.bias", "proba.scale")]
+        for listed, found in ((proto.metadata_props, stored), (proto.graph.initializer, weights)):
+            for each in found:
+                listed.remove(each)
     assert before == after
 
 
@@ -47,6 +49,32 @@ def test_the_coverage_of_training_gives_the_calibration_of_training(model, tmp_p
     wanted = ffedge.Predictor(model).calibration
     assert found.known == wanted.known
     assert found.least_margin == pytest.approx(wanted.least_margin, rel=1e-4)
+    assert found.temperature == pytest.approx(wanted.temperature, rel=1e-3)
+
+
+def older_than_proba(content):
+    """Return a model as ffedge wrote it before there were probabilities."""
+    proto = onnx.load_from_string(content)
+    for listed in (proto.graph.output, proto.graph.initializer):
+        for each in [each for each in listed if each.name.startswith("proba")]:
+            listed.remove(each)
+    for node in [node for node in proto.graph.node if node.output[0] in ("logits", "proba")]:
+        proto.graph.node.remove(node)
+    proto.metadata_props.remove(next(p for p in proto.metadata_props if p.key == "ffedge.proba"))
+    return proto.SerializeToString()
+
+
+def test_a_model_older_than_probabilities_gets_them(model, tmp_path):
+    old = tmp_path / "old.onnx"
+    old.write_bytes(older_than_proba(model.read_bytes()))
+    assert ffedge.Predictor(old).temperature is None
+    found = ffedge.recalibrate(old, DATA, 0.9)
+    onnx.checker.check_model(onnx.load(old))
+    raw = DATA.train.inputs.take(np.arange(50))
+    (given,) = ort.InferenceSession(old).run(["proba"], {"input": raw})
+    answers = ffedge.Predictor(old).predict(raw)
+    assert answers.temperature == found.temperature
+    np.testing.assert_allclose(answers.proba, given, rtol=1e-3, atol=1e-5)
 
 
 def test_a_model_is_replaced_where_no_other_place_is_named(model, tmp_path):
