@@ -53,6 +53,8 @@ TABLE = {
     "spikes": Allowed(f"data engine model predict training {BASE} {NETWORK}", "numpy", "h5py nir"),
     # export: its clock times ways to predict; onnx: the plain MLP beside them
     "compare": Allowed(f"data export predict training {BASE} {NETWORK}", "numpy torch"),
+    # scikit-learn stands on scipy
+    "sklearn": Allowed(f"data learning model predict training {BASE} {NETWORK}", "numpy scipy sklearn"),
     "cli": Allowed(
         "errors fields json_text presets spec version",
         "",

@@ -69,6 +69,16 @@ def test_the_python_of_tables_runs(folder):
     assert ffedge.Predictor(run.model).facts.classes == ("dry", "wet")
 
 
+def test_the_python_of_scikit_learn_runs(tmp_path, monkeypatch):
+    pytest.importorskip("sklearn", reason="needs scikit-learn, which is not installed")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for source in blocks("python", "docs/scikit-learn.md"):
+        exec(source, names)
+    assert names["search"].score(names["x_test"], names["y_test"]) > 0.9
+    assert set(names["classifier"].predict(names["x_test"])) <= {0, 1, 2}
+
+
 def commands():
     lines = (line for name in DOCUMENTS for block in blocks("sh", name) for line in block.splitlines())
     return [found for line in lines for found in re.findall(r"(?:^|/|[|&] |> )ffedge ([a-z-][^|&]*)", line)]

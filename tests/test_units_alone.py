@@ -20,6 +20,7 @@ THIRD_PARTY = {
     "onnxsim",
     "safetensors",
     "scipy",
+    "sklearn",
     "torch",
 }
 
@@ -199,6 +200,12 @@ USES = {
         from ffedge.export.forms import Forms
         from ffedge.export.source import read_trained
         print(len(Forms(read_trained(Path("model.onnx")), None).make("exact").model))
+    """,
+    "sklearn": """
+        import numpy as np
+        from ffedge.sklearn import FFClassifier
+        rows = np.arange(40.0)[:, None]
+        print(FFClassifier(widths=(8,), epochs=1).fit(rows, rows[:, 0] > 20).predict(rows))
     """,
     "cli": """
         import sys

@@ -25,22 +25,21 @@ class Augmentation:
 
     def __init__(self, train: Train, where: tuple[int, int, int], *, channels_first: bool) -> None:
         self._train, self._first = train, channels_first
-        self._shift, self._mirror, self._cutout = (
-            generator(train.seed, draw, *where) for draw in (Draw.SHIFT, Draw.MIRROR, Draw.CUTOUT)
-        )
+        asked = ((Draw.SHIFT, train.shift), (Draw.MIRROR, train.mirror), (Draw.CUTOUT, train.cutout))
+        self._draws = {draw: generator(train.seed, draw, *where) for draw, each in asked if each}
 
     def of(self, images: Array) -> Array:
         """Return the next pictures of the batch, changed."""
-        train = self._train
-        if not (train.shift or train.mirror or train.cutout):
+        train, draws = self._train, self._draws
+        if not draws:
             return images
         seen = np.moveaxis(images, 1, -1) if self._first else images
         if train.shift:
-            seen = shifted(seen, train.shift, self._shift, train.shift_share)
+            seen = shifted(seen, train.shift, draws[Draw.SHIFT], train.shift_share)
         if train.mirror:
-            seen = mirrored(seen, self._mirror, train.mirror)
+            seen = mirrored(seen, draws[Draw.MIRROR], train.mirror)
         if train.cutout:
-            seen = cut_out(seen, train.cutout, self._cutout)
+            seen = cut_out(seen, train.cutout, draws[Draw.CUTOUT])
         return np.moveaxis(seen, -1, 1) if self._first else seen
 
 

@@ -4,6 +4,7 @@ Only the rows of one chunk are in memory. Shape letters: N samples of a chunk, I
 first layer sees.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from ffedge.recipe import Recipe, Train
 from ffedge.seeds import Draw, Permutation, generator
 
 Array = NDArray[Any]
+FEW_ROWS = 4096  # whose order is computed once an epoch, not once a batch
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,8 @@ class Stream:
 
         Each epoch takes the rows in an order of its own (as stored, where one batch takes them all).
         """
-        where = (self.train.seed, stage, epoch, step)
-        dropout = generator(where[0], Draw.DROPOUT, *where[1:])
+        share = self.train.input_dropout
+        dropout = generator(self.train.seed, Draw.DROPOUT, stage, epoch, step) if share else None
         augmentation = Augmentation(self.train, (stage, epoch, step), channels_first=self.channels_first)
         order = self._order(stage, epoch)
         first, last = step * self.batch_size, step * self.batch_size + self.samples(step)
@@ -137,14 +139,16 @@ class Stream:
             rows = self.rows[positions]
             images = augmentation.of(self.source.take(rows))
             mask = None
-            if self.train.input_dropout:
-                mask = kept_inputs(len(rows), self.first_inputs, self.train.input_dropout, dropout)
+            if dropout is not None:
+                mask = kept_inputs(len(rows), self.first_inputs, share, dropout)
             raw = np.ascontiguousarray(images.reshape(len(rows), -1))
             yield Chunk(raw, self.labels[rows].astype(np.int64), positions, mask)
 
     def _order(self, stage: int, epoch: int) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
         """Return what gives the positions [N] of the rows at some places of an epoch."""
         count, seed, new = len(self.rows) - self.kept, self.train.seed, self._new_of_batch
+        if not self.kept and count <= FEW_ROWS:
+            return lambda places: places if self.batches == 1 else _whole_order(count, seed, stage, epoch)[places]
         order = Permutation(count, seed, Draw.ORDER, stage, epoch)
         if not self.kept:
             return lambda places: places if self.batches == 1 else order.at(places)
@@ -164,6 +168,12 @@ class Stream:
             )
 
         return mixed
+
+
+@functools.lru_cache(maxsize=1)
+def _whole_order(count: int, seed: int, stage: int, epoch: int) -> NDArray[np.int64]:
+    """Return the positions of few rows in an epoch, computed together."""
+    return Permutation(count, seed, Draw.ORDER, stage, epoch).at(np.arange(count))
 
 
 def kept_inputs(rows: int, inputs: int, dropout: float, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -73,6 +73,7 @@ class OnnxEngine:
     ) -> None:
         self.recipe, self._folder = recipe, folder
         self.layers = layers_of(recipe, facts)
+        self._tiled, self._spared = [tiled_of(layer) for layer in self.layers], [spared(layer) for layer in self.layers]
         self._room = room or Memory(recipe.train.threads)
         self._graphs, self._loaded = Kernels(recipe, facts), dict[tuple[Any, ...], Kernel]()
         self._state: list[dict[str, Value]] = [{} for _ in state]
@@ -293,8 +294,8 @@ class OnnxEngine:
 
     def _run(self, kernel: Kernel, inputs: Mapping[str, Value], outputs: Mapping[str, Value], layer: int) -> None:
         state = self._state[layer]
-        self._run_on(state, kernel, inputs, outputs, spared(self.layers[layer]))
-        for name in tiled_of(self.layers[layer]) if state else ():
+        self._run_on(state, kernel, inputs, outputs, self._spared[layer])
+        for name in self._tiled[layer] if state else ():
             release(state[name].array)
 
     def _run_tile(self, kernel: Kernel, tile: Tile, inputs: dict[str, Value]) -> None:

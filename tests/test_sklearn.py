@@ -1,0 +1,176 @@
+"""ffedge as a classifier of scikit-learn: its own checks, and what its tools make of it."""
+
+import pickle
+import pickletools
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="needs scikit-learn, which is not installed")
+
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_iris
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import ffedge
+from ffedge.errors import FfedgeError
+from ffedge.sklearn import FFClassifier
+
+X, Y = load_iris(return_X_y=True)
+NAMES = np.array(["setosa", "versicolor", "virginica"])[Y]
+
+
+def small(**changes):
+    return FFClassifier(**{"widths": (16, 16), "epochs": 8, "random_state": 0} | changes)
+
+
+@parametrize_with_checks([FFClassifier()])
+def test_scikit_learns_own_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("variant", ["ff", "fcff", "acff"])
+def test_a_table_is_learnt_as_well_as_others_learn_it(variant):
+    rows, labels = load_breast_cancer(return_X_y=True)
+    assert cross_val_score(FFClassifier(variant, random_state=0, epochs=10), rows, labels, cv=3).mean() > 0.95
+
+
+def test_pipelines_searches_and_clones_take_it():
+    search = GridSearchCV(
+        make_pipeline(MinMaxScaler(), small(epochs=30)),
+        {"ffclassifier__widths": [(8,), (16, 16)]},
+        cv=2,
+        error_score="raise",
+    ).fit(X, NAMES)
+    assert search.score(X, NAMES) > 0.9
+    copy = clone(search.best_estimator_[-1])
+    assert copy.get_params() == search.best_estimator_[-1].get_params()
+    assert not hasattr(copy, "classes_")
+
+
+def test_a_seed_gives_the_same_model_each_time_and_none_another():
+    assert small().fit(X, Y).to_onnx() == small().fit(X, Y).to_onnx()
+    assert small(random_state=None).fit(X, Y).to_onnx() != small(random_state=None).fit(X, Y).to_onnx()
+
+
+@pytest.mark.parametrize("learn", [lambda c: c.fit(X, NAMES), lambda c: c.partial_fit(X, NAMES, np.unique(NAMES))])
+def test_a_pickle_holds_a_model_file_and_goes_on(learn):
+    classifier = learn(small())
+    stored = pickle.dumps(classifier)
+    loaded = {text for op, text, _ in pickletools.genops(stored) if "UNICODE" in op.name and "ffedge" in str(text)}
+    assert loaded <= {"ffedge.sklearn", "ffedge.format", "ffedge.spec"}
+    other = pickle.loads(stored)
+    np.testing.assert_array_equal(other.decision_function(X), classifier.decision_function(X))
+    assert other.to_onnx() == classifier.to_onnx()
+    other.partial_fit(X[:20], NAMES[:20])
+    assert (other.decision_function(X) != classifier.decision_function(X)).any()
+
+
+@pytest.mark.parametrize("labels", [Y, 10 * Y + 10, NAMES, NAMES.astype(object), Y == 0])
+def test_to_onnx_is_a_model_of_the_same_classes(labels, tmp_path):
+    classifier = small().fit(X, labels)
+    content = classifier.to_onnx(tmp_path / "model.onnx")
+    assert (tmp_path / "model.onnx").read_bytes() == content
+    predictor = ffedge.Predictor(tmp_path / "model.onnx")
+    answers = predictor.predict(X)
+    assert predictor.classes == tuple(map(str, classifier.classes_))
+    np.testing.assert_array_equal(classifier.classes_[answers.place], classifier.predict(X))
+    assert np.isfinite(
+        ffedge.Learner(tmp_path / "model.onnx", force=True).observe(X, np.array(predictor.classes)[Y % 2])
+    )
+
+
+def test_probabilities_are_those_of_the_model_in_the_order_of_the_scores():
+    classifier = small().fit(X, Y)
+    shares, scores = classifier.predict_proba(X), classifier.decision_function(X)
+    assert shares.shape == scores.shape == (150, 3)
+    np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(classifier.classes_[shares.argmax(axis=1)], classifier.predict(X))
+    np.testing.assert_array_equal(shares, ffedge.Predictor(classifier.to_onnx()).predict(X).proba)
+    two = small().fit(X, Y > 0)
+    np.testing.assert_array_equal(two.decision_function(X) > 0, two.predict(X))
+
+
+def test_a_clock_in_seconds_keeps_its_signal():
+    seconds = 1.8e9 + np.arange(200) / 4  # float32 takes all for one
+    rows, later = np.column_stack([seconds, np.zeros(200)]), seconds > seconds[100]
+    assert len(set(seconds.astype(np.float32))) == 1
+    assert small(epochs=30).fit(rows, later).score(rows, later) > 0.97
+
+
+def test_a_missing_value_is_the_median_of_the_training_rows():
+    rows = np.tile(X, (2, 1))
+    rows[::7, 2] = np.nan
+    classifier = small().fit(rows, np.tile(Y, 2))
+    asked, filled = X[:5].copy(), X[:5].copy()
+    asked[:, 2], filled[:, 2] = np.nan, np.nanmedian(rows[:, 2])
+    np.testing.assert_allclose(classifier.decision_function(asked), classifier.decision_function(filled), rtol=1e-5)
+
+
+def test_rows_far_from_all_others_are_left_out_and_told():
+    rows = X.copy()
+    rows[3, 1] = -1e6
+    with pytest.warns(RuntimeWarning, match=r"1 of 150 rows are odd and not learnt from, the first of them row 3"):
+        small().fit(rows, Y)
+
+
+def test_frames_give_the_columns_their_names():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=["a", "b", "c d", "é"])
+    classifier = small().fit(frame, pandas.Series(NAMES))
+    assert classifier.feature_names_in_.tolist() == ["a", "b", "c d", "é"]
+    predictor = ffedge.Predictor(classifier.to_onnx())
+    assert predictor.facts.table.names == ("a", "b", "c d", "é")
+    wanted = classifier.decision_function(frame)
+    np.testing.assert_array_equal(predictor.predict(frame[["é", "b", "a", "c d"]]).scores, wanted)
+    with pytest.raises(ValueError, match="feature names"):
+        classifier.predict(frame[["é", "b", "a", "c d"]])
+
+
+def test_a_stream_is_learnt_a_part_at_a_time():
+    order = np.random.default_rng(0).permutation(150)
+    classifier = FFClassifier(random_state=0)
+    for _ in range(40):
+        for part in np.split(order, 3):
+            classifier.partial_fit(X[part], NAMES[part], classes=np.unique(NAMES))
+    assert classifier.score(X, NAMES) > 0.9
+    before = classifier.to_onnx()
+    assert classifier.to_onnx() == before
+    assert ffedge.Predictor(before).classes == ("setosa", "versicolor", "virginica")
+
+
+@pytest.mark.parametrize(
+    ("work", "message"),
+    [
+        (lambda: small().partial_fit(X, Y), "`classes` must name all classes at the first call"),
+        (lambda: small().partial_fit(X, Y, [0, 1]), r"y must hold classes of the first call, \[0 1\], got .*2"),
+        (lambda: small().partial_fit(X, Y, [0, 1, 2]).partial_fit(X, Y, [0, 1]), "must be those of the first call"),
+        (lambda: small().fit(X, np.zeros(150)), "needs rows of 2 classes or more, got 1 class"),
+        (lambda: small(variant="bp").fit(X, Y), "`variant` must be one of"),
+        (lambda: small(options={"banana": 1}).fit(X, Y), "a spec has no field 'banana'"),
+        (lambda: small().fit(X, X[:, 0]), "Unknown label type"),
+        (lambda: small().fit(np.where(X > 7, np.inf, X), Y), "infinity"),
+    ],
+)
+def test_what_cannot_be_is_a_value_error(work, message):
+    with pytest.raises(ValueError, match=message):
+        work()
+
+
+def test_more_settings_go_by_their_names():
+    classifier = small(class_goodness="readout", batch_size=1000, options={"loss": "symmetric"}).fit(X, Y)
+    recipe = ffedge.Predictor(classifier.to_onnx()).recipe
+    assert (recipe.network.class_goodness, recipe.rule.loss) == ("readout", "symmetric")
+
+
+def test_without_scikit_learn_it_says_what_to_install(monkeypatch):
+    import importlib
+    import sys
+
+    monkeypatch.delitem(sys.modules, "ffedge.sklearn")
+    monkeypatch.setitem(sys.modules, "sklearn.base", None)
+    with pytest.raises(FfedgeError, match=r"needs scikit-learn .* Run: pip install 'ffedge\[sklearn\]'"):
+        importlib.import_module("ffedge.sklearn")
