@@ -162,7 +162,7 @@ class FFClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
         """Return the probability [n, C] of each class, as of `ffedge.Prediction`.
 
-        The temperature was fitted on the rows that `fit` held out. It is 1 where there were none, as with `partial_fit`.
+        The temperature was fitted on rows that `fit` held out. It is 1 where there were none, as with `partial_fit`.
         """
         answers = self._answers(X)
         return softened(answers.scores, answers.temperature or 1.0)
