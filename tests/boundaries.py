@@ -51,6 +51,7 @@ TABLE = {
     # forms are made on a workstation: a graph is built, run on held-out rows and, for int8, given to the quantizer
     "export": Allowed(f"data engine model predict training {BASE} {NETWORK}", "numpy onnxruntime", "onnx"),
     "spikes": Allowed(f"data engine model predict training {BASE} {NETWORK}", "numpy", "h5py nir"),
+    "page": Allowed(f"data engine model predict training {BASE} {NETWORK}", "numpy"),
     # export: its clock times ways to predict; onnx: the plain MLP beside them
     "compare": Allowed(f"data export predict training {BASE} {NETWORK}", "numpy torch"),
     # scikit-learn stands on scipy
@@ -58,7 +59,7 @@ TABLE = {
     "cli": Allowed(
         "errors fields json_text presets spec version",
         "",
-        "columns compare data export files learning model network numpy pages predict spikes training",
+        "columns compare data export files learning model network numpy page pages predict spikes training",
     ),
 }
 # loaded by a command that has begun its work, so what stands in functions may be imported

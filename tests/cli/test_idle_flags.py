@@ -29,7 +29,7 @@ def said(ffedge: Ffedge, run_folder: Path, data: Path, tmp_path: Path) -> Callab
         np.save(tmp_path / "place" / "rows.npy", rows)
         np.savez(tmp_path / "place" / "more.npz", x=rows, y=np.arange(30) % 3)
         done = ffedge(*(str(word).replace("PLACE", str(tmp_path / "place")) for word in words))
-        written = {str(path): path.read_bytes() for path in tmp_path.glob("**/*.onnx")}
+        written = {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.suffix in (".onnx", ".html")}
         return (done.code, done.out, written), done
 
     return run
@@ -52,7 +52,10 @@ COMMANDS: dict[str, tuple[Words, dict[str, Words]]] = {
         | {"--skip-broken": []},
     ),
     "info": (["PLACE/run/model.onnx"], {"--json": []}),
-    "report": (["PLACE/run"], {"--json": []}),
+    "report": (
+        ["PLACE/run"],
+        {"--json": [], "--html": ["PLACE/page.html"], "--data": ["PLACE/more.npz"], "--data-dir": ["PLACE"]},
+    ),
     "data": (["fetch", "PLACE/bars.npz"], {"--data-dir": ["PLACE"]}),
     "export": (
         ["PLACE/run", "--force"],
@@ -100,6 +103,8 @@ def hold(said, monkeypatch, tmp_path, command, first, second) -> None:
         (["train", "--theta", "1"], "--theta plays no part where --loss is contrastive. Leave it out"),
         (["train", "--data-dir", "."], "--data-dir plays no part without a data set that is looked for by name"),
         (["learn", "m.onnx", "--rollback", "--epochs", "3"], "--epochs plays no part with --rollback. Leave it out"),
+        (["report", "run", "--force"], "--force plays no part without --html. Add that, or leave it out"),
+        (["report", "run", "--html", "a", "--json"], "--html plays no part with --json. Leave it out"),
         (["export", "run", "--max-loss", "1"], "--max-loss plays no part without --form or --fastest. Add that"),
         (["export", "run", "--nir", "a", "--out", "b"], "--out plays no part with --nir. Leave it out"),
         (["predict", "m.onnx", "-", "--resize"], "--resize plays no part for lines of stdin. Leave it out"),
