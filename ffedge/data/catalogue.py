@@ -77,8 +77,8 @@ def load(
         If `source` is none of these, or `reading` asks for what plays no part for it.
     """
     reading, hear = reading or Reading(), hear or Listener()
-    frame = is_frame(source) and not isinstance(source, Dataset)
-    if frame and (pairs := pairs_of(source, label)) is not None:
+    frame = is_frame(source)
+    if (pairs := pairs_of(source, label)) is not None:
         source, label, frame = pairs, None, False
     tabular = frame or is_table(source)
     if (label is not None or leave_out) and not tabular:

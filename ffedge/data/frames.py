@@ -118,17 +118,27 @@ def plain(values: NDArray[Any], name: str) -> NDArray[Any]:
 
 
 def pairs_of(dataset: Any, label: str | None) -> Iterator[tuple[Any, Any]] | None:
-    """Return minibatches (x, y) of a Hugging Face data set of pictures or arrays; None where it is a table.
+    """Return minibatches (x, y) of a Hugging Face data set of pictures or arrays; None of anything else.
 
     It has one column beside its label, which holds no single values.
+
+    Raises
+    ------
+    DataError
+        It is several, or a table that comes as a stream.
     """
     names = names_of(dataset) or []
+    if isinstance(dataset, Mapping):
+        known = ", ".join(map(str, dataset))
+        raise DataError(f"the data hold several sets by name ({known}). Pass one of them, or pairs [(x, y)]")
+    if not hasattr(dataset, "iter"):
+        return None
     label = label or next((name for name in LABELS if name in names), None)
     others = [name for name in names if name != label]
-    if label not in names or len(others) != 1 or not hasattr(dataset, "iter"):
-        return None
-    first = next(iter(dataset), None)
+    first = next(iter(dataset), None) if label in names and len(others) == 1 else None
     if first is None or np.ndim(first[others[0]]) == 0:
+        if names and not is_frame(dataset):
+            raise DataError(f"{NAME}: is a table that comes as a stream. Save it as a parquet file first")
         return None
     words = _class_names(dataset, label)
 

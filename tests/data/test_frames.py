@@ -137,6 +137,28 @@ def test_pictures_of_hugging_face_are_minibatches_with_the_names_of_their_classe
     assert [found.classes[at] for at in found.train.labels[np.arange(4)]] == ["run", "idle", "run", "idle"]
 
 
+def test_several_sets_are_refused_by_name():
+    with pytest.raises(DataError, match=r"several sets by name \(train, test\)"):
+        load({"train": as_hugging_face(), "test": as_hugging_face()})
+
+
+def test_a_stream_of_pictures_is_read_and_one_of_a_table_refused():
+    class Stream:
+        def __init__(self, data):
+            self.column_names, self.features, self.data = data.column_names, data.features, data
+
+        def __iter__(self):
+            return iter(self.data)
+
+        def iter(self, batch_size):
+            return self.data.iter(batch_size)
+
+    pictures = HuggingFace({"image": [np.full((8, 8), at, np.uint8) for at in range(40)], "label": [0, 1] * 20})
+    assert len(load(Stream(pictures)).train.labels) == 40
+    with pytest.raises(DataError, match=r"^frame: is a table that comes as a stream"):
+        load(Stream(as_hugging_face()))
+
+
 def test_pairs_of_frames_and_objects_are_minibatches():
     frame = as_pandas()
     x, y = frame[["temp", "count"]].astype({"count": float}) / 1e12, frame["state"]
