@@ -201,6 +201,13 @@ USES = {
         from ffedge.export.source import read_trained
         print(len(Forms(read_trained(Path("model.onnx")), None).make("exact").model))
     """,
+    "page": """
+        from pathlib import Path
+        import ffedge
+        from ffedge.page.page import page
+        ffedge.train(ffedge.Spec.make(widths=(8,), epochs=1, batch_size=1000), "mnist-mini", Path("shown"), force=True)
+        print(len(page(Path("shown"))))
+    """,
     "sklearn": """
         import numpy as np
         from ffedge.sklearn import FFClassifier

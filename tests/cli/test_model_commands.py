@@ -77,6 +77,8 @@ def test_predict_says_probabilities_where_it_is_asked_to(ffedge: Ffedge, run_fol
 
 def test_probabilities_that_a_model_does_not_have_are_one_line(ffedge: Ffedge, tmp_path: Path) -> None:
     model = Path(__file__).parents[2] / "models" / "mnist-acff" / "model.onnx"
+    if not model.exists():
+        pytest.skip("models/ is not in this copy (an sdist has none)")
     np.save(tmp_path / "x.npy", np.zeros((1, 28, 28), np.uint8))
     done = ffedge("predict", model, tmp_path / "x.npy", "--proba")
     assert (done.code, done.out) == (2, "")
