@@ -9,11 +9,12 @@ The preset was chosen on a split of the training set; the test set is read once 
 
 import argparse
 import statistics
-import sys
 import tempfile
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from common import MIB, arguments, ffedge, table, write_results
+from common import MIB, Lines, arguments, ffedge, table, write_results
 
 VARIANTS = ("ff", "fcff", "acff")
 
@@ -28,10 +29,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--preset", default="tuned")
     parser.add_argument("--name", default="accuracy", help="of the result file")
+    parser.add_argument("--kept", type=Path, default=Path("accuracy.jsonl"), help="results so far, a line each")
     parser.add_argument("flags", nargs="*", help="after --: further flags of ffedge train")
     options = parser.parse_args()
+    lines = Lines(options.kept)
     runs = [
-        train(data, variant, seed, options)
+        lines.take(
+            {"data_name": data, "variant": variant, "seed": seed, "words": words(options)},
+            partial(train, data, variant, seed, options),
+        )
         for data in options.data
         for variant in options.variants
         for seed in options.seeds
@@ -41,16 +47,18 @@ def main() -> None:
     write_results(options.name, options, runs, ["onnxruntime"])
 
 
+def words(chosen: argparse.Namespace) -> list[str]:
+    """Return what every ``ffedge train`` is told."""
+    return [*f"--epochs {chosen.epochs} --threads {chosen.threads} --preset {chosen.preset}".split(), *chosen.flags]
+
+
 def train(data: str, variant: str, seed: int, chosen: argparse.Namespace) -> dict[str, Any]:
     """Run ``ffedge train`` with the preset and further flags, and return what counts of its report."""
     with tempfile.TemporaryDirectory() as folder:
-        words = ["--data", data, "--variant", variant, "--seed", seed, "--epochs", chosen.epochs]
-        words += ["--threads", chosen.threads, "--preset", chosen.preset, *chosen.flags]
-        report = ffedge("train", *words, "--out", f"{folder}/run")
+        own = ["--data", data, "--variant", variant, "--seed", seed, "--out", f"{folder}/run"]
+        report = ffedge("train", *own, *words(chosen))
     kept = ("test_accuracy", "train_accuracy", "seconds", "rss_peak_bytes", "import_bytes", "layers", "data", "spec")
-    result = {"data_name": data, "variant": variant, "seed": seed} | {key: report[key] for key in kept}
-    print(f"{data} {variant} seed {seed}: {100 * report['test_accuracy']:.2f} %", file=sys.stderr, flush=True)
-    return result
+    return {key: report[key] for key in kept}
 
 
 def summary(data: str, variant: str, runs: list[dict[str, Any]]) -> list[str]:

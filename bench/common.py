@@ -53,7 +53,7 @@ def ffedge(*words: object) -> dict[str, Any]:
     command = [sys.executable, "-m", "ffedge", *map(str, words), "--json"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=variables())
     if not done.stdout:
-        raise RuntimeError(f"{' '.join(command[2:])}: {(done.stderr.splitlines() or [done.returncode])[-1]}")
+        raise RuntimeError(f"{' '.join(command[2:])}: {(done.stderr.splitlines() or [str(done.returncode)])[-1]}")
     return dict(json.loads(done.stdout))
 
 
@@ -175,15 +175,16 @@ def write_results(
 class Lines:
     """Results in a file, a line each, so that a benchmark can be stopped and begun again.
 
-    A result is known by its key: the items of it that were asked for.
+    A result is known by its key, the items of it that were asked for, and by the commit that it was measured on.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._commit = path, {"commit": _commit()}
         self._results = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def take(self, key: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Return the result of a key, measured where it does not stand in the file."""
+        key = self._commit | key
         for result in self._results:
             if key.items() <= result.items():
                 return dict(result)

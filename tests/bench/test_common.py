@@ -16,7 +16,8 @@ from common import Lines, ffedge, table, write_results
 from results import newest
 
 
-def test_what_stands_in_the_lines_is_not_measured_again(tmp_path):
+def test_what_stands_in_the_lines_is_not_measured_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("common._commit", lambda: "c0")
     calls, path = [], tmp_path / "lines.jsonl"
 
     def measure():
@@ -25,9 +26,12 @@ def test_what_stands_in_the_lines_is_not_measured_again(tmp_path):
 
     first = Lines(path).take({"arm": "a", "seed": 0}, measure)
     again = Lines(path)
-    assert again.take({"arm": "a", "seed": 0}, measure) == first == {"arm": "a", "seed": 0, "seconds": 1}
+    assert again.take({"arm": "a", "seed": 0}, measure) == first
+    assert first == {"commit": "c0", "arm": "a", "seed": 0, "seconds": 1}
     assert again.take({"arm": "a", "seed": 1}, measure)["seconds"] == 2
-    assert len(path.read_text().splitlines()) == 2
+    monkeypatch.setattr("common._commit", lambda: "c1")
+    assert Lines(path).take({"arm": "a", "seed": 0}, measure)["seconds"] == 3  # measured by another program
+    assert len(path.read_text().splitlines()) == 3
 
 
 def test_a_result_holds_what_was_chosen_and_no_place(tmp_path, capsys):
