@@ -50,4 +50,4 @@ def _write(options: Namespace) -> None:
         text = page(options.run, options.data, options.data_dir, hear, lambda text: with_flags(text, "report"))
     with atomic_file(options.html) as temporary:
         temporary.write_text(text)
-    print(f"page {options.html} ({len(text) / 1e6:.1f} MB)")
+    print(f"page {options.html} ({len(text) / 1e3:,.0f} kB)")

@@ -3,6 +3,7 @@
 Shape letters: N rows, C classes, L layers, B bins.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,7 +145,8 @@ def _goodness(
         if not len(both):
             continue
         low, high = np.quantile(both, [0.005, 0.995])
-        edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
+        bins = min(BINS, max(6, math.isqrt(len(mine))))
+        edges = np.linspace(low, high if high > low else low + 1, bins + 1)
         inside = [np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0].tolist() for values in (mine, best)]
         result.append((edges.tolist(), *inside))
     return result

@@ -40,6 +40,10 @@ def line_chart(title: str, lines: Sequence[Line], x: str, *, per_cent: bool = Fa
     xs = [at for _, points in drawn for at, _ in points]
     ys = [value for _, points in drawn for _, value in points]
     x_ticks, y_ticks = ticks(min(xs), max(xs)), ticks(min(ys), max(ys))
+    if all(at == int(at) for at in xs):  # epochs
+        x_ticks = [tick for tick in x_ticks if tick == int(tick)] or sorted({min(xs), max(xs)})
+    if per_cent:
+        y_ticks = [tick for tick in y_ticks if tick <= 1] or y_ticks
     least, most = min(xs[0], *xs), max(xs)
     low, high = min(*y_ticks, *ys), max(*y_ticks, *ys)
 
@@ -104,16 +108,19 @@ def histogram(title: str, edges: Sequence[float], counts: Sequence[tuple[str, Se
     return line_chart(title, lines, "goodness", per_cent=True, last=False)
 
 
-def spark(values: Sequence[float]) -> str:
-    """Return a small line of a row's values, in their order."""
-    points = thinned(_finite(list(enumerate(values))))
-    if not points:
+def spark(channels: Sequence[Sequence[float]]) -> str:
+    """Return a small drawing of a row's values in their order, a line for each channel."""
+    lines = [points for values in channels if (points := thinned(_finite(list(enumerate(values)))))]
+    if not lines:
         return ""
-    ys, last = [value for _, value in points], max(at for at, _ in points) or 1
+    ys, last = [value for points in lines for _, value in points], max(points[-1][0] for points in lines) or 1
     low, span = min(ys), (max(ys) - min(ys)) or 1.0
-    path = " ".join(f"{2 + 116 * at / last:.1f},{38 - 36 * (value - low) / span:.1f}" for at, value in points)
-    text = f"{len(values)} values from {min(ys):.3g} to {max(ys):.3g}"
-    return drawing(text, 120, 40, [f'<polyline class="line c0" points="{path}"/>'])
+    parts = []
+    for colour, points in enumerate(lines):
+        path = " ".join(f"{2 + 116 * at / last:.1f},{38 - 36 * (value - low) / span:.1f}" for at, value in points)
+        parts.append(f'<polyline class="line c{colour % COLOURS}" points="{path}"/>')
+    text = f"{sum(map(len, channels))} values from {min(ys):.3g} to {max(ys):.3g}"
+    return drawing(text, 120, 40, parts)
 
 
 def figure(title: str, content: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.network import picture_of
+from ffedge.network import LEAST_SIDE, picture_of
 from ffedge.recipe import Recipe
 
 MOST_SIDE = 128
@@ -46,7 +46,7 @@ def size_of(recipe: Recipe, shape: tuple[int, ...]) -> Size | None:
         return None
     layout = recipe.network.layout if recipe.network.layout == "chw" else "hwc"
     known = picture_of(layout, shape)
-    return (known[1], known[2], known[0]) if known else None
+    return (known[1], known[2], known[0]) if known and min(known[1:]) >= LEAST_SIDE else None
 
 
 def upright(values: NDArray[Any], size: Size, *, first: bool) -> NDArray[Any]:

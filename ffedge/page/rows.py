@@ -12,7 +12,7 @@ from ffedge.columns import Table
 from ffedge.model.file import Model
 from ffedge.network import InputFacts
 from ffedge.page.answers import Shown
-from ffedge.page.charts import bar_chart, spark
+from ffedge.page.charts import COLOURS, bar_chart, spark
 from ffedge.page.pictures import image, of_row, of_weights, size_of, upright
 from ffedge.page.tables import row_table
 from ffedge.recipe import Recipe
@@ -28,7 +28,8 @@ def cards(rows: Sequence[Shown], recipe: Recipe, facts: InputFacts) -> str:
         return _of_table(rows, facts.table, facts.classes)
     size, first, parts = size_of(recipe, facts.shape), recipe.network.layout == "chw", []
     for row in rows:
-        seen = spark(row.input.ravel().tolist())
+        channels = row.input.T if row.input.ndim == 2 and row.input.shape[1] <= COLOURS else row.input.reshape(1, -1)
+        seen = spark(channels.tolist())
         if size is not None:
             seen = image(of_row(row.input, size, first=first), f"row {row.row}")
         true, given = escape(facts.classes[row.true]), escape(facts.classes[row.given])

@@ -238,3 +238,24 @@ def test_long_lines_are_thinned_to_their_ends():
     few = thinned(points)
     assert len(few) < 300
     assert (few[0], few[-1]) == (points[0], points[-1])
+
+
+def ticks_of(chart, anchor):
+    return re.findall(rf'text-anchor="{anchor}">([^<]*)</text>', chart)
+
+
+def test_epochs_are_whole_and_shares_end_at_all():
+    chart = line_chart("a", [Line("x", [(1, 1.0), (2, 1.0)])], "epoch", per_cent=True)
+    assert ticks_of(chart, "middle") == ["1", "2", "epoch"]
+    assert "100 %" in ticks_of(chart, "end")
+    assert not any(float(tick.split()[0]) > 100 for tick in ticks_of(chart, "end"))
+
+
+def test_a_sensors_window_is_a_line_for_each_channel(tmp_path):
+    rng, y = np.random.default_rng(0), np.arange(200) % 2
+    np.savez(tmp_path / "w.npz", x=rng.normal(y[:, None, None], 1, (200, 40, 3)).astype(np.float32), y=y)
+    spec = ffedge.Spec.make(widths=(8,), epochs=1, batch_size=32)
+    text = page(ffedge.train(spec, tmp_path / "w.npz", tmp_path / "run", progress=False).path)
+    card = text.partition('<div class="card">')[2].partition("</div>")[0]
+    assert card.count("<polyline") == 3
+    assert "120 values from" in card
