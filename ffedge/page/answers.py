@@ -40,7 +40,9 @@ class Answers:
     confusion : [C, C] rows of true class i that were given label j.
     mistakes, unsure : the wrong rows with the largest margin, and the rows with the smallest, the first one first.
     rejection : share of the rows that are answered, and the accuracy among them, as the least margin falls.
-    known : the same two for what counts as known; None where the model has no calibration, or knows none.
+    calibration : of rows of like probability the mean of it, and the share of them that is right; empty where the
+        model has no probabilities.
+    known : as `rejection`, for what counts as known; None where the model has no calibration, or knows none.
     goodness : of each layer the edges [B + 1], and counts [B] of the true label's goodness and of the best other's;
         empty where the model does not tell it.
     """
@@ -51,6 +53,7 @@ class Answers:
     mistakes: list[Shown]
     unsure: list[Shown]
     rejection: list[tuple[float, float]]
+    calibration: list[tuple[float, float]]
     known: tuple[float, float] | None
     goodness: list[tuple[list[float], list[int], list[int]]]
 
@@ -71,17 +74,16 @@ def answers(predictor: Predictor, dataset: Dataset) -> Answers:
     of, split, rows = _rows(predictor, dataset)
     split, count = matched(dataset, split, predictor.classes), len(predictor.classes)
     confusion = np.zeros((count, count), np.int64)
-    margins, right, known = (
-        np.empty(len(rows), np.float32),
-        np.empty(len(rows), np.bool_),
-        np.empty(len(rows), np.bool_),
-    )
+    margins, sure = np.empty((2, len(rows)), np.float32)
+    right, known = np.empty((2, len(rows)), np.bool_)
     places, start = np.empty(len(rows), np.int64), 0
     for true, answer in predicted(predictor, split, rows):
         part = slice(start, start + len(true))
         np.add.at(confusion, (true, answer.place), 1)
         margins[part] = np.where(np.isfinite(answer.margin), answer.margin, 0)
         right[part], known[part], places[part] = answer.place == true, answer.known, answer.place
+        if predictor.temperature is not None:
+            sure[part] = answer.proba.max(axis=1)
         start += len(true)
 
     def shown(which: NDArray[np.intp]) -> list[Shown]:
@@ -99,6 +101,7 @@ def answers(predictor: Predictor, dataset: Dataset) -> Answers:
         mistakes=shown(wrong[np.argsort(-margins[wrong], kind="stable")[:SHOWN]]),
         unsure=shown(np.argsort(margins, kind="stable")[:SHOWN]),
         rejection=_rejection(margins, right),
+        calibration=[] if predictor.temperature is None else _calibration(sure, right),
         known=_known(known, right) if predictor.calibration else None,
         goodness=_goodness(predictor, split, rows) if predictor.has_layers else [],
     )
@@ -120,6 +123,13 @@ def _rejection(margins: NDArray[np.float32], right: NDArray[np.bool_]) -> list[t
     counts = np.unique(np.linspace(1, len(right), 101).round().astype(np.int64))
     counts = counts[counts >= min(len(right), 5)]  # the share of fewer rows jumps about
     return [(int(n) / len(right), float(hits[n - 1] / n)) for n in counts]
+
+
+def _calibration(sure: NDArray[np.float32], right: NDArray[np.bool_]) -> list[tuple[float, float]]:
+    """Return the mean probability of the best class and the share that is right, in ten parts of the probability."""
+    part = np.minimum((sure * 10).astype(np.int64), 9)
+    bins = [part == i for i in range(10)]
+    return [(float(sure[rows].mean(dtype=np.float64)), float(right[rows].mean())) for rows in bins if rows.any()]
 
 
 def _known(known: NDArray[np.bool_], right: NDArray[np.bool_]) -> tuple[float, float] | None:

@@ -178,7 +178,10 @@ def _answered(found: Answers, predictor: Predictor) -> list[str]:
     rejecting = [Line("by margin", found.rejection, 0)]
     if found.known:
         rejecting.append(Line("what counts as known", [found.known], 1))
+    even = Line("as it should be", [(0.0, 0.0), (1.0, 1.0)], 7, dashed=True)
+    calibrated = [Line("share that is right", found.calibration, 0), even] if found.calibration else []
     charts = [
+        line_chart("Calibration of the probabilities", calibrated, "probability", per_cent=True, last=False),
         line_chart(f"Accuracy where the least sure of {of} are rejected", rejecting, "share answered", per_cent=True),
         *(
             histogram(f"Goodness of layer {i} on {found.of}", edges, [("true label", mine), ("best other", best)])

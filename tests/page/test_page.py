@@ -85,6 +85,11 @@ def test_the_answers_are_what_numpy_counts(pictures):
     for row in found.unsure:
         assert np.array_equal(row.input, x[row.row])
         assert (row.true, row.given) == (true[row.row], said.place[row.row])
+    best = said.proba.max(axis=1)
+    for mean, share in found.calibration:
+        part = np.floor(best * 10) == np.floor(mean * 10)
+        assert (mean, share) == pytest.approx((best[part].mean(), (said.place == true)[part].mean()))
+    assert len(found.calibration) == len(np.unique(np.minimum(np.floor(best * 10), 9)))
     for layer, (edges, mine, best) in enumerate(found.goodness):
         goodness = said.goodness[:, layer].astype(float)
         own = goodness[np.arange(120), true]
@@ -99,7 +104,13 @@ def test_the_page_shows_curves_counts_rows_and_weights(pictures):
     report = json.loads((run / "report.json").read_text())
     assert f"{report['test_accuracy']:.2%}" in read.text("dd")
     titles = read.text("figcaption")
-    for title in ("Loss of each layer", "Accuracy on held-out rows", "Goodness of layer 1", "Seconds of each layer"):
+    for title in (
+        "Loss of each layer",
+        "Accuracy on held-out rows",
+        "Goodness of layer 1",
+        "Seconds of each layer",
+        "Calibration of the probabilities",
+    ):
         assert title in titles
     assert any(title.startswith("Gamma") for title in titles)
     assert not re.search('lacking">', text)
