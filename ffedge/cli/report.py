@@ -19,6 +19,8 @@ def add_flags(parser: Parser) -> None:
     flag(page, "--force", "Replace the file.", plays=PAGE)
     flag(page, "--data", "What the run learnt from, where that has moved.", str, plays=PAGE)
     shared(page, "--data-dir", plays=PAGE)
+    beside = "What `ffedge bench --memory` or --speed measured beside backprop: its file or folder."
+    flag(page, "--bench", beside, Path, metavar="RESULT", plays=PAGE)
 
 
 def run(options: Namespace) -> None:
@@ -47,7 +49,9 @@ def _write(options: Namespace) -> None:
         raise FfedgeError(f"{options.html}: exists already. Choose another `html`, or use `force`")
     check_data_dir(options, options.data or Report.read(options.run / "report.json").data["name"])
     with progress() as hear:
-        text = page(options.run, options.data, options.data_dir, hear, lambda text: with_flags(text, "report"))
+        text = page(
+            options.run, options.data, options.data_dir, hear, lambda text: with_flags(text, "report"), options.bench
+        )
     with atomic_file(options.html) as temporary:
         temporary.write_text(text)
     print(f"page {options.html} ({len(text) / 1e3:,.0f} kB)")

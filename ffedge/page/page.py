@@ -14,6 +14,7 @@ from ffedge.files import regular_file
 from ffedge.model.file import Model
 from ffedge.network import InputFacts
 from ffedge.page.answers import Answers, answers
+from ffedge.page.beside import beside
 from ffedge.page.charts import Line, bar_chart, figure, histogram, line_chart
 from ffedge.page.rows import cards, weights
 from ffedge.page.tables import confusion
@@ -32,6 +33,7 @@ def page(
     data_dir: Path | None = None,
     hear: Listener | None = None,
     say: Callable[[str], str] = str,
+    bench: Path | None = None,
 ) -> str:
     """Return the page of a finished run as HTML.
 
@@ -40,11 +42,14 @@ def page(
     data : what the run learnt from, where that is no longer where it was.
     hear : is told how the reading of the data goes, and what is lacking.
     say : puts what is lacking into words for a user.
+    bench : what ``ffedge bench`` measured, to be shown beside.
 
     Raises
     ------
     ModelError
         There is no report.json that can be read.
+    DataError
+        `bench` cannot be read.
     """
     report, hear, lacking = Report.read(run / "report.json"), hear or Listener(), []
     sections = [_summary(report, run)]
@@ -52,7 +57,7 @@ def page(
         sections.append(_epochs(_metrics(run, len(report.spec["network"]["widths"]))))
     except FfedgeError as error:
         lacking.append(str(error))
-    sections.append(_cost(report))
+    sections += [_cost(report), beside(bench) if bench else ""]
     try:
         predictor, model = Predictor(run / "model.onnx"), Model(run / "model.onnx")
         if sha256_of(run / "model.onnx") != report.model_sha256:

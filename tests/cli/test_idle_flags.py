@@ -54,7 +54,8 @@ COMMANDS: dict[str, tuple[Words, dict[str, Words]]] = {
     "info": (["PLACE/run/model.onnx"], {"--json": []}),
     "report": (
         ["PLACE/run"],
-        {"--json": [], "--html": ["PLACE/page.html"], "--data": ["PLACE/more.npz"], "--data-dir": ["PLACE"]},
+        {"--json": [], "--html": ["PLACE/page.html"], "--data": ["PLACE/more.npz"], "--data-dir": ["PLACE"]}
+        | {"--bench": ["PLACE/memory.json"]},
     ),
     "data": (["fetch", "PLACE/bars.npz"], {"--data-dir": ["PLACE"]}),
     "export": (

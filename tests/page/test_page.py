@@ -270,3 +270,39 @@ def test_a_sensors_window_is_a_line_for_each_channel(tmp_path):
     card = text.partition('<div class="card">')[2].partition("</div>")[0]
     assert card.count("<polyline") == 3
     assert "120 values from" in card
+
+
+def bench_result(tmp_path, **changes):
+    """Write a result as `ffedge bench --memory` does, of two arms."""
+    work = {"data": "x", "widths": [9, 8], "batch_size": 4, "rows": 3000, "epochs": 1, "threads": 2}
+    arms = [
+        {
+            "arm": name,
+            "rss_peak_bytes": peak << 20,
+            "seconds": seconds,
+            "accuracy": 0.875,
+            "layers": [{"index": i, "seconds": own, "rss_peak_bytes": (peak - 1) << 20} for i in range(2)],
+        }
+        for name, peak, seconds, own in (("ffedge-<b>", 40, 1.5, 0.7), ("backprop-adam", 290, 2.5, None))
+    ]
+    found = {"benchmark": "memory", "machine": {"processor": "some"}, "points": [{"work": work, "measures": arms}]}
+    (tmp_path / "memory.json").write_text(json.dumps(found | changes))
+    return tmp_path
+
+
+def test_backprop_stands_beside_where_it_was_measured(pictures, tmp_path):
+    text = page(pictures[0], bench=bench_result(tmp_path))
+    assert "Beside backpropagation" in text
+    said = {a["aria-label"] for t, a in Read(text).tags if "aria-label" in a}
+    assert "Peak memory of the process: ffedge-<b> 40 MiB, backprop-adam 290 MiB" in said
+    assert "Seconds: ffedge-<b> 1.5 s, backprop-adam 2.5 s" in said
+    assert any(line.endswith("at the end ffedge-<b> 39, backprop-adam 289") for line in said)
+    assert "Beside" not in page(pictures[0])
+
+
+@pytest.mark.parametrize("changes", [{"points": []}, {"benchmark": "inference"}, {"points": [{"work": {}}]}])
+def test_what_is_no_result_of_bench_is_refused_in_a_line(pictures, tmp_path, capsys, changes):
+    folder, out = bench_result(tmp_path, **changes), tmp_path / "o.html"
+    assert main(["report", str(pictures[0]), "--html", str(out), "--bench", str(folder)]) == 1
+    assert "memory.json: is no result of `ffedge bench --memory`" in capsys.readouterr().err
+    assert not out.exists()
