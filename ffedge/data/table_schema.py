@@ -171,7 +171,7 @@ class Schema:
         for at, (column, place) in enumerate(zip(self._columns, places.columns, strict=True)):
             cells = chunk.columns[place]
             if column.kind == "number":
-                out[:, at] = _numbers(cells, source, chunk, column.name)
+                out[:, at] = _numbers(cells, source, chunk, column)
             else:
                 out[:, at] = self._codes(column, cells, source, chunk)
             column.gaps = column.gaps or bool(np.isnan(out[:, at]).any())
@@ -194,9 +194,9 @@ class Schema:
             self.unknown[column.name] = (count + 1, first)
             return UNKNOWN
         if one_line(text) != text:
-            raise DataError(f"{where} holds {text!r}, which is no line of plain text. {_leave_out(column.name)}")
+            raise DataError(f"{where} holds {text!r}, which is no line of plain text{_leave_out(column)}")
         if len(column.codes) == MAX_CATEGORIES:
-            raise DataError(f"{where} is where more than {MAX_CATEGORIES} texts differ. {_leave_out(column.name)}")
+            raise DataError(f"{where} is where more than {MAX_CATEGORIES} texts differ{_leave_out(column)}")
         return column.codes.setdefault(text, len(column.codes))
 
     def label_codes(self, source: Source, places: Places, chunk: Chunk) -> NDArray[np.int32]:
@@ -230,7 +230,7 @@ class Schema:
         return code
 
 
-def _numbers(cells: Cells, source: Source, chunk: Chunk, name: str) -> NDArray[np.float64]:
+def _numbers(cells: Cells, source: Source, chunk: Chunk, column: _Column) -> NDArray[np.float64]:
     if isinstance(cells, np.ndarray):
         values = cells
     else:
@@ -239,23 +239,25 @@ def _numbers(cells: Cells, source: Source, chunk: Chunk, name: str) -> NDArray[n
                 raise ValueError("each cell is looked at")
             values = np.array(list(map(float, cells)), np.float64)
         except ValueError:
-            return np.array([_number(cell, source, chunk, name, row) for row, cell in enumerate(cells)], np.float64)
+            return np.array([_number(cell, source, chunk, column, row) for row, cell in enumerate(cells)], np.float64)
     if np.isinf(values).any():
         row = int(np.isinf(values).argmax())
-        raise DataError(f"{source.name}, {chunk.where(row)}: column {name!r} must be a finite number. Mend the row")
+        raise DataError(
+            f"{source.name}, {chunk.where(row)}: column {column.name!r} must be a finite number. Mend the row"
+        )
     return values
 
 
-def _number(cell: str, source: Source, chunk: Chunk, name: str, row: int) -> float:
+def _number(cell: str, source: Source, chunk: Chunk, column: _Column, row: int) -> float:
     try:
         return number(cell, comma=source.comma)
     except ValueError as error:
-        where = f"{source.name}, {chunk.where(row)}: column {name!r}"
-        raise DataError(f"{where} {error}. Mend the line. {_leave_out(name)}") from None
+        where = f"{source.name}, {chunk.where(row)}: column {column.name!r}"
+        raise DataError(f"{where} {error}. Mend the line{_leave_out(column)}") from None
 
 
-def _leave_out(name: str) -> str:
-    return f"To leave the column out: `leave_out={[name]}`"
+def _leave_out(column: _Column) -> str:
+    return "" if column.known is not None else f". To leave the column out: `leave_out={[column.name]}`"
 
 
 def _near(name: str, names: Iterable[str]) -> str:

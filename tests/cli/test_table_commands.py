@@ -96,6 +96,9 @@ def test_a_missing_column_a_picture_flag_and_a_model_of_arrays_are_refused(ffedg
     done = ffedge("predict", model, tmp_path / "t.csv")
     assert (done.code, done.out) == (1, "")
     assert "lacks the column 'temp'" in done.line
+    (tmp_path / "w.csv").write_text("stamp,temp,wind\n1.7e9,warm,N\n")
+    done = ffedge("predict", model, tmp_path / "w.csv")
+    assert done.line.endswith("w.csv, line 2: column 'temp' must be a number, got 'warm'. Mend the line")
     assert "--resize plays no part" in ffedge("predict", model, place / "b.csv", "--resize").line
 
 

@@ -32,7 +32,7 @@ CONTENT = dict(zip(IDX_FILES, [idx(IMAGES), idx(LABELS), idx(IMAGES[:2] + 100), 
 def written(folder, packed=True, names=IDX_FILES):
     folder.mkdir(parents=True, exist_ok=True)
     for name, file in zip(IDX_FILES, names, strict=True):
-        data = gzip.compress(CONTENT[name]) if packed else CONTENT[name]
+        data = gzip.compress(CONTENT[name], mtime=0) if packed else CONTENT[name]
         (folder / (f"{file}.gz" if packed else file)).write_bytes(data)
     return folder
 
@@ -164,10 +164,10 @@ def test_a_download_is_unpacked_to_the_cache_once(tmp_path, server, monkeypatch,
 def test_a_broken_download_leaves_the_cache_without_it(tmp_path, server, monkeypatch):
     web = written(tmp_path / "web")
     monkeypatch.setitem(NAMES, "mnist", replace(NAMES["mnist"], url=server))
-    (web / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(IMAGES[:2])))
+    (web / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(IMAGES[:2]), mtime=0))
     with pytest.raises(DataError, match=r"/t10k-images-idx3-ubyte.gz: is not the expected file"):
         load("mnist")
-    (web / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(CONTENT[IDX_FILES[2]])[:-5])
+    (web / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(CONTENT[IDX_FILES[2]], mtime=0)[:-5])
     with pytest.raises(DataError, match="is no complete gzip file"):
         load("mnist")
     kept = sorted(path.name for path in (tmp_path / "cache" / "mnist").iterdir())

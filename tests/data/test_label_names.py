@@ -98,10 +98,10 @@ def emnist(folder, name, labels=True):
     for part, rows in (("train", slice(0, 180)), ("test", slice(180, 240))):
         images = np.zeros((len(PLACES[rows]), 8, 8), np.uint8) + PLACES[rows, None, None].astype(np.uint8)
         head = struct.pack(">IIII", 2051, *images.shape)
-        (folder / f"{name}-{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(head + images.tobytes()))
+        (folder / f"{name}-{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(head + images.tobytes(), mtime=0))
         content = struct.pack(">II", 2049, len(images)) + (PLACES[rows] + 1).astype(np.uint8).tobytes()
         if labels or part == "train":
-            (folder / f"{name}-{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(content))
+            (folder / f"{name}-{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(content, mtime=0))
 
 
 def test_files_named_as_emnists_are_found_by_file_and_by_folder(tmp_path):

@@ -75,7 +75,7 @@ def test_json_lines_gzip_and_patterns_are_read_too(tmp_path):
     write(tmp_path / "b.csv", [row[::-1] for row in ROWS[30:]], HEAD[::-1])  # columns in another order
     whole = load(write(tmp_path / "whole.csv"))
     packed = tmp_path / "c.csv.gz"
-    packed.write_bytes(gzip.compress((tmp_path / "whole.csv").read_bytes()))
+    packed.write_bytes(gzip.compress((tmp_path / "whole.csv").read_bytes(), mtime=0))
     lines = tmp_path / "d.jsonl"
     lines.write_text("".join(json.dumps(dict(zip(HEAD, row, strict=True))) + "\n" for row in ROWS))
     for source in (str(tmp_path / "[ab].csv"), [plain, tmp_path / "b.csv"], packed, lines):
@@ -169,7 +169,7 @@ def test_what_cannot_be_meant_is_refused_by_line_and_column(tmp_path, rows, head
         (b"", "no rows"),
         (b"a,b\n1,x\n" + b'1,"' + b"x" * 200_000, "quotation mark"),
         (b"x" * (9 << 20), "longer than"),
-        (gzip.compress(b"a,b\n1,x\n" * 999)[:-9], "cannot be read to its end"),
+        (gzip.compress(b"a,b\n1,x\n" * 999, mtime=0)[:-9], "cannot be read to its end"),
         (b'{"a": 1, "b": "x"}\n{"a": [1], "b": "y"}\n', "line 2: column 'a'"),
         (b'{"a": 1, "b": "x"}\n{"c": 1}\n', "line 2: has the column 'c'"),
         (b'{"a": 1, "b": "x"}\n' + b"[" * 100_000 + b"\n", "line 2: must be a JSON object"),
