@@ -109,6 +109,7 @@ class Train:
     tile_bytes: int
     moments: Literal["memory", "file"]
     schedule: Literal["greedy", "interleaved"]
+    class_weight: str
     negatives: Literal["fixed", "fresh", "hard", "hard-sum"]
     n_negatives: int
     optimizer: Optimizer

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import Any, Literal
 
+from ffedge.class_weight import check_names
 from ffedge.network import InputFacts, layers_of, picture_of, spelt_out
 from ffedge.recipe import Recipe, convolves, held_out, loss_slope
 from ffedge.spec import Spec
@@ -36,8 +37,9 @@ def resolve(spec: Spec, facts: InputFacts, rows: int) -> Recipe:
     ------
     ValueError
         The label cannot stand where the spec wants it, there are not enough wrong labels or rows, or the images cannot
-        shift.
+        shift, or a weight is for a class that there is not.
     """
+    check_names(spec.train.class_weight, facts.classes)
     learnt, network = rows - held_out(rows, spec.train.holdout), spec.network
     widths = spelt_out(network.widths, _layout(network, facts.shape), facts.shape)
     spec = dataclasses.replace(spec, network=dataclasses.replace(network, widths=widths))

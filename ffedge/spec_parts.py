@@ -7,6 +7,7 @@ only the data or a memory plan can tell stays ``auto``. `ffedge.spec` holds the 
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ffedge.class_weight import read, spelt
 from ffedge.fields import (
     COUNT,
     FINITE,
@@ -248,6 +249,13 @@ class TrainSpec:
         learns=True,
         idle={"layers": (1,)},
     )
+    class_weight: str = option(
+        "none",
+        "what a class's rows count in the loss: none (all alike), balanced (every class the same in sum, so that rare "
+        "ones are found), or name=X,… (others 1); 1 in the mean over all rows",
+        learns=True,
+        later=True,
+    )
     negatives: Literal["fixed", "fresh", "hard", "hard-sum"] = option(
         "hard",
         "wrong labels: drawn once (fixed), each epoch (fresh), or by the network's own goodness, of the first layer "
@@ -353,7 +361,10 @@ class TrainSpec:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value outside its rule."""
+        object.__setattr__(self, "class_weight", spelt(self.class_weight))
         check_fields(self)
+        if self.class_weight not in ("none", "balanced"):
+            read(self.class_weight)
         most = 1 / max(RATE if self.rate == "auto" else self.rate)
         check(self.weight_decay < most, "weight_decay", f"be less than {most:.3g} at this rate", self.weight_decay)
         placed = self.engine == "torch" or self.device == "cpu"

@@ -48,6 +48,7 @@ ASKED = {
     "tile_bytes": 128,
     "moments": "file",
     "schedule": "interleaved",
+    "class_weight": "0=3",
     "negatives": "fresh",
     "n_negatives": 1,
     "optimizer": "sgd",

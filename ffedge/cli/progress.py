@@ -32,9 +32,15 @@ def print_layers(report: Report, model: Path) -> None:
         rows,
     )
     print("held out: the layer alone; sum: all layers up to it; state: weights and moments")
-    print(f"test accuracy  {percent(report.test_accuracy)}")
-    print(f"train accuracy {percent(report.train_accuracy)} ({report.train_accuracy_rows:,} rows)")
+    print(f"test accuracy  {percent(report.test_accuracy)}{_balanced(report.test_balanced_accuracy)}")
+    train = f"{percent(report.train_accuracy)}{_balanced(report.train_balanced_accuracy)}"
+    print(f"train accuracy {train} ({report.train_accuracy_rows:,} rows)")
     print(
         f"{report.seconds:.1f} s, peak {report.rss_peak_bytes / MIB:.0f} MiB ({report.import_bytes / MIB:.0f} imports)"
     )
     print(f"model {model} ({report.model_bytes / 1e6:.2f} MB)")
+
+
+def _balanced(share: float | None) -> str:
+    """Return the mean of the classes' accuracies, where it was measured."""
+    return "" if share is None else f", balanced {percent(share)}"

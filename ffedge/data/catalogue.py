@@ -1,12 +1,13 @@
 """Data sets by name or path: the embedded sample, known sets found or downloaded, the user's own files."""
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ffedge.columns import Table
-from ffedge.data.cache_folder import cache_folder
+from ffedge.data.cache_folder import cache_folder, sha256_of
 from ffedge.data.copy_batches import NAME, Batches, copied
 from ffedge.data.dataset import Dataset, assemble
 from ffedge.data.download import fetch
@@ -47,8 +48,9 @@ def load(
         such, read as one set, or ``-``, a table on standard input; a table in memory, of pandas, polars, pyarrow or
         Hugging Face's datasets; or an iterable
         of minibatches ``(x, y)``, or a callable that returns one: a generator, a list, a DataLoader. x is ``[n,
-        *row_shape]``, y ``[n]`` as in files, arrays or what numpy makes arrays of; n may differ. An open data set is
-        returned as it is.
+        *row_shape]``, y ``[n]`` as in files, arrays or what numpy makes arrays of; n may differ. A minibatch may be
+        ``(x, y, w)``: w ``[n]``, 0 or more, is what each row counts in the loss (1 in the mean over all). An open data
+        set is returned as it is.
     data_dir : where to look first for a known name: in its subfolder of that name, then in itself.
     progress : show a bar on stderr while downloading.
     folder : where the copy of minibatches is kept, as ``x_train.npy`` and ``y_train.npy``. Without it, it goes with the
@@ -153,8 +155,12 @@ def _of_arrays(
 def _load_batches(batches: Batches, folder: Path | None, one_class: bool) -> Dataset:
     if not (callable(batches) or hasattr(batches, "__iter__") or hasattr(batches, "__getitem__")):
         raise ValueError(f"data must be a name, a path or minibatches (x, y), got {type(batches).__name__}")
-    with copied(batches, folder) as (parts, sample):
+    with copied(batches, folder) as (parts, weights, sample):
         dataset = assemble(NAME if folder is None else _name(folder), parts, None, one_class=one_class)
+        if weights is not None:
+            digest = hashlib.sha256(f"{dataset.sha256}\n{weights.sha256 or sha256_of(weights.path)}\n".encode())
+            train = dataclasses.replace(dataset.train, weights=weights)
+            dataset = dataclasses.replace(dataset, train=train, sha256=digest.hexdigest())
         return dataclasses.replace(dataset, sample=sample)
 
 

@@ -32,8 +32,10 @@ BUFFER_BYTES = 2048
 
 
 @contextmanager
-def copied(batches: Batches, folder: Path | None) -> Iterator[tuple[tuple[Rows, Rows], Sample | None]]:
-    """Copy minibatches to files; yield the inputs and the labels, and a sample of what came; see `ffedge.data.load`.
+def copied(batches: Batches, folder: Path | None) -> Iterator[tuple[tuple[Rows, Rows], Rows | None, Sample | None]]:
+    """Copy minibatches to files; yield inputs and labels, the rows' weights, a sample of what came.
+
+    See `ffedge.data.load`. Weights are None where none came.
 
     In a folder the files get their names when the block has succeeded. Without one they have none: they go when the
     rows do, however the process ends.
@@ -61,19 +63,22 @@ def copied(batches: Batches, folder: Path | None) -> Iterator[tuple[tuple[Rows, 
                 files = [(stack.enter_context(quietly_closed(path.open("w+b"))), path) for path in paths]
         with guard():
             codes, _ = stack.enter_context(nameless_file(place))
-        copy = _Copy(files[0][0], codes, guard)
+            weights = stack.enter_context(nameless_file(place)) if folder is None else None
+        copy = _Copy(files[0][0], codes, weights[0] if weights else None, guard)
         for number, batch in enumerate(batches() if callable(batches) else batches):
             copy.add(f"minibatch {number} (from 0)", batch)
         copy.finish(files[1][0])
         inputs, labels = (read_npy(path, name) for name, (_, path) in zip(names, files, strict=True))
-        yield (inputs, labels), copy.sample.rows()
+        own = read_npy(weights[1], f"{NAME}, w") if weights and copy.weighted else None
+        yield (inputs, labels), own, copy.sample.rows()
 
 
 class _Copy:
-    """Writes inputs as they come, and a number for each label until all labels are known."""
+    """Writes inputs as they come, and a number for each label until all labels are known; weights where they come."""
 
-    def __init__(self, inputs: IO[bytes], codes: IO[bytes], guard: Guard) -> None:
-        self._inputs, self._codes, self._guard = inputs, codes, guard
+    def __init__(self, inputs: IO[bytes], codes: IO[bytes], weights: IO[bytes] | None, guard: Guard) -> None:
+        self._inputs, self._codes, self._weights, self._guard = inputs, codes, weights, guard
+        self.weighted = False
         self._rows, self.sample = 0, StreamSample()
         self._names: dict[str, int] = {}  # as they came, in that order
         self._kind, self._named = "", False
@@ -82,13 +87,14 @@ class _Copy:
 
     def add(self, name: str, batch: Any) -> None:
         """Write a minibatch; `name` is what errors call it."""
-        x, y = _arrays(name, batch)
+        x, y, w = _arrays(name, batch)
         if len(x) == 0:
             return
         inputs = as_inputs(ArrayRows(x), name)
         as_labels(ArrayRows(y), name, quantities=True)  # refuses what can be no label
         named = "names" if y.dtype.kind in "US" else "numbers"
         kind = f"{inputs.dtype} inputs of shape {list(inputs.row_shape)} with {named} as labels"
+        kind += "" if w is None else " and weights"
         if self._rows and kind != self._kind:
             raise DataError(f"{name}: holds {kind}, but those before it {self._kind}. Make them alike.")
         self._named, codes = named == "names", self._codes_of(name, y)
@@ -100,6 +106,8 @@ class _Copy:
             for block in inputs.blocks(block_rows(inputs)):
                 self._inputs.write(np.ascontiguousarray(block).data)
             self._codes.write(codes.data)
+            if w is not None:
+                self._write_weights(name, w)
         self._rows += len(x)
 
     def finish(self, labels: IO[bytes]) -> None:
@@ -112,6 +120,10 @@ class _Copy:
             self._inputs.seek(0)
             self._write_header(self._rows)
             self._inputs.flush()
+            if self._weights and self.weighted:
+                self._weights.seek(0)
+                _write_header(self._weights, (self._rows,), np.dtype(np.float32))
+                self._weights.flush()
             _write_header(labels, (self._rows,), values.dtype)
             self._codes.seek(0)
             while part := self._codes.read(BUFFER_BYTES):
@@ -120,6 +132,14 @@ class _Copy:
 
     def _write_header(self, rows: int) -> None:
         _write_header(self._inputs, (rows, *self._row_shape), self._dtype)
+
+    def _write_weights(self, name: str, weights: NDArray[np.float32]) -> None:
+        if self._weights is None:
+            raise DataError(f"{name}: holds weights of rows, which a `folder` does not keep. Leave `folder` out.")
+        if not self.weighted:
+            _write_header(self._weights, (1,), weights.dtype)
+            self.weighted = True
+        self._weights.write(weights.data)
 
     def _codes_of(self, name: str, y: NDArray[Any]) -> NDArray[np.uint16]:
         """Return the labels' numbers: names are numbered as they come."""
@@ -135,16 +155,17 @@ def _in_smallest_type(values: list[int]) -> NDArray[Any]:
     return np.array(values, np.result_type(np.min_scalar_type(min(values)), np.min_scalar_type(max(values))))
 
 
-def _arrays(name: str, batch: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return inputs [n, *row_shape] and labels [n] or [n, 1]."""
+def _arrays(name: str, batch: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float32] | None]:
+    """Return inputs [n, *row_shape], labels [n] or [n, 1], and weights [n] where they came."""
     if isinstance(batch, Mapping) and len(batch) == 2 and (label := next((n for n in LABELS if n in batch), None)):
         batch = (*(part for name, part in batch.items() if name != label), batch[label])
-    if not (isinstance(batch, tuple | list) and len(batch) == 2):
+    if not (isinstance(batch, tuple | list) and len(batch) in (2, 3)):
         raise DataError(
-            f"{name}: must be a pair (x, y), got {type(batch).__name__}. For arrays in memory pass [(x, y)]."
+            f"{name}: must be a pair (x, y), got {type(batch).__name__}. For arrays in memory pass [(x, y)]; with "
+            "weights of the rows [(x, y, w)]."
         )
     try:
-        x, y = (plain(np.asarray(part), f"{name}, {which}") for part, which in zip(batch, "xy", strict=True))
+        x, y, *more = (plain(np.asarray(part), f"{name}, {which}") for part, which in zip(batch, "xyw", strict=False))
     except (TypeError, ValueError, RuntimeError) as error:  # uneven lists; tensors on a GPU or with gradients
         first_line = str(error).partition("\n")[0]
         raise DataError(
@@ -154,7 +175,20 @@ def _arrays(name: str, batch: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         raise DataError(f"{name}: x must be [n, …], got shape {list(x.shape)}. Reshape it.")
     if y.ndim < 1 or len(y) != len(x):
         raise DataError(f"{name}: holds {len(x)} inputs, but labels of shape {list(y.shape)}. Give each row one label.")
-    return x, y
+    return x, y, _as_weights(name, more[0], len(x)) if more else None
+
+
+def _as_weights(name: str, given: NDArray[Any], rows: int) -> NDArray[np.float32]:
+    """Return weights [n]; DataError where they are none."""
+    if given.shape not in ((rows,), (rows, 1)):
+        raise DataError(f"{name}: holds {rows} inputs, but weights of shape {list(given.shape)}. Give each row one.")
+    if given.dtype.kind not in "biuf":
+        raise DataError(f"{name}: weights must be numbers, got {given.dtype}. Convert them.")
+    with np.errstate(over="ignore"):
+        weights = np.ascontiguousarray(given.reshape(-1), np.float32)
+    if len(bad := np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))):
+        raise DataError(f"{name}: row {bad[0]} has weight {given.reshape(-1)[bad[0]]}, must be 0 or more. Mend it.")
+    return weights
 
 
 def _write_header(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from ffedge.data.checks import as_inputs
 from ffedge.data.known import KnownDataset
 from ffedge.data.label_column import as_labels
 from ffedge.data.merged import Sample, sample_of
-from ffedge.data.rows import Labels, Rows, RowSource
+from ffedge.data.rows import Chosen, ChosenLabels, Labels, Rows, RowSource
 from ffedge.errors import DataError
 
 _TOGETHER = "Pass files that belong together."
@@ -19,10 +20,20 @@ _TOGETHER = "Pass files that belong together."
 
 @dataclass(frozen=True)
 class Split:
-    """Inputs ``[N, *input_shape]`` and their labels ``[N]``, from 0; both are indexed by arrays of rows."""
+    """Inputs ``[N, *input_shape]`` and their labels ``[N]``, from 0; both are indexed by arrays of rows.
+
+    `weights` [N] are what the rows count in the loss, beside their class's weight; None where all are alike.
+    """
 
     inputs: RowSource
     labels: Labels
+    weights: Any = None
+
+
+def chosen(split: Split, rows: Any) -> Split:
+    """Return some rows of a split, by their numbers."""
+    weights = None if split.weights is None else ChosenLabels(split.weights, rows)
+    return Split(Chosen(split.inputs, rows), ChosenLabels(split.labels, rows), weights)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def matched(dataset: Dataset, split: Split, classes: tuple[str, ...]) -> Split:
     if np.array_equal(numbers, np.arange(len(classes))):
         return split
     labels: Any = Numbered(split.labels, numbers)
-    return Split(split.inputs, labels)
+    return Split(split.inputs, labels, split.weights)
 
 
 def numbers_in(dataset: Dataset, classes: tuple[str, ...]) -> NDArray[np.int64]:

@@ -31,12 +31,14 @@ class Chunk:
     labels : [N] the true ones.
     positions : [N] places of the rows in the stream's rows.
     mask : [N, D] uint8, 0 where dropout takes an input out; None without dropout.
+    weights : [N] float32 of the rows in the loss; None where all count alike.
     """
 
     raw: Array
     labels: NDArray[np.int64]
     positions: NDArray[np.int64]
     mask: Array | None
+    weights: NDArray[np.float32] | None = None
 
 
 class OtherRows:
@@ -86,6 +88,7 @@ class Stream:
     kept : how many of the rows, the last ones, are kept examples; an epoch takes every other row once.
     share : of each batch that is taken from the kept examples.
     channels_first : whether a sample is a picture of axes channels, height, width.
+    weights : of the source's rows, indexed by arrays of rows (`ffedge.data.weights`); None: all count alike.
     """
 
     source: RowSource
@@ -96,6 +99,7 @@ class Stream:
     kept: int = 0
     share: float = 0.0
     channels_first: bool = False
+    weights: Any = None
 
     @property
     def batch_size(self) -> int:
@@ -142,7 +146,8 @@ class Stream:
             if dropout is not None:
                 mask = kept_inputs(len(rows), self.first_inputs, share, dropout)
             raw = np.ascontiguousarray(images.reshape(len(rows), -1))
-            yield Chunk(raw, self.labels[rows].astype(np.int64), positions, mask)
+            weights = None if self.weights is None else self.weights[rows]
+            yield Chunk(raw, self.labels[rows].astype(np.int64), positions, mask, weights)
 
     def _order(self, stage: int, epoch: int) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
         """Return what gives the positions [N] of the rows at some places of an epoch."""

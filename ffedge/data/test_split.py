@@ -9,10 +9,10 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.data.dataset import Dataset, Split
+from ffedge.data.dataset import Dataset, Split, chosen
 from ffedge.data.label_column import LABEL_ROWS
 from ffedge.data.matched import matched
-from ffedge.data.rows import Chosen, ChosenLabels, Labels, places
+from ffedge.data.rows import Labels, places
 from ffedge.data.stream import OtherRows
 from ffedge.errors import DataError
 from ffedge.seeds import Draw, Permutation
@@ -23,13 +23,10 @@ SEED = 0  # the same rows whatever a training's seed is, so that trainings can b
 def with_share(dataset: Dataset, share: float) -> Dataset:
     """Take a share of each class aside to test on; of a class of two rows or more at least one, and never all."""
     labels = dataset.train.labels
-    chosen = _stratified(labels, dataset.n_classes, share)
-    if not len(chosen):
+    taken = _stratified(labels, dataset.n_classes, share)
+    if not len(taken):
         raise DataError(f"{dataset.name}: has no class of two rows or more, so that none can be taken for `test`")
-    splits = [
-        Split(Chosen(dataset.train.inputs, rows), ChosenLabels(labels, rows))
-        for rows in (OtherRows(len(labels), chosen), chosen)
-    ]
+    splits = [chosen(dataset.train, rows) for rows in (OtherRows(len(labels), taken), taken)]
     return _named(dataset, splits, f"{share}")
 
 

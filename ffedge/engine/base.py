@@ -45,6 +45,16 @@ class Engine(Protocol):
     def forward(self, layer: int, source: Any, labels: Array | None) -> tuple[Any, Array]: ...  # noqa: D102
     def first_goodness(self, source: Any) -> Array: ...  # noqa: D102
     def learn(  # noqa: D102
-        self, layer: int, source: Any, labels: Array, other: Array, *, batch: int, step: int, rate: float, emit: bool
+        self,
+        layer: int,
+        source: Any,
+        labels: Array,
+        other: Array,
+        *,
+        batch: int,
+        step: int,
+        rate: float,
+        emit: bool,
+        weights: Array | None = None,
     ) -> Learned: ...
     def apply(self, layer: int, *, step: int, rate: float) -> None: ...  # noqa: D102

@@ -90,7 +90,7 @@ class Kernels:
             g.output("g", ("R", self._classes))
         return g.graph
 
-    def learn(self, layer: Layer, *, emit_rows: bool, accumulate: bool = False) -> Graph:
+    def learn(self, layer: Layer, *, emit_rows: bool, accumulate: bool = False, weighted: bool = False) -> Graph:
         """One step of a layer but for tiled parameters: source, labels, state -> ``dz``, new state, ``g``, ``loss`` [].
 
         Inputs beside those of `forward`: ``other`` [N, M], the other layers' weighted goodness, and ``gamma`` (where
@@ -100,6 +100,7 @@ class Kernels:
         ----------
         emit_rows : whether the next layer learns from the same batch.
         accumulate : add the gradients to ``sum.*`` instead of stepping; `apply` steps.
+        weighted : read ``weight`` [N, 1] too, by which each sample's loss is multiplied.
         """
         g, rule = GraphBuilder("accumulate" if accumulate else "learn"), self.recipe.rule
         g.stage = "forward"
@@ -118,7 +119,7 @@ class Kernels:
             g.op("GatherElements", good, g.input("labels", ("N", self._tried), "int64"), out="g", axis=1)
         g.output("g", ("N", self._tried))
         g.stage = "learn"
-        slope = dg = self._loss_slope(g)
+        slope = dg = self._loss_slope(g, weighted=weighted)
         if not goodness.tries_labels:
             dg = g.op("ScatterElements", g.op("Sub", good, good), "labels", slope, axis=1)
         value, weight = goodness.slope(g, y, dg, p)
@@ -189,10 +190,13 @@ class Kernels:
             g.op("Reshape", out, g.ints(-1, layer.units), out="rows")
         g.output("rows", ("R", layer.passes))
 
-    def _loss_slope(self, g: GraphBuilder) -> str:
+    def _loss_slope(self, g: GraphBuilder, *, weighted: bool) -> str:
         """Add eq. 5 and the loss; return dLoss/dG [N, M], the batch's mean taken."""
         G = collaboration.joined(g, self._tried, self.recipe.rule)
         losses, slope = loss_and_slope(g, G, self._tried, self.recipe.rule)
+        if weighted:
+            weight = g.input("weight", ("N", 1))
+            losses, slope = g.op("Mul", losses, weight), g.op("Mul", slope, weight)
         share = g.input("share", ())
         g.op("Mul", g.op("ReduceSum", losses, keepdims=0), share, out="loss")
         g.output("loss", ())

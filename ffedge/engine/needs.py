@@ -45,6 +45,7 @@ def needs(recipe: Recipe, facts: InputFacts, samples: int, evaluated: int, tried
     engine = OnnxEngine(recipe, facts, weights, folder, room)
     n, chunked, greedy = min(samples, train.batch_size), samples < train.batch_size, train.schedule == "greedy"
     labels = np.zeros((n, 1 + train.n_negatives), np.int64)
+    counted = None if train.class_weight == "none" else np.zeros(n, np.float32)
     mask = nothing((n, layers[0].place.inputs)) if train.input_dropout else None
     source = first = engine.product(nothing((n, facts.size)), mask)
     state = 0
@@ -56,7 +57,8 @@ def needs(recipe: Recipe, facts: InputFacts, samples: int, evaluated: int, tried
             last, other = i == len(layers) - 1, nothing(labels.shape)
             emit = not greedy and not last
             for batch in {n + chunked, n}:  # an epoch's last batch may be one chunk
-                learned = engine.learn(i, source, labels, other, batch=batch, step=0, rate=0.0, emit=emit)
+                how: Any = {"batch": batch, "step": 0, "rate": 0.0, "emit": emit, "weights": counted}
+                learned = engine.learn(i, source, labels, other, **how)
             source = learned.source if emit else source if last else engine.forward(i, source, labels)[0]
             if chunked:
                 engine.apply(i, step=0, rate=0.0)

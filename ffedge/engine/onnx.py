@@ -185,7 +185,17 @@ class OnnxEngine:
         return outputs["g"].array.reshape(n, classes).copy()
 
     def learn(
-        self, layer: int, source: Source, labels: Array, other: Array, *, batch: int, step: int, rate: float, emit: bool
+        self,
+        layer: int,
+        source: Source,
+        labels: Array,
+        other: Array,
+        *,
+        batch: int,
+        step: int,
+        rate: float,
+        emit: bool,
+        weights: Array | None = None,
     ) -> Learned:
         """Take one learning step, or, where a batch comes in chunks (batch > N), add to the gradients' sums.
 
@@ -197,6 +207,7 @@ class OnnxEngine:
         step : updates of this layer before this one.
         rate : learning rate in force.
         emit : whether the next layer learns from the same batch.
+        weights : [N] float32 of the samples in the loss; None: all count alike.
         """
         here, n, whole = self.layers[layer], source.samples, batch == source.samples
         outputs = {"g": self._room.buffer("g", labels.shape), "loss": self._room.buffer("loss", ())}
@@ -207,7 +218,10 @@ class OnnxEngine:
         outputs |= self._rows(layer, rows["R"]) if emit else {}
         self._set_scalars(step, rate, batch)
         inputs = source.values | self._labels(here, labels, n) | self._scalars | {"other": self._room.value(other)}
-        kernel = self._kernel(self._graphs.learn, layer, emit_rows=emit, accumulate=not whole)
+        weighted = {} if weights is None else {"weighted": True}
+        if weights is not None:
+            inputs["weight"] = self._room.value(np.ascontiguousarray(weights, np.float32).reshape(-1, 1))
+        kernel = self._kernel(self._graphs.learn, layer, emit_rows=emit, accumulate=not whole, **weighted)
         self._run(kernel, inputs, outputs, layer)
         for tile in self._tiles[layer]:
             parts = {"x": self._columns(source.values["x"], tile), "dz": outputs["dz"]}
@@ -260,9 +274,9 @@ class OnnxEngine:
         """Return the graphs of the first layer's learning step."""
         train, graphs, tiled = self.recipe.train, self._graphs, tiled_of(self.layers[0])
         emit, chunked = train.schedule == "interleaved" and len(self.layers) > 1, train.batch_size > train.chunk_size
-        kernels = []
+        kernels, weighted = [], {"weighted": True} if train.class_weight != "none" else {}
         for accumulate in (False, True) if chunked else (False,):
-            kernels.append(self._kernel(graphs.learn, 0, emit_rows=emit, accumulate=accumulate))
+            kernels.append(self._kernel(graphs.learn, 0, emit_rows=emit, accumulate=accumulate, **weighted))
             kernels += [self._kernel(graphs.tile, 0, name, accumulate=accumulate) for name in tiled]
         if chunked:
             kernels += [self._kernel(graphs.apply, 0), *(self._kernel(graphs.tile_apply, 0, name) for name in tiled)]

@@ -133,14 +133,25 @@ class TorchEngine:
         return self.forward(0, source, None)[1]
 
     def learn(
-        self, layer: int, source: Source, labels: Array, other: Array, *, batch: int, step: int, rate: float, emit: bool
+        self,
+        layer: int,
+        source: Source,
+        labels: Array,
+        other: Array,
+        *,
+        batch: int,
+        step: int,
+        rate: float,
+        emit: bool,
+        weights: Array | None = None,
     ) -> Learned:
         """Take one learning step, or add to the gradients where a batch comes in chunks (batch > N)."""
         statistics: dict[str, Tensor] = {}
         y, tried = self._activity(layer, source, labels, statistics)
         g = self._goodness(layer, source, y, labels)
         G = collaboration.torch(g, self._tensor(other), self._parameters[layer].get("gamma"), self.recipe.rule)
-        mean = loss.torch(G, self.recipe.rule).sum() / batch
+        losses = loss.torch(G, self.recipe.rule)
+        mean = (losses if weights is None else losses * self._tensor(weights)).sum() / batch
         mean.backward()  # type: ignore[no-untyped-call]
         rows = self._passed_on(layer, source, y.detach()) if emit else None
         self._measure(layer, y.detach(), batch * tried)

@@ -5,6 +5,7 @@ from typing import Any
 from ffedge.data import Dataset, RowSource, Split
 from ffedge.data.matched import Numbered, numbers_in, refuse_unknown
 from ffedge.data.rows import Joined
+from ffedge.data.weights import Extended
 from ffedge.errors import DataError
 from ffedge.network import InputFacts
 from ffedge.training.replay import Examples
@@ -27,4 +28,5 @@ def joined(dataset: Dataset, facts: InputFacts, kept: Examples) -> Dataset:
     refuse_unknown(dataset, split, numbers, facts.classes, adds=True)
     rows: RowSource = split.inputs if kept.rows is None else Joined(split.inputs, kept.rows)
     labels: Any = Numbered(split.labels, numbers, kept.labels)
-    return Dataset(dataset.name, Split(rows, labels), None, facts.classes, dataset.sha256)
+    weights = None if split.weights is None else Extended(split.weights, len(kept.labels))
+    return Dataset(dataset.name, Split(rows, labels, weights), None, facts.classes, dataset.sha256)

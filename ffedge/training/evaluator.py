@@ -22,7 +22,16 @@ class Evaluator:
 
     def accuracy(self, split: Split, rows: Places) -> float:
         """Return the share of some rows of a split that all layers together give their true label."""
-        return float(self.hits(split, rows, self._layers)[0][-1]) / len(rows)
+        return self.accuracies(split, rows)[0]
+
+    def accuracies(self, split: Split, rows: Places) -> tuple[float, float]:
+        """Return that share, and the mean of the shares of the classes that have rows: balanced accuracy."""
+        right, count = np.zeros((2, self._learner.n_classes), np.int64)
+        for part, _, scores in self._scored(split, rows, self._layers):
+            true = np.asarray(split.labels[part], np.int64)
+            count += np.bincount(true, minlength=len(count))
+            right += np.bincount(true[scores.argmax(axis=1) == true], minlength=len(count))
+        return float(right.sum()) / len(rows), float((right[count > 0] / count[count > 0]).mean())
 
     def hits(self, split: Split, rows: Places, layers: int) -> tuple[Places, NDArray[np.bool_]]:
         """Count the rows that each of the first layers, and last their sum, gets right.

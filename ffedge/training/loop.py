@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ffedge.data import Dataset
 from ffedge.data.stream import Stream, split_rows
+from ffedge.data.weights import row_weights
 from ffedge.engine.base import Engine
 from ffedge.labels import wrong_labels
 from ffedge.meter import PeakMeter, rss_bytes
@@ -73,7 +74,10 @@ class Loop:
         self._layers = layers_of(recipe, facts)
         channels_first = recipe.network.layout == "chw"
         source, inputs = dataset.train, self._layers[0].place.inputs
-        self._stream = Stream(source.inputs, source.labels, self.rows, recipe.train, inputs, *kept, channels_first)
+        weights = row_weights(source, self.rows, recipe.train.class_weight, facts.classes)
+        self._stream = Stream(
+            source.inputs, source.labels, self.rows, recipe.train, inputs, *kept, channels_first, weights
+        )
         self._learner = BatchLearner(recipe, engine, facts.n_classes)
         self.evaluator = Evaluator(self._learner)
         self._cache = None

@@ -8,9 +8,9 @@ import math
 
 import numpy as np
 
-from ffedge.data import Dataset, Split
+from ffedge.data import Dataset
 from ffedge.data.checks import block_rows
-from ffedge.data.rows import Chosen, ChosenLabels
+from ffedge.data.dataset import chosen
 from ffedge.data.stream import OtherRows
 from ffedge.errors import DataError
 from ffedge.model.readings import DEVIATIONS, Readings, left_out
@@ -82,5 +82,5 @@ def without_odd(dataset: Dataset, facts: InputFacts) -> tuple[Dataset, int, str 
     if len(odd) == start:
         raise DataError(f"{dataset.name}: {said}. Check the sensor or the units, or train anew")
     rows = OtherRows(start, np.array(odd, np.int64))
-    left = Split(Chosen(split.inputs, rows), ChosenLabels(split.labels, rows))
+    left = chosen(split, rows)
     return dataclasses.replace(dataset, train=left), len(odd), f"{dataset.name}: {said}"

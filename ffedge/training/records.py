@@ -129,7 +129,7 @@ def machine() -> dict[str, Any]:
 
 @dataclass
 class Report:
-    """The content of report.json; accuracies are fractions, 0 to 1."""
+    """The content of report.json; accuracies are fractions, 0 to 1; a balanced one is the mean of the classes'."""
 
     spec: dict[str, Any]
     data: dict[str, Any]
@@ -144,6 +144,8 @@ class Report:
     model_sha256: str
     model_bytes: int
     in_place: bool
+    test_balanced_accuracy: float | None = None  # older reports lack it
+    train_balanced_accuracy: float | None = None
     chosen: dict[str, Any] = dataclasses.field(default_factory=dict)
     plan: dict[str, Any] | None = None
     stopped: str | None = None

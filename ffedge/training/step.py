@@ -136,6 +136,7 @@ class BatchLearner:
                 step=turn.step,
                 rate=turn.rates[layer],
                 emit=layer < last,
+                weights=chunk.weights,
             )
             source, goodness[layer], losses[layer] = learned.source, learned.goodness, learned.loss
             self.sums.setdefault(layer, LayerSums()).add(learned.loss * samples, learned.goodness)

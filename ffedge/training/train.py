@@ -252,9 +252,13 @@ def _choice_text(choice: dict[str, Any], dataset: Dataset, facts: InputFacts) ->
 def _accuracies(evaluator: Evaluator, dataset: Dataset) -> dict[str, Any]:
     """Measure the network on the test split and on rows spread evenly over the train split."""
     shown, test = spread_evenly(len(dataset.train.labels), TRAIN_ACCURACY_ROWS), dataset.test
+    on_test = evaluator.accuracies(test, np.arange(len(test.labels))) if test else (None, None)
+    on_train = evaluator.accuracies(dataset.train, shown)
     return {
-        "test_accuracy": evaluator.accuracy(test, np.arange(len(test.labels))) if test else None,
-        "train_accuracy": evaluator.accuracy(dataset.train, shown),
+        "test_accuracy": on_test[0],
+        "test_balanced_accuracy": on_test[1],
+        "train_accuracy": on_train[0],
+        "train_balanced_accuracy": on_train[1],
         "train_accuracy_rows": len(shown),
     }
 
