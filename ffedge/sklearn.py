@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from ffedge.columns import Column, Table
 from ffedge.data import Dataset, RowSource, Split
 from ffedge.data.rows import ArrayRows
-from ffedge.errors import FfedgeError, one_line
+from ffedge.data.weights import checked
+from ffedge.errors import DataError, FfedgeError, one_line
 from ffedge.files import atomic_file
 from ffedge.learning.learner import Learner
 from ffedge.model.temperature import softened
@@ -49,6 +50,7 @@ class FFClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     epochs, batch_size, rate : of training; ``auto`` goes by the data. `partial_fit` passes over its rows once.
     class_goodness : how a class is told: ``tried``, ``groups`` or ``readout``; ``auto`` is ``tried``.
     scaling : of the features; ``auto`` goes by the median and the quartiles of each, and cuts far out.
+    class_weight : what a class's rows count in the loss: ``balanced``, or a number above 0 for some classes (others 1).
     preset : of settings, as of `ffedge.Spec.make`.
     options : more fields of `ffedge.Spec`, by name.
     n_jobs : threads; None is one, -1 all.
@@ -77,6 +79,7 @@ class FFClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         rate: float | Sequence[float] | Literal["auto"] = "auto",
         class_goodness: Literal["auto", "tried", "groups", "readout"] = "auto",
         scaling: str = "auto",
+        class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
         preset: str = "tuned",
         options: Mapping[str, Any] | None = None,
         n_jobs: int | None = None,
@@ -89,18 +92,21 @@ class FFClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.rate = rate
         self.class_goodness = class_goodness
         self.scaling = scaling
+        self.class_weight = class_weight
         self.preset = preset
         self.options = options
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train anew.
 
         Parameters
         ----------
         X : [n, I] numbers; NaN where one is missing.
         y : [n] classes: numbers or names.
+        sample_weight : [n], 0 or more: what each row counts in the loss, beside its class's weight; only their
+            proportions matter.
 
         Raises
         ------
@@ -112,17 +118,29 @@ class FFClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         rows, labels = self._checked(X, y, reset=True)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         self._refuse_one_class()
-        dataset = self._dataset(rows, codes, np.asarray(np.isnan(rows).any(axis=0)) if rows.dtype.kind == "f" else None)
+        weights = _weights(sample_weight, len(rows))
+        if weights is not None and not weights.any():
+            raise ValueError("sample_weight must be above 0 for some row, got zeros alone")
+        gaps = np.asarray(np.isnan(rows).any(axis=0)) if rows.dtype.kind == "f" else None
+        dataset = self._dataset(rows, codes, gaps, weights)
         self._network = _Network(trained_model(self._spec(), dataset, _Warner()), self._threads())
         return self
 
-    def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None) -> Self:
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Learn from some rows, once each, beside examples of earlier ones that are kept; any number of times.
 
         Parameters
         ----------
         X, y : as of `fit`. The features of the first rows say how they are scaled from then on.
         classes : all that there will be; needed at the first call.
+        sample_weight : [n], 0 or more: what each row counts in the loss, where 1 is a row without. `class_weight` goes
+            by the rows so far.
 
         Raises
         ------
@@ -141,12 +159,13 @@ class FFClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         codes = np.searchsorted(self.classes_, labels).clip(max=len(self.classes_) - 1)
         if (wrong := self.classes_[codes] != labels).any():
             raise ValueError(f"y must hold classes of the first call, {self.classes_}, got {labels[wrong][0]!r}")
+        weights = _weights(sample_weight, len(rows))
         if first:
             dataset = self._dataset(rows, codes, np.ones(rows.shape[1], np.bool_))
             spec = self._spec().with_train(holdout=0.0)
             model = untrained_model(spec, dataset, 10 * STREAM_BATCH)
             self._network = _Network(model, self._threads(), from_nothing=True)
-        self._network.observe(rows, codes, None if self.batch_size == "auto" else self.batch_size)
+        self._network.observe(rows, codes, weights, None if self.batch_size == "auto" else self.batch_size)
         return self
 
     def predict(self, X: ArrayLike) -> Array:
@@ -214,25 +233,48 @@ class FFClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         rate: Any = (self.rate,) if isinstance(self.rate, int | float) else self.rate
         named = {"epochs": self.epochs, "batch_size": self.batch_size, "rate": rate}
         named |= {"class_goodness": self.class_goodness, "scaling": self.scaling}
+        if self.class_weight is not None:
+            named["class_weight"] = self._named_weights()
         asked = {name: value for name, value in named.items() if not (isinstance(value, str) and value == "auto")}
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         fixed = {"variant": self.variant, "widths": tuple(self.widths), "threads": self._threads(), "seed": seed}
         return Spec.make(self.preset, **(fixed | asked | dict(self.options or {})))
 
-    def _dataset(self, rows: Array, codes: Array, gaps: Array | None) -> Dataset:
+    def _named_weights(self) -> Any:
+        """Return what a spec says of the classes' weights: by their names in the model."""
+        if not isinstance(self.class_weight, Mapping):
+            return self.class_weight
+        places, names = {value: place for place, value in enumerate(self.classes_.tolist())}, self._class_names()
+        if strange := [value for value in self.class_weight if value not in places]:
+            raise ValueError(f"class_weight must name classes of y, {self.classes_}, got {strange[0]!r}")
+        return {names[places[value]]: weight for value, weight in self.class_weight.items()} or "none"
+
+    def _class_names(self) -> tuple[str, ...]:
+        """Return the names of the classes in the model: their texts, or their places where these are no names."""
+        names = tuple(str(name) for name in self.classes_)
+        if len(set(names)) < len(names) or any(not name.strip() or one_line(name) != name for name in names):
+            names = tuple(map(str, range(len(names))))
+        return names
+
+    def _dataset(self, rows: Array, codes: Array, gaps: Array | None, weights: Array | None = None) -> Dataset:
         """Return rows [n, I] as a table, whose numbers are scaled in double precision."""
         named = list(getattr(self, "feature_names_in_", ()))
         if not named or len(set(named)) < len(named) or any(not name or one_line(name) != name for name in named):
             named = [f"x{place}" for place in range(rows.shape[1])]
         missing = np.zeros(len(named), np.bool_) if gaps is None else gaps
         columns = tuple(Column(str(name), gaps=bool(gap)) for name, gap in zip(named, missing, strict=True))
-        names = tuple(str(name) for name in self.classes_)
-        if len(set(names)) < len(names) or any(not name.strip() or one_line(name) != name for name in names):
-            names = tuple(map(str, range(len(names))))
         digest = hashlib.sha256(np.ascontiguousarray(rows).data)
         digest.update(codes.astype(np.int64).data)
-        split = Split(_Doubles(rows), codes.astype(np.int64))
-        return Dataset("rows", split, None, names, digest.hexdigest(), table=Table(columns, "class"))
+        split = Split(_Doubles(rows), codes.astype(np.int64), weights)
+        return Dataset("rows", split, None, self._class_names(), digest.hexdigest(), table=Table(columns, "class"))
+
+
+def _weights(given: ArrayLike | None, rows: int) -> Array | None:
+    """Return the weights of rows [n]; ValueError where they are none."""
+    try:
+        return None if given is None else checked(given, "sample_weight", rows)
+    except DataError as error:
+        raise ValueError(str(error)) from error
 
 
 class _Doubles(RowSource):
@@ -278,11 +320,11 @@ class _Network:
             self._predictor = Predictor(self.model(), self._threads)
         return self._predictor.predict(rows)
 
-    def observe(self, rows: Array, codes: Array, batch_size: Any) -> None:
-        """Learn from rows [n, I] of the classes at these places [n]."""
+    def observe(self, rows: Array, codes: Array, weights: Array | None, batch_size: Any) -> None:
+        """Learn from rows [n, I] of the classes at these places [n], and of these weights [n]."""
         if self._learner is None:
             self._learner = self._opened(batch_size or STREAM_BATCH)
-        self._learner.observe(rows, np.array(self._learner.classes)[codes])
+        self._learner.observe(rows, np.array(self._learner.classes)[codes], weights)
         self._model, self._predictor = b"", None
 
     def _opened(self, batch_size: int) -> Learner:

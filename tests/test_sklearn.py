@@ -10,6 +10,7 @@ pytest.importorskip("sklearn", reason="needs scikit-learn, which is not installe
 
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_iris
+from sklearn.metrics import recall_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
@@ -27,7 +28,12 @@ def small(**changes):
     return FFClassifier(**{"widths": (16, 16), "epochs": 8, "random_state": 0} | changes)
 
 
-@parametrize_with_checks([FFClassifier()])
+NOT_EQUAL = "a weight multiplies a row's part in its step; a row that comes twice is in two steps, or held out once"
+
+
+@parametrize_with_checks(
+    [FFClassifier()], expected_failed_checks=lambda _: {"check_sample_weight_equivalence_on_dense_data": NOT_EQUAL}
+)
 def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
 
@@ -142,9 +148,51 @@ def test_a_stream_is_learnt_a_part_at_a_time():
     assert ffedge.Predictor(before).classes == ("setosa", "versicolor", "virginica")
 
 
+def rare(rows, seed):
+    rng = np.random.default_rng(seed)
+    faults = rng.random(rows) < 0.04
+    return rng.normal(size=(rows, 6)) + 1.2 * faults[:, None], np.where(faults, "fault", "fine")
+
+
+@pytest.mark.parametrize("learn", ["fit", "partial_fit"])
+def test_weights_of_classes_and_of_rows_find_what_is_rare(learn):
+    (rows, labels), (test_rows, wanted) = rare(1500, 0), rare(3000, 1)
+    own = np.where(labels == "fault", 24.0, 1.0)
+    found = {}
+    for name, changes, weights in (
+        ("none", {}, None),
+        ("balanced", {"class_weight": "balanced"}, None),
+        ("named", {"class_weight": {"fault": 24}}, None),
+        ("rows", {}, own),
+    ):
+        classifier = small(epochs=10, rate=0.02, **changes)
+        if learn == "fit":
+            classifier.fit(rows, labels, sample_weight=weights)
+        else:
+            for part in np.split(np.arange(1500), 15) * 2:
+                classifier.partial_fit(
+                    rows[part], labels[part], ["fault", "fine"], None if weights is None else weights[part]
+                )
+        found[name] = recall_score(wanted, classifier.predict(test_rows), pos_label="fault")
+    assert min(found["balanced"], found["named"], found["rows"]) > max(0.5, found["none"] + 0.2), found
+
+
+def test_weights_go_by_the_classes_of_y():
+    by_class, by_row = small(class_weight={0: 5.0}).fit(X, Y), small().fit(X, Y, np.where(Y == 0, 5.0, 1.0))
+    np.testing.assert_array_equal(by_class.decision_function(X), by_row.decision_function(X))
+    cross_val_score(small(class_weight="balanced"), X, NAMES, cv=2)
+    assert small(class_weight={True: 2}).fit(X, Y == 0).score(X, Y == 0) > 0.9
+
+
 @pytest.mark.parametrize(
     ("work", "message"),
     [
+        (lambda: small(class_weight={"a": 2}).fit(X, Y), r"class_weight must name classes of y, \[0 1 2\], got 'a'"),
+        (lambda: small(class_weight={0: -1}).fit(X, Y), "`class_weight` must be none, balanced, or name=X"),
+        (lambda: small(class_weight="heavy").fit(X, Y), "`class_weight` must be none, balanced, or name=X"),
+        (lambda: small().fit(X, Y, np.ones(3)), "sample_weight: holds 150 inputs, but weights of shape"),
+        (lambda: small().fit(X, Y, -np.ones(150)), "sample_weight: row 0 has weight -1.0, must be 0 or more"),
+        (lambda: small().fit(X, Y, np.zeros(150)), "sample_weight must be above 0 for some row"),
         (lambda: small().partial_fit(X, Y), "`classes` must name all classes at the first call"),
         (lambda: small().partial_fit(X, Y, [0, 1]), r"y must hold classes of the first call, \[0 1\], got .*2"),
         (lambda: small().partial_fit(X, Y, [0, 1, 2]).partial_fit(X, Y, [0, 1]), "must be those of the first call"),

@@ -22,6 +22,7 @@ from ffedge.data.frames import LABELS, plain
 from ffedge.data.label_column import MAX_CLASSES, as_labels, distinct
 from ffedge.data.merged import Sample, StreamSample
 from ffedge.data.rows import ArrayRows, Rows
+from ffedge.data.weights import checked
 from ffedge.errors import DataError
 from ffedge.files import nameless_file, quietly_closed, replacing, writing
 
@@ -175,20 +176,7 @@ def _arrays(name: str, batch: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[
         raise DataError(f"{name}: x must be [n, …], got shape {list(x.shape)}. Reshape it.")
     if y.ndim < 1 or len(y) != len(x):
         raise DataError(f"{name}: holds {len(x)} inputs, but labels of shape {list(y.shape)}. Give each row one label.")
-    return x, y, _as_weights(name, more[0], len(x)) if more else None
-
-
-def _as_weights(name: str, given: NDArray[Any], rows: int) -> NDArray[np.float32]:
-    """Return weights [n]; DataError where they are none."""
-    if given.shape not in ((rows,), (rows, 1)):
-        raise DataError(f"{name}: holds {rows} inputs, but weights of shape {list(given.shape)}. Give each row one.")
-    if given.dtype.kind not in "biuf":
-        raise DataError(f"{name}: weights must be numbers, got {given.dtype}. Convert them.")
-    with np.errstate(over="ignore"):
-        weights = np.ascontiguousarray(given.reshape(-1), np.float32)
-    if len(bad := np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))):
-        raise DataError(f"{name}: row {bad[0]} has weight {given.reshape(-1)[bad[0]]}, must be 0 or more. Mend it.")
-    return weights
+    return x, y, checked(more[0], name, len(x)) if more else None
 
 
 def _write_header(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

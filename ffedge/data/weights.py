@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ffedge.class_weight import read
 from ffedge.data.dataset import Split
@@ -17,6 +17,7 @@ from ffedge.data.stream import OtherRows
 from ffedge.errors import DataError
 
 BLOCK = 2**14
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class RowWeights:
     by_class: NDArray[np.float64]
     own: Any
 
-    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def __getitem__(self, rows: NDArray[np.int64]) -> Floats:
         """Return the weights of the rows [n]."""
         weights = self.by_class[self.labels[rows]]
         return (weights if self.own is None else weights * self.own[rows]).astype(np.float32)
@@ -49,12 +50,52 @@ class Extended:
         """Return how many there are."""
         return len(self._own) + self._more
 
-    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def __getitem__(self, rows: NDArray[np.int64]) -> Floats:
         """Return the weights of the rows [n]."""
         result = np.ones(len(rows), np.float32)
         first = rows < len(self._own)
         result[first] = self._own[rows[first]]
         return result
+
+
+class StreamWeights:
+    """The weights of a stream's rows, by how many of each class came so far; a row's own weight stays as it is.
+
+    Parameters
+    ----------
+    labels : [N] of rows that count as come before.
+    """
+
+    def __init__(self, class_weight: str, classes: Sequence[str], labels: NDArray[np.int64]) -> None:
+        self._text, self._classes = class_weight, classes
+        self._counts = np.bincount(labels, minlength=len(classes))
+
+    def __call__(self, labels: NDArray[np.int64], own: Floats | None) -> Floats | None:
+        """Return the weights of the next rows, from their labels [n] and their own weights; None where all are 1."""
+        if self._text == "none":
+            return own
+        self._counts += np.bincount(labels, minlength=len(self._classes))
+        by_class = _factors(self._text, self._classes, self._counts)
+        by_class *= self._counts.sum() / (by_class @ self._counts)
+        return (by_class[labels] if own is None else by_class[labels] * own).astype(np.float32)
+
+
+def checked(given: ArrayLike, name: str, rows: int) -> Floats:
+    """Return the weights [n] of so many rows; DataError, beginning with a name, where they are none."""
+    try:
+        values = np.atleast_1d(np.asarray(given))
+    except ValueError as error:
+        raise DataError(f"{name}: weights must be numbers, got lists of several lengths") from error
+    if values.shape not in ((rows,), (rows, 1)):
+        raise DataError(f"{name}: holds {rows} inputs, but weights of shape {list(values.shape)}. Give each row one.")
+    if values.dtype.kind not in "biuf":
+        raise DataError(f"{name}: weights must be numbers, got {values.dtype}. Convert them.")
+    values = values.reshape(-1)
+    with np.errstate(over="ignore"):
+        weights = np.ascontiguousarray(values, np.float32)
+    if len(bad := np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))):
+        raise DataError(f"{name}: row {bad[0]} has weight {values[bad[0]]}, must be 0 or more. Mend it.")
+    return weights
 
 
 def row_weights(split: Split, rows: OtherRows, class_weight: str, classes: Sequence[str]) -> RowWeights | None:

@@ -14,34 +14,28 @@ from numpy.typing import ArrayLike, NDArray
 
 from ffedge.data import Split
 from ffedge.data.stream import Chunk, kept_inputs
+from ffedge.data.weights import StreamWeights, checked
 from ffedge.engine.onnx import OnnxEngine
-from ffedge.errors import DataError, FfedgeError, TrainingError
+from ffedge.errors import DataError, TrainingError
 from ffedge.files import atomic_file, behind_links, in_turn, writing
 from ffedge.labels import wrong_labels
-from ffedge.learning.classes import Start, opened
+from ffedge.learning.classes import opened
 from ffedge.learning.files import check_stands, standing
 from ffedge.learning.guard import MAX_DROP, Measured, to_check, unchecked_classes
-from ffedge.learning.session import affordable_rows, learning_spec
-from ffedge.meter import anonymous_bytes
+from ffedge.learning.session import stream_recipe
 from ffedge.model.calibration import Calibration, best_and_margin
 from ffedge.model.readings import Readings, left_out
 from ffedge.model.write import write_model
 from ffedge.network import label_numbers
 from ffedge.pages import release_libraries, return_large_blocks
 from ffedge.predict.predictor import Prediction
-from ffedge.recipe import Recipe
-from ffedge.resolve import TUNED_CHUNK, resolve
 from ffedge.seeds import Draw, generator, key
 from ffedge.training.evaluator import Evaluator
-from ffedge.training.memory import Plan, make_plan
 from ffedge.training.replay import KEPT_BYTES, MOST_KEPT, Reservoir, kept_file, read_kept, write_kept
 from ffedge.training.step import BatchLearner, Turn
 from ffedge.turns import Turns, not_pickled
 
 Array = NDArray[Any]
-ROWS = 256
-RATE_SHARE = 0.1
-TAKEN = {"batch_size", "memory_budget", "negatives", "seed", "threads", "tile_bytes"}
 REMEDY = "Use a smaller `rate`"
 MOST_NAMED = 10
 
@@ -61,9 +55,9 @@ class Learner:
     force : learn although there are classes of which no examples are kept, so that nothing shows what is forgotten.
     anchor : share of the way back to where it stood in the file that each weight goes after each step, against
         forgetting where no examples are kept; 0.05 was measured (docs/measurements.md). It takes another copy of them.
-    changes : ``batch_size``, ``memory_budget`` (of the whole process), ``negatives``, ``seed``, ``threads`` and
-        ``tile_bytes`` of `ffedge.spec_parts.TrainSpec`. A tight budget takes fewer rows in a step, where none are
-        asked for.
+    changes : ``batch_size``, ``class_weight`` (balanced: by the rows so far), ``memory_budget`` (of the whole
+        process), ``negatives``, ``seed``, ``threads`` and ``tile_bytes`` of `ffedge.spec_parts.TrainSpec`. A tight
+        budget takes fewer rows in a step, where none are asked for.
 
     Attributes
     ----------
@@ -118,7 +112,7 @@ class Learner:
         capacity = min(MOST_KEPT, kept_bytes // row_bytes)
         replays = capacity > 0 and replay_share > 0
         beside = capacity * row_bytes + (start.n_bytes if anchor else 0)
-        self.recipe, self.plan = _recipe(start, rate, changes, beside, replays=replays)
+        self.recipe, self.plan = stream_recipe(start, rate, changes, beside, replays=replays)
         self._anchor = anchor, [start.layer(index) if anchor else {} for index in range(count)]
         arrays = [{name: np.array(array) for name, array in start.layer(index).items()} for index in range(count)]
         self._engine = OnnxEngine(self.recipe, self.facts, arrays)
@@ -139,7 +133,7 @@ class Learner:
         """Names of the classes, in the order of the label numbers."""
         return self.facts.classes
 
-    def observe(self, x: ArrayLike, y: ArrayLike) -> float:
+    def observe(self, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> float:
         """Learn from a minibatch; more rows than `batch_size` are taken in several steps.
 
         Odd rows (`ffedge.model.readings`) are left out, counted in `odd_rows`, and told in a RuntimeWarning.
@@ -148,6 +142,7 @@ class Learner:
         ----------
         x : [n, ...] in the shape and type of the training data, or flattened; or one sample.
         y : [n] or one: the classes' names, or their numbers as in `Prediction.label`.
+        weights : [n], 0 or more: what each row counts in the loss; None: 1, as a kept example does.
 
         Returns
         -------
@@ -163,14 +158,17 @@ class Learner:
         """
         raw, odd = self._rows(x)
         labels, size, loss = self._numbers(y, len(raw)), self._step_rows, math.nan
+        own = None if weights is None else checked(weights, "the minibatch", len(raw))
         if odd:
             first, why = next(iter(odd.items()))
             warnings.warn(left_out(len(odd), len(raw), first, why), RuntimeWarning, stacklevel=2)
             raw, labels = np.delete(raw, list(odd), axis=0), np.delete(labels, list(odd))
+            own = None if own is None else np.delete(own, list(odd))
         with self._learning, self._turns:
             self.odd_rows += len(odd)
             for start in range(0, len(raw), size):
-                loss = self._step(raw[start : start + size], labels[start : start + size])
+                part = slice(start, start + size)
+                loss = self._step(raw[part], labels[part], None if own is None else own[part])
         return loss
 
     def predict(self, x: ArrayLike) -> Prediction:
@@ -269,17 +267,18 @@ class Learner:
         if len(first):
             self._kept[: len(first)] = self._rows(old.take(first))[0]
         self._reservoir = Reservoir(capacity, old.labels[first], old.seen, self._rng)
+        self._weights = StreamWeights(self.recipe.train.class_weight, facts.classes, old.labels[first])
         self._step_rows = max(1, size - round(size * share)) if capacity and share else size
 
-    def _step(self, raw: Array, labels: NDArray[np.int64]) -> float:
+    def _step(self, raw: Array, labels: NDArray[np.int64], own: NDArray[np.float32] | None) -> float:
         """Take a step from some rows and from kept examples, then keep some of the rows."""
         train, count = self.recipe.train, len(raw)
         batch, true = self._with_kept(raw, labels)
-        mask = None
+        mask, own = None, own if own is None else np.append(own, np.ones(len(batch) - count, np.float32))
         if train.input_dropout:
             rng = generator(train.seed, Draw.DROPOUT, self.steps)
             mask = kept_inputs(len(batch), self._engine.layers[0].place.inputs, train.input_dropout, rng)
-        chunk = Chunk(batch, true, self.rows + np.arange(len(batch)), mask)
+        chunk = Chunk(batch, true, self.rows + np.arange(len(batch)), mask, self._weights(true, own))
         rates = {i: train.layer_rate(i) for i in self._active}
         wrong = None if train.negatives.startswith("hard") else self._wrong
         turn = Turn(self._active, wrong, generator(train.seed, Draw.NEGATIVES, self.steps), self.steps, rates)
@@ -348,41 +347,3 @@ class Learner:
             order = np.argsort(names)
             labels = order[np.searchsorted(names, labels, sorter=order)]
         return labels.astype(np.int64)
-
-
-def _recipe(
-    start: Start, rate: float | Sequence[float] | None, changes: dict[str, Any], more_bytes: int, *, replays: bool
-) -> tuple[Recipe, Plan | None]:
-    """Return what is learnt by, with as many rows of a step as a small file, and the memory budget, allow.
-
-    Parameters
-    ----------
-    more_bytes : that the learner takes beside its engine.
-    replays : whether a step takes kept examples too.
-    """
-    if idle := sorted(set(changes) - TAKEN):
-        raise ValueError(f"a Learner takes {', '.join(sorted(TAKEN))}; {idle[0]!r} plays no part in it. Leave it out")
-    if rate is None:
-        rate = [RATE_SHARE * stored for stored in start.recipe.train.rate]
-    rates = (rate,) if isinstance(rate, int | float) else tuple(rate)
-    asked, stored = changes.get("batch_size"), start.recipe.train.batch_size
-    if isinstance(asked, int) and asked > TUNED_CHUNK:
-        raise ValueError(f"`batch_size` must be at most {TUNED_CHUNK} in a Learner, got {asked}")
-    if asked == 1 and replays:
-        raise ValueError("`batch_size` must be 2 or more, with room for a kept example. Or use `replay_share=0`")
-    size = asked or (max(2, stored) if stored <= TUNED_CHUNK else ROWS)
-    fixed = {"rate": rates, "cooldown": "none", "schedule": "interleaved", "holdout": 0.0}
-    fixed |= dict.fromkeys(("shift", "mirror", "cutout"), 0)
-    spec = learning_spec(start, changes | {"batch_size": size}, 10 * size).with_train(**fixed)
-    rows = affordable_rows(start, resolve(spec, start.facts, 10 * size), size)
-    while True:
-        cut = spec.with_train(batch_size=rows, chunk_size=rows, moments="memory")
-        recipe = resolve(cut, start.facts, 10 * size)
-        if recipe.train.memory_budget is None:
-            return recipe, None
-        try:
-            return make_plan(cut, recipe, start.facts, anonymous_bytes() + more_bytes, rows)
-        except FfedgeError:
-            if asked or rows <= 2:
-                raise
-            rows //= 2

@@ -1,16 +1,17 @@
 """What learning from a model file needs before the first step: what is learnt, its memory plan, its engine."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ffedge.engine.needs import needs
 from ffedge.engine.onnx import OnnxEngine
-from ffedge.errors import ModelError
+from ffedge.errors import FfedgeError, ModelError
 from ffedge.fields import options
 from ffedge.learning.classes import Start
 from ffedge.meter import anonymous_bytes
 from ffedge.recipe import Recipe, held_out
-from ffedge.resolve import resolve
+from ffedge.resolve import TUNED_CHUNK, resolve
 from ffedge.spec import Spec
 from ffedge.spec_parts import TrainSpec
 from ffedge.training.checkpoint import Checkpoints
@@ -18,6 +19,9 @@ from ffedge.training.memory import Plan, make_plan
 from ffedge.training.step import tried_samples
 
 SPARE_BYTES = 1 << 29
+ROWS = 256  # of a `Learner`'s step, at most, where none are asked for
+RATE_SHARE = 0.1
+TAKEN = {"batch_size", "class_weight", "memory_budget", "negatives", "seed", "threads", "tile_bytes"}  # by a `Learner`
 
 
 def learning_spec(start: Start, changes: dict[str, Any], rows: int) -> Spec:
@@ -91,6 +95,44 @@ def affordable_rows(start: Start, recipe: Recipe, most: int) -> int:
         if rows == 1:
             raise ModelError(f"{start.path}: a step of one row takes too much memory. Export the model anew")
         rows //= 2
+
+
+def stream_recipe(
+    start: Start, rate: float | Sequence[float] | None, changes: dict[str, Any], more_bytes: int, *, replays: bool
+) -> tuple[Recipe, Plan | None]:
+    """Return what a `Learner` learns by, with as many rows of a step as a small file, and the memory budget, allow.
+
+    Parameters
+    ----------
+    more_bytes : that the learner takes beside its engine.
+    replays : whether a step takes kept examples too.
+    """
+    if idle := sorted(set(changes) - TAKEN):
+        raise ValueError(f"a Learner takes {', '.join(sorted(TAKEN))}; {idle[0]!r} plays no part in it. Leave it out")
+    if rate is None:
+        rate = [RATE_SHARE * stored for stored in start.recipe.train.rate]
+    rates = (rate,) if isinstance(rate, int | float) else tuple(rate)
+    asked, stored = changes.get("batch_size"), start.recipe.train.batch_size
+    if isinstance(asked, int) and asked > TUNED_CHUNK:
+        raise ValueError(f"`batch_size` must be at most {TUNED_CHUNK} in a Learner, got {asked}")
+    if asked == 1 and replays:
+        raise ValueError("`batch_size` must be 2 or more, with room for a kept example. Or use `replay_share=0`")
+    size = asked or (max(2, stored) if stored <= TUNED_CHUNK else ROWS)
+    fixed = {"rate": rates, "cooldown": "none", "schedule": "interleaved", "holdout": 0.0}
+    fixed |= dict.fromkeys(("shift", "mirror", "cutout"), 0)
+    spec = learning_spec(start, changes | {"batch_size": size}, 10 * size).with_train(**fixed)
+    rows = affordable_rows(start, resolve(spec, start.facts, 10 * size), size)
+    while True:
+        cut = spec.with_train(batch_size=rows, chunk_size=rows, moments="memory")
+        recipe = resolve(cut, start.facts, 10 * size)
+        if recipe.train.memory_budget is None:
+            return recipe, None
+        try:
+            return make_plan(cut, recipe, start.facts, anonymous_bytes() + more_bytes, rows)
+        except FfedgeError:
+            if asked or rows <= 2:
+                raise
+            rows //= 2
 
 
 def make_engine(start: Start, recipe: Recipe, folder: Path) -> OnnxEngine:

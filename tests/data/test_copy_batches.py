@@ -131,7 +131,8 @@ def bad(*batches):
         (bad((np.ones((5, 0)), Y[:5])), r"x must be \[n, …\], got shape \[5, 0\]. Reshape it."),
         (bad(([[1, 2], [3]], [0, 1])), r"cannot become arrays \(setting an array element"),
         (bad(X[:5]), r"must be a pair \(x, y\), got ndarray. For arrays in memory pass \[\(x, y\)\]."),
-        (bad((X[:5], Y[:5], Y[:5])), r"must be a pair \(x, y\), got tuple."),
+        (bad((X[:5], Y[:5], Y[:5], Y[:5])), r"must be a pair \(x, y\), got tuple."),
+        (bad((X[:5], Y[:5], np.ones(5))), r"holds .* and weights, but those before .* Make them alike."),
     ],
 )
 @pytest.mark.parametrize("kept", [False, True])

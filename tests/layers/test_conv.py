@@ -44,6 +44,8 @@ FORMS = {
     "bound, layer": {"bound": 0.8, "norm": "layer", "variant": "fcff"},
     "skip, unit": {"skip": "add", "norm": "unit", "widths": ("6c3", "6c3", "6c5p3"), "schedule": "interleaved"},
     "5 x 5, dropout": {"widths": ("6c5p3",), "input_dropout": 0.2, "loss": "logistic"},
+    "weights": {"class_weight": "class 1=5,class 2=0.2"},
+    "weights, chunks": {"class_weight": "class 1=5", "batch_size": 48, "chunk_size": 12, "schedule": "interleaved"},
 }
 
 

@@ -43,6 +43,43 @@ def test_each_minibatch_is_one_step_of_every_layer_as_the_oracle_takes_it(tmp_pa
     assert (learner.steps, learner.rows) == (4, 36)
 
 
+@pytest.mark.parametrize("changes", [GROUPS, READOUT, {"n_negatives": 3}])
+def test_a_weight_is_as_good_as_so_many_rows(tmp_path, changes):
+    path, weights = written(tmp_path, **changes), np.array([2, 0, 1, 3, 0, 1, 0, 1])
+    assert weights.sum() == len(weights)
+    one, other = (Learner(path, rate=0.01, kept_bytes=0, threads=1, force=True) for _ in range(2))
+    again = np.repeat(np.arange(8), weights)
+    for _ in range(3):
+        loss = one.observe(ROWS[:8], LABELS[:8], weights[:, None])
+        assert loss == pytest.approx(other.observe(ROWS[again], LABELS[again]), rel=1e-4)
+    np.testing.assert_allclose(one.predict(ROWS).scores, other.predict(ROWS).scores, rtol=1e-3, atol=1e-4)
+
+
+def test_balanced_weighs_by_the_rows_so_far_and_a_kept_example_counts_1(tmp_path):
+    path, some = written(tmp_path), np.r_[np.flatnonzero(LABELS == 0)[:12], np.flatnonzero(LABELS == 1)[:4]]
+    learners = [
+        Learner(path, rate=0.01, kept_bytes=0, threads=1, force=True, class_weight=how)
+        for how in ("balanced", {"class 1": 3}, "none")
+    ]
+    own = np.where(LABELS[some] == 0, 2 / 3, 2)  # balanced over 12 and 4 rows; 3 times as much is the same
+    for learner in learners:
+        learner.observe(ROWS[some], LABELS[some], own if learner is learners[-1] else None)
+    balanced, named, weighed = (learner.predict(ROWS).scores for learner in learners)
+    np.testing.assert_allclose(balanced, weighed, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(named, weighed, rtol=1e-4, atol=1e-4)
+    replaying = Learner(path, rate=0.01, threads=1, force=True)
+    for _ in range(4):
+        assert np.isfinite(replaying.observe(ROWS[some], LABELS[some], own))
+
+
+@pytest.mark.parametrize("weights", [[1.0], -np.ones(8), np.full(8, np.nan), ["a"] * 8, [[1], [1, 2]]], ids=str)
+def test_what_are_no_weights_teaches_nothing(tmp_path, weights):
+    learner = Learner(written(tmp_path), force=True)
+    with pytest.raises(DataError, match=r"^the minibatch: .*weight"):
+        learner.observe(ROWS[:8], LABELS[:8], weights)
+    assert learner.rows == 0
+
+
 @pytest.mark.parametrize("name", ["epochs", "shift", "holdout", "schedule", "chunk_size", "moments"])
 def test_what_plays_no_part_in_a_learner_is_refused(tmp_path, name):
     with pytest.raises(ValueError, match=f"'{name}' plays no part in it"):
