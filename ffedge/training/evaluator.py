@@ -22,10 +22,13 @@ class Evaluator:
 
     def accuracy(self, split: Split, rows: Places) -> float:
         """Return the share of some rows of a split that all layers together give their true label."""
-        return self.accuracies(split, rows)[0]
+        return float(self.hits(split, rows, self._layers)[0][-1]) / len(rows)
 
     def accuracies(self, split: Split, rows: Places) -> tuple[float, float]:
-        """Return that share, and the mean of the shares of the classes that have rows: balanced accuracy."""
+        """Return that share, and the mean of the shares of the classes that have rows: balanced accuracy.
+
+        No row is of a class that the network does not know.
+        """
         right, count = np.zeros((2, self._learner.n_classes), np.int64)
         for part, _, scores in self._scored(split, rows, self._layers):
             true = np.asarray(split.labels[part], np.int64)
