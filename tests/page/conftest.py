@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import ffedge
+from tests.page.chromium import Browser
 
 HOSTILE = ('<script>document.title="pwned"</script>', '"><img src=http://127.0.0.1:9/x onerror=alert(1)>', "a & b")
 
@@ -15,6 +16,14 @@ def bars(rows, seed, shape=(12, 12)):
     pictures = rng.integers(0, 120, (rows, *shape))
     pictures[np.arange(rows), 4 + 2 * labels] += rng.integers(40, 130, (rows, *shape[1:]))
     return pictures.astype(np.uint8), labels
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """A headless Chromium, started once."""
+    started = Browser(tmp_path_factory.mktemp("chromium") / "profile")
+    yield started
+    started.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,23 +1,16 @@
 """What a reader sees of the page in a real browser: on a phone and on a wide screen, light and dark."""
 
-import base64
-import html
-import json
-import re
-import shutil
-import subprocess
-
 import pytest
 
 from ffedge.page.page import page
+from tests.page.chromium import needs_chromium
 from tests.page.conftest import HOSTILE
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, which is not installed")
+pytestmark = needs_chromium
 
 LOOK = """
-function look(frame) {
-  const doc = frame.contentDocument, view = frame.contentWindow, width = view.innerWidth;
+(() => {
+  const doc = document, view = window, width = view.innerWidth;
   const rgb = text => { const c = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
     c.fillStyle = text; c.fillRect(0, 0, 1, 1); return [...c.getImageData(0, 0, 1, 1).data]; };
   const light = ([r, g, b]) => { const f = v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
@@ -49,40 +42,28 @@ function look(frame) {
       const across = r.left >= s.left - 3 && r.right <= s.right + 3;
       return [r.width > 20, across && r.top >= s.top - 3 && r.bottom <= s.bottom + 3,
         contrast(rgb(view.getComputedStyle(e).stroke), back)]; }),
-    asked: view.performance.getEntriesByType("resource").map(e => e.name).filter(n => !n.startsWith("data:")),
     scripts: doc.scripts.length,
   };
-}
-addEventListener("load", () => { const out = document.createElement("pre"); out.id = "out";
-  out.textContent = btoa(unescape(encodeURIComponent(JSON.stringify(look(document.getElementById("page"))))));
-  document.body.append(out); });
+})()
 """
 
 
-def looked(text, tmp_path, width, dark):
-    """Open a page in a frame of some width; return what is to be seen of it."""
-    frame = f'<iframe id="page" style="width:{width}px;height:900px;border:0" srcdoc="{html.escape(text)}"></iframe>'
-    harness = tmp_path / "harness.html"
-    scheme = "dark" if dark else "light"
-    head = f'<!doctype html><html style="color-scheme:{scheme}"><meta charset="utf-8">'
-    harness.write_text(f"{head}<body>{frame}<script>{LOOK}</script></body></html>")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
-    flags += [f"--blink-settings=preferredColorScheme={0 if dark else 1}", f"--user-data-dir={tmp_path / 'profile'}"]
-    flags += ["--window-size=1400,1000", "--virtual-time-budget=10000", "--dump-dom"]
-    done = subprocess.run(
-        [CHROMIUM, *flags, harness.as_uri()],
-        capture_output=True,
-        check=False,
-        timeout=120,
-    )
-    found = re.search(rb'<pre id="out">([^<]+)</pre>', done.stdout)
-    assert found, done.stderr[-2000:]
-    return json.loads(base64.b64decode(found[1]))
+def looked(browser, text, tmp_path, width, dark):
+    """Open a page on a screen of some width; return what is to be seen of it, and that it asked for nothing."""
+    (tmp_path / "page.html").write_text(text)
+    browser.look(width, dark=dark)
+    browser.open((tmp_path / "page.html").as_uri())
+    seen = browser.run(LOOK)
+    assert browser.errors == []
+    assert browser.asked == [(tmp_path / "page.html").as_uri()]
+    return seen
 
 
-@pytest.mark.parametrize(("width", "dark"), [(360, False), (360, True), (1280, False), (1280, True)])
-def test_all_is_seen_without_scrolling_sideways_and_stands_out_from_what_is_behind_it(pictures, tmp_path, width, dark):
-    seen = looked(page(pictures[0]), tmp_path, width, dark)
+@pytest.mark.parametrize(("width", "dark"), [(390, False), (390, True), (1280, False), (1280, True)])
+def test_all_is_seen_without_scrolling_sideways_and_stands_out_from_what_is_behind_it(
+    browser, pictures, tmp_path, width, dark
+):
+    seen = looked(browser, page(pictures[0]), tmp_path, width, dark)
     assert seen["width"] == width
     assert seen["across"] <= width
     assert seen["loose"] == []
@@ -98,17 +79,28 @@ def test_all_is_seen_without_scrolling_sideways_and_stands_out_from_what_is_behi
         assert words in seen["text"]
 
 
-def test_names_of_strangers_are_read_and_not_obeyed(pictures, tmp_path):
-    seen = looked(page(pictures[0]), tmp_path, 800, False)
+def test_names_of_strangers_are_read_and_not_obeyed(browser, pictures, tmp_path):
+    seen = looked(browser, page(pictures[0]), tmp_path, 800, False)
     assert seen["title"] == "acff on bars"
-    assert (seen["scripts"], seen["asked"]) == (0, [])
+    assert seen["scripts"] == 0
     assert all(name[:20] in seen["text"] for name in HOSTILE)
 
 
 @pytest.mark.parametrize("kind", ["colours", "table", "signals"])
-def test_other_kinds_of_data_fit_a_phone_too(kind, request, tmp_path):
-    seen = looked(page(request.getfixturevalue(kind)), tmp_path, 360, True)
+def test_other_kinds_of_data_fit_a_phone_too(browser, kind, request, tmp_path):
+    seen = looked(browser, page(request.getfixturevalue(kind)), tmp_path, 360, True)
     assert seen["across"] <= 360
     assert seen["loose"] == []
     assert seen["least_contrast"] >= 4.5
     assert all(shown and loaded for shown, loaded, _, _ in seen["pictures"])
+
+
+def test_a_page_that_asks_or_errs_is_found_out(browser, tmp_path):
+    """Guards the tests above."""
+    bad = '<img src="http://127.0.0.1:9/x"><p style="width:2000px;color:#eee">wide</p><script>nothing()</script>'
+    (tmp_path / "bad.html").write_text(bad)
+    browser.look(390)
+    browser.open((tmp_path / "bad.html").as_uri())
+    assert browser.run("document.scrollingElement.scrollWidth") > 390
+    assert browser.asked[1:] == ["http://127.0.0.1:9/x"]
+    assert any("nothing is not defined" in str(error) for error in browser.errors)
