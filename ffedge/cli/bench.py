@@ -79,6 +79,8 @@ def run(options: Namespace) -> None:
         print_memory(found["points"][0])
     else:
         (print_speed if measure == "speed" else _print_inference)(found)
+    for doubt in (found["points"][0] if measure == "memory" else found)["doubts"]:
+        print(f"The seconds compare nothing: {doubt}. Measure again when it is idle, with another --out")
     print(f"Energy is not measured. {path}")
 
 

@@ -3,10 +3,20 @@
 from typing import Any
 
 from ffedge.compare.child import serve
+from ffedge.compare.load import Others
 
 
-def answer(request: dict[str, Any]) -> Any:
-    """Do a ``task``: measure the memory or the speed of the arm ``arm`` doing ``work``, or a part of an inference."""
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Do a ``task``: measure the memory or the speed of the arm ``arm`` doing ``work``, or a part of an inference.
+
+    Beside what was measured stands ``others_cores``: how many cores other work kept busy meanwhile.
+    """
+    others = Others()
+    measured = _measured(request)
+    return dict(measured, others_cores=others.cores())
+
+
+def _measured(request: dict[str, Any]) -> Any:
     if request["task"] == "inference":
         from ffedge.compare import inference
 

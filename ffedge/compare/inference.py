@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ffedge.compare.arms import Work
 from ffedge.compare.child import ask
+from ffedge.compare.load import doubts
 from ffedge.compare.runner import MODULE, Ask, document, medians, ratios, thread_variables
 from ffedge.data import load
 from ffedge.errors import DataError
@@ -91,8 +92,11 @@ def taken(timing: Timing, child: Ask | None = None) -> dict[str, Any]:
         run = Path(folder) / "run"
         trained = answer(request | {"run": str(run)})
         timed = answer(request | {"model": str(run / "model.onnx")})
-    sizes = {size: summary(call_s) for size, call_s in timed.pop("call_s").items()}
-    return dict(trained | timed | {"batch_size": sizes})
+    calls = timed.pop("call_s")
+    seconds = {f"{arm} at batch {size}": rounds for size, of in calls.items() for arm, rounds in of.items()}
+    sizes = {size: summary(call_s) for size, call_s in calls.items()}
+    doubt = {"doubts": doubts([timed.get("others_cores")], seconds)}
+    return dict(trained | timed | doubt | {"batch_size": sizes})
 
 
 def ways(request: dict[str, Any]) -> dict[str, Way]:

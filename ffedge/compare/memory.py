@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ffedge.compare.arms import Arm, Work, chosen_arms
-from ffedge.compare.runner import Runner, document, median_of, repeats, spread
+from ffedge.compare.load import doubts, spread
+from ffedge.compare.runner import Runner, document, median_of, repeats
 from ffedge.compare.train import Watch, first_rows, train, warm_up
 from ffedge.data import load
 from ffedge.meter import PeakMeter, rss_bytes
@@ -75,8 +76,10 @@ def point(runner: Runner, arms: Sequence[str], work: Work, repeat: int, value: i
     apart = [
         {"arm": arm} | {name: spread([run[name] for run in of_arm]) for name in SPREAD} for arm, of_arm in runs.items()
     ]
-    facts = {"value": value, "work": dataclasses.asdict(work)}
     of_arms = list(runs.values())
+    others = [run.get("others_cores") for of_arm in of_arms for run in of_arm]
+    seconds = {arm: [run["seconds"] for run in of_arm] for arm, of_arm in runs.items()}
+    facts = {"value": value, "work": dataclasses.asdict(work), "doubts": doubts(others, seconds)}
     return facts | {"measures": [median_of(of_arm) for of_arm in of_arms], "spread": apart, "runs": of_arms}
 
 

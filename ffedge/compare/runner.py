@@ -13,6 +13,7 @@ from typing import Any
 
 from ffedge.compare.arms import Work
 from ffedge.compare.child import ask
+from ffedge.compare.load import busy, others_now
 from ffedge.training.records import machine, versions
 
 MODULE = "ffedge.compare"  # answers a job's request (`ffedge.compare.__main__`)
@@ -47,14 +48,16 @@ class Runner:
             return json.dumps([task, arm, dataclasses.asdict(work), run, all_versions()])
 
         jobs = [(arm, run) for run in range(repeat) for arm in arms]
-        missing, began = [job for job in jobs if key(*job) not in self._results], time.perf_counter()
+        missing = [job for job in jobs if key(*job) not in self._results]
+        others, began = others_now() if missing else None, time.perf_counter()
         for index, (arm, run) in enumerate(missing):
             left_s = (time.perf_counter() - began) / max(1, index) * (len(missing) - index)
             left = f", about {minutes(left_s)} left" * (index > 0)
+            left += f"; other work keeps {others:.1f} cores busy" if busy(others) else ""
             print(f"[{index + 1}/{len(missing)}] {arm}, {work.text}, run {run + 1}{left}", file=sys.stderr, flush=True)
             request = {"task": task, "arm": arm, "work": dataclasses.asdict(work)}
             result = ask(self._module, request, thread_variables(work.threads) | self._variables)
-            self._results[key(arm, run)] = result
+            self._results[key(arm, run)], others = result, result.get("others_cores")
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with self._file.open("a") as file:
                 file.write(json.dumps({"key": key(arm, run), "measure": result}) + "\n")
@@ -107,12 +110,6 @@ def spread_text(rounds: Sequence[float], digits: int = 2) -> str:
     """Write a median and, in brackets, the least and the greatest round."""
     low, high = min(rounds), max(rounds)
     return f"{statistics.median(rounds):.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def spread(runs: Sequence[float]) -> float:
-    """Return the greatest less the least, as a share of the median: 0.03 where runs repeat within 3 %."""
-    middle = statistics.median(runs)
-    return (max(runs) - min(runs)) / middle if middle else 0.0
 
 
 def median_of(runs: Sequence[Any]) -> Any:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ffedge.compare.arms import Arm, Work, chosen_arms
-from ffedge.compare.runner import Runner, document, repeats, spread
+from ffedge.compare.load import doubts, spread
+from ffedge.compare.runner import Runner, document, repeats
 from ffedge.compare.train import Labels, Predict, Watch, accuracy, first_rows, train, warm_up
 from ffedge.data import Dataset, load
 from ffedge.meter import PeakMeter
@@ -153,4 +154,8 @@ def compare(
     work = dataclasses.replace(QUICK if quick else DEFAULT, **changes)
     taken = runner.take("speed", chosen_arms(arms, quick=quick), work, repeats(repeat, quick=quick))
     facts = {"work": dataclasses.asdict(work), "ffedge_as_shipped": AS_SHIPPED, "targets": list(targets)}
-    return document("speed", **facts, arms=[summary(runs, targets) for runs in taken.values()])
+    doubt = doubts(
+        [run.get("others_cores") for runs in taken.values() for run in runs],
+        {arm: [run["seconds"] for run in runs] for arm, runs in taken.items()},
+    )
+    return document("speed", **facts, doubts=doubt, arms=[summary(runs, targets) for runs in taken.values()])

@@ -19,6 +19,8 @@ def test_memory_prints_a_row_an_arm_and_writes_what_it_measured(ffedge: Ffedge, 
     assert [m["arm"] for m in result["points"][0]["measures"]] == ["ffedge-ff-adam", "ffedge-acff-adam"]
     for m in result["points"][0]["measures"]:
         assert f"{m['peak_over_imports_bytes'] / 2**20:.1f}" in done.out
+    for doubt in result["points"][0]["doubts"]:  # beside other work
+        assert f"The seconds compare nothing: {doubt}. Measure again" in done.out
     again = ffedge("bench", "--memory", "--data", data, "--out", out, "--json", *ONCE, *SMALL)
     assert json.loads(again.out)["points"] == result["points"]
     assert not again.err

@@ -50,11 +50,10 @@ def test_a_run_that_fails_keeps_what_was_measured_before_it(tmp_path, monkeypatc
     assert len(file.read_text().splitlines()) == 1
 
 
-def test_medians_are_taken_number_by_number_and_the_spread_is_a_share_of_them():
+def test_medians_are_taken_number_by_number():
     runs = [{"a": n, "b": [{"c": n / 4, "d": None}], "e": "x"} for n in (1, 9, 2)]
     assert runner.median_of(runs) == {"a": 2, "b": [{"c": 0.5, "d": None}], "e": "x"}
     assert isinstance(runner.median_of([1, 2]), int)
-    assert runner.spread([10, 12, 30]) == pytest.approx(20 / 12)
     assert runner.spread_text([3.0, 1.0, 2.0]) == "2.00 [1.00, 3.00]"
     assert runner.ratios({"a": [4.0, 9.0], "b": [2.0, 3.0]}, [("a", "b")]) == {"a / b": [2.0, 3.0]}
 
