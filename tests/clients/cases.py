@@ -10,6 +10,10 @@ UNIT_INPUTS = (
     10.0,
     3.0,
 )  # rate, slope and label scale by which inputs of length 1 are learnt in 2 epochs
+CONVOLUTIONS = (  # strides and pools of each kind, a kernel of 1, dense layers behind or none
+    ("images", ("10c5s2", "20c3p2", 30)),
+    ("colours", ("12c3a2", "20c1", "20c3s2a2")),
+)
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class Case:
 
     def spec(self):
         """Return what a small network learns in a second or two."""
-        if "class_goodness" in self.changes:
+        if self.changes.get("class_goodness", "tried") != "tried":
             return Spec.make(epochs=6, threads=1, batch_size=64, rate=(0.004,), **self.changes)
         widths, input_norm = self.changes["widths"], self.changes.get("input_norm")
         rate, slope, scale = UNIT_INPUTS if input_norm == "unit" else ((0.015, 0.005), 1.0, 10.0)
@@ -36,8 +40,9 @@ class Case:
         )
 
     def __str__(self):
-        shown = (f"{len(v)}x{v[0]}" if k == "widths" else str(v) for k, v in self.changes.items())
-        return "-".join([self.data, *shown])
+        widths = self.changes["widths"]
+        shown = f"{len(widths)}x{widths[0]}" if len(set(widths)) == 1 else ",".join(map(str, widths))
+        return "-".join([self.data, shown, *(str(v) for name, v in self.changes.items() if name != "widths")])
 
 
 def cases():
@@ -61,6 +66,11 @@ def cases():
     for kind, norm in product(("groups", "readout"), ("rms", "unit")):
         yield Case("images", {"widths": (40, 40), "class_goodness": kind, "norm": norm})
         yield Case("table", {"widths": (45, 31, 31), "class_goodness": kind, "norm": norm})
+    for kind, (data, widths) in product(("groups", "readout"), CONVOLUTIONS):
+        yield Case(data, {"widths": widths, "class_goodness": kind})
+    for kind in ("tried", "groups", "readout"):
+        yield Case("csv", {"widths": (40, 40), "class_goodness": kind})
+    yield Case("clock", {"widths": (40, 40), "class_goodness": "readout"})
 
 
 CASES = {str(case): case for case in cases()}

@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 
 const engine = process.argv[2];
 const ort = await import(engine);
-const arrays = { uint8: Uint8Array, float32: Float32Array };
+const arrays = { uint8: Uint8Array, float32: Float32Array, float64: Float64Array };
 
 async function run({ model, input, type, shape, batches, out }) {
   const session = await ort.InferenceSession.create(readFileSync(model));

@@ -17,7 +17,9 @@ def tolerance(wanted):
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("case", CASES)
-def test_an_engine_gives_the_labels_and_scores_of_onnxruntime(outputs, engine, case):
+def test_an_engine_gives_the_labels_and_scores_of_onnxruntime(request, outputs, engine, case):
+    if (engine, CASES[case].data) == ("openvino", "clock"):
+        request.applymarker(pytest.mark.xfail(reason="OpenVINO makes float32 of float64, and docs/clients.md says so"))
     found, wanted = outputs(engine)[case], outputs("onnxruntime")[case]
     assert isinstance(wanted, dict), wanted
     assert isinstance(found, dict), found

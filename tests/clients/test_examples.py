@@ -21,11 +21,12 @@ EXAMPLES = dict(re.findall(r"^<!-- example: (\S+) -->\n```\w+\n(.*?)^```$", DOCS
 INCLUDES = [Path("/usr/include/onnxruntime"), ENVIRONMENT / "include" / "onnxruntime"]
 
 
-@pytest.fixture(scope="module", params=["images", "table"])
+@pytest.fixture(scope="module", params=["images", "colours", "table", "csv"])
 def model(request, digits, tmp_path_factory):
     """Return a trained model and rows for it."""
     data, rows = digits
-    spec = Spec.make(widths=(24, 20), epochs=1, threads=1)
+    widths = ("10c3p2", "10c3", 20) if request.param == "colours" else (24, 20)
+    spec = Spec.make(widths=widths, epochs=1, threads=1)
     run = train(spec, data[request.param], tmp_path_factory.mktemp("example") / "run")
     return run.model, rows[request.param]
 
