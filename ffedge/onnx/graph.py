@@ -92,7 +92,8 @@ class GraphBuilder:
         return self._stored(name or f"const.{array.dtype.name}.{array.tolist()}".replace(" ", ""), array)
 
     def _stored(self, name: str, array: Array) -> str:
-        self.graph.constants.setdefault(name, array)
+        same = self.graph.constants.setdefault(name, array)
+        assert same is array or np.array_equal(same, array), f"{name} names two constants"
         return name
 
     def ints(self, *values: int) -> str:

@@ -107,7 +107,8 @@ class Grid:
         """Return dLoss/dy [N, H] from dLoss/df [N, F]."""
         (channels, height, width), (rows, columns), (high, wide) = self.picture, self._cells, self.squares
         apart = g.op("Reshape", df, g.ints(-1, channels, rows, 1, columns, 1))
-        each = g.op("Mul", apart, g.const(np.full((1, 1, 1, high, 1, wide), 1.0 / (high * wide)), name="const.square"))
+        square = np.full((1, 1, 1, high, 1, wide), 1.0 / (high * wide))
+        each = g.op("Mul", apart, g.const(square, name=f"const.square.{high}x{wide}"))
         whole = g.op("Reshape", each, g.ints(-1, channels, rows * high, columns * wide))
         left = height - rows * high, width - columns * wide
         if any(left):

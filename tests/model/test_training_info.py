@@ -3,6 +3,8 @@
 The oracle takes the same steps in float64 with code of its own.
 """
 
+from functools import cache
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -10,9 +12,14 @@ import pytest
 from networks import DATA
 from onnx.reference import ReferenceEvaluator
 from oracle import Oracle
-from toys import clusters, make_model, small_spec
+from toys import clusters, draws, make_engine, make_loop, make_model, small_spec
 
+from ffedge import load
+from ffedge.data.cache_folder import passing_folder
 from ffedge.network import layers_of
+from ffedge.training.checkpoint import Place
+from tests.data.test_tables import ROWS, write
+from tests.layers.test_conv import conv_spec, pictures
 
 MATRIX = ((9.0, 0.5, -0.25), (0.75, 9.0, 0.3), (0.2, -0.4, 9.0))
 SPECS = {
@@ -30,6 +37,14 @@ SPECS = {
     "groups": {"class_goodness": "groups", "label_mode": "none", "widths": (9, 8), "n_negatives": 2},
     "readout, unit": {"class_goodness": "readout", "label_mode": "none", "input_norm": "unit", "n_negatives": 3},
 }
+ONE_EPOCH = {"schedule": "interleaved", "epochs": 1, "cooldown": "none"}  # in which all layers learn at each step
+CONVOLUTIONS = {
+    "convolutions": {"optimizer": "adam", "rate": (0.002,)},
+    "groups, stride, mean": {"class_goodness": "groups", "widths": ("7c3s2", "9c1a2"), "norm": "layer"},
+    "5 x 5, dropout": {"widths": ("8c5p2", "8c1"), "variant": "ff", "bound": 0.8, "input_dropout": 0.2},
+}
+TABLES = {"table": {}, "table, concat": {"class_goodness": "tried", "label_mode": "concat", "n_negatives": 1}}
+EVERY = [*SPECS, *CONVOLUTIONS, *TABLES]
 STEPS, SAMPLES = 3, 6
 
 
@@ -43,9 +58,24 @@ def joined(model):
     return result
 
 
-def made(name, data="floats"):
+@cache
+def data_of(name):
+    """Return what a network learns from."""
+    if name in CONVOLUTIONS:
+        return pictures()
+    if name not in TABLES:
+        return DATA["floats"]
+    with passing_folder() as folder:
+        gaps = [[*row[:2], "" if i % 9 == 4 else row[2], *row[3:]] for i, row in enumerate(ROWS)]
+        return load(write(folder / "t.csv", gaps))
+
+
+def made(name, data=None):
     """Return a model file's bytes and message, its recipe, facts and layers."""
-    bits, *rest = make_model(small_spec(**SPECS[name]), DATA[data])
+    spec = conv_spec(**CONVOLUTIONS[name], **ONE_EPOCH) if name in CONVOLUTIONS else None
+    if name in TABLES:
+        spec = small_spec(**({"class_goodness": "readout", "label_mode": "none"} | ONE_EPOCH | TABLES[name]))
+    bits, *rest = make_model(spec or small_spec(**SPECS[name]), DATA[data] if data else data_of(name))
     return bits, onnx.load_from_string(bits), *rest
 
 
@@ -61,14 +91,14 @@ def batches(recipe, facts, dataset):
         yield dataset.train.inputs.take(rows), true, wrong, mask
 
 
-def after_steps(model, recipe, facts, dataset):
+def after_steps(model, recipe, steps):
     """Run steps of the algorithm alone; return all values that learn, and each step's losses."""
     whole = joined(model)
     update = {pair.key: pair.value for pair in model.training_info[0].update_binding}
     evaluator, values, losses = ReferenceEvaluator(whole), {}, []
     known = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in whole.graph.initializer}
     layers = range(len(recipe.network.widths))
-    for raw, true, wrong, mask in batches(recipe, facts, dataset):
+    for raw, true, wrong, mask in steps:
         fed = {"input": raw, "labels": np.concatenate([true[:, None], wrong], axis=1)}
         fed |= {} if mask is None else {"mask": mask}
         names = [*update.values(), *(f"learn.{i}/loss" for i in layers)]
@@ -82,7 +112,7 @@ def after_steps(model, recipe, facts, dataset):
 @pytest.mark.parametrize("data", DATA)
 def test_anyone_who_runs_it_takes_the_steps_of_the_oracle(name, data):
     _, model, recipe, facts, layers = made(name, data)
-    values, losses = after_steps(model, recipe, facts, DATA[data])
+    values, losses = after_steps(model, recipe, batches(recipe, facts, DATA[data]))
     oracle = Oracle(recipe, facts, layers)
     rates = {i: recipe.train.rate[min(i, len(recipe.train.rate) - 1)] for i in range(len(layers))}
     for step, (raw, true, wrong, mask) in enumerate(batches(recipe, facts, DATA[data])):
@@ -105,7 +135,23 @@ def test_anyone_who_runs_it_takes_the_steps_of_the_oracle(name, data):
     np.testing.assert_allclose(values["prediction_weights"][:, 0], weights, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.torch
+@pytest.mark.parametrize("name", [*CONVOLUTIONS, *TABLES])
+def test_on_pictures_and_tables_it_takes_the_steps_of_autograd(name):
+    _, model, recipe, facts, layers = made(name)
+    recipe = recipe.with_train(engine="torch", statistics="stored")  # a convolution's are, where its file learns
+    loop = make_loop(recipe, data_of(name), make_engine(recipe, facts, layers), facts=facts)
+    loop.train(Place(), lambda: False)
+    drawn = draws(recipe, data_of(name), facts)(0, 0)
+    steps = ((raw.reshape(-1, *facts.shape), true, wrong, mask) for raw, true, mask, wrong in drawn)
+    values, _ = after_steps(model, recipe, steps)
+    for i, (wanted, before) in enumerate(zip(loop.engine.state(), layers, strict=True)):
+        for parameter in before:
+            found = values[f"layers.{i}.{parameter}"]
+            np.testing.assert_allclose(found, wanted[parameter], rtol=2e-3, atol=2e-4, err_msg=f"{i} {parameter}")
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_the_file_and_the_joined_graph_are_valid_onnx(name):
     _, model, *_ = made(name)
     onnx.checker.check_model(model, full_check=True)
@@ -135,11 +181,12 @@ def what_learns(recipe, layers):
         for name in layer
         if name != "gamma" or rule.variant == "acff"
         for moment in moments[rule.gamma_optimizer if name == "gamma" else train.optimizer]
+        if name not in ("mean", "variance")  # of a convolution, stored ones
     }
     return names | ({"prediction_weights"} if rule.prediction_weights == "collaborative" else set())
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", EVERY)
 def test_what_learns_is_bound_and_is_stored_in_the_file(name):
     _, model, recipe, _, layers = made(name)
     info = model.training_info[0]
@@ -162,10 +209,10 @@ def test_weights_are_not_stored_twice_and_moments_not_at_all():
     assert largest <= 64
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_runtime_that_only_predicts_gives_the_same_bits(name):
     bits, model, _, _, _ = made(name)
-    rows = {"input": DATA["floats"].train.inputs.take(np.arange(20))}
+    rows = {"input": data_of(name).train.inputs.take(np.arange(20))}
     del model.training_info[:]
     outputs = [
         onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, rows)
