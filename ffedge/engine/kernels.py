@@ -109,10 +109,7 @@ class Kernels:
         good = goodness.of(g, y, axis, p)
         if goodness.tries_labels:
             flat = g.op("Reshape", good, g.ints(-1), out="g.flat")  # what a forward pass gives out
-        if emit_rows:
-            g.stage = "rows"
-            self._output_rows(g, layer, y, good, axis)
-        g.stage = "goodness"
+        g.stage, whole = "goodness", good
         if goodness.tries_labels:
             good = g.op("Reshape", flat, g.ints(-1, self._tried), out="g")
         else:  # of all classes those that the loss compares
@@ -138,6 +135,9 @@ class Kernels:
                 _collect(g, name, gradient, dims)
         else:
             self._updates(g, layer, sums)
+        if emit_rows:  # added last and so made first, while the activity stands
+            g.stage = "rows"
+            self._output_rows(g, layer, y, whole, axis)
         return g.graph
 
     def apply(self, layer: Layer) -> Graph:

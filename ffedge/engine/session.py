@@ -22,7 +22,9 @@ Array = NDArray[Any]
 ARENA_BYTES = 2**26
 
 
-def make_session(model: bytes, threads: int = 0, weights: Mapping[str, Array] | None = None) -> ort.InferenceSession:
+def make_session(
+    model: bytes, threads: int = 0, weights: Mapping[str, Array] | None = None, *, blocked: bool = True
+) -> ort.InferenceSession:
     """Load a model that ffedge wrote on the CPU, never one as it stands in a file.
 
     All sessions share one arena, as they take turns: what one's temporaries leave, the next one's use. Spinning is off:
@@ -32,6 +34,7 @@ def make_session(model: bytes, threads: int = 0, weights: Mapping[str, Array] | 
     ----------
     threads : 0 takes all cores.
     weights : the arrays that the model's graph leaves out (`ffedge.onnx.graph.Graph.weights`).
+    blocked : whether pictures may be laid in blocks of channels: quicker where weights stand, but a copy where not.
     """
     _share_arena()
     options = ort.SessionOptions()
@@ -39,6 +42,8 @@ def make_session(model: bytes, threads: int = 0, weights: Mapping[str, Array] | 
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.use_env_allocators", "1")
+    if not blocked:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.load_model_format", "ONNX")  # whatever its first bytes look like
@@ -67,7 +72,7 @@ class Kernel:
     """A session whose inputs and outputs are bound by name to values that already have their memory; of one thread."""
 
     def __init__(self, model: bytes, threads: int) -> None:
-        self.session = make_session(model, threads)
+        self.session = make_session(model, threads, blocked=False)
         self.inputs = tuple(value.name for value in self.session.get_inputs())
         self.outputs = tuple(value.name for value in self.session.get_outputs())
         self._binding = self.session.io_binding()

@@ -272,3 +272,9 @@ def bounded(g: GraphBuilder, z: str, bound: float | None) -> str:
 def answering(g: GraphBuilder, y: str, value: str, bound: float | None) -> str:
     """Return dLoss/dy where z answers for y: a unit at its bound does not (one at 0 has no activity to answer for)."""
     return value if bound is None else g.op("Where", g.op("Less", y, g.const(bound)), value, g.const(0.0))
+
+
+def dots(g: GraphBuilder, a: str, b: str, channels: int, places: int) -> str:
+    """Return, of each sample's channel, the sum over places of a * b, without an array of their size: [N, K, 1, 1]."""
+    a, b = (g.op("Reshape", each, g.ints(-1, channels, 1, places)) for each in (a, b))
+    return g.op("MatMul", a, g.op("Transpose", b, perm=[0, 1, 3, 2]))  # onnxruntime reads it as it lies

@@ -14,6 +14,9 @@ that learns at once, and the gradient goes through them (Ioffe and Szegedy, arXi
 Else they are running ones, which are part of the state, and are folded into W and b. The gradient is local:
 dLoss/dW is, for each place of the kernel, one product of dz with the picture moved by that place.
 
+Of a chunk's arrays of the activity's size a step holds two at once: z - mean, and what becomes of z from y to dz. So
+sums of products are small products of matrices, and all else is written over what it reads.
+
 Shape letters: as in `ffedge.layers.base`; I channels of height x width read, O made, P places of each, H = O P.
 """
 
@@ -28,7 +31,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from ffedge.kinds import repeats
-from ffedge.layers.base import Array, Names, Parameter, Picture, Place, Read, bounded, spread
+from ffedge.layers.base import Array, Names, Parameter, Picture, Place, Read, bounded, dots, spread
 from ffedge.onnx.graph import GraphBuilder
 from ffedge.seeds import Draw, generator
 
@@ -164,9 +167,7 @@ class Conv:
     def activity(self, g: GraphBuilder, read: Read, p: Names) -> tuple[str, int]:  # noqa: D102
         x = g.op("Reshape", read.x, g.ints(-1, *self._read), out="picture" if read.learns else None)
         if read.learns:
-            products = self._products(g, x, p["W"])
-            h = self._by_stored(g, products, p) if self.place.stored_statistics else self._by_chunk(g, products)
-            z = g.op("Add", g.op("Mul", h, self._by_channel(g, p["scale"])), self._by_channel(g, p["b"]))
+            z = self._normed(g, self._products(g, x, p["W"]), p)
         else:  # folded into W and b
             factor = g.op("Div", p["scale"], g.op("Sqrt", g.op("Add", p["variance"], g.const(EPSILON))))
             W = g.op("Mul", p["W"], g.op("Reshape", factor, g.ints(-1, 1, 1, 1)))
@@ -177,68 +178,77 @@ class Conv:
         around, strides = [self.kernel // 2] * 4, [self.stride] * 2
         return g.op("Conv", x, *W, kernel_shape=[self.kernel] * 2, pads=around, strides=strides)
 
-    def _by_stored(self, g: GraphBuilder, z: str, p: Names) -> str:
-        """Return h by running statistics, and name what the gradient needs."""
-        g.op("Sqrt", g.op("Add", p["variance"], g.const(EPSILON)), out="deviation")
-        around = g.op("Sub", z, self._by_channel(g, p["mean"]))
-        return g.op("Div", around, self._by_channel(g, "deviation"), out="normed")
-
-    def _by_chunk(self, g: GraphBuilder, z: str) -> str:
-        """Return h by the chunk's statistics, and name what the gradient and the running ones need."""
-        each = g.op("ReduceMean", z, axes=[2, 3], keepdims=1, out="mean.of.each")  # of a sample's channel
-        around = g.op("Sub", z, g.mean(each, 0, keep=True))
-        squares = g.op("ReduceMean", g.op("Mul", around, around), axes=[2, 3], keepdims=1, out="variance.of.each")
-        variance = g.op("Add", g.mean(squares, 0, keep=True), g.const(EPSILON))
-        g.op("Sqrt", variance, out="deviation")
-        return g.op("Div", around, "deviation", out="normed")
+    def _normed(self, g: GraphBuilder, z: str, p: Names) -> str:
+        """Return scale * h + b; name ``around`` = z - mean and ``deviation``, which the gradient needs."""
+        if self.place.stored_statistics:
+            around, variance = g.op("Sub", z, self._by_channel(g, p["mean"]), out="around"), p["variance"]
+        else:  # by the chunk's, and name what the running ones need: of each sample's channel
+            each = g.op("ReduceMean", z, axes=[2, 3], keepdims=1, out="mean.of.each")
+            around = g.op("Sub", z, g.mean(each, 0, keep=True), out="around")
+            squares = g.op("Identity", self._dots(g, around, around), out="squares.of.each")
+            mean = g.op("Mul", g.mean(squares, 0), g.const(1.0 / self._places))
+            variance = g.op("Reshape", mean, g.ints(self.channels))
+        g.op("Sqrt", g.op("Add", variance, g.const(EPSILON)), out="deviation")
+        none = g.const(np.zeros(self.channels), name=f"const.none.{self.channels}")
+        return g.op("BatchNormalization", around, p["scale"], p["b"], none, variance, epsilon=EPSILON)
 
     def _by_channel(self, g: GraphBuilder, value: str) -> str:
         return g.op("Reshape", value, g.ints(1, self.channels, 1, 1))
 
+    def _dots(self, g: GraphBuilder, a: str, b: str) -> str:
+        """Return, of each sample's channel, the sum over places of a * b: [N, O, 1, 1]."""
+        return dots(g, a, b, self.channels, self._places)
+
+    @property
+    def _places(self) -> int:
+        return math.prod(self.activity_picture[1:])
+
     def gradients(self, g: GraphBuilder, read: Read, value: str, weight: str | None) -> dict[str, str]:  # noqa: D102
         assert weight is None, "class goodness of one pass gives the whole slope"
-        dh = g.op("Reshape", value, g.ints(-1, *self.activity_picture))  # by scale * h + b
-        by_scale = g.op("Mul", dh, "normed")
-        axes = g.ints(0, 2, 3)
-        gradients = {
-            "b": g.op("ReduceSum", dh, axes, keepdims=0, out="grad.b"),
-            "scale": g.op("ReduceSum", by_scale, axes, keepdims=0, out="grad.scale"),
-        }
+        dz = g.op("Reshape", value, g.ints(-1, *self.activity_picture))  # dh; by scale * h + b
+        sums, along = g.op("ReduceSum", dz, g.ints(2, 3), keepdims=1), self._dots(g, dz, "around")
+        b, by_scale = (g.op("ReduceSum", each, g.ints(0, 2, 3), keepdims=0) for each in (sums, along))
         if not self.place.stored_statistics:
-            both = (dh, by_scale)
-            mean, along = (g.op("ReduceMean", each, axes=[0, 2, 3], keepdims=1) for each in both)
-            dh = g.op("Sub", g.op("Sub", dh, mean), g.op("Mul", "normed", along))
-            factor = g.op("Div", self._by_channel(g, "scale"), "deviation")
-        else:
-            factor = self._by_channel(g, g.op("Div", "scale", "deviation"))
-        dz = g.op("Mul", dh, factor)
-        return gradients | {"W": self._weight_gradient(g, "picture", dz)}
+            square = g.op("Mul", g.op("Mul", "deviation", "deviation"), g.const(self._places))
+            back = g.op("Div", g.mean(along, 0, keep=True), self._by_channel(g, square))
+            dz = g.op("Sub", dz, g.op("Mul", "around", back))
+            dz = g.op("Sub", dz, g.op("Mul", g.mean(sums, 0, keep=True), g.const(1.0 / self._places)))
+        dW = self._weight_gradient(g, "picture", dz)
+        factor = g.op("Reshape", g.op("Div", "scale", "deviation"), g.ints(-1, 1, 1, 1))
+        return {  # W first, so that it is worked out last, when nobody reads z - mean any more
+            "W": g.op("Mul", dW, factor, out="grad.W"),  # by dz, whose factor dW has, which is smaller
+            "b": g.op("Identity", b, out="grad.b"),
+            "scale": g.op("Div", by_scale, "deviation", out="grad.scale"),
+        }
 
     def _weight_gradient(self, g: GraphBuilder, x: str, dz: str) -> str:
-        """Return dLoss/dW: for each place of the kernel dz [O, N P] times the moved picture [N P, I]."""
+        """Return dLoss/dW: for each place of the kernel dz [O, N P] times the moved picture [N P, I].
+
+        onnxruntime makes what was added last first: so dz comes last, and no moved picture stands before it does.
+        """
         (inputs, _, _), (_, height, width), k = self._read, self.activity_picture, self.kernel
-        turned = g.op("Reshape", g.op("Transpose", dz, perm=[1, 0, 2, 3]), g.ints(self.channels, -1))
         x = g.op("Transpose", x, perm=[1, 0, 2, 3])
         if k > 1:
             x = g.op("Pad", x, g.ints(0, 0, k // 2, k // 2, 0, 0, k // 2, k // 2))
-        each = []
+        each, steps = [], [g.ints(self.stride, self.stride)] if self.stride > 1 else []
         for i in range(k):
             for j in range(k):
                 stops = (i + self.stride * (height - 1) + 1, j + self.stride * (width - 1) + 1)
-                steps = [g.ints(self.stride, self.stride)] if self.stride > 1 else []
                 moved = g.op("Slice", x, g.ints(i, j), g.ints(*stops), g.ints(2, 3), *steps)
-                product = g.op("Gemm", turned, g.op("Reshape", moved, g.ints(inputs, -1)), transB=1)
-                each.append(g.op("Unsqueeze", product, g.ints(2)))
-        whole = g.op("Concat", *each, axis=2) if len(each) > 1 else each[0]
-        return g.op("Reshape", whole, g.ints(self.channels, inputs, k, k), out="grad.W")
+                each.append(g.op("Reshape", moved, g.ints(inputs, -1)))
+        turned = g.op("Reshape", g.op("Transpose", dz, perm=[1, 0, 2, 3]), g.ints(self.channels, -1))
+        products = [g.op("Unsqueeze", g.op("Gemm", turned, moved, transB=1), g.ints(2)) for moved in each]
+        whole = g.op("Concat", *products, axis=2) if len(products) > 1 else products[0]
+        return g.op("Reshape", whole, g.ints(self.channels, inputs, k, k))
 
     def measured(self, g: GraphBuilder, share: str) -> dict[str, str]:  # noqa: D102
         if self.place.stored_statistics:
             return {}
-        return {
-            name: g.op("Mul", g.op("ReduceSum", f"{name}.of.each", g.ints(0, 2, 3), keepdims=0), share)
-            for name in ("mean", "variance")
-        }
+        mean, squares = (
+            g.op("Mul", g.op("ReduceSum", f"{name}.of.each", g.ints(0, 2, 3), keepdims=0), share)
+            for name in ("mean", "squares")
+        )
+        return {"mean": mean, "variance": g.op("Mul", squares, g.const(1.0 / self._places))}
 
     def pooled(self, g: GraphBuilder, y: str) -> str:  # noqa: D102
         if self.pool == 1:

@@ -13,7 +13,8 @@ from ffedge.onnx.graph import FLOAT, Graph, Node
 
 ONE = ((), (1,))  # shapes of a single number
 WIDE = ("TopK", "ArgMax", "Shape")  # make int64
-NARROW = ("Cast", "Equal", "GreaterOrEqual", "Less")  # make float32 or truth of doubles, too
+TRUTH = ("Equal", "GreaterOrEqual", "Less")  # make bool
+NARROW = ("Cast", *TRUTH)  # make float32 or truth of doubles, too
 Shape = tuple[int, ...]
 
 
@@ -239,6 +240,12 @@ class Walk:
         self._work += math.prod((pictures[0], *pictures[2:])) * math.prod(W)
         return (pictures[0], W[0], *pictures[2:])
 
+    def _scaled_channels(self, node: Node) -> Shape:
+        shape = self._shape(node)
+        if len(shape) < 2 or any(self._shape(node, place) != shape[1:2] for place in range(1, 5)):
+            raise ValueError(f"scales the channels of {list(shape)} by {list(self._shape(node, 1))}")
+        return shape
+
     def _chosen(self, node: Node) -> Shape:
         shape, places = self._shape(node), self._shape(node, 1)
         axis = _axis(_int(node, "axis"), len(shape))
@@ -348,6 +355,7 @@ OPERATORS: dict[str, Use] = {
     **{kind: Use(Walk._rescaled, 3, may_have="axis") for kind in ("DequantizeLinear", "QuantizeLinear")},
     **{kind: Use(Walk._windows, 1, has="kernel_shape strides") for kind in ("AveragePool", "MaxPool")},
     "ArgMax": Use(Walk._largest, 1, has="axis keepdims"),
+    "BatchNormalization": Use(Walk._scaled_channels, 5, has="epsilon"),
     "Cast": Use(Walk._cast, 1, has="to"),
     "Clip": Use(Walk._clip, 3),
     "Conv": Use(Walk._convolution, 2, 3, has="kernel_shape pads strides"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ffedge.layers.base import Array, Names
+from ffedge.layers.base import Array, Names, dots
 from ffedge.onnx.graph import GraphBuilder
 from ffedge.rule.goodness import Goodness
 
@@ -51,11 +51,14 @@ class Groups(Goodness):
         return self.layer.channels % self.layer.place.classes == 0
 
     def of(self, g: GraphBuilder, y: str, axis: int, p: Names) -> str:  # noqa: D102
-        squares = g.op("Mul", y, y)
-        if self._even:
-            return g.mean(g.op("Reshape", squares, g.ints(-1, self.layer.place.classes, self.sizes[0])), 2)
+        parts, classes = self.layer.channels, self.layer.place.classes
         if self._places > 1:
-            squares = g.mean(g.op("Reshape", squares, g.ints(-1, self.layer.channels, self._places)), 2)
+            squares = g.op("Reshape", dots(g, y, y, parts, self._places), g.ints(-1, parts))
+            squares = g.op("Mul", squares, g.const(1.0 / self._places))
+        else:
+            squares = g.op("Mul", y, y)
+        if self._even:
+            return g.mean(g.op("Reshape", squares, g.ints(-1, classes, parts // classes)), 2)
         return g.op("MatMul", squares, self._stored(g))
 
     def slope(self, g: GraphBuilder, y: str, dg: str, p: Names) -> tuple[str, str | None]:  # noqa: D102

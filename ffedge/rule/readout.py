@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ffedge.layers.base import Array, Names, Parameter, Picture
-from ffedge.onnx.graph import GraphBuilder
+from ffedge.onnx.graph import FLOAT, GraphBuilder
 from ffedge.rule.goodness import Goodness
 from ffedge.seeds import Draw, generator
 
@@ -43,9 +43,7 @@ class Readout(Goodness):
 
     def slope(self, g: GraphBuilder, y: str, dg: str, p: Names) -> tuple[str, str | None]:  # noqa: D102
         df, grid = g.op("Gemm", dg, p["A"], transB=1), self._grid
-        if grid is not None:
-            df = grid.spread(g, df)
-        return g.op("Mul", df, g.op("Sign", y)), None
+        return (g.op("Mul", df, g.op("Sign", y)) if grid is None else grid.spread(g, df, y)), None
 
     def gradients(self, g: GraphBuilder, y: str, dg: str) -> dict[str, str]:  # noqa: D102
         return {"A": g.op("Gemm", self._pooled(g, y), dg, transA=1, out="grad.A")}
@@ -103,14 +101,20 @@ class Grid:
         means = g.op("AveragePool", g.op("Reshape", y, g.ints(-1, *self.picture)), kernel_shape=sides, strides=sides)
         return g.op("Reshape", means, g.ints(-1, self.features))
 
-    def spread(self, g: GraphBuilder, df: str) -> str:
-        """Return dLoss/dy [N, H] from dLoss/df [N, F]."""
+    def spread(self, g: GraphBuilder, df: str, y: str) -> str:
+        """Return dLoss/dy [N, H] of active units from dLoss/df [N, F]."""
         (channels, height, width), (rows, columns), (high, wide) = self.picture, self._cells, self.squares
-        apart = g.op("Reshape", df, g.ints(-1, channels, rows, 1, columns, 1))
-        square = np.full((1, 1, 1, high, 1, wide), 1.0 / (high * wide))
-        each = g.op("Mul", apart, g.const(square, name=f"const.square.{high}x{wide}"))
-        whole = g.op("Reshape", each, g.ints(-1, channels, rows * high, columns * wide))
-        left = height - rows * high, width - columns * wide
-        if any(left):
-            whole = g.op("Pad", whole, g.ints(0, 0, 0, 0, 0, 0, *left))
+        across = np.zeros((columns, width))  # each mean's share of a row's places; what is left over has none
+        across[np.arange(columns * wide) // wide, np.arange(columns * wide)] = 1.0 / (high * wide)
+        stored = g.const(across, name=f"const.across.{wide}.{width}")
+        each = g.op("MatMul", g.op("Reshape", df, g.ints(-1, columns)), stored)
+        active = g.op("Cast", g.op("Less", g.const(0.0), y), to=FLOAT)  # a third of the time of Sign
+        if rows * high < height:
+            active = g.op("Reshape", active, g.ints(-1, channels, height, width))
+            active = g.op("Slice", active, g.ints(0), g.ints(rows * high), g.ints(2))
+        apart = g.op("Reshape", active, g.ints(-1, high, width))
+        whole = g.op("Mul", apart, g.op("Reshape", each, g.ints(-1, 1, width)))
+        if rows * high < height:
+            whole = g.op("Reshape", whole, g.ints(-1, channels, rows * high, width))
+            whole = g.op("Pad", whole, g.ints(0, 0, 0, 0, 0, 0, height - rows * high, 0))
         return g.op("Reshape", whole, g.ints(-1, math.prod(self.picture)))

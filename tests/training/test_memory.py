@@ -163,8 +163,9 @@ BUDGETED = """
     widths, batch, classes, share = eval(sys.argv[1])
     rng = np.random.default_rng(0)
     labels = np.arange(2 * batch + 40) % classes
-    data = Dataset("x", Split(ArrayRows(rng.integers(0, 256, (len(labels), 300), dtype=np.uint8)), labels), None,
-                   tuple(map(str, range(classes))), "sha")
+    shape = (32, 32, 3) if isinstance(widths[0], str) else (300,)
+    rows = ArrayRows(rng.integers(0, 256, (len(labels), *shape), dtype=np.uint8))
+    data = Dataset("x", Split(rows, labels), None, tuple(map(str, range(classes))), "sha")
     make = lambda budget: ffedge.Spec.make(widths=widths, batch_size=batch, epochs=1, memory_budget=budget)
     from ffedge.training.train import plan
     free, floor = plan(make("none"), data).peak_bytes, plan(make(10**11), data).floor_bytes
@@ -176,7 +177,13 @@ BUDGETED = """
 
 @pytest.mark.parametrize(
     "case",
-    [((500, 500), 256, 10, 0.0), ((900, 60, 900), 64, 40, 0.3), ((64,) * 12, 512, 2, 0.5), ((1200,), 1, 100, 0.0)],
+    [
+        ((500, 500), 256, 10, 0.0),
+        ((900, 60, 900), 64, 40, 0.3),
+        ((64,) * 12, 512, 2, 0.5),
+        ((1200,), 1, 100, 0.0),
+        (("40c3", "40c3p2", "60c5s2", 50), 64, 10, 0.0),
+    ],
     ids=str,
 )
 def test_the_measured_peak_stays_below_the_budget_and_near_the_plan(tmp_path, case):
