@@ -16,7 +16,7 @@ NAMES = ("memory.json", "speed.json")
 
 
 def beside(path: Path) -> str:
-    """Return a section of what a result of ``ffedge bench --memory`` or ``--speed`` tells of each arm.
+    """Return a section of what `ffedge.compare` measured of each arm: memory or speed.
 
     Parameters
     ----------
@@ -34,19 +34,22 @@ def beside(path: Path) -> str:
             found = parse(file.read(MOST_BYTES).decode())
         measured = found["points"][0] if found["benchmark"] == "memory" else found
         arms = measured["measures"] if found["benchmark"] == "memory" else measured["arms"]
-        return _section(measured["work"], arms[:MOST_ARMS], found["machine"])
+        return _section(measured["work"], arms[:MOST_ARMS], found["machine"], measured.get("doubts", []))
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read ({error.strerror}). Pass what `ffedge bench --memory` wrote"
         ) from error
     except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise DataError(f"{path}: is no result of `ffedge bench --memory` or `--speed`") from error
+        raise DataError(f"{path}: is no result of `ffedge bench --memory` or `ffedge bench --speed`") from error
 
 
-def _section(work: dict[str, Any], arms: Sequence[dict[str, Any]], machine: dict[str, Any]) -> str:
+def _section(
+    work: dict[str, Any], arms: Sequence[dict[str, Any]], machine: dict[str, Any], doubts: Sequence[str]
+) -> str:
     widths = ", ".join(map(str, work["widths"]))
     what = f"{work['data']}, layers of {widths}, batch {work['batch_size']}, at most {work['rows']:,} rows, "
     what += f"{work['epochs']} epochs, {work['threads']} threads; {machine['processor']}"
+    what += "".join(f". The seconds compare nothing: {doubt}" for doubt in doubts)
     charts = [
         bar_chart("Peak memory of the process", _bars(arms, "rss_peak_bytes", lambda n: f"{n / MIB:.0f} MiB")),
         bar_chart("Seconds", _bars(arms, "seconds", lambda s: f"{s:.1f} s")),

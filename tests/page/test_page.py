@@ -297,7 +297,14 @@ def test_backprop_stands_beside_where_it_was_measured(pictures, tmp_path):
     assert "Peak memory of the process: ffedge-<b> 40 MiB, backprop-adam 290 MiB" in said
     assert "Seconds: ffedge-<b> 1.5 s, backprop-adam 2.5 s" in said
     assert any(line.endswith("at the end ffedge-<b> 39, backprop-adam 289") for line in said)
+    assert "compare nothing" not in text
     assert "Beside" not in page(pictures[0])
+
+
+def test_what_speaks_against_the_seconds_of_bench_is_told(pictures, tmp_path):
+    (point,) = json.loads((bench_result(tmp_path) / "memory.json").read_text())["points"]
+    folder = bench_result(tmp_path, points=[point | {"doubts": ["other work kept 1.3 cores busy"]}])
+    assert "The seconds compare nothing: other work kept 1.3 cores busy." in page(pictures[0], bench=folder)
 
 
 @pytest.mark.parametrize("changes", [{"points": []}, {"benchmark": "inference"}, {"points": [{"work": {}}]}])
