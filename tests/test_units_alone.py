@@ -201,6 +201,7 @@ USES = {
         from ffedge.export.source import read_trained
         print(len(Forms(read_trained(Path("model.onnx")), None).make("exact").model))
     """,
+    "class_weight": "from ffedge.class_weight import read; print(read('ok=1,fault=30'))",
     "page": """
         from pathlib import Path
         import ffedge
