@@ -178,6 +178,13 @@ def one_of(*choices: str) -> Read:
     return value(read, "|".join(choices))
 
 
+def _port(text: str) -> int:
+    if not 0 <= (number := int(text)) < 1 << 16:
+        raise ValueError(text)
+    return number
+
+
+PORT = value(_port, "PORT", "a port from 0 to 65535")
 SHARED: dict[str, tuple[str, Read | None, Any]] = {
     "--data-dir": ("Where known data sets are looked for first.", value(Path, "FOLDER"), None),
     "--label": ("Of a table, the column that holds the label. (default: the last, or the model's)", str, None),

@@ -1,6 +1,8 @@
 """ffedge train."""
 
+import contextlib
 import dataclasses
+import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +10,7 @@ from typing import TYPE_CHECKING
 from ffedge import json_text
 from ffedge.cli import fail
 from ffedge.cli.commands import with_flags
-from ffedge.cli.parser import Parser, Plays, check_data_dir, flag, shared, value
+from ffedge.cli.parser import PORT, Parser, Plays, check_data_dir, flag, shared, value
 from ffedge.cli.reading_flags import add_reading_flags, reading_of
 from ffedge.cli.spec_flags import add_spec_flags, changes
 from ffedge.cli.stop import Stop
@@ -46,6 +48,8 @@ def add_flags(parser: Parser) -> None:
     flag(parser, "--checkpoint-every", steps, value(str, "N|SECONDSs|auto"), default="auto", plays=trains)
     kept = "Room for examples beside model.onnx, for `ffedge learn`; 0 keeps none."
     flag(parser, "--keep-examples", kept, SIZE, default="4MiB", dest="kept_bytes", plays=trains)
+    shown = "Serve a page that shows the run while it trains, on this machine alone; 0 takes a free port."
+    flag(parser, "--live", shown, PORT, plays=trains)
     shared(parser, "--data-dir")
     flag(parser, "--json", "Print the report as one JSON document.")
     add_reading_flags(parser)
@@ -79,7 +83,13 @@ def _train(spec: Spec | None, options: Namespace, stop: Stop) -> None:
     from ffedge.training.shown import progress
     from ffedge.training.train import train
 
-    with progress() as watcher:
+    with contextlib.ExitStack() as stack:
+        watcher = stack.enter_context(progress())
+        if options.live is not None:
+            from ffedge.page.live import Live
+
+            watcher = stack.enter_context(Live(watcher, options.live))
+            print(f"ffedge: {watcher.url} shows the run while it trains", file=sys.stderr, flush=True)
         done = train(
             spec,
             options.data,

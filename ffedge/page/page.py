@@ -3,28 +3,27 @@
 Every text that comes from a file is escaped, and the page forbids itself scripts and the network.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
 from ffedge.data import Dataset, Listener, load
 from ffedge.data.cache_folder import sha256_of
 from ffedge.errors import DataError, FfedgeError, ModelError, one_line
-from ffedge.files import regular_file
 from ffedge.model.file import Model
 from ffedge.network import InputFacts
 from ffedge.page.answers import Answers, answers
 from ffedge.page.beside import beside
 from ffedge.page.charts import Line, bar_chart, figure, histogram, line_chart
+from ffedge.page.document import document, lacking_lines, section
+from ffedge.page.epochs import epochs, metrics
 from ffedge.page.rows import cards, weights
 from ffedge.page.tables import confusion
 from ffedge.predict.predictor import Predictor
 from ffedge.training.folder import StoredRun
-from ffedge.training.records import EpochRecord, Report
+from ffedge.training.records import Report
 
 MIB = 2**20
-MOST_BYTES = 1 << 26  # of metrics.jsonl
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def page(
@@ -54,7 +53,7 @@ def page(
     report, hear, lacking = Report.read(run / "report.json"), hear or Listener(), []
     sections = [_summary(report, run)]
     try:
-        sections.append(_epochs(_metrics(run, len(report.spec["network"]["widths"]))))
+        sections.append(epochs(metrics(run, len(report.spec["network"]["widths"]))))
     except FfedgeError as error:
         lacking.append(str(error))
     sections += [_cost(report), beside(bench) if bench else ""]
@@ -75,22 +74,7 @@ def page(
     lacking = [say(line) for line in lacking]
     for line in lacking:
         hear.note(line)
-    return _document(_title(report), [sections[0], _lacking(lacking), *sections[1:], _about(report)])
-
-
-def _metrics(run: Path, layers: int) -> list[EpochRecord]:
-    path = run / "metrics.jsonl"
-    try:
-        with regular_file(path) as file:
-            lines = file.read(MOST_BYTES).decode().split("\n")[:-1]  # a kill may have torn the last one
-        records = [EpochRecord.read(line) for line in lines]
-        if strange := [record.layer for record in records if not 0 <= record.layer < layers]:
-            raise ValueError(f"it has a layer {strange[0]}, but the network {layers}")
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}). The epochs are not shown") from error
-    except (ValueError, TypeError) as error:
-        raise ModelError(f"{path}: is damaged ({error}). The epochs are not shown") from error
-    return records
+    return document(_title(report), [sections[0], lacking_lines(lacking), *sections[1:], _about(report)])
 
 
 def _data(
@@ -135,36 +119,6 @@ def _summary(report: Report, run: Path) -> str:
     return f"<h1>{escape(_title(report))}</h1><p>{where}</p><dl>{told}</dl>" + (f"<ul>{more}</ul>" if more else "")
 
 
-def _lacking(lines: Sequence[str]) -> str:
-    return "".join(f'<p class="lacking">{escape(one_line(line))}</p>' for line in lines)
-
-
-def _epochs(records: Sequence[EpochRecord]) -> str:
-    """Return the charts over the epochs: loss, accuracy, gamma, and of each layer both goodnesses."""
-    layers = sorted({record.layer for record in records})
-    of = {layer: [record for record in records if record.layer == layer] for layer in layers}
-
-    def lines(field: str, suffix: str = "", *, dashed: bool = False) -> list[Line]:
-        return [
-            Line(f"layer {layer}{suffix}", [(r.epoch + 1, getattr(r, field)) for r in mine], layer, dashed)
-            for layer, mine in of.items()
-        ]
-
-    accuracy = [*lines("accuracy_sum", ", summed"), *lines("accuracy", " alone", dashed=True)]
-    charts = [
-        line_chart("Loss of each layer", lines("loss"), "epoch"),
-        line_chart("Accuracy on held-out rows", accuracy, "epoch", per_cent=True),
-        line_chart("Gamma: how much the other layers count", lines("gamma"), "epoch"),
-    ]
-    for layer, mine in of.items():
-        pair = [
-            Line("true labels", [(r.epoch + 1, r.goodness_positive) for r in mine], 2),
-            Line("wrong labels", [(r.epoch + 1, r.goodness_negative) for r in mine], 3),
-        ]
-        charts.append(line_chart(f"Goodness of layer {layer}", pair, "epoch"))
-    return _section("How it learnt", charts)
-
-
 def _cost(report: Report) -> str:
     seconds = [(f"layer {r.index}", r.seconds, f"{r.seconds:.1f} s") for r in report.layers]
     peaks = [(f"layer {r.index}", r.rss_peak_bytes / MIB, f"{r.rss_peak_bytes / MIB:.0f} MiB") for r in report.layers]
@@ -174,7 +128,7 @@ def _cost(report: Report) -> str:
         bar_chart("Peak memory of the process in each layer", peaks),
         bar_chart("Weights and moments of each layer", state),
     ]
-    return _section("What it took", charts)
+    return section("What it took", charts)
 
 
 def _answered(found: Answers, predictor: Predictor) -> list[str]:
@@ -198,7 +152,7 @@ def _answered(found: Answers, predictor: Predictor) -> list[str]:
     counts = figure("True classes, and the labels that their rows got", confusion(found.confusion, predictor.classes))
     return [
         f"<section><h2>What it says of {of}: {found.accuracy:.2%} are right</h2>{counts}</section>",
-        _section("How sure it is", charts),
+        section("How sure it is", charts),
         f"<section><h2>The surest mistakes</h2>{surest}</section>",
         f"<section><h2>The least sure</h2>{unsure}</section>",
     ]
@@ -207,21 +161,3 @@ def _answered(found: Answers, predictor: Predictor) -> list[str]:
 def _about(report: Report) -> str:
     parts = [f"{name} {value}" for name, value in (*report.versions.items(), *report.machine.items())]
     return f"<footer>{escape(one_line(', '.join(parts)))}</footer>"
-
-
-def _section(title: str, figures: Sequence[str]) -> str:
-    shown = "".join(figures)
-    return f'<section><h2>{escape(title)}</h2><div class="grid">{shown}</div></section>' if shown else ""
-
-
-def _document(title: str, sections: Sequence[str]) -> str:
-    style = Path(__file__).with_name("style.css").read_text()
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'
-        f"<title>{escape(title)}</title><style>{style}</style></head><body><main>\n"
-        + "\n".join(section for section in sections if section)
-        + "\n</main></body></html>\n"
-    )

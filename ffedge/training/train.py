@@ -133,6 +133,7 @@ def train(
         rows, moments = len(dataset.train.labels), plan.disk_bytes if plan else 0
         check_room(out, run_bytes(recipe, facts, rows, kept_bytes) + moments, "this run")
         state, place = _begin(folder, recipe, watcher, resume=resume, force=force)
+        watcher.begun(out)
         notes = [f"{dataset.name}: {note}" for note in dataset.notes] + ([odd] if odd else [])
         for note in notes:
             watcher.note(note)

@@ -38,6 +38,9 @@ class Progress:
 class Watcher(Listener):
     """Is told how a run goes; does nothing: one of your own is the `watcher` of `ffedge.train` or `ffedge.learn`."""
 
+    def begun(self, run: Path) -> None:
+        """Hear which folder a training run has, before its first batch."""
+
     def batch(self, progress: Progress) -> None:
         """Hear of a batch."""
 
