@@ -57,7 +57,6 @@ USES = {
     "__init__": "import ffedge; print(ffedge.__version__)",
     "compare": "from ffedge.compare.arms import ARMS, Work; print(len(ARMS), Work().text)",
     "version": "from ffedge.version import __version__; print(__version__)",
-    "class_weight": "from ffedge.class_weight import read; print(read('a=2,b=1'))",
     "columns": """
         from ffedge.columns import Column
         print(Column("mode", "category", ("off", "on")).code("on"))
