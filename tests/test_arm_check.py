@@ -87,7 +87,7 @@ def test_training_compares_losses_and_what_the_models_say(tmp_path, losses, mode
 
         return Planted(answer)
 
-    check = compared(arm_check.train, trains((0.5, 0.25), "1"), trains(losses, model), tmp_path, None)
+    check = compared(arm_check.train, trains((0.5, 0.25), "1"), trains(losses, model), tmp_path, "m", (), None)
     assert check.faults[0].startswith(fault) if fault else not check.faults
 
 

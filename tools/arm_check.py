@@ -2,10 +2,11 @@
 
     python tools/arm_check.py [--cache DIR] [--out bench/results]
 
-Every model in models/ predicts and is evaluated, ``ffedge train`` trains an epoch on the embedded data and
-``ffedge learn`` goes on with that model, on both sides by the same versions of all packages. Debian's arm64 Python and
-the aarch64 wheels are unpacked into a folder and run by Debian's QEMU: on x86-64 Debian, as any user, and nothing is
-installed. Emulation proves results; its speed and memory say nothing of a board.
+Every model in models/ predicts and is evaluated. ``ffedge train`` trains an epoch on the embedded data, of convolutions
+on them in colour and of a readout on them as a CSV table, and ``ffedge learn`` goes on with these models; on both sides
+by the same versions of all packages. Debian's arm64 Python and the aarch64 wheels are unpacked into a folder and run by
+Debian's QEMU: on x86-64 Debian, as any user, and nothing is installed. Emulation proves results; its speed and memory
+say nothing of a board.
 
 Exit code 0: nothing differs. 1: something does, or a package cannot be had (a line says what).
 """
@@ -35,6 +36,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 
 import numpy as np  # noqa: E402
 from common import table, write_results  # noqa: E402
+from digits import coloured, write_csv  # noqa: E402
 
 from ffedge.data import load  # noqa: E402
 from ffedge.errors import FfedgeError  # noqa: E402
@@ -43,7 +45,13 @@ SCORES = 1e-5  # by which scores and losses may differ, over max(1, |score|); la
 TRAINED = 1e-4  # the same of models that two sides have trained
 EVALUATED, LONGEST_S = 200, 3000
 SITE = "root/usr/lib/python3/dist-packages"
-TRAIN = ("--widths", "200,100", "--seed", 0, "--threads", 1, "--json")
+TRAIN = ("--seed", 0, "--threads", 1, "--json")
+TRAINED_HERE = {  # what `ffedge train` is told beside
+    "trained here": ("--widths", "200,100"),
+    "convolution in colour": ("--widths", "10c3a2,20c3s2p2,30", "--class-goodness", "groups"),
+    "table": ("--widths", "60,40", "--class-goodness", "readout"),
+}
+FEW = 300  # rows that the last two learn from
 DEBIAN = ("python3", "libstdc++6", "libgomp1")
 QEMU = ("qemu-user-static:amd64", "qemu-user:amd64")  # Debian 13 has the static one in the second
 CPU = "cortex-a72"  # that of a Raspberry Pi 4
@@ -200,11 +208,11 @@ def evaluate(here: Side, there: Side, model: Path, data: Path, check: Check) -> 
         check.numbers(what, ours[what], theirs[what], 1.5 / check.rows)
 
 
-def train(here: Side, there: Side, work: Path, rows: Path, check: Check) -> None:
-    """Both sides train an epoch on the embedded data: the same losses, and models that say the same here."""
-    runs = [work / "epoch here", work / "epoch there"]
+def train(here: Side, there: Side, work: Path, name: str, words: Sequence[object], rows: Path, check: Check) -> None:
+    """Both sides train an epoch: the same losses, and models that say the same here."""
+    runs = [work / f"{name} here", work / f"{name} there"]
     for side, run in zip((here, there), runs, strict=True):
-        side.ffedge("train", *TRAIN, "--epochs", 1, "--out", run)
+        side.ffedge("train", *words, *TRAIN, "--epochs", 1, "--out", run)
     lines = [[*map(json.loads, (run / "metrics.jsonl").read_text().splitlines())] for run in runs]
     losses = ([[line[name] for name in ("layer", "epoch", "loss")] for line in each] for each in lines)
     check.numbers("losses", *losses, TRAINED)
@@ -213,7 +221,7 @@ def train(here: Side, there: Side, work: Path, rows: Path, check: Check) -> None
 
 def learn(here: Side, there: Side, work: Path, model: Path, data: Path, rows: Path, check: Check) -> None:
     """Both sides learn the same new rows with a copy of a model; the two models then say the same here."""
-    copies = [work / "learn here" / "model.onnx", work / "learn there" / "model.onnx"]
+    copies = [work / f"{model.parent.name}, learnt {place}" / "model.onnx" for place in ("here", "there")]
     for side, copy in zip((here, there), copies, strict=True):
         copy.parent.mkdir()
         shutil.copy(model, copy)
@@ -241,20 +249,46 @@ def rows_for(about: Mapping[str, Any], most: int) -> tuple[Any, Any]:
     return drawn, np.arange(most) % len(about["input"]["classes"])
 
 
+def digits_for(name: str, work: Path, most: int) -> tuple[Path | str, Path, Path]:
+    """Return what a model of `TRAINED_HERE` learns from, data that it is evaluated on, and rows that it predicts."""
+    whole, data = load("mnist-mini"), work / f"{name}.npz"
+    assert whole.test is not None
+    parts = ((whole.train, FEW), (whole.test, most))
+    (x, y), (x_test, y_test) = ((split.inputs.take(np.arange(count)), split.labels[:count]) for split, count in parts)
+    if name == "table":
+        files = [work / "train.csv", work / "test.csv"]
+        write_csv(files[0], x, y)
+        write_csv(files[1], x_test[:EVALUATED], y_test[:EVALUATED], news=True)
+        return files[0], files[1], files[1]
+    if name != "trained here":
+        x, x_test = coloured(x), coloured(x_test)
+    np.savez(data.with_name(f"{name}, train.npz"), x=x, y=y)
+    np.savez(data, x=x_test[:EVALUATED], y=y_test[:EVALUATED])
+    np.save(data.with_suffix(".npy"), x_test)
+    learnt = "mnist-mini" if name == "trained here" else data.with_name(f"{name}, train.npz")
+    return learnt, data, data.with_suffix(".npy")
+
+
 def comparisons(here: Side, there: Side, models: Path, most: int, work: Path) -> Iterator[tuple[Check, Comparison]]:
     """Yield what is compared, what takes longest first, each with the call that does it."""
-    own = work / "trained here" / "model.onnx"
-    here.ffedge("train", *TRAIN, "--epochs", 3, "--out", own.parent)
-    for model in [own, *sorted(models.glob("*/model.onnx"))]:
-        name, data, rows = model.parent.name, work / f"{model.parent.name}.npz", work / f"{model.parent.name}.npy"
+    for name, settings in TRAINED_HERE.items():
+        learnt, data, rows = digits_for(name, work, most)
+        words, model = (*settings, "--data", learnt), work / name / "model.onnx"
+        here.ffedge("train", *words, *TRAIN, "--epochs", 3, "--out", model.parent)
+        yield Check(name, "train"), functools.partial(train, here, there, work, name, words, rows)
+        yield Check(name, "learn"), functools.partial(learn, here, there, work, model, data, rows)
+        yield from _answers(here, there, model, data, rows)
+    for model in sorted(models.glob("*/model.onnx")):
+        data, rows = work / f"{model.parent.name}.npz", work / f"{model.parent.name}.npy"
         inputs, labels = rows_for(json.loads(here.ffedge("info", model, "--json")), most)
         np.savez(data, x=inputs[:EVALUATED], y=labels[:EVALUATED])
         np.save(rows, inputs)
-        if model is own:
-            yield Check(name, "train"), functools.partial(train, here, there, work, rows)
-            yield Check(name, "learn"), functools.partial(learn, here, there, work, model, data, rows)
-        yield Check(name, "predict"), functools.partial(predict, here, there, model, rows)
-        yield Check(name, "eval"), functools.partial(evaluate, here, there, model, data)
+        yield from _answers(here, there, model, data, rows)
+
+
+def _answers(here: Side, there: Side, model: Path, data: Path, rows: Path) -> Iterator[tuple[Check, Comparison]]:
+    yield Check(model.parent.name, "predict"), functools.partial(predict, here, there, model, rows)
+    yield Check(model.parent.name, "eval"), functools.partial(evaluate, here, there, model, data)
 
 
 def main(words: list[str] | None = None) -> int:

@@ -1,11 +1,11 @@
 """Models that `ffedge train` wrote for all that changes the graph, and what engines make of them."""
 
-import csv
 from functools import cache
 
 import numpy as np
 import pytest
 from cases import CASES
+from digits import coloured, pooled, write_csv
 from engines import IN_PYTHON, in_node, in_python, installed, need
 
 from ffedge import load, train
@@ -24,39 +24,10 @@ def digits(tmp_path_factory):
     for name in ("csv", "clock"):
         files = [folder / f"{name}-{split}.csv" for split in ("train", "test")]
         for (x, y), file in zip(splits, files, strict=True):
-            write_csv(file, pooled(x), y, clock=name == "clock")
+            write_csv(file, x, y, clock=name == "clock", news=file is files[1])
         table = load(files[0]).table
         data[name], rows[name] = files[0], load(files[1], table=table, finite=False).train.inputs.take(np.arange(1000))
     return data, rows
-
-
-def pooled(images):
-    """Return the means of 4 x 4 pixels as float32 columns in [0, 1]."""
-    return (images.reshape(-1, 7, 4, 7, 4).mean(axis=(2, 4)).reshape(-1, 49) / 255).astype(np.float32)
-
-
-def coloured(images):
-    """Return the means of 2 x 2 pixels in drawn colours on drawn grounds, as uint8 [N, 14, 14, 3]."""
-    grey = images.reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4))[..., None] / 255
-    ground, ink = np.random.default_rng(0).uniform([[0], [140]], [[90], [255]], (len(grey), 2, 3)).transpose(1, 0, 2)
-    return (ground[:, None, None] * (1 - grey) + ink[:, None, None] * grey).astype(np.uint8)
-
-
-def write_csv(file, columns, labels, *, clock):
-    """Write a table with a category, which is missing in some rows and new in some for testing, and gaps in a column.
-
-    With a clock, a column holds seconds since 1970, whose last digits tell something of the label.
-    """
-    sides, test = np.array(["left", "right", "neither"]), "test" in file.name
-    heavier = np.sign(columns[:, 3::7].sum(axis=1) - columns[:, 2::7].sum(axis=1)).astype(int)
-    times = 1.75e9 + 4 * labels + np.random.default_rng(0).normal(0, 8, len(labels))
-    with file.open("w", newline="") as out:
-        lines = csv.writer(out)
-        lines.writerow([*["time"] * clock, *(f"cell {i}" for i in range(49)), "side", "digit"])
-        for row, (cells, side, label) in enumerate(zip(columns, sides[heavier], labels, strict=True)):
-            told = ["" if row % 11 == 0 and i == 24 else f"{v:.4f}" for i, v in enumerate(cells)]
-            strange = {0: "", 1: "unheard" if test else side}.get(row % 13, side)
-            lines.writerow([*[f"{times[row]:.3f}"] * clock, *told, strange, label])
 
 
 @pytest.fixture(scope="session")
