@@ -57,6 +57,11 @@ def fastest(
     -------
     tuple
         The form, and the table that it was chosen by: the model as trained first.
+
+    Raises
+    ------
+    FfedgeError
+        No form could be made, and why not the first.
     """
     forms, made, refused = Forms(trained, rows, most_lost_points, coverage), dict[str, Form](), dict[str, str]()
     for name in FORMS:
@@ -65,6 +70,8 @@ def fastest(
             made[name] = forms.make(name)
         except FfedgeError as error:
             refused[name] = str(error)
+    if not made:
+        raise FfedgeError(next(iter(refused.values())))
     tell("timing")
     models = {MODEL: trained.model} | {name: form.model for name, form in made.items()}
     seconds = {size: _timed(models, rows, size) for size in BATCHES}

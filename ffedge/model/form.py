@@ -26,7 +26,7 @@ from ffedge.onnx.graph import OPSET, TYPES, Graph, GraphBuilder, Port
 from ffedge.onnx.read import Parts, ints_of, read_nodes
 from ffedge.onnx.shapes import check_graph
 from ffedge.onnx.wire import Source
-from ffedge.recipe import Recipe
+from ffedge.recipe import Recipe, convolves
 from ffedge.rule.norm import centred, over
 
 FORMS = {  # name -> what it computes, and whether its weights are int8
@@ -98,7 +98,8 @@ def folded(recipe: Recipe, facts: InputFacts, gammas: Sequence[float], *, even: 
     divisors = [goodness_of(layer).divisor() for layer in layers_of(recipe, facts)]
     told = not network.tries_labels or None not in divisors
     if not told or not all(layer.folds for layer in layers_of(recipe, facts)):
-        raise ValueError("only dense layers whose goodness is the mean or sum of squares have other forms")
+        kind = "convolutions" if convolves(network.widths) else "layers such as these"
+        raise ValueError(f"networks of {kind} have no other form. Export the model as trained, without `form`")
     alike = facts.dtype == "uint8" and len(facts.scale) == 1
     plain = facts.dtype != "float64" and facts.clip is None
     raw = network.input_norm == "none" and (alike or not even) and plain

@@ -7,7 +7,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from ffedge import Spec, train
+from ffedge import Spec, load, train
 from ffedge.errors import FfedgeError
 from ffedge.export import fastest, int8
 from ffedge.export.forms import Forms
@@ -16,6 +16,8 @@ from ffedge.model.form import FORMS
 from ffedge.model.temperature import calibrated
 from ffedge.predict.predictor import Predictor
 from ffedge.predict.recalibration import recalibrate
+from tests.cli.conftest import bars
+from tests.data.test_tables import ROWS, write
 from tests.predict.test_recalibration import older_than_proba
 
 
@@ -166,6 +168,37 @@ def test_a_form_that_a_network_cannot_have_is_one_line(rows, data, tmp_path):
     run = train(Spec.make(widths=(8,), epochs=1, batch_size=64, holdout=0.2), data, tmp_path / "run")
     with pytest.raises(FfedgeError, match=r"run: the form pruned needs two layers or more. Use `form='exact'`"):
         Forms(read_trained(run.path), rows).make("pruned")
+
+
+def test_a_network_of_convolutions_has_no_other_form_and_one_line_says_so(tmp_path):
+    x, y = bars(200, 0)
+    np.savez(tmp_path / "pictures.npz", x=np.pad(x.reshape(-1, 6, 6), ((0, 0), (1, 1), (1, 1))).astype(np.uint8), y=y)
+    spec = Spec.make(widths=("8c3p2", 8), epochs=1, batch_size=64, holdout=0.2)
+    trained = read_trained(train(spec, tmp_path / "pictures.npz", tmp_path / "run").path)
+    rows = open_rows(trained, None, None)
+    for ask in (
+        *(lambda name=name: Forms(trained, rows).make(name) for name in FORMS),
+        lambda: fastest.fastest(trained, rows, 5.0),
+    ):
+        with pytest.raises(FfedgeError) as caught:
+            ask()
+        assert str(caught.value) == (
+            f"{trained.name}: networks of convolutions have no other form. Export the model as trained, without `form`"
+        )
+
+
+@pytest.mark.parametrize("changes", [{}, {"class_goodness": "groups"}, {"class_goodness": "readout"}], ids=str)
+def test_the_exact_form_of_a_tables_model_gives_its_scores(changes, tmp_path):
+    rows = [[*row[:2], "" if i % 9 == 4 else row[2], *row[3:]] for i, row in enumerate(ROWS)]
+    data = load(write(tmp_path / "t.csv", rows))
+    trained = read_trained(
+        train(Spec.make(widths=(16, 12), epochs=2, **changes), tmp_path / "t.csv", tmp_path / "run").path
+    )
+    raw = data.train.inputs.take(np.arange(60))
+    found, wanted = (
+        Predictor(m).predict(raw).scores for m in (Forms(trained, None).make("exact").model, trained.model)
+    )
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["groups", "readout"])
