@@ -52,7 +52,7 @@ TABLE = {
     # forms are made on a workstation: a graph is built, run on held-out rows and, for int8, given to the quantizer
     "export": Allowed(f"data engine model predict training {BASE} {NETWORK}", "numpy onnxruntime", "onnx"),
     "spikes": Allowed(f"data engine model predict training {BASE} {NETWORK}", "numpy", "h5py nir"),
-    "page": Allowed(f"data engine model predict training {BASE} {NETWORK}", "numpy"),
+    "page": Allowed(f"data engine learning model predict training {BASE} {NETWORK}", "numpy"),
     # export: its clock times ways to predict; onnx: the plain MLP beside them
     "compare": Allowed(f"data export predict training {BASE} {NETWORK}", "numpy torch"),
     # scikit-learn stands on scipy

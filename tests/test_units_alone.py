@@ -208,6 +208,8 @@ USES = {
         from ffedge.page.page import page
         ffedge.train(ffedge.Spec.make(widths=(8,), epochs=1, batch_size=1000), "mnist-mini", Path("shown"), force=True)
         print(len(page(Path("shown"))))
+        from ffedge.page.demo import Demo
+        with Demo(Path("shown/model.onnx")).site(0) as site: print(site.url)
     """,
     "sklearn": """
         import numpy as np

@@ -8,7 +8,20 @@ from types import ModuleType
 
 from ffedge.cli.parser import Parser, Plays, flag, one_of
 
-COMMANDS = ("train", "learn", "eval", "predict", "monitor", "info", "export", "report", "bench", "data", "doctor")
+COMMANDS = (
+    "train",
+    "learn",
+    "eval",
+    "predict",
+    "monitor",
+    "demo",
+    "info",
+    "export",
+    "report",
+    "bench",
+    "data",
+    "doctor",
+)
 ABOUT = "Train small networks layer by layer, without backpropagation, on the device that uses them."
 
 

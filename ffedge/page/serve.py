@@ -155,6 +155,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not (length.isascii() and length.isdecimal()):
             raise _Refused(411, "what is posted must say its length")
         if len(length) > 12 or int(length) > self.server.most_bytes:
+            left = int(length) if len(length) < 9 else 0
+            while left and (part := self.rfile.read(min(left, 1 << 16))):
+                left -= len(part)  # a browser that is cut off while it sends would not read the answer
             raise _Refused(413, f"what is posted must have at most {self.server.most_bytes} bytes")
         body = self.rfile.read(int(length))
         if len(body) < int(length):

@@ -103,7 +103,7 @@ class Browser:
     def wait(self, script):
         """Wait until an expression in the page is true."""
         end = time.monotonic() + WAIT_S
-        while not self.run(script):
+        while not self.run(f"!!({script})"):
             assert time.monotonic() < end, f"never came: {script}"
             time.sleep(0.02)
 

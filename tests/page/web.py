@@ -1,6 +1,7 @@
 """Asks a server of pages as a browser, or somebody else, might."""
 
 import json
+from contextlib import closing
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
@@ -8,13 +9,11 @@ from urllib.parse import urlsplit
 def ask(url, path="/", method="GET", body=None, **headers):
     """Return the status, the headers and the text of an answer; names of headers have _ for -."""
     place = urlsplit(url)
-    connection = HTTPConnection(place.hostname, place.port, timeout=20)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection.request(method, path, body, named)
-    answer = connection.getresponse()
-    text = answer.read().decode()
-    connection.close()
-    return answer.status, answer.headers, text
+    with closing(HTTPConnection(place.hostname, place.port, timeout=20)) as connection:
+        connection.request(method, path, body, named)
+        with connection.getresponse() as answer:
+            return answer.status, answer.headers, answer.read().decode()
 
 
 def post(url, path, value, **headers):

@@ -1,0 +1,363 @@
+"""The demo says what Predictor says and learns what Learner learns; the file stays, and strangers are kept out."""
+
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import ffedge
+from ffedge.cli import main
+from ffedge.compare.child import variables
+from ffedge.errors import FfedgeError, ModelError
+from ffedge.page.demo import MOST_STEPS, Demo
+from tests.page.chromium import needs_chromium
+from tests.page.conftest import HOSTILE, bars
+from tests.page.test_in_chromium import LOOK
+from tests.page.test_page import Read
+from tests.page.web import ask, post
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """Return a function that copies a run, and returns its model."""
+
+    def copy(run):
+        shutil.copytree(run, tmp_path / "run")
+        return tmp_path / "run" / "model.onnx"
+
+    return copy
+
+
+@pytest.fixture
+def served(copied):
+    """Return a function that serves the model of a run until the test ends; it returns the model's path and the URL."""
+    sites = []
+
+    def serve(run, **options):
+        model = copied(run)
+        sites.append(Demo(model, threads=1, **options).site(0))
+        sites[-1].__enter__()
+        return model, sites[-1].url
+
+    yield serve
+    for site in sites:
+        site.__exit__()
+
+
+def hold(told, found):
+    """Hold an answer against a prediction of one row."""
+    order = np.argsort(-found.scores[0], kind="stable")
+    assert told["label"] == found.classes[found.place[0]] == told["classes"][0]["name"]
+    assert told["known"] == bool(found.known[0])
+    assert [c["name"] for c in told["classes"]] == [found.classes[c] for c in order]
+    assert [c["score"] for c in told["classes"]] == pytest.approx(found.scores[0, order].tolist(), rel=1e-5)
+    goodness = np.array([c["goodness"] for c in told["classes"]])
+    np.testing.assert_allclose(goodness, found.goodness[0][:, order].T, rtol=1e-5)
+
+
+def test_it_answers_what_the_predictor_says(served, pictures):
+    model, url = served(pictures[0])
+    x = bars(4, 5)[0]
+    predictor = ffedge.Predictor(model)
+    for row in x:
+        found = predictor.predict(row, layers=True)
+        status, told = post(url, "/ask", {"input": row.ravel().tolist()})
+        assert status == 200
+        assert set(told) == {"file"}
+        hold(told["file"], found)
+        shares = {c["name"]: c["share"] for c in told["file"]["classes"]}
+        assert shares == pytest.approx(dict(zip(found.classes, found.proba[0].tolist(), strict=True)), rel=1e-5)
+
+
+def test_a_correction_is_taken_up_in_memory_and_the_file_stays(served, pictures):
+    model, url = served(pictures[0])
+    files = {path.name: path.read_bytes() for path in model.parent.iterdir() if path.is_file()}
+    x, predictor, learner = bars(1, 5)[0], ffedge.Predictor(model), ffedge.Learner(model, threads=1)
+    before = predictor.predict(x, layers=True)
+    label = before.classes[np.argsort(before.scores[0])[-2]]
+    status, told = post(url, "/learn", {"input": x.ravel().tolist(), "label": label})
+    assert status == 200
+    assert 1 <= told["steps"] <= MOST_STEPS
+    for _ in range(told["steps"]):
+        learner.observe(x, [label])
+    after = learner.predict(x)
+    hold(told["file"], before)
+    hold(told["now"], after)
+    place = before.classes.index(label)
+    assert after.scores[0, place] - after.scores[0].max() > before.scores[0, place] - before.scores[0].max()
+    assert (told["corrections"], told["saved"]) == (1, "Learnt in memory alone; no file has changed.")
+    assert {path.name: path.read_bytes() for path in model.parent.iterdir() if path.is_file()} == files
+    assert post(url, "/ask", {"input": x.ravel().tolist()})[1] == {k: told[k] for k in ("file", "now", "corrections")}
+
+
+def test_save_writes_what_has_learnt_and_nothing_over_another_file(copied, pictures, tmp_path):
+    model, out = copied(pictures[0]), tmp_path / "taught.onnx"
+    x = bars(1, 5)[0].ravel().tolist()
+    before = model.read_bytes()
+    with Demo(model, out).site(0) as site:
+        assert not out.exists()
+        told = post(site.url, "/learn", {"input": x, "label": HOSTILE[0]})[1]
+        assert told["saved"] == f"Saved in {out}."
+        taught = ffedge.Predictor(out).predict(bars(1, 5)[0])
+        assert taught.scores[0].max() == pytest.approx(told["now"]["classes"][0]["score"], rel=1e-5)
+        assert post(site.url, "/learn", {"input": x, "label": HOSTILE[0]})[1]["saved"] == f"Saved in {out}."
+    assert model.read_bytes() == before
+    with pytest.raises(FfedgeError, match=r"taught\.onnx: exists already"):
+        Demo(model, out)
+    Demo(model, out, force=True)
+    out.unlink()
+    with pytest.raises(FfedgeError, match=r"taught\.kept\.safetensors: exists already"):
+        Demo(model, out)
+
+
+def test_what_cannot_be_saved_is_said_and_the_demo_goes_on(copied, pictures, tmp_path):
+    model = copied(pictures[0])
+    x = bars(1, 5)[0].ravel().tolist()
+    with Demo(model, tmp_path / "none" / "taught.onnx").site(0) as site:
+        status, told = post(site.url, "/learn", {"input": x, "label": HOSTILE[0]})
+        assert status == 200
+        assert told["saved"].startswith("Not saved. ")
+        assert post(site.url, "/ask", {"input": x})[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ([], "must be an object with input"),
+        ({"input": [0] * 144, "more": 1}, "must be an object with input"),
+        ({"input": 5}, "a list of 144 numbers"),
+        ({"input": [0] * 143}, "a list of 144 numbers"),
+        ({"input": [[0] * 12] * 12}, "a list of 144 numbers"),
+        ({"input": [0] * 143 + ["1"]}, "finite numbers alone"),
+        ({"input": [0] * 143 + [None]}, "finite numbers alone"),
+        ({"input": [0] * 143 + [True]}, "finite numbers alone"),
+        ('{"input": [' + "0," * 143 + "NaN]}", "finite numbers alone"),
+        ('{"input": [' + "0," * 143 + "1e999]}", "finite numbers alone"),
+        ('{"input": [' + "0," * 143 + "9" * 400 + "]}", "finite numbers alone"),
+        ('{"input": [' + "0.5," * 143 + "9" * 30 + "]}", "whole numbers from 0 to 255"),
+        ({"input": [0] * 143 + [0.5]}, "whole numbers from 0 to 255"),
+        ({"input": [0] * 143 + [256]}, "from 0 to 255"),
+        ({"input": [0] * 143 + [-1]}, "from 0 to 255"),
+    ],
+)
+def test_an_input_that_is_none_is_refused_in_a_line(served, pictures, value, why):
+    _, url = served(pictures[0])
+    status, told = post(url, "/ask", value)
+    assert status == 400
+    assert why in told["error"]
+    assert "\n" not in told["error"]
+
+
+@pytest.mark.parametrize("label", ["nobody", 0, None, [HOSTILE[0]], {}])
+def test_a_label_that_is_none_is_refused_and_nothing_is_learnt(served, pictures, label):
+    _, url = served(pictures[0])
+    x = [0] * 144
+    status, told = post(url, "/learn", {"input": x, "label": label})
+    assert (status, told["error"]) == (400, "label must name one of the model's classes")
+    assert "now" not in post(url, "/ask", {"input": x})[1]
+
+
+def test_another_site_can_neither_ask_nor_teach(served, pictures):
+    _, url = served(pictures[0])
+    for path, value in (("/ask", {"input": [0] * 144}), ("/learn", {"input": [0] * 144, "label": HOSTILE[0]})):
+        assert post(url, path, value, Origin="http://evil.example")[0] == 403
+        assert post(url, path, value, Host="evil.example")[0] == 403
+        assert post(url, path, value, Content_Type="text/plain")[0] == 415
+        assert ask(url, path)[0] == 404
+    assert post(url, "/ask", " " * (1 << 23) + "{}")[0] == 413
+    assert "now" not in post(url, "/ask", {"input": [0] * 144})[1]
+
+
+def test_columns_are_asked_by_name(served, table):
+    model, url = served(table)
+    predictor = ffedge.Predictor(model)
+    row = {"site": "south", "<b>odd</b>": "", "temp": "28.5", "other": "x"}
+    told = post(url, "/ask", {"input": row})[1]["file"]
+    hold(told, predictor.predict(np.array([predictor.facts.table.row(row)]), layers=True))
+    assert told["label"] == "hot"
+    told = post(url, "/ask", {"input": row | {"temp": None}})[1]["file"]
+    assert told["odd"] == "column 'temp' is missing, as in no training row"
+    status, told = post(url, "/learn", {"input": row | {"temp": None}, "label": "hot"})
+    assert (status, told["error"][:34]) == (400, "this is odd, and not learnt from: ")
+    for bad, why in (
+        ("hot", "must be a number"),
+        ("inf", "finite"),
+        ([1], "texts and numbers"),
+        ({}, "texts and numbers"),
+    ):
+        status, told = post(url, "/ask", {"input": row | {"temp": bad}})
+        assert status == 400
+        assert why in told["error"]
+    for endless in ("1e999", "9" * 400, "NaN"):
+        status, told = post(url, "/ask", '{"input": {"site": "south", "<b>odd</b>": 1, "temp": ' + endless + "}}")
+        assert (status == 200 and told["file"]["odd"]) if endless == "NaN" else status == 400
+    assert "lacks the column 'temp'" in post(url, "/ask", {"input": {"site": "south"}})[1]["error"]
+
+
+def test_pixels_come_with_their_channels_last_whatever_the_model_has(tmp_path):
+    x, y = bars(120, 0, (12, 12, 3))
+    np.savez(tmp_path / "chw.npz", x=x.transpose(0, 3, 1, 2), y=y)
+    spec = ffedge.Spec.make(widths=("6c3p2", 12), epochs=1, batch_size=32, layout="chw")
+    model = ffedge.train(spec, tmp_path / "chw.npz", tmp_path / "run", progress=False).model
+    with Demo(model).site(0) as site:
+        assert '"size": [12, 12, 3]' in dict(Read(ask(site.url)[2]).tags[-2][1])["data-about"]
+        told = post(site.url, "/ask", {"input": x[0].ravel().tolist()})[1]["file"]
+        hold(told, ffedge.Predictor(model).predict(x[0].transpose(2, 0, 1), layers=True))
+
+
+def test_without_kept_examples_it_says_so_and_saves_nothing(copied, pictures, tmp_path):
+    model = copied(pictures[0])
+    (model.parent / "model.kept.safetensors").unlink()
+    with Demo(model).site(0) as site:
+        assert "No examples are kept beside this model" in ask(site.url)[2]
+        x = bars(1, 5)[0].ravel().tolist()
+        assert post(site.url, "/learn", {"input": x, "label": HOSTILE[0]})[1]["now"]
+    with pytest.raises(ModelError, match="kept examples"):
+        Demo(model, tmp_path / "taught.onnx")
+
+
+def test_a_form_that_cannot_learn_only_answers(copied, pictures, tmp_path):
+    model, form = copied(pictures[0]), tmp_path / "form.onnx"
+    assert main(["export", str(model.parent), "--form", "exact", "--out", str(form)]) == 0
+    with Demo(form).site(0) as site:
+        about = ask(site.url)[2]
+        assert "It takes no corrections." in about
+        assert "carries no learning step" in about
+        x = bars(1, 5)[0].ravel().tolist()
+        assert post(site.url, "/ask", {"input": x})[1]["file"]["classes"][0]["goodness"] == []
+        status, told = post(site.url, "/learn", {"input": x, "label": HOSTILE[0]})
+        assert status == 400
+        assert "It takes no corrections." in told["error"]
+
+
+def test_the_command_says_where_it_is_and_ends_with_ctrl_c(copied, pictures):
+    words = [sys.executable, "-m", "ffedge", "demo", str(copied(pictures[0])), "--port", "0"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=variables()) as process:
+        line = process.stdout.readline()
+        assert line.endswith(" (Ctrl-C ends it)\n")
+        assert ask(line.split()[0])[0] == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+        assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "line"),
+    [
+        (["none.onnx"], 1, "none.onnx: no such file"),
+        (["m.onnx", "--force"], 2, "--force plays no part without --save"),
+        (["m.onnx", "--port", "70000"], 2, "--port must be a port from 0 to 65535"),
+    ],
+)
+def test_the_command_refuses_in_a_line(capsys, monkeypatch, tmp_path, words, code, line):
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", *words]) == code
+    found = capsys.readouterr().err
+    assert found.startswith(f"ffedge: {line}")
+    assert len(found.splitlines()) == 1
+
+
+def across(browser, *points):
+    """Draw a line over the canvas, through points given as shares of its width and height."""
+    box = "(() => { const r = document.querySelector('canvas').getBoundingClientRect();"
+    left, top, width, height = browser.run(f"{box} return [r.left, r.top, r.width, r.height]; }})()")
+    browser.mouse(*[(left + width * x, top + height * y) for x, y in points])
+
+
+@needs_chromium
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_stroke_is_answered_and_a_correction_is_taken_up(browser, served, pictures, dark):
+    model, url = served(pictures[0])
+    browser.look(390, dark=dark)
+    browser.open(url)
+    assert browser.run("document.title") == "ffedge demo"
+    assert browser.run("document.getElementById('correct').hidden")
+    across(browser, (0.05, 0.38), (0.5, 0.38), (0.95, 0.38))
+    browser.wait("document.querySelector('.said b')")
+    said = browser.run("document.querySelector('.said b').textContent")
+    assert said in HOSTILE
+    other = next(name for name in HOSTILE if name != said)
+    browser.run(
+        f"document.getElementById('right').selectedIndex = {list(ffedge.Predictor(model).classes).index(other)}"
+    )
+    browser.run("document.querySelector('#correct button').click()")
+    browser.wait("document.getElementById('learnt').textContent.includes('no file has changed')")
+    assert browser.run("document.querySelectorAll('.said').length") == 2
+    assert browser.run("document.querySelectorAll('.said')[1].textContent").startswith(
+        f"The model in the file says {said}"
+    )
+    told = browser.run("document.getElementById('learnt').textContent")
+    if "so, too" in told:
+        assert browser.run("document.querySelector('.said b').textContent") == other
+    seen = browser.run(LOOK)
+    assert seen["across"] <= 390
+    assert seen["loose"] == []
+    assert seen["least_contrast"] >= 4.5
+    assert browser.run("[...document.querySelectorAll('.share')].some(e => e.getBoundingClientRect().width > 20)")
+    browser.run("[...document.querySelectorAll('button')].find(b => b.textContent === 'Clear').click()")
+    assert browser.run("document.getElementById('correct').hidden")
+    assert browser.errors == []
+    assert all(each.startswith(url) for each in browser.asked)
+
+
+@needs_chromium
+def test_a_picture_is_chosen_for_a_model_of_colours(browser, served, colours, tmp_path):
+    from PIL import Image
+
+    model, url = served(colours)
+    x = bars(1, 3, (12, 12, 3))[0][0]
+    Image.fromarray(x).save(tmp_path / "x.png")
+    browser.open(url)
+    node = browser.call("DOM.getDocument")["root"]["nodeId"]
+    file = browser.call("DOM.querySelector", nodeId=node, selector="input[type=file]")["nodeId"]
+    browser.call("DOM.setFileInputFiles", nodeId=file, files=[str(tmp_path / "x.png")])
+    browser.wait("document.querySelector('.said b')")
+    found = ffedge.Predictor(model).predict(x)
+    assert browser.run("document.querySelector('.said b').textContent") == found.classes[found.place[0]]
+    first = browser.run("document.querySelector('.bars td').textContent")
+    assert first in (f"{100 * found.proba[0].max():.1f} %", f"{found.scores[0].max():.3g}")
+    (tmp_path / "bad.png").write_text("no picture")
+    browser.call("DOM.setFileInputFiles", nodeId=file, files=[str(tmp_path / "bad.png")])
+    browser.wait("document.body.innerText.includes('This file is no picture that the browser can read.')")
+
+
+@needs_chromium
+def test_a_form_of_the_columns_asks_as_it_is_filled_in(browser, served, table):
+    _, url = served(table)
+    browser.look(390)
+    browser.open(url)
+    assert browser.run("[...document.querySelectorAll('.field')].map(e => e.firstChild.data)") == [
+        "temp",
+        "site",
+        "<b>odd</b>",
+    ]
+    for value, said in (("28.5", "hot"), ("20", "mild")):
+        browser.run(
+            f"(() => {{ const e = document.querySelector('[name=temp]'); e.value = '{value}';"
+            "e.dispatchEvent(new Event('input', {bubbles: true})); })()"
+        )
+        browser.wait(f"document.querySelector('.said b')?.textContent === '{said}'")
+    browser.run(
+        "(() => { const e = document.querySelector('[name=temp]'); e.value = 'warm';"
+        "e.dispatchEvent(new Event('input', {bubbles: true})); })()"
+    )
+    browser.wait("document.body.innerText.includes(\"column 'temp' must be a number\")")
+    assert browser.run("document.scrollingElement.scrollWidth") <= 390
+    assert not browser.run("document.querySelector('#demo b b')")
+
+
+@needs_chromium
+def test_rows_of_numbers_are_written_and_an_end_is_told(browser, copied, signals):
+    with Demo(copied(signals)).site(0) as site:
+        browser.open(site.url)
+        typed = "(() => { const e = document.querySelector('textarea'); e.value = '%s';"
+        typed += "e.dispatchEvent(new Event('input', {bubbles: true})); })()"
+        browser.run(typed % ", ".join(["1.5"] * 30))
+        browser.wait("document.querySelector('.said b')?.textContent === '1'")
+        browser.run(typed % "1 2 x")
+        browser.wait("document.body.innerText.includes('a list of 30 numbers')")
+    browser.run(typed % "1 2 3")
+    browser.wait("document.body.innerText.includes('ffedge demo has ended')")
