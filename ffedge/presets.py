@@ -12,6 +12,7 @@ _TUNED: dict[str, Any] = {
     "smoothing": "auto",
     "scope": "previous",
     "gamma": 0.3,
+    "prediction_weights": "auto",
     "epochs": "auto",
     "input_dropout": "auto",
     "rate": "auto",

@@ -15,6 +15,7 @@ from ffedge.spec import Spec
 from ffedge.spec_parts import LabelMode, Loss, Matrix, Norm, Optimizer, RuleSpec, Scaling, Scope, Variant
 
 MOST_HELD_OUT = 2000
+DEEPER = 4.0  # times the weight of the layer before
 ALL_ROWS = 2**31 - 1  # all that there are, as older files say where one batch took them all
 
 
@@ -89,7 +90,7 @@ class Rule:
     gamma: float
     gamma_rate: float
     gamma_optimizer: Literal["sgd", "adam"]
-    prediction_weights: Literal["plain", "collaborative"]
+    prediction_weights: Literal["plain", "collaborative", "deeper"]
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ class Recipe:
         return self.rule.gamma_optimizer if parameter == "gamma" else self.train.optimizer
 
     def score_weights(self, state: Sequence[Mapping[str, Any]]) -> list[float]:
-        """Return the weight of each layer's goodness in the sum: 1, or ``1 + sum_{m != l} gamma_m alpha_ml``.
+        """Return the weight of a layer's goodness in the sum: 1, ``1 + sum_{m != l} gamma_m alpha_ml``, or 4^(l-L+1).
 
         Parameters
         ----------
@@ -182,6 +183,8 @@ class Recipe:
         layers = range(len(self.network.widths))
         if self.rule.prediction_weights == "plain":
             return [1.0 for _ in layers]
+        if self.rule.prediction_weights == "deeper":
+            return [DEEPER ** (i - len(layers) + 1) for i in layers]
         alpha, gammas = self.rule.alpha, [float(layer.get("gamma", self.rule.gamma)) for layer in state]
         return [1.0 + sum(gammas[m] * alpha[m][i] for m in layers if m != i) for i in layers]
 

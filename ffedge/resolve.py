@@ -124,7 +124,10 @@ def _rule(rule: RuleSpec, network: NetworkSpec, facts: InputFacts) -> dict[str, 
     smoothing = rule.smoothing
     if isinstance(smoothing, str):
         smoothing = TUNED_SMOOTHING if facts.is_image else 0.0
-    return {"slope": STEEP if steep else loss_slope(rule), "smoothing": smoothing}
+    weights = rule.prediction_weights
+    if weights == "auto":
+        weights = "deeper" if convolves(network.widths) else "plain"
+    return {"slope": STEEP if steep else loss_slope(rule), "smoothing": smoothing, "prediction_weights": weights}
 
 
 def _train(train: TrainSpec, network: NetworkSpec, facts: InputFacts, rows: int) -> dict[str, Any]:

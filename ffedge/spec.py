@@ -70,14 +70,17 @@ class Spec:
         """Return it where each of some fields, which were asked for, plays a part; ValueError where one does not."""
         widths, declared = self.network.widths, self.options()
         values = self._values() | {"layers": self._most_layers(), "convolutions": sum(map(is_convolution, widths))}
+        values["hears"] = self.rule.variant != "ff" or self.rule.prediction_weights != "collaborative"
         for name in names:
             if values[name] == "none" or declared[name].is_open(values[name]):
                 continue  # asks for nothing
             for other, idle in declared[name].idle.items():
                 if values[other] in idle:
-                    where = {"layers": "in one layer", "convolutions": "where no layer is a convolution"}.get(
-                        other, f"where `{other}` is {values[other]}"
-                    )
+                    where = {
+                        "layers": "in one layer",
+                        "convolutions": "where no layer is a convolution",
+                        "hears": "where `variant` is ff",
+                    }.get(other, f"where `{other}` is {values[other]}")
                     raise ValueError(f"`{name}` plays no part {where}. Leave it out")
         return self
 

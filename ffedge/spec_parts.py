@@ -181,10 +181,12 @@ class RuleSpec:
     gamma: float = option(1.0, "collaboration strength (acff: its first value)", FINITE, **TOGETHER)
     gamma_rate: float = option(0.01, "learning rate of acff's gamma", NOT_NEGATIVE, **ADAPTIVE)
     gamma_optimizer: Literal["sgd", "adam"] = option("sgd", "how acff learns gamma", **ADAPTIVE)
-    prediction_weights: Literal["plain", "collaborative"] = option(
+    prediction_weights: Literal["auto", "plain", "collaborative", "deeper"] = option(
         "plain",
-        "plain sums the layers' goodness, collaborative weighs layer l by 1 + sum_m gamma_m alpha_ml",
-        **TOGETHER,
+        "plain sums the layers' goodness, collaborative weighs layer l by 1 + sum_m gamma_m alpha_ml, deeper a layer "
+        "4 times as much as the one before it; auto: deeper with convolutions, else plain",
+        auto="data",
+        idle={"layers": (1,), "hears": (False,)},
     )
 
     def __post_init__(self) -> None:

@@ -23,6 +23,7 @@ NETWORKS = [  # what each has beside `toys.small_spec`
     {"prediction_weights": "collaborative"},
     {"prediction_weights": "collaborative", "scope": "previous", "alpha": "mean"},
     {"variant": "ff", "prediction_weights": "collaborative"},
+    {"variant": "ff", "prediction_weights": "deeper", "widths": (10, 9, 8)},
     {"widths": (9,)},
 ]
 ONE_PASS = [
@@ -31,7 +32,7 @@ ONE_PASS = [
     {**GROUPS, "norm": "fixed", "bound": 0.9},
     {**GROUPS, "norm": "layer", "skip": "add", "widths": (10, 10, 10), "input_norm": "rms"},
     {**GROUPS, "widths": (9,)},
-    READOUT,
+    {**READOUT, "prediction_weights": "deeper"},
     {**READOUT, "norm": "fixed", "prediction_weights": "collaborative"},
     {**READOUT, "skip": "add", "widths": (10, 10, 8), "bound": 0.9, "input_norm": "unit"},
 ]

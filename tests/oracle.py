@@ -121,6 +121,8 @@ class Oracle:
         weights = [1.0] * self.L
         if self.rule.prediction_weights == "collaborative":
             weights = [1.0 + sum(self.gamma[m] * self.alpha(m, i) for m in range(self.L)) for i in range(self.L)]
+        if self.rule.prediction_weights == "deeper":
+            weights = [4.0 ** (i - self.L + 1) for i in range(self.L)]
         return np.einsum("l,nlc->nc", weights, self.goodness(raw))
 
     def alpha(self, layer, other):

@@ -60,6 +60,11 @@ def test_the_weights_of_the_score_are_one_or_what_the_others_make_of_a_layer():
     assert alone.score_weights([{}] * 3) == [1.0, 1.0, 1.0]
 
 
+@pytest.mark.parametrize("variant", ["ff", "fcff"])
+def test_a_deeper_layer_counts_four_times_as_much(variant):
+    assert recipe_of(variant=variant, prediction_weights="deeper").score_weights([{}] * 3) == [0.0625, 0.25, 1.0]
+
+
 def test_alpha_is_written_as_a_word_where_a_word_says_it():
     written = [recipe_of(**changes).to_dict()["rule"]["alpha"] for changes in ({"scope": "next"}, {"alpha": "mean"})]
     assert written == ["ones", "mean"]

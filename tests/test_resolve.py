@@ -92,12 +92,19 @@ def test_a_label_weighs_alike_beside_few_and_many_inputs(inputs, value):
     assert resolve(Spec.make(), some_facts(shape=(inputs,)), ROWS).network.label_scale == value
 
 
+@pytest.mark.parametrize(("widths", "weights"), [((8, 8), "plain"), (("8c3p2", 8), "deeper"), (("8c3p2+",), "deeper")])
+def test_deeper_layers_count_more_where_they_are_convolutions(widths, weights):
+    facts = some_facts(shape=(28, 28))
+    spec = Spec.make("pictures", widths=widths)
+    assert resolve(spec, facts, ROWS).rule.prediction_weights == weights
+
+
 def test_what_was_chosen_is_what_was_open():
     asked = Spec.make(label_mode="concat", epochs=3)
     recipe = resolve(asked, some_facts(), ROWS)
     found = chosen(asked, recipe)
     assert set(found) == {
-        *("class_goodness", "label_scale", "scaling", "layout", "slope", "smoothing"),
+        *("class_goodness", "label_scale", "scaling", "layout", "slope", "smoothing", "prediction_weights"),
         *("batch_size", "n_negatives", "rate", "input_dropout"),
     }
     assert found["batch_size"] == recipe.train.batch_size
@@ -114,6 +121,7 @@ def test_a_choice_of_the_users_stays():
         label_scale=2.5,
         slope=2.0,
         smoothing=0.1,
+        prediction_weights="collaborative",
         epochs=4,
         input_dropout=0.1,
         batch_size=7,

@@ -173,7 +173,7 @@ def test_every_field_has_a_word_for_the_command_line_and_no_full_stop():
 def test_what_is_left_open_is_told_apart_by_who_fills_it_in():
     spec = Spec.make(label_scale="max", smoothing=0.0, threads=0, chunk_size=7, epochs=3)
     assert set(spec.left_open("data")) == {
-        *("class_goodness", "label_mode", "label_scale", "scaling", "layout", "slope"),
+        *("class_goodness", "label_mode", "label_scale", "scaling", "layout", "slope", "prediction_weights"),
         *("batch_size", "n_negatives", "rate", "input_dropout"),
     }
     assert spec.left_open("plan") == ["tile_bytes", "moments", "threads"]

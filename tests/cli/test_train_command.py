@@ -52,7 +52,7 @@ def test_runs_are_numbered_where_no_folder_is_named(
 def test_train_says_what_it_chose_for_the_data(ffedge: Ffedge, data: Path, tmp_path: Path) -> None:
     done = ffedge("train", "--data", data, "--out", tmp_path / "run", *SMALL)
     said = "chose class_goodness tried, label_mode overlay, scaling centred, layout none, slope 1.0, smoothing 0.05, "
-    said += "n_negatives 2, rate [0.015, 0.005], input_dropout 0.2"
+    said += "prediction_weights plain, n_negatives 2, rate [0.015, 0.005], input_dropout 0.2"
     assert done.err.startswith(f"ffedge: bars: 600 rows of 36 inputs of an image, 3 classes; {said}\n")
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     named = {
@@ -62,6 +62,7 @@ def test_train_says_what_it_chose_for_the_data(ffedge: Ffedge, data: Path, tmp_p
         "layout": "none",
         "slope": 1.0,
         "smoothing": 0.05,
+        "prediction_weights": "plain",
         "n_negatives": 2,
         "rate": [0.015, 0.005],
         "input_dropout": 0.2,
