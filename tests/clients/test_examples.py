@@ -1,11 +1,15 @@
 """The programs of docs/clients.md run as they stand, and print what onnxruntime says in Python."""
 
+import contextlib
 import json
 import re
 import shutil
 import subprocess
 import sys
+import threading
 import tomllib
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +18,7 @@ import pytest
 from engines import ENVIRONMENT, installed, need
 
 from ffedge import Predictor, Spec, train
+from tests.page.chromium import CHROMIUM, Browser
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "clients.md").read_text()
@@ -57,7 +62,9 @@ def write(folder, name):
 
 
 def test_the_docs_hold_the_programs_that_are_tested_here():
-    assert EXAMPLES.keys() == {"predict.mjs", "predict.cpp", "predict_openvino.py", "predict_onnxruntime.py"}
+    assert EXAMPLES.keys() == {
+        *("predict.mjs", "predict.html", "predict.cpp", "predict_openvino.py", "predict_onnxruntime.py")
+    }
     assert all(len(EXAMPLES[name].splitlines()) <= 36 for name in EXAMPLES)
 
 
@@ -76,6 +83,63 @@ def test_node(printed, tmp_path):
     need("onnxruntime-node", installed("onnxruntime-node"))
     (tmp_path / "node_modules").symlink_to(ENVIRONMENT / "node_modules")
     printed("node", write(tmp_path, "predict.mjs"))
+
+
+@contextlib.contextmanager
+def static(folder):
+    """Serve a folder's files, as any host does; yield the URL."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+
+
+def test_a_static_page_in_chromium(digits, tmp_path):
+    need("onnxruntime-web", installed("onnxruntime-web"))
+    need("Chromium", CHROMIUM)
+    data, rows = digits
+    run = train(Spec.make(widths=(24, 20), epochs=1, threads=1), data["images"], tmp_path / "run")
+    folder = tmp_path / "page"
+    folder.mkdir()
+    write(folder, "predict.html")
+    shutil.copy(run.model, folder / "model.onnx")
+    (folder / "model.json").write_text(json.dumps(Predictor(run.model).metadata))  # what `ffedge info --json` prints
+    for name in ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"):
+        (folder / name).symlink_to(ENVIRONMENT / "node_modules" / "onnxruntime-web" / "dist" / name)
+    wanted, browser = Predictor(run.model), Browser(tmp_path / "profile")
+    said = "document.getElementById('said').textContent"
+    try:
+        with static(folder) as url:
+            browser.look(390)
+            browser.open(f"{url}predict.html")
+            browser.wait("document.getElementById('pad').width === 28 && document.getElementById('clear').onclick")
+            left, top = browser.run("(() => { const r = pad.getBoundingClientRect(); return [r.left, r.top]; })()")
+            browser.mouse((left + 60, top + 60), (left + 200, top + 70), (left + 130, top + 240))
+            browser.wait(f"{said} !== 'Draw.'")
+            first = "[...pad.getContext('2d').getImageData(0, 0, 28, 28).data].filter((_, i) => i % 4 === 0)"
+            drawn = np.array(browser.run(first), np.uint8).reshape(28, 28)
+            assert (drawn > 200).sum() > 30
+            shown = [(drawn, browser.run(said))]
+            for row in rows["images"][:20]:
+                browser.run(
+                    f"(async () => {{ const bytes = {row.ravel().tolist()}.flatMap(v => [v, v, v, 255]);"
+                    "const data = new ImageData(new Uint8ClampedArray(bytes), 28, 28);"
+                    "pad.getContext('2d').putImageData(data, 0, 0); await pad.onpointerup(); })()"
+                )
+                shown.append((row, browser.run(said)))
+            assert browser.errors == []
+            assert all(asked.startswith(url) for asked in browser.asked)
+    finally:
+        browser.close()
+    for pixels, text in shown:
+        found, (label, margin) = wanted.predict(pixels), text.split()
+        assert float(margin) == pytest.approx(found.margin[0], abs=2e-3 * max(1, float(np.abs(found.scores).max())))
+        assert found.margin[0] < 0.01 or label == wanted.classes[found.place[0]]
 
 
 def test_openvino(printed, tmp_path):
