@@ -33,7 +33,7 @@ REACHED = (
     "drift",
     "spikes",
 )
-COST = ("memory-depth", "peers-memory", "epoch-time", "predict-latency", "forms", "speed")
+COST = ("memory-depth", "conv-memory", "peers-memory", "epoch-time", "predict-latency", "forms", "speed")
 COST += ("class-goodness", "budget", "budget-learner", "budget-speed")
 ALONE = {reached: REACHED, cost: (*COST, "kills", "deploy", "serving")}  # made from the result of the same name alone
 BLOCKS |= {

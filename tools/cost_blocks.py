@@ -22,6 +22,15 @@ TRAINERS = {  # arms of bench/epoch_arms.py
     "backprop-fused": "the same, fused Adam",
     "sklearn": "backprop, scikit-learn, Adam",
 }
+CONVOLUTIONS = {  # arms of bench/conv_arms.py
+    "ffedge-greedy": "ffedge, as it comes",
+    "ffedge-interleaved": "ffedge, all layers at once",
+    "ffedge-stored-8": "ffedge, stored statistics, 8 pictures at once",
+    "ffedge-stored-1": "the same, one at once",
+    "backprop": "backprop, torch",
+    "backprop-micro-8": "backprop, frozen statistics, micro-batches of 8",
+    "backprop-micro-1": "the same, of 1",
+}
 FORMS = {  # of `ffedge export --form`
     "model": "model.onnx as trained",
     "exact": "`exact`",
@@ -107,6 +116,22 @@ def memory_depth(documents: Results) -> str:
 
 def _depth(depth: float | None) -> str:
     return "nowhere" if depth is None else rounded(depth, 2)
+
+
+def conv_memory(documents: Results) -> str:
+    """Tabulate peaks and seconds of training convolutions by arms."""
+    settings, results = only(documents)
+    rows = []
+    for arm, name in CONVOLUTIONS.items():
+        imports, peak, seconds = (results[arm][key] for key in ("import_bytes", "rss_peak_bytes", "seconds"))
+        over = spread((p - i) / MIB for p, i in zip(peak, imports, strict=True))
+        rows.append([name, over, f"{statistics.median(peak) / MIB:.0f}", spread(seconds)])
+    caption = (
+        f"{settings['widths']} on 32 x 32 x 3 pixels, batch {settings['batch_size']}, Adam, one thread, an epoch of "
+        f"{settings['rows']} rows; median [least, greatest] of "
+        f"{counted(settings['rounds'], 'round')}, beside other work"
+    )
+    return table(["", "peak MiB over imports", "whole process", "s an epoch"], rows, caption, "conv-memory")
 
 
 def epoch_time(documents: Results) -> str:

@@ -44,13 +44,12 @@ class Backprop:
 
     def __init__(self, arm: Arm, widths: tuple[int, ...], facts: InputFacts, rate: float, seed: int) -> None:
         torch.manual_seed(seed)
-        sizes = (facts.size, *widths)
-        hidden = [nn.Sequential(nn.Linear(i, o), nn.ReLU()) for i, o in zip(sizes, widths, strict=False)]
-        self.layers = nn.ModuleList([*hidden, nn.Linear(sizes[-1], facts.n_classes)])
+        self.layers = nn.ModuleList(self.made_layers(widths, facts))
         for module in self.layers.modules():
-            if isinstance(module, nn.Linear):
+            if isinstance(module, nn.Linear | nn.Conv2d):
                 nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
         self.arm, self._rate = arm, rate
         self.seconds = [0.0] * len(self.layers)
         self.gradient_bytes = self.saved_bytes = 0
@@ -58,6 +57,12 @@ class Backprop:
         self.parameters = list(self.layers.parameters())
         self._time_layers()
         self.optimizers = self.made_optimizers()
+
+    def made_layers(self, widths: tuple[int, ...], facts: InputFacts) -> list[nn.Module]:
+        """Return the hidden layers and the head."""
+        sizes = (facts.size, *widths)
+        hidden = [nn.Sequential(nn.Linear(i, o), nn.ReLU()) for i, o in zip(sizes, widths, strict=False)]
+        return [*hidden, nn.Linear(sizes[-1], facts.n_classes)]
 
     def made_optimizers(self) -> list[torch.optim.Optimizer]:
         """Return what steps the parameters."""
