@@ -19,7 +19,7 @@ async function post(path, value) {
   }
 }
 
-// What an input is made with: the element, and what it reads; it calls `asks` where the input has changed.
+// What an input is made with: the element, what reads it and what fills it in; it calls `asks` where it has changed.
 function picture([height, width, channels]) {
   const canvas = el("canvas", { width, height, className: "pad" });
   const pen = canvas.getContext("2d", { willReadFrequently: true });
@@ -78,7 +78,15 @@ function picture([height, width, channels]) {
     }
     return bytes;
   };
-  return [el("div", {}, canvas, tools), read];
+  const write = (bytes) => {
+    const shown = pen.createImageData(width, height);
+    for (let i = 0; i < height * width; i++) {
+      const pixel = channels >= 3 ? bytes.slice(i * channels, i * channels + 3) : Array(3).fill(bytes[i]);
+      shown.data.set([...pixel, channels === 4 ? bytes[i * channels + 3] : 255], 4 * i);
+    }
+    pen.putImageData(shown, 0, 0);
+  };
+  return [el("div", {}, canvas, tools), read, write];
 }
 
 function form(columns) {
@@ -89,13 +97,16 @@ function form(columns) {
   });
   const rows = fields.map((field) => el("label", { className: "field", oninput: asks }, field.name, field));
   setTimeout(asks);
-  return [el("div", { className: "form" }, ...rows), () => Object.fromEntries(fields.map((f) => [f.name, f.value]))];
+  const read = () => Object.fromEntries(fields.map((field) => [field.name, field.value]));
+  const write = (values) => fields.forEach((field) => (field.value = values[field.name]));
+  return [el("div", { className: "form" }, ...rows), read, write];
 }
 
 function numbers(count) {
   const label = `${count.toLocaleString()} numbers, with spaces or commas between`;
   const text = el("textarea", { rows: 6, placeholder: label, ariaLabel: label, oninput: asks });
-  return [text, () => text.value.trim().split(/[\s,;]+/).map(Number)];
+  const write = (values) => (text.value = values.join(" "));
+  return [text, () => text.value.trim().split(/[\s,;]+/).map(Number), write];
 }
 
 // What is said
@@ -179,5 +190,16 @@ teach.onclick = async () => {
   }
 };
 
-const [input, read] = about.columns ? form(about.columns) : about.size ? picture(about.size) : numbers(about.inputs);
-demo.replaceChildren(note, el("div", { className: "demo" }, input, el("div", {}, correct, learnt, said)));
+const example = el("button", { textContent: "An example", hidden: !about.examples });
+example.onclick = async () => {
+  const found = await post("/example", {});
+  if (found.error) return say(found);
+  write(found.input);
+  await asks();
+  right.value = found.label;
+  learnt.textContent = `A kept example; it is ${found.label}.`;
+};
+
+const [input, read, write] = about.columns ? form(about.columns) : about.size ? picture(about.size) : numbers(about.inputs);
+const left = el("div", {}, input, el("p", {}, example));
+demo.replaceChildren(note, el("div", { className: "demo" }, left, el("div", {}, correct, learnt, said)));

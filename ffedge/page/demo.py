@@ -5,6 +5,7 @@ What is learnt from corrections is in memory; the model's file stays as it is.
 
 import json
 import math
+import random
 import threading
 from html import escape
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.errors import FfedgeError, ModelError, one_line
+from ffedge.columns import Column
+from ffedge.errors import FfedgeError, one_line
 from ffedge.learning.learner import Learner
 from ffedge.model.temperature import softened
 from ffedge.page.document import document
@@ -21,7 +23,7 @@ from ffedge.page.pictures import size_of
 from ffedge.page.serve import POLICY, Site, script
 from ffedge.predict.predictor import Prediction, Predictor
 from ffedge.training.folder import check_free
-from ffedge.training.replay import kept_file
+from ffedge.training.replay import Examples, kept_file, read_kept
 
 MOST_STEPS, ANCHOR = 20, 0.05
 MOST_SHOWN = 10
@@ -48,21 +50,23 @@ class Demo:
         for place in (save, kept_file(save)) if save else ():
             check_free(place, force=force)
         self._learner = self._opened(model, threads)
+        self._examples = self._kept(model)
 
     def site(self, port: int) -> Site:
         """Return the server of the page."""
         most = min(MOST_BYTES, 1 << 16 | self._model.facts.size * BYTES_AN_INPUT)
         get = {"/": self.page, "/demo.js": lambda: script("demo.js")}
-        return Site(port, get, {"/ask": self.ask, "/learn": self.learn}, most)
+        return Site(port, get, {"/ask": self.ask, "/learn": self.learn, "/example": self.example}, most)
 
     def page(self) -> str:
         """Return the page, which its script fills by what is known of the model."""
         facts, name = self._model.facts, escape(one_line(repr(self._model)[1:-1]))
         about: dict[str, Any] = {"classes": facts.classes, "size": self._size, "inputs": facts.size}
         about |= {"learns": self._learner is not None, "note": self._note, "columns": None}
+        about |= {"examples": self._examples is not None}
         if facts.table:
             columns = facts.table.columns
-            about["columns"] = [{"name": c.name, "categories": c.categories, "fill": f"{c.fill:g}"} for c in columns]
+            about["columns"] = [{"name": c.name, "categories": c.categories, "fill": f"{c.fill:.15g}"} for c in columns]
         told = escape(json.dumps(about), quote=True)
         demo = f'<section id="demo" data-about="{told}"><noscript>This page needs its script.</noscript></section>'
         return document("ffedge demo", [f"<h1>Ask the model</h1><p>{name}</p>", demo], "/demo.js", POLICY)
@@ -97,10 +101,32 @@ class Demo:
             told = self._answers(x) | {"steps": steps}
             return told | {"saved": self._saved()}
 
+    def example(self, value: Any) -> dict[str, Any]:
+        """Return one of the examples that are kept beside the model, as it would be asked, and its label."""
+        _fields(value)
+        if self._examples is None:
+            raise ValueError("no examples are kept beside this model")
+        facts, at = self._model.facts, random.randrange(len(self._examples))
+        row = np.asarray(self._examples.take(np.array([at])))[0]
+        if self._size and self._model.recipe.network.layout == "chw":
+            row = row.reshape(facts.shape).transpose(1, 2, 0).ravel()
+        told: Any = row.tolist()
+        if facts.table:
+            told = {c.name: _text(c, v) for c, v in zip(facts.table.columns, told, strict=True)}
+        return {"input": told, "label": facts.classes[int(self._examples.labels[at])]}
+
+    def _kept(self, model: Path) -> Examples | None:
+        """Return examples beside a model, if they can be read: such as it has not learnt from, or else all."""
+        try:
+            learn, check = read_kept(kept_file(model), self._model.facts)
+        except FfedgeError:
+            return None  # the learner has said why
+        return check if len(check) else learn if len(learn) else None
+
     def _opened(self, model: Path, threads: int) -> Learner | None:
         try:
             return Learner(model, threads=threads)
-        except ModelError:
+        except FfedgeError:
             if self._save:
                 raise
         try:
@@ -180,6 +206,13 @@ class Demo:
                 for c in order
             ],
         }
+
+
+def _text(column: Column, value: float) -> str:
+    """Return what stands in a form's field: a category's text, a number, or nothing where that is missing."""
+    if column.categories:
+        return column.categories[int(value)] if value >= 0 else ""
+    return "" if math.isnan(value) else f"{value:.15g}"
 
 
 def _fields(value: Any, *names: str) -> list[Any]:

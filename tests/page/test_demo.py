@@ -13,6 +13,7 @@ from ffedge.cli import main
 from ffedge.compare.child import variables
 from ffedge.errors import FfedgeError, ModelError
 from ffedge.page.demo import MOST_STEPS, Demo
+from ffedge.training.replay import kept_file, read_kept
 from tests.page.chromium import needs_chromium
 from tests.page.conftest import HOSTILE, bars
 from tests.page.test_in_chromium import LOOK
@@ -204,8 +205,36 @@ def test_pixels_come_with_their_channels_last_whatever_the_model_has(tmp_path):
     model = ffedge.train(spec, tmp_path / "chw.npz", tmp_path / "run", progress=False).model
     with Demo(model).site(0) as site:
         assert '"size": [12, 12, 3]' in dict(Read(ask(site.url)[2]).tags[-2][1])["data-about"]
+        sample = post(site.url, "/example", {})[1]["input"]
+        assert sample in x.reshape(120, -1).tolist()
         told = post(site.url, "/ask", {"input": x[0].ravel().tolist()})[1]["file"]
         hold(told, ffedge.Predictor(model).predict(x[0].transpose(2, 0, 1), layers=True))
+
+
+def test_an_example_is_one_that_is_kept_as_it_would_be_asked(served, pictures):
+    model, url = served(pictures[0])
+    facts = ffedge.Predictor(model).facts
+    kept = read_kept(kept_file(model), facts)[1]
+    rows = {
+        tuple(row): facts.classes[label]
+        for row, label in zip(kept.take(np.arange(len(kept))).tolist(), kept.labels, strict=True)
+    }
+    found = [post(url, "/example", {})[1] for _ in range(20)]
+    assert all(rows[tuple(each["input"])] == each["label"] for each in found)
+    assert len({tuple(each["input"]) for each in found}) > 3
+    assert post(url, "/ask", {"input": found[0]["input"]})[0] == 200
+    assert post(url, "/example", {"input": 1})[0] == 400
+
+
+def test_an_example_of_a_table_is_told_by_column(served, table):
+    model, url = served(table)
+    predictor = ffedge.Predictor(model)
+    for _ in range(5):
+        found = post(url, "/example", {})[1]
+        assert set(found["input"]) == set(predictor.facts.table.names)
+        assert found["input"]["site"] in ("north", "south")
+        assert found["label"] == ("hot" if float(found["input"]["temp"]) > 24 else "mild")
+        assert post(url, "/ask", {"input": found["input"]})[1]["file"]["odd"] is None
 
 
 def test_without_kept_examples_it_says_so_and_saves_nothing(copied, pictures, tmp_path):
@@ -213,10 +242,20 @@ def test_without_kept_examples_it_says_so_and_saves_nothing(copied, pictures, tm
     (model.parent / "model.kept.safetensors").unlink()
     with Demo(model).site(0) as site:
         assert "No examples are kept beside this model" in ask(site.url)[2]
+        assert post(site.url, "/example", {})[1] == {"error": "no examples are kept beside this model"}
         x = bars(1, 5)[0].ravel().tolist()
         assert post(site.url, "/learn", {"input": x, "label": HOSTILE[0]})[1]["now"]
     with pytest.raises(ModelError, match="kept examples"):
         Demo(model, tmp_path / "taught.onnx")
+
+
+def test_damaged_examples_are_told_and_it_still_answers(copied, pictures):
+    model = copied(pictures[0])
+    (model.parent / "model.kept.safetensors").write_bytes(b"no tensors")
+    with Demo(model).site(0) as site:
+        assert "It takes no corrections. " in ask(site.url)[2]
+        assert post(site.url, "/ask", {"input": [0] * 144})[0] == 200
+        assert post(site.url, "/learn", {"input": [0] * 144, "label": HOSTILE[0]})[0] == 400
 
 
 def test_a_form_that_cannot_learn_only_answers(copied, pictures, tmp_path):
@@ -297,8 +336,9 @@ def test_a_stroke_is_answered_and_a_correction_is_taken_up(browser, served, pict
     assert seen["loose"] == []
     assert seen["least_contrast"] >= 4.5
     assert browser.run("[...document.querySelectorAll('.share')].some(e => e.getBoundingClientRect().width > 20)")
-    browser.run("[...document.querySelectorAll('button')].find(b => b.textContent === 'Clear').click()")
-    assert browser.run("document.getElementById('correct').hidden")
+    for name, then in (("An example", "'learnt').textContent.startsWith('A kept')"), ("Clear", "'correct').hidden")):
+        browser.run(f"[...document.querySelectorAll('button')].find(b => b.textContent === '{name}').click()")
+        browser.wait(f"document.getElementById({then}")
     assert browser.errors == []
     assert all(each.startswith(url) for each in browser.asked)
 
@@ -319,6 +359,12 @@ def test_a_picture_is_chosen_for_a_model_of_colours(browser, served, colours, tm
     assert browser.run("document.querySelector('.said b').textContent") == found.classes[found.place[0]]
     first = browser.run("document.querySelector('.bars td').textContent")
     assert first in (f"{100 * found.proba[0].max():.1f} %", f"{found.scores[0].max():.3g}")
+    browser.run("[...document.querySelectorAll('button')].find(b => b.textContent === 'An example').click()")
+    browser.wait("document.getElementById('learnt').textContent.startsWith('A kept')")
+    shown = browser.run("[...document.querySelector('canvas').getContext('2d').getImageData(0, 0, 12, 12).data]")
+    pixels = np.array(shown, np.uint8).reshape(144, 4)[:, :3].reshape(12, 12, 3)
+    found = ffedge.Predictor(model).predict(pixels)
+    assert browser.run("document.querySelector('.said b').textContent") == found.classes[found.place[0]]
     (tmp_path / "bad.png").write_text("no picture")
     browser.call("DOM.setFileInputFiles", nodeId=file, files=[str(tmp_path / "bad.png")])
     browser.wait("document.body.innerText.includes('This file is no picture that the browser can read.')")
@@ -357,6 +403,9 @@ def test_rows_of_numbers_are_written_and_an_end_is_told(browser, copied, signals
         typed += "e.dispatchEvent(new Event('input', {bubbles: true})); })()"
         browser.run(typed % ", ".join(["1.5"] * 30))
         browser.wait("document.querySelector('.said b')?.textContent === '1'")
+        browser.run("[...document.querySelectorAll('button')].find(b => b.textContent === 'An example').click()")
+        browser.wait("document.querySelector('textarea').value.split(' ').length === 30")
+        browser.wait("document.getElementById('learnt').textContent.startsWith('A kept')")
         browser.run(typed % "1 2 x")
         browser.wait("document.body.innerText.includes('a list of 30 numbers')")
     browser.run(typed % "1 2 3")

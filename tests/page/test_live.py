@@ -1,9 +1,11 @@
 """A run is seen while it trains, and is no other for it."""
 
+import json
 import socket
 
 import numpy as np
 import pytest
+from toys import in_child
 
 import ffedge
 from ffedge.cli import main
@@ -89,6 +91,31 @@ def test_damaged_metrics_are_said_and_disturb_nobody(tmp_path):
         status, _, text = ask(live.url)
         assert status == 200
         assert "metrics.jsonl: is damaged" in text
+
+
+def test_it_takes_little_memory(tmp_path):
+    line = {"layer": 0, "epoch": 0, "loss": 0.5, "goodness_positive": 2.0, "goodness_negative": 1.0, "accuracy": 0.5}
+    line |= {"accuracy_sum": 0.5, "gamma": None, "seconds": 1.0, "rate": 0.1, "rss_start_bytes": 1, "rss_peak_bytes": 2}
+    lines = [json.dumps(line | {"layer": i % 4, "epoch": i // 4}) for i in range(400)]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    source = """
+        import http.client
+        from pathlib import Path
+        import ffedge.training.train, ffedge.training.shown
+        from ffedge.meter import PeakMeter, rss_bytes
+        from ffedge.training.watch import Watcher
+        before, meter = rss_bytes(), PeakMeter()
+        from ffedge.page.live import Live
+        with Live(Watcher(), 0) as live:
+            live.begun(Path("."))
+            for _ in range(20):
+                connection = http.client.HTTPConnection(live.url.split("/")[2])
+                connection.request("GET", "/")
+                assert b"layer 3" in connection.getresponse().read()
+                connection.close()
+        print(meter.peak() - before)
+    """
+    assert int(in_child(source, cwd=tmp_path)) < 10 << 20
 
 
 @needs_chromium
