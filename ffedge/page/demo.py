@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.columns import Column
-from ffedge.errors import FfedgeError, one_line
+from ffedge.errors import FfedgeError, TrainingError, one_line
 from ffedge.learning.learner import Learner
 from ffedge.model.temperature import softened
 from ffedge.page.document import document
@@ -45,11 +45,12 @@ class Demo:
     """
 
     def __init__(self, model: Path, save: Path | None = None, *, force: bool = False, threads: int = 0) -> None:
-        self._model, self._save, self._note = Predictor(model, threads), save, ""
+        self._model, self._path, self._save, self._note = Predictor(model, threads), model, save, ""
         self._teaching, self._corrections = threading.Lock(), 0
         for place in (save, kept_file(save)) if save else ():
             check_free(place, force=force)
-        self._learner = self._opened(model, threads)
+        self._threads = threads
+        self._learner = self._opened()
         self._examples = self._kept(model)
 
     def site(self, port: int) -> Site:
@@ -85,21 +86,29 @@ class Demo:
             The input is odd, or the label is no class's name.
         """
         sample, label = _fields(value, "input", "label")
-        x, classes = self._read(sample), self._model.classes
-        if label not in classes:
+        x = self._read(sample)
+        if label not in self._model.classes:
             raise ValueError("label must name one of the model's classes")
         if self._learner is None:
             raise ValueError(self._note)
         if odd := self._model.predict(x).odd:
             raise ValueError(f"this is odd, and not learnt from: {odd[0]}")
         with self._teaching:
-            steps = 0
-            while steps < MOST_STEPS and not (steps and classes[self._learner.predict(x).place[0]] == label):
-                self._learner.observe(x, [label])
-                steps += 1
+            try:
+                steps = self._taught(self._learner, x, label)
+            except TrainingError as error:  # its weights are no numbers any more
+                self._learner, self._corrections = self._opened(), 0
+                raise ValueError(f"What was learnt here is lost, and begins again from the file: {error}") from error
             self._corrections += 1
-            told = self._answers(x) | {"steps": steps}
-            return told | {"saved": self._saved()}
+            return self._answers(x) | {"steps": steps, "saved": self._saved()}
+
+    def _taught(self, learner: Learner, x: NDArray[Any], label: str) -> int:
+        """Take steps until a label is the answer, and return how many."""
+        for step in range(1, MOST_STEPS + 1):
+            learner.observe(x, [label])
+            if learner.classes[int(learner.predict(x).place[0])] == label:
+                return step
+        return MOST_STEPS
 
     def example(self, value: Any) -> dict[str, Any]:
         """Return one of the examples that are kept beside the model, as it would be asked, and its label."""
@@ -123,14 +132,14 @@ class Demo:
             return None  # the learner has said why
         return check if len(check) else learn if len(learn) else None
 
-    def _opened(self, model: Path, threads: int) -> Learner | None:
+    def _opened(self) -> Learner | None:
         try:
-            return Learner(model, threads=threads)
+            return Learner(self._path, threads=self._threads)
         except FfedgeError:
             if self._save:
                 raise
         try:
-            learner = Learner(model, threads=threads, force=True, anchor=ANCHOR)
+            learner = Learner(self._path, threads=self._threads, force=True, anchor=ANCHOR)
         except FfedgeError as error:
             self._note = f"It takes no corrections. {error}"
             return None

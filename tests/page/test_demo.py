@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ import pytest
 import ffedge
 from ffedge.cli import main
 from ffedge.compare.child import variables
-from ffedge.errors import FfedgeError, ModelError
+from ffedge.errors import FfedgeError, ModelError, TrainingError
 from ffedge.page.demo import MOST_STEPS, Demo
 from ffedge.training.replay import kept_file, read_kept
 from tests.page.chromium import needs_chromium
@@ -92,6 +93,24 @@ def test_a_correction_is_taken_up_in_memory_and_the_file_stays(served, pictures)
     assert (told["corrections"], told["saved"]) == (1, "Learnt in memory alone; no file has changed.")
     assert {path.name: path.read_bytes() for path in model.parent.iterdir() if path.is_file()} == files
     assert post(url, "/ask", {"input": x.ravel().tolist()})[1] == {k: told[k] for k in ("file", "now", "corrections")}
+
+
+def test_a_learner_that_diverges_begins_again_from_the_file_and_says_so(served, pictures, monkeypatch):
+    _, url = served(pictures[0])
+    asked = {"input": bars(1, 5)[0].ravel().tolist(), "label": HOSTILE[0]}
+    first = post(url, "/learn", asked)[1]
+    observe = ffedge.Learner.observe
+
+    def diverges(self, x, y):
+        raise TrainingError("layer 0: the loss is not a number")
+
+    monkeypatch.setattr(ffedge.Learner, "observe", diverges)
+    status, told = post(url, "/learn", asked)
+    assert status == 400
+    assert told["error"].startswith("What was learnt here is lost, and begins again from the file: layer 0")
+    assert "now" not in post(url, "/ask", {"input": asked["input"]})[1]
+    monkeypatch.setattr(ffedge.Learner, "observe", observe)
+    assert post(url, "/learn", asked)[1] == first
 
 
 def test_save_writes_what_has_learnt_and_nothing_over_another_file(copied, pictures, tmp_path):
@@ -297,6 +316,15 @@ def test_the_command_refuses_in_a_line(capsys, monkeypatch, tmp_path, words, cod
     found = capsys.readouterr().err
     assert found.startswith(f"ffedge: {line}")
     assert len(found.splitlines()) == 1
+
+
+def test_a_port_in_use_is_told_in_a_line(copied, pictures, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["demo", str(copied(pictures[0])), "--port", str(port)]) == 1
+    assert (
+        capsys.readouterr().err == f"ffedge: port {port} cannot be had (Address already in use). Choose another one\n"
+    )
 
 
 def across(browser, *points):

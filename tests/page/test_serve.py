@@ -2,6 +2,7 @@
 
 import json
 import socket
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import pytest
@@ -134,6 +135,31 @@ def test_a_browser_that_goes_away_is_no_matter(url, capfd):
     place = urlsplit(url)
     with socket.create_connection((place.hostname, place.port)) as connection:
         connection.sendall(b"POST /double HTTP/1.1\r\nHost: localhost\r\n")
+    assert ask(url)[0] == 200
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x00\xff\x80\r\n\r\n",
+        b"GET /\r\n\r\n",
+        b"GET " + b"/" * 70_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n",
+        b"GET / HTTP/1.1\r\nHost: \xff\xfe\r\n\r\n",
+        b"POST /double HTTP/1.1\r\nHost: localhost\r\nContent-Type: ;;;=\r\nContent-Length: 1\r\n\r\n1",
+        b"POST /double HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\r\n",
+        b"POST /double HTTP/1.1\r\nHost: localhost\r\nOrigin:\r\nContent-Type: application/json\r\n\r\n",
+    ],
+)
+def test_what_is_no_request_disturbs_nobody(url, capfd, sent):
+    place = urlsplit(url)
+    with socket.create_connection((place.hostname, place.port), timeout=20) as connection, suppress(OSError):
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+        assert b"200" not in answer.partition(b"\r\n")[0]
     assert ask(url)[0] == 200
     assert capfd.readouterr().err == ""
 
