@@ -13,7 +13,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, which is not installed")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
 FLAGS += ["--remote-debugging-pipe", "--no-first-run", "--disable-background-networking"]
-WAIT_S = 30
+WAIT_S = 60
 
 
 class Browser:

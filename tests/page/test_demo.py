@@ -363,7 +363,8 @@ def test_a_stroke_is_answered_and_a_correction_is_taken_up(browser, served, pict
     assert seen["across"] <= 390
     assert seen["loose"] == []
     assert seen["least_contrast"] >= 4.5
-    assert browser.run("[...document.querySelectorAll('.share')].some(e => e.getBoundingClientRect().width > 20)")
+    ends = "[...document.querySelectorAll('.bars tr td:nth-child(2) .share')].map(e => e.getBoundingClientRect())"
+    assert browser.run(f"{ends}.some(r => r.width > 10) && {ends}.every(r => r.right <= 390)")
     for name, then in (("An example", "'learnt').textContent.startsWith('A kept')"), ("Clear", "'correct').hidden")):
         browser.run(f"[...document.querySelectorAll('button')].find(b => b.textContent === '{name}').click()")
         browser.wait(f"document.getElementById({then}")
