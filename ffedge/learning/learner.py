@@ -140,7 +140,8 @@ class Learner:
 
         Parameters
         ----------
-        x : [n, ...] in the shape and type of the training data, or flattened; or one sample.
+        x : [n, ...] in the shape and type of the training data, or flattened; or one sample. Of a table as for
+            `Predictor.predict`.
         y : [n] or one: the classes' names, or their numbers as in `Prediction.label`.
         weights : [n], 0 or more: what each row counts in the loss; None: 1, as a kept example does.
 

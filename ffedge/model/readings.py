@@ -3,6 +3,7 @@
 Shape letters: N samples, I inputs of a sample.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,10 @@ class Readings:
 
     def read(self, inputs: ArrayLike) -> tuple[Array, dict[int, str]]:
         """Return one sample or N of them as [N, ...] in the shape and type of the training data; and of the odd ones
-        their row and why. Of a table in memory the columns are found by their names.
+        their row and why.
+
+        A table's columns are found by their names: in a table in memory, a dict of columns, a row that is a dict, or
+        several of these. Others are ignored.
 
         Raises
         ------
@@ -59,7 +63,7 @@ class Readings:
             They have another shape or type.
         """
         try:
-            array = self._of_columns(inputs) if self.facts.table and _has_columns(inputs) else np.asarray(inputs)
+            array = np.asarray(inputs) if self.facts.table is None else self._of_names(inputs)
         except (ValueError, TypeError, OverflowError) as error:
             raise DataError("inputs must be numbers in rows of one length. Pass an array") from error
         samples = samples_of(array, self.facts)
@@ -78,10 +82,29 @@ class Readings:
         rows[odd] = np.where(np.isnan(near) & ~self._may_lack, self._mean, near)
         return rows.reshape(samples.shape), why
 
-    def _of_columns(self, frame: Any) -> Array:
+    def _of_names(self, inputs: Any) -> Array:
+        """Return inputs to a table's model as an array; where they have names, as rows [N, I] by these."""
+        assert self.facts.table is not None
+        if _has_columns(inputs):
+            return self._of_columns(inputs, len(inputs))
+        one = _named(inputs)
+        if one is not None and one and all(np.ndim(value) == 1 for value in one.values()):
+            return self._of_columns(one, len(next(iter(one.values()))))
+        rows = inputs if one is None else [one]
+        if not isinstance(rows, list | tuple) or not rows or _named(rows[0]) is None:
+            return np.asarray(inputs)
+        out = np.empty((len(rows), self.facts.size))
+        for number, row in enumerate(rows):
+            try:
+                out[number] = self.facts.table.row({name: _or_none(value) for name, value in (_named(row) or {}).items()})
+            except ValueError as error:
+                raise DataError(f"inputs: row {number} (from 0) {error}") from error
+        return out
+
+    def _of_columns(self, frame: Any, count: int) -> Array:
         """Return a table in memory as rows [N, I], by the columns' names."""
         assert self.facts.table is not None
-        out = np.empty((len(frame), self.facts.size))
+        out = np.empty((count, self.facts.size))
         for at, column in enumerate(self.facts.table.columns):
             try:
                 values = np.asarray(frame[column.name])
@@ -117,8 +140,16 @@ def _has_columns(inputs: Any) -> bool:
     return names is not None and not callable(names) and hasattr(inputs, "__getitem__")
 
 
+def _named(row: Any) -> Mapping[str, Any] | None:
+    """Return values by name, of a dict or of a row of pandas; None where there are none."""
+    if not isinstance(row, Mapping) and hasattr(row, "to_dict") and hasattr(row, "index"):
+        row = row.to_dict()
+    return row if isinstance(row, Mapping) and all(isinstance(name, str) for name in row) else None
+
+
 def _or_none(value: Any) -> Any:
-    """Return None for what says that a value is missing, as pandas' NA does."""
+    """Return a value as Python's, and None for what says that it is missing, as pandas' NA does."""
+    value = value.item() if isinstance(value, np.generic) else value
     return None if not isinstance(value, str | int | float) and str(value) in MISSING else value
 
 

@@ -149,7 +149,8 @@ class Predictor:
 
         Parameters
         ----------
-        inputs : [N, ...] or one sample [...], in the shape and type of the training data, or flattened.
+        inputs : [N, ...] or one sample [...], in the shape and type of the training data, or flattened. Of a table
+            also a frame, a dict of columns, or dicts by column, one a row.
         layers : also return each layer's goodness, where the model has it (`has_layers`).
 
         Raises

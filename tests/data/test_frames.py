@@ -1,6 +1,7 @@
 """Tables in memory are what the same table in a file is: of pandas, polars, pyarrow, and Hugging Face's data sets."""
 
 import datetime
+import re
 
 import numpy as np
 import pytest
@@ -118,6 +119,40 @@ def test_a_model_takes_frames_by_the_names_of_their_columns(tmp_path):
         predictor.predict(frame.assign(temp="warm"))
     learner = ffedge.Learner(run.model)
     assert np.isfinite(learner.observe(frame, frame["state"].to_numpy(object)))
+
+
+def test_a_model_takes_rows_that_are_dicts_and_columns_of_one(tmp_path):
+    frame = as_pandas().drop(columns="when")
+    run = ffedge.train(ffedge.Spec.make(widths=(8,), epochs=1), frame, tmp_path / "run", label="state")
+    predictor, turned = ffedge.Predictor(run.model), frame[frame.columns[::-1]].assign(more=1)
+    wanted = predictor.predict(frame).scores
+    rows = turned.to_dict("records")
+    for given in (rows, tuple(rows), [row for _, row in turned.iterrows()], turned.to_dict("list")):
+        np.testing.assert_array_equal(predictor.predict(given).scores, wanted)
+    for one in (rows[7], turned.iloc[7], {name: [value] for name, value in rows[7].items()}):
+        np.testing.assert_array_equal(predictor.predict(one).scores, wanted[7:8])
+    assert np.isfinite(ffedge.Learner(run.model).observe(rows[:9], frame["state"].to_numpy(object)[:9]))
+    assert predictor.predict([*rows[:2], rows[2] | {"temp": None}]).odd == {
+        2: "column 'temp' is missing, as in no training row"
+    }
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"temp": 1.0}, "inputs: row 1 (from 0) lacks the column 'count'"),
+        ({"temp": "warm", "count": 1, "mode": "a", "open": True}, "inputs: row 1 (from 0) column 'temp' must be a number"),
+        ({"temp": [1], "count": 1, "mode": "a", "open": True}, "inputs: row 1 (from 0) column 'temp' must be a number"),
+        ([1, 2, 3, 4], "inputs: row 1 (from 0) lacks the column"),
+        (None, "inputs: row 1 (from 0) lacks the column"),
+    ],
+    ids=str,
+)
+def test_a_row_that_lacks_something_is_named(tmp_path, row, message):
+    frame = as_pandas().drop(columns="when")
+    run = ffedge.train(ffedge.Spec.make(widths=(8,), epochs=1), frame, tmp_path / "run", label="state")
+    with pytest.raises(DataError, match=f"^{re.escape(message)}"):
+        ffedge.Predictor(run.model).predict([frame.to_dict("records")[0], row])
 
 
 def test_gaps_in_a_frame_are_gaps():
