@@ -142,6 +142,11 @@ class Table:
         return cls(tuple(columns), data["label"])
 
 
+def numbered(count: int, label: str = "y") -> Table:
+    """Return columns of numbers that have no names: ``x0``, ``x1``, …"""
+    return Table(tuple(Column(f"x{place}") for place in range(count)), label)
+
+
 def number(text: str, *, comma: bool = False) -> float:
     """Return a number that stands in a table, NaN where none does; ValueError where it is something else.
 

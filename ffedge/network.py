@@ -109,7 +109,7 @@ class InputFacts:
     @property
     def auto_scaling(self) -> Literal["standard", "centred", "feature", "robust"]:
         """What ``auto`` has become, where these facts were measured for it."""
-        if self.table:
+        if self.table or self.clip is not None:
             return "robust"
         if self.dtype != "uint8":
             return "feature"

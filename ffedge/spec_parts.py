@@ -104,7 +104,8 @@ class NetworkSpec:
         "auto",
         "of the inputs: standard (one mean and deviation), centred (a mean for each input), feature (both for each), "
         "robust (median and quartiles of each, cut far out), range (largest is 1); auto: robust for table files, "
-        "feature for other floats, centred for pictures, standard for strokes",
+        "feature for other floats, or robust where a few values lie far out, centred for pictures, standard for "
+        "strokes",
         auto="data",
     )
     input_norm: Literal["none", "unit", "rms"] = option("none", "norm of each input row, label included")

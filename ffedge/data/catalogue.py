@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ffedge.columns import Table
+import numpy as np
+
+from ffedge.columns import Table, numbered
 from ffedge.data.cache_folder import cache_folder, sha256_of
 from ffedge.data.copy_batches import NAME, Batches, copied
 from ffedge.data.dataset import Dataset, assemble
@@ -14,6 +16,7 @@ from ffedge.data.download import fetch
 from ffedge.data.files import IDX_FILES, arrays_of, holds_arrays, idx_file, is_table, open_array
 from ffedge.data.frames import is_frame, pairs_of
 from ffedge.data.known import NAMES, KnownDataset
+from ffedge.data.merged import KEPT_DOUBLE
 from ffedge.data.reading import Listener, Reading
 from ffedge.data.rows import Rows
 from ffedge.errors import DataError
@@ -96,7 +99,8 @@ def load(
 
         dataset = load_table(source, label=label, leave_out=leave_out, table=table, one_class=one_class, stop=stop)
     else:
-        dataset = _of_arrays(source, data_dir, progress, None if folder is None else Path(folder), one_class, finite)
+        where = None if folder is None else Path(folder)
+        dataset = _of_arrays(source, data_dir, progress, where, table, one_class=one_class, finite=finite)
     if reading.test is None:
         return dataset
     if dataset.test is not None:
@@ -134,13 +138,20 @@ def _pictures(
 
 
 def _of_arrays(
-    source: Data, data_dir: str | Path | None, progress: bool, folder: Path | None, one_class: bool, finite: bool
+    source: Data,
+    data_dir: str | Path | None,
+    progress: bool,
+    folder: Path | None,
+    table: Table | None,
+    *,
+    one_class: bool,
+    finite: bool,
 ) -> Dataset:
     """Open what is neither a folder of pictures nor a table."""
     if isinstance(source, Dataset):
         return source
     if not isinstance(source, str | Path):
-        return _load_batches(source, folder, one_class)
+        return _load_batches(source, folder, table, one_class)
     if isinstance(source, str) and source in NAMES:
         known = NAMES[source]
         place = _find(known, data_dir, progress)
@@ -149,19 +160,24 @@ def _of_arrays(
     path = Path(source)
     if not path.exists():
         raise DataError(_unknown(str(source)))
-    return assemble(_name(path), arrays_of(path), None, one_class=one_class, finite=finite)
+    return assemble(_name(path), arrays_of(path), None, one_class=one_class, finite=finite, table=table)
 
 
-def _load_batches(batches: Batches, folder: Path | None, one_class: bool) -> Dataset:
+def _load_batches(batches: Batches, folder: Path | None, table: Table | None, one_class: bool) -> Dataset:
     if not (callable(batches) or hasattr(batches, "__iter__") or hasattr(batches, "__getitem__")):
         raise ValueError(f"data must be a name, a path or minibatches (x, y), got {type(batches).__name__}")
-    with copied(batches, folder) as (parts, weights, sample):
-        dataset = assemble(NAME if folder is None else _name(folder), parts, None, one_class=one_class)
+    wide = table is not None if one_class else table is not None or None
+    with copied(batches, folder, wide) as (parts, weights, sample):
+        name, notes = NAME if folder is None else _name(folder), ()
+        if parts[0].dtype == np.float64 and table is None:
+            table, notes = numbered(*parts[0].row_shape), (KEPT_DOUBLE,)
+        dataset = assemble(name, parts, None, one_class=one_class, table=table)
+        dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *notes))
         if weights is not None:
             digest = hashlib.sha256(f"{dataset.sha256}\n{weights.sha256 or sha256_of(weights.path)}\n".encode())
             train = dataclasses.replace(dataset.train, weights=weights)
             dataset = dataclasses.replace(dataset, train=train, sha256=digest.hexdigest())
-        return dataclasses.replace(dataset, sample=sample)
+        return dataclasses.replace(dataset, sample=None if dataset.table else sample)
 
 
 def _name(path: Path) -> str:

@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 
-from ffedge.data.rows import Float32Rows, RowSource
+from ffedge.data.rows import FloatRows, RowSource
 from ffedge.errors import DataError
 
 BLOCK_BYTES = 1 << 20
 
 
-def as_inputs(rows: RowSource, name: str, *, finite: bool = True) -> RowSource:
+def as_inputs(rows: RowSource, name: str, *, finite: bool = True, wide: bool = False) -> RowSource:
     """Return `rows` as they are if uint8, else as float32; all floats are read once and checked.
 
     Parameters
@@ -18,6 +18,7 @@ def as_inputs(rows: RowSource, name: str, *, finite: bool = True) -> RowSource:
     rows : ``[N, *row_shape]``, any real dtype.
     name : what errors call it.
     finite : whether to check that they are; else they are not read.
+    wide : return float64 of anything.
 
     Raises
     ------
@@ -26,9 +27,10 @@ def as_inputs(rows: RowSource, name: str, *, finite: bool = True) -> RowSource:
     """
     if rows.dtype.kind not in "biuf":
         raise DataError(f"{name}: must hold numbers, got {rows.dtype}. Convert it first.")
-    if rows.dtype == np.uint8:
+    if rows.dtype == np.uint8 and not wide:
         return rows
-    floats: RowSource = rows if rows.dtype == np.float32 else Float32Rows(rows)  # big-endian floats differ, too
+    kind = np.dtype(np.float64 if wide else np.float32)
+    floats: RowSource = rows if rows.dtype == kind else FloatRows(rows, kind)  # big-endian floats differ, too
     if finite and rows.dtype.kind == "f":
         _refuse_not_finite(floats, name)
     return floats
@@ -41,7 +43,7 @@ def _refuse_not_finite(rows: RowSource, name: str) -> None:
         if not finite.all():
             row = start + int(np.argmin(finite))
             raise DataError(
-                f"{name}: row {row} (from 0) holds a value that is not a finite float32. "
+                f"{name}: row {row} (from 0) holds a value that is not a finite {rows.dtype}. "
                 "Remove the row or fill in the value."
             )
         start += len(block)

@@ -20,7 +20,7 @@ from ffedge.data.checks import as_inputs, block_rows
 from ffedge.data.files import ARRAYS
 from ffedge.data.frames import LABELS, plain
 from ffedge.data.label_column import MAX_CLASSES, as_labels, distinct
-from ffedge.data.merged import Sample, StreamSample
+from ffedge.data.merged import Sample, StreamSample, needs_doubles, sample_of
 from ffedge.data.rows import ArrayRows, Rows
 from ffedge.data.weights import checked
 from ffedge.errors import DataError
@@ -33,10 +33,16 @@ BUFFER_BYTES = 2048
 
 
 @contextmanager
-def copied(batches: Batches, folder: Path | None) -> Iterator[tuple[tuple[Rows, Rows], Rows | None, Sample | None]]:
+def copied(
+    batches: Batches, folder: Path | None, wide: bool | None = False
+) -> Iterator[tuple[tuple[Rows, Rows], Rows | None, Sample | None]]:
     """Copy minibatches to files; yield inputs and labels, the rows' weights, a sample of what came.
 
     See `ffedge.data.load`. Weights are None where none came.
+
+    Parameters
+    ----------
+    wide : whether inputs are written as float64; None goes by the first minibatch (`ffedge.data.merged`).
 
     In a folder the files get their names when the block has succeeded. Without one they have none: they go when the
     rows do, however the process ends.
@@ -65,7 +71,7 @@ def copied(batches: Batches, folder: Path | None) -> Iterator[tuple[tuple[Rows, 
         with guard():
             codes, _ = stack.enter_context(nameless_file(place))
             weights = stack.enter_context(nameless_file(place)) if folder is None else None
-        copy = _Copy(files[0][0], codes, weights[0] if weights else None, guard)
+        copy = _Copy(files[0][0], codes, weights[0] if weights else None, guard, wide)
         for number, batch in enumerate(batches() if callable(batches) else batches):
             copy.add(f"minibatch {number} (from 0)", batch)
         copy.finish(files[1][0])
@@ -77,8 +83,10 @@ def copied(batches: Batches, folder: Path | None) -> Iterator[tuple[tuple[Rows, 
 class _Copy:
     """Writes inputs as they come, and a number for each label until all labels are known; weights where they come."""
 
-    def __init__(self, inputs: IO[bytes], codes: IO[bytes], weights: IO[bytes] | None, guard: Guard) -> None:
-        self._inputs, self._codes, self._weights, self._guard = inputs, codes, weights, guard
+    def __init__(
+        self, inputs: IO[bytes], codes: IO[bytes], weights: IO[bytes] | None, guard: Guard, wide: bool | None
+    ) -> None:
+        self._inputs, self._codes, self._weights, self._guard, self._wide = inputs, codes, weights, guard, wide
         self.weighted = False
         self._rows, self.sample = 0, StreamSample()
         self._names: dict[str, int] = {}  # as they came, in that order
@@ -91,7 +99,9 @@ class _Copy:
         x, y, w = _arrays(name, batch)
         if len(x) == 0:
             return
-        inputs = as_inputs(ArrayRows(x), name)
+        if self._wide is None:
+            self._wide = x.ndim == 2 and x.dtype.kind in "iuf" and needs_doubles(sample_of(ArrayRows(x)))
+        inputs = as_inputs(ArrayRows(x), name, wide=self._wide)
         as_labels(ArrayRows(y), name, quantities=True)  # refuses what can be no label
         named = "names" if y.dtype.kind in "US" else "numbers"
         kind = f"{inputs.dtype} inputs of shape {list(inputs.row_shape)} with {named} as labels"

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from ffedge.columns import Table
+from ffedge.columns import Table, numbered
 from ffedge.data.cache_folder import sha256_of
 from ffedge.data.checks import as_inputs
 from ffedge.data.known import KnownDataset
 from ffedge.data.label_column import as_labels
-from ffedge.data.merged import Sample, sample_of
+from ffedge.data.merged import KEPT_DOUBLE, Sample, needs_doubles, sample_of
 from ffedge.data.rows import Chosen, ChosenLabels, Labels, Rows, RowSource
 from ffedge.errors import DataError
 
@@ -49,7 +49,8 @@ class Dataset:
         inputs, test labels. The same whether the files are gzipped or not.
     sample : some train inputs as they came, where their type is one that float32 may not hold.
     notes : a sentence for each thing about the labels, or how a table was read, that the user may not know.
-    table : the columns of a table file; its inputs are float64 [N, I], NaN where a value is missing.
+    table : the columns of a table file, or of numbers that float32 would spoil; the inputs are float64 [N, I], NaN
+        where a value is missing.
     """
 
     name: str
@@ -74,7 +75,7 @@ class Dataset:
 
     @property
     def input_dtype(self) -> str:
-        """``uint8``, ``float32``, or ``float64`` of a table file."""
+        """``uint8``, ``float32``, or ``float64`` of a table."""
         return self.train.inputs.dtype.name
 
     @property
@@ -84,7 +85,13 @@ class Dataset:
 
 
 def assemble(
-    name: str, parts: tuple[Rows, ...], known: KnownDataset | None, *, one_class: bool = False, finite: bool = True
+    name: str,
+    parts: tuple[Rows, ...],
+    known: KnownDataset | None,
+    *,
+    one_class: bool = False,
+    finite: bool = True,
+    table: Table | None = None,
 ) -> Dataset:
     """Check the parts against each other and make a data set of them.
 
@@ -94,6 +101,8 @@ def assemble(
     known : what the parts are expected to be.
     one_class : whether rows of one class, and numbers of any kind as labels, will do, as a model knows the classes.
     finite : whether to refuse inputs that are not.
+    table : the columns of a model, or of inputs that came as doubles: rows of as many inputs are float64. Without one,
+        so are those that float32 would spoil, but not to a model.
 
     Raises
     ------
@@ -110,14 +119,19 @@ def assemble(
     if len(column.names) == 1 and not one_class:
         same = f"all labels are {column.names[0]}, but training needs 2 classes or more"
         raise DataError(f"{pairs[0][1].name}: {same}. Add rows.")
-    train = Split(as_inputs(pairs[0][0], pairs[0][0].name, finite=finite), column.labels)
-    test = None
+    first, sample, notes = pairs[0][0], sample_of(pairs[0][0]), column.notes
+    if table is None and not one_class and len(first.row_shape) == 1 and needs_doubles(sample):
+        table, notes = numbered(*first.row_shape), (*notes, KEPT_DOUBLE)
+    elif table is not None and first.row_shape != (len(table.columns),):
+        table = None
+    how: Any = {"finite": finite, "wide": table is not None}
+    train, test = Split(as_inputs(first, first.name, **how), column.labels), None
     if len(pairs) > 1:
         inputs, labels = pairs[1]
-        test = Split(as_inputs(inputs, inputs.name, finite=finite), as_labels(labels, labels.name, column.names).labels)
+        test = Split(as_inputs(inputs, inputs.name, **how), as_labels(labels, labels.name, column.names).labels)
     sha256 = hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
     classes = known.classes if known else column.names
-    return Dataset(name, train, test, classes, sha256, sample_of(pairs[0][0]), column.notes)
+    return Dataset(name, train, test, classes, sha256, None if table else sample, notes, table)
 
 
 def _check_pair(inputs: Rows, labels: Rows, first: Rows) -> None:

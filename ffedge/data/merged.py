@@ -12,6 +12,7 @@ from ffedge.errors import DataError
 Sample = NDArray[np.generic]  # [n, I], as it came
 SAMPLE_BYTES, SAMPLE_ROWS = 1 << 18, 4096
 ENOUGH = 256  # values of an input that are left: as many as a byte has
+KEPT_DOUBLE = "float32 cannot tell some numbers apart, which are scaled in double precision; the model takes float64"
 ROUNDING = 1e-11  # a difference of floats, relative to them, that their own arithmetic may have made
 
 
@@ -51,18 +52,36 @@ def _most_rows(row_bytes: int) -> int:
     return min(SAMPLE_ROWS, max(2, SAMPLE_BYTES // row_bytes))
 
 
-def refuse_merged(sample: Sample, name: str) -> None:
-    """Raise DataError where an input of a sample loses half of its different values or more, and few are left."""
+def merged(sample: Sample, kind: type = np.float32) -> tuple[int, str] | None:
+    """Return an input of a sample [n, I] that loses half of its different values or more, of which few are left.
+
+    Returns
+    -------
+    tuple
+        Its place, and what it loses, in words; None where there is none.
+    """
     ordered = np.sort(sample, axis=0)
     came = 1 + (ordered[1:] != ordered[:-1]).sum(axis=0)
-    as_float32 = ordered.astype(np.float32)
-    left = 1 + (as_float32[1:] != as_float32[:-1]).sum(axis=0)
+    with np.errstate(over="ignore"):
+        as_floats = ordered.astype(kind)
+    left = 1 + (as_floats[1:] != as_floats[:-1]).sum(axis=0)
     lost = (2 * left <= came) & (left < ENOUGH)
     if sample.dtype.kind == "f":
         lost &= ordered[-1] - ordered[0] > ROUNDING * np.abs(ordered).max(axis=0)
-    if lost.any():
-        at = int(np.argmax(lost))
+    at = int(np.argmax(lost))
+    words = f"of {came[at]} different ones in {len(sample)} rows it leaves {left[at]}"
+    return (at, words) if lost[at] else None
+
+
+def refuse_merged(sample: Sample, name: str) -> None:
+    """Raise DataError where an input of a sample is lost as float32 (`merged`)."""
+    if lost := merged(sample):
         raise DataError(
-            f"{name}: input {at} (from 0) holds numbers that float32 cannot tell apart: of {came[at]} different ones "
-            f"in {len(sample)} rows it leaves {left[at]}. Subtract a number or scale it first, here and to predict"
+            f"{name}: input {lost[0]} (from 0) holds numbers that float32 cannot tell apart: {lost[1]}. Pass a frame "
+            "or a CSV, whose numbers are scaled in double precision, or subtract a number first, here and to predict"
         )
+
+
+def needs_doubles(sample: Sample | None) -> bool:
+    """Say whether rows of a table, by a sample, are lost as float32 and not as float64."""
+    return sample is not None and merged(sample) is not None and merged(sample, np.float64) is None

@@ -226,23 +226,22 @@ class ChosenLabels:
 Labels = NDArray[np.integer] | Rows | ChosenLabels  # [N], indexed by arrays of rows
 
 
-class Float32Rows(RowSource):
-    """Rows of another source, converted to float32 as they are taken."""
+class FloatRows(RowSource):
+    """Rows of another source, converted to float32 or float64 as they are taken."""
 
-    def __init__(self, source: RowSource) -> None:
-        super().__init__(source.shape, np.dtype(np.float32))
+    def __init__(self, source: RowSource, kind: Any = np.float32) -> None:
+        super().__init__(source.shape, np.dtype(kind))
         self._source = source
 
-    def take(self, indices: NDArray[np.integer]) -> NDArray[np.float32]:  # noqa: D102
-        return _as_float32(self._source.take(indices))
+    def take(self, indices: NDArray[np.integer]) -> NDArray[Any]:  # noqa: D102
+        return self._as_floats(self._source.take(indices))
 
-    def _between(self, start: int, stop: int) -> NDArray[np.float32]:
-        return _as_float32(self._source._between(start, stop))
+    def _between(self, start: int, stop: int) -> NDArray[Any]:
+        return self._as_floats(self._source._between(start, stop))
 
-
-def _as_float32(rows: NDArray[Any]) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinity, which the check at load refuses
-        return rows.astype(np.float32)
+    def _as_floats(self, rows: NDArray[Any]) -> NDArray[Any]:
+        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinity, which the check at load refuses
+            return rows.astype(self.dtype)
 
 
 def places(count: int, size: int) -> Iterator[NDArray[np.int64]]:

@@ -95,8 +95,9 @@ class Readings:
             return np.asarray(inputs)
         out = np.empty((len(rows), self.facts.size))
         for number, row in enumerate(rows):
+            values = {name: _or_none(value) for name, value in (_named(row) or {}).items()}
             try:
-                out[number] = self.facts.table.row({name: _or_none(value) for name, value in (_named(row) or {}).items()})
+                out[number] = self.facts.table.row(values)
             except ValueError as error:
                 raise DataError(f"inputs: row {number} (from 0) {error}") from error
         return out

@@ -2,13 +2,24 @@
 
 import numpy as np
 
-from ffedge.data import Dataset
+from ffedge.data import Dataset, RowSource
 from ffedge.errors import DataError
 from ffedge.labels import FREE_BORDER_SHARE, is_free
 from ffedge.network import InputFacts
-from ffedge.training.table_facts import CLIP, measure_table, quartiles
+from ffedge.training.table_facts import (
+    BETWEEN_QUARTERS,
+    CLIP,
+    QUARTERS,
+    measure_table,
+    middle_and_spread,
+    quartiles,
+    sample,
+)
 
 BLOCK_BYTES = 2**20
+SAMPLE_ROWS, SAMPLE_BYTES = 4096, 2**20
+FEW = 0.05  # of the values of an input
+FAR_DEVIATION = 3.0  # times the deviation by quartiles
 STROKES_SHARE = 0.2  # of the way from the darkest to the brightest: handwritten digits have 0.13, clothes 0.29
 
 
@@ -33,7 +44,8 @@ def measure(dataset: Dataset, scaling: str = "auto") -> InputFacts:
         low, high = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
         free += int(is_free(rows[:, : dataset.n_classes]).sum())
     count = len(source)
-    offset, scale = _scaling(scaling, dataset, total / count, squares / count, low, high)
+    kind = _fitting(dataset, total / count, low, high) if scaling == "auto" else scaling
+    offset, scale = _scaling(kind, dataset, total / count, squares / count, low, high)
     if not np.isfinite(scale).all():
         raise DataError(
             f"{dataset.name}: inputs are all the same or too large. Check the file, or use `scaling='none'`"
@@ -47,7 +59,7 @@ def measure(dataset: Dataset, scaling: str = "auto") -> InputFacts:
         scale=tuple(float(v) for v in scale.astype(np.float32)),
         free_border=free >= FREE_BORDER_SHARE * count,
         largest=largest,
-        clip=CLIP if scaling == "robust" else None,
+        clip=CLIP if kind == "robust" else None,
     )
 
 
@@ -55,8 +67,6 @@ def _scaling(
     kind: str, dataset: Dataset, mean: np.ndarray, square: np.ndarray, low: np.ndarray, high: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return offset and scale, each [1] or [I]."""
-    if kind == "auto":
-        kind = _fitting(dataset, mean, low, high)
     with np.errstate(divide="ignore", invalid="ignore"):
         if kind == "range":
             return np.zeros(1), 1.0 / np.max(np.maximum(-low, high), keepdims=True)
@@ -77,9 +87,24 @@ def _scaling(
 
 
 def _fitting(dataset: Dataset, mean: np.ndarray, low: np.ndarray, high: np.ndarray) -> str:
-    """Choose a scaling: pictures whose bytes are nearly all of one brightness are strokes, and have no mean picture."""
+    """Choose a scaling: floats of which a few lie far out go by quartiles.
+
+    Pictures whose bytes are nearly all of one brightness are strokes, and have no mean picture.
+    """
     if dataset.input_dtype != "uint8":
-        return "feature"
+        return "robust" if _has_far_values(dataset.train.inputs) else "feature"
     darkest, brightest = float(low.min()), float(high.max())
     filled = (mean.mean() - darkest) / max(brightest - darkest, 1.0)
     return "standard" if min(filled, 1.0 - filled) < STROKES_SHARE else "centred"
+
+
+def _has_far_values(source: RowSource) -> bool:
+    """Say whether a few values of an input lie so far out that they make most of its deviation.
+
+    As a sensor's error values do, which are too many to be left out (`ffedge.training.odd`).
+    """
+    size = int(np.prod(source.row_shape))
+    rows = sample(source, min(SAMPLE_ROWS, max(2, SAMPLE_BYTES // (8 * size))))
+    middle, spread = middle_and_spread(rows, QUARTERS, BETWEEN_QUARTERS)
+    far = np.mean(np.abs(rows - middle) > CLIP * spread, axis=0)
+    return bool(np.any((spread > 0) & (far > 0) & (far <= FEW) & (rows.std(axis=0) > FAR_DEVIATION * spread)))

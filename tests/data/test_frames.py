@@ -137,12 +137,18 @@ def test_a_model_takes_rows_that_are_dicts_and_columns_of_one(tmp_path):
     }
 
 
+REST = {"count": 1, "mode": "a", "open": True}
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
         ({"temp": 1.0}, "inputs: row 1 (from 0) lacks the column 'count'"),
-        ({"temp": "warm", "count": 1, "mode": "a", "open": True}, "inputs: row 1 (from 0) column 'temp' must be a number"),
-        ({"temp": [1], "count": 1, "mode": "a", "open": True}, "inputs: row 1 (from 0) column 'temp' must be a number"),
+        (
+            {"temp": "warm"} | REST,
+            "inputs: row 1 (from 0) column 'temp' must be a number",
+        ),
+        ({"temp": [1]} | REST, "inputs: row 1 (from 0) column 'temp' must be a number"),
         ([1, 2, 3, 4], "inputs: row 1 (from 0) lacks the column"),
         (None, "inputs: row 1 (from 0) lacks the column"),
     ],
@@ -196,7 +202,7 @@ def test_a_stream_of_pictures_is_read_and_one_of_a_table_refused():
 
 def test_pairs_of_frames_and_objects_are_minibatches():
     frame = as_pandas()
-    x, y = frame[["temp", "count"]].astype({"count": float}) / 1e12, frame["state"]
+    x, y = frame[["temp", "count"]].astype({"count": float}) - [0, 1e12], frame["state"]
     for pair in ((x, y), (x.to_numpy(object), y.to_numpy(object)), (np.asfortranarray(x), y.tolist())):
         found = load([pair])
         assert found.classes == ("idle", "run")

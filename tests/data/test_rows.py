@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ffedge
-from ffedge.data.rows import ArrayRows, Chosen, Float32Rows, Joined, Rows
+from ffedge.data.rows import ArrayRows, Chosen, FloatRows, Joined, Rows
 from ffedge.errors import DataError
 from ffedge.files import nameless_file
 
@@ -77,7 +77,7 @@ def test_memory_and_file_give_the_same(pair):
 
 
 def test_float32_rows_convert_and_overflow_to_infinity():
-    rows = Float32Rows(ArrayRows(np.array([[1.5], [1e300]])))
+    rows = FloatRows(ArrayRows(np.array([[1.5], [1e300]])))
     assert rows.take(np.array([0, 1])).tolist() == [[1.5], [np.inf]]
     assert next(rows.blocks(2)).dtype == np.float32
 
@@ -128,7 +128,7 @@ def test_joined_and_chosen_rows_are_those_of_their_sources(pair):
 
 def test_blocks_of_narrow_rows_take_no_more_than_their_bytes(tmp_path):
     rows = stored(tmp_path / "a", np.zeros((2**20, 1), np.uint8))
-    for source, times in ((rows, 1), (Float32Rows(rows), 5)):
+    for source, times in ((rows, 1), (FloatRows(rows), 5)):
         tracemalloc.start()
         next(source.blocks(2**20))
         peak = tracemalloc.get_traced_memory()[1]

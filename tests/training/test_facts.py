@@ -121,3 +121,34 @@ def test_shape_type_and_classes_are_those_of_the_data():
     facts = measure(dataset(BYTES))
     assert (facts.shape, facts.dtype, facts.classes) == ((2, 3), "uint8", ("0", "1"))
     assert measure(dataset(ROWS)).dtype == "float32"
+
+
+@pytest.mark.parametrize("sentinel", [-127, -999, 65535])
+@pytest.mark.parametrize("share", [0.005, 0.03])
+def test_floats_with_a_sensors_error_values_are_scaled_as_without(sentinel, share):
+    rng = np.random.default_rng(0)
+    rows = rng.normal([20, 0.3], [0.7, 0.04], (1000, 2)).astype(np.float32)
+    spoilt = rows.copy()
+    spoilt[rng.random(1000) < share, 0] = sentinel
+    clean, found = measure(dataset(rows)), measure(dataset(spoilt))
+    assert (clean.auto_scaling, clean.clip, found.auto_scaling, found.clip) == ("feature", None, "robust", 10.0)
+    np.testing.assert_allclose(found.offset, clean.offset, rtol=0.01)
+    np.testing.assert_allclose(found.scale, clean.scale, rtol=0.15)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda rng: rng.normal(size=2000),
+        lambda rng: rng.exponential(size=2000),
+        lambda rng: rng.uniform(size=2000),
+        lambda rng: rng.standard_t(5, 2000),
+        lambda rng: rng.random(2000) < 0.01,
+        lambda rng: rng.random(2000) < 0.3,
+        lambda rng: np.where(rng.random(2000) < 0.72, 0.001 * rng.random(2000), rng.random(2000)),
+        lambda rng: np.ones(2000),
+    ],
+)
+def test_floats_of_other_kinds_go_by_mean_and_deviation(draw):
+    column = draw(np.random.default_rng(0)).astype(np.float32)
+    assert measure(dataset(np.stack([column, ROWS[np.arange(2000) % 50, 0]], axis=1))).auto_scaling == "feature"
