@@ -168,11 +168,11 @@ def _load_batches(batches: Batches, folder: Path | None, table: Table | None, on
         raise ValueError(f"data must be a name, a path or minibatches (x, y), got {type(batches).__name__}")
     wide = table is not None if one_class else table is not None or None
     with copied(batches, folder, wide) as (parts, weights, sample):
-        name, notes = NAME if folder is None else _name(folder), ()
-        if parts[0].dtype == np.float64 and table is None:
-            table, notes = numbered(*parts[0].row_shape), (KEPT_DOUBLE,)
+        told = parts[0].dtype == np.float64 and table is None
+        table = numbered(parts[0].row_shape[0]) if told else table
+        name = NAME if folder is None else _name(folder)
         dataset = assemble(name, parts, None, one_class=one_class, table=table)
-        dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *notes))
+        dataset = dataclasses.replace(dataset, notes=(*dataset.notes, KEPT_DOUBLE)) if told else dataset
         if weights is not None:
             digest = hashlib.sha256(f"{dataset.sha256}\n{weights.sha256 or sha256_of(weights.path)}\n".encode())
             train = dataclasses.replace(dataset.train, weights=weights)

@@ -121,7 +121,7 @@ def assemble(
         raise DataError(f"{pairs[0][1].name}: {same}. Add rows.")
     first, sample, notes = pairs[0][0], sample_of(pairs[0][0]), column.notes
     if table is None and not one_class and len(first.row_shape) == 1 and needs_doubles(sample):
-        table, notes = numbered(*first.row_shape), (*notes, KEPT_DOUBLE)
+        table, notes = numbered(first.row_shape[0]), (*notes, KEPT_DOUBLE)
     elif table is not None and first.row_shape != (len(table.columns),):
         table = None
     how: Any = {"finite": finite, "wide": table is not None}

@@ -63,7 +63,7 @@ def merged(sample: Sample, kind: type = np.float32) -> tuple[int, str] | None:
     ordered = np.sort(sample, axis=0)
     came = 1 + (ordered[1:] != ordered[:-1]).sum(axis=0)
     with np.errstate(over="ignore"):
-        as_floats = ordered.astype(kind)
+        as_floats: Sample = ordered.astype(kind)
     left = 1 + (as_floats[1:] != as_floats[:-1]).sum(axis=0)
     lost = (2 * left <= came) & (left < ENOUGH)
     if sample.dtype.kind == "f":

@@ -1,0 +1,70 @@
+"""docs/tutorials.md is executed: a section after another, each in an empty folder, and what it promises comes true."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SECTIONS = dict(re.findall(r"(?ms)^## (.*?)\n(.*?)(?=^## |\Z)", (ROOT / "docs" / "tutorials.md").read_text()))
+
+
+@pytest.fixture
+def follow(tmp_path, monkeypatch):
+    """Return what runs a section's blocks in their order; it returns the names of the Python and what was printed."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "ffedge").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ffedge "$@"\n')
+    (programs / "ffedge").chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
+    monkeypatch.setenv("FFEDGE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    def run(section):
+        names, printed = {}, ""
+        for language, source in re.findall(r"(?ms)^```(\w+)\n(.*?)^```", SECTIONS[section]):
+            if language == "python":
+                exec(source, names)
+                continue
+            done = subprocess.run(["sh", "-ec", source], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr[-2000:]
+            printed += done.stdout
+        return names, printed
+
+    return run
+
+
+def test_a_csv_becomes_a_model(follow, capsys):
+    names, printed = follow("A CSV to a model on a Pi in three commands")
+    assert float(re.search(r"test accuracy .*balanced ([\d.]+) %", printed)[1]) > 85
+    assert re.search(r"^pump.csv +599 +(ok|worn)", printed, re.MULTILINE)
+    assert (names["pump"].classes, names["answer"].known[0]) == (("ok", "worn"), True)
+    assert capsys.readouterr().out.startswith("worn [")
+
+
+def test_a_folder_of_pictures_becomes_a_model_and_a_page(follow):
+    pytest.importorskip("PIL", reason="needs Pillow, which is not installed")
+    _, printed = follow("A picture folder")
+    assert float(re.search(r"test accuracy +([\d.]+) %", printed)[1]) > 85
+    assert re.search(r"photos/bar/0.png .*bar", printed)
+    assert "<svg" in Path("photos.html").read_text()
+
+
+def test_a_model_is_personalised_and_forgets_little(follow):
+    names, _ = follow("Personalise on the device")
+    (mine, others), (mine_after, others_after) = names["before"], names["after"]
+    assert mine_after > mine + 0.15
+    assert others_after > others - 0.06
+    assert Path("mine.onnx").is_file()
+
+
+def test_the_comparison_is_a_draw(follow):
+    pytest.importorskip("sklearn", reason="needs scikit-learn, which is not installed")
+    names, _ = follow("Compare with backprop honestly")
+    means = {name: sum(scores) / 3 for name, scores in names["found"].items()}
+    assert abs(means["ffedge"] - means["backprop"]) < 0.04
