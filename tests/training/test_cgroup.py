@@ -52,7 +52,7 @@ def mnist():
         pytest.skip(f"MNIST is not at hand: {error}")
 
 
-def run_within(limit: Path, count: int, *words: str, most_s: float = 300) -> subprocess.CompletedProcess:
+def run_within(limit: Path, count: int, *words: str, most_s: float = 900) -> subprocess.CompletedProcess:
     """Run Python in the cgroup, limited to so many bytes and seconds."""
     limit.write_text(str(count))
     script = f'echo $$ > {limit.parent}/cgroup.procs && exec "$0" "$@"'
