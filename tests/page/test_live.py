@@ -13,6 +13,7 @@ from ffedge.page.live import Live
 from ffedge.training.watch import Progress, Watcher
 from tests.page.chromium import needs_chromium
 from tests.page.conftest import bars
+from tests.page.test_in_chromium import LOOK
 from tests.page.test_page import Read
 from tests.page.web import ask
 
@@ -119,7 +120,24 @@ def test_it_takes_little_memory(tmp_path):
 
 
 @needs_chromium
-def test_a_browser_sees_it_go_on_and_end(browser, tmp_path):
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_curves_fit_a_phone_and_stand_out(browser, pictures, dark):
+    with Live(Watcher(), 0) as live:
+        live.begun(pictures[0])
+        live.batch(Progress(1, 2, [1], 2, 3, 30, 40, 960, 0.25, 70 << 20))
+        browser.look(390, dark=dark)
+        browser.open(live.url)
+        seen = browser.run(LOOK)
+    assert seen["across"] <= 390
+    assert seen["loose"] == []
+    assert (sum(seen["back"][:3]) < 200) == dark
+    assert min(seen["least_contrast"], seen["least_mark_contrast"]) >= 4.5
+    assert seen["lines"]
+    assert all(drawn and inside and contrast >= 3 for drawn, inside, contrast in seen["lines"])
+
+
+@needs_chromium
+def test_a_browser_sees_it_go_on_and_end(browser):
     with Live(Watcher(), 0) as live:
         browser.look(390)
         browser.open(live.url)
