@@ -104,7 +104,7 @@ def _layout(network: NetworkSpec, shape: tuple[int, ...]) -> Literal["hwc", "chw
     if network.layout != "auto":
         found = network.layout
     if found == "none" and convolves(network.widths):
-        remedy = "Use `layout='hwc'` or 'chw'" if len(shape) == 3 else "Use dense layers, as in `widths=(500, 500)`"
+        remedy = "Use `layout='hwc'` or `layout='chw'`" if len(shape) == 3 else "Use dense layers, as in 500,500"
         raise ValueError(f"`widths` names a convolution, which reads pictures, got rows of {list(shape)}. {remedy}")
     if len(shape) not in {"hwc": (2, 3), "chw": (3,), "none": (len(shape),)}[found]:
         raise ValueError(f"`layout='{found}'` does not fit rows of {list(shape)}. Leave it out")
@@ -155,6 +155,8 @@ def _train(train: TrainSpec, network: NetworkSpec, facts: InputFacts, rows: int)
             f"`{changed}` needs pictures: bytes (uint8) of shape [N, H, W] or [N, H, W, C] with 1, 3 or 4 channels, "
             f"from 8 pixels a side on, got {facts.dtype} [N, {', '.join(map(str, facts.shape))}]. Use `{changed}=0`"
         )
+    if train.cutout > (side := min(_sides(network, facts))):
+        raise ValueError(f"`cutout` must be at most {side}, the pictures' smaller side, got {train.cutout}")
     if isinstance(dropout, str):
         noise = 0.0 if convolving else TUNED_DROPOUT if facts.is_image else MANY_DROPOUT if many else 0.0
         dropout = noise if train.cache == "none" else 0.0
@@ -176,15 +178,21 @@ def _train(train: TrainSpec, network: NetworkSpec, facts: InputFacts, rows: int)
 
 def _augmentation(train: TrainSpec, network: NetworkSpec, facts: InputFacts) -> tuple[int, float]:
     """Return by how many pixels pictures move, and what share of them is mirrored."""
-    picture = picture_of(_layout(network, facts.shape), facts.shape) or (1, *(facts.picture or (0, 0))[:2])
     certain = (convolves(network.widths) or facts.picture is not None) and train.cache == "none"
+    picture = picture_of(_layout(network, facts.shape), facts.shape) or (1,)
     channels = facts.picture[2] if facts.picture else picture[0]
-    shift = min(MOST_SHIFT, max(1, round(min(picture[1:]) / SIDE_A_SHIFT))) if certain else 0
+    shift = min(MOST_SHIFT, max(1, round(min(_sides(network, facts)) / SIDE_A_SHIFT))) if certain else 0
     mirror = TUNED_MIRROR if certain and channels > 1 else 0.0
     return (
         shift if isinstance(train.shift, str) else train.shift,
         mirror if isinstance(train.mirror, str) else train.mirror,
     )
+
+
+def _sides(network: NetworkSpec, facts: InputFacts) -> tuple[int, ...]:
+    """Return height and width of pictures; zeros of what is none."""
+    picture = picture_of(_layout(network, facts.shape), facts.shape)
+    return picture[1:] if picture else (facts.picture or (0, 0))[:2]
 
 
 def _epochs(rows: int, batch: int, times: int) -> int:

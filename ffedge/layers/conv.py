@@ -107,13 +107,16 @@ class Conv:
             raise ValueError(f"{what} must be <channels>c<kernel>[s<stride>][p|a<pool>], as in 80c3 or 160c3p2")
         channels, kernel, stride, pool = (int(match[group] or 1) for group in (1, 2, 3, 5))
         if min(channels, kernel, stride, pool) < 1 or channels > MOST_CHANNELS or kernel % 2 == 0 or stride > 2:
-            raise ValueError(f"{what} a convolution takes 1 or more channels, an odd kernel and a stride of 1 or 2")
+            most = f"1 to {MOST_CHANNELS} channels"
+            raise ValueError(f"{what} a convolution takes {most}, an odd kernel and a stride of 1 or 2")
         if place.picture is None:
             raise ValueError(
                 f"{what} a convolution reads pictures, got rows of {place.inputs} values. Use dense layers, as in 500"
             )
         if place.sees_label:
-            raise ValueError(f"{what} a convolution sees no label. Use `class_goodness='readout'` or 'groups'")
+            raise ValueError(
+                f"{what} a convolution sees no label. Use `class_goodness='readout'` or `class_goodness='groups'`"
+            )
         layer = cls(place, channels, kernel, stride, pool, match[4] == "a")
         _, height, width = place.picture
         if kernel > min(height, width):

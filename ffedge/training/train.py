@@ -4,13 +4,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from ffedge.data import Data, Dataset, Reading, load
 from ffedge.data.cache_folder import sha256_of
-from ffedge.data.files import source_text
+from ffedge.data.files import is_table, source_text
 from ffedge.data.merged import refuse_merged
 from ffedge.data.stream import spread_evenly
 from ffedge.engine.base import Engine
@@ -20,7 +20,7 @@ from ffedge.files import atomic_file
 from ffedge.meter import PeakMeter, anonymous_bytes, rss_bytes
 from ffedge.network import InputFacts
 from ffedge.pages import release_libraries, return_large_blocks
-from ffedge.recipe import Recipe
+from ffedge.recipe import Recipe, convolves
 from ffedge.resolve import chosen, resolve
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place, State
@@ -228,9 +228,17 @@ def _prepare(
 
     `how` is for `load`.
     """
+    convolving = convolves(spec.network.widths)
+    if convolving and is_table(data):
+        raise ValueError(
+            "`widths` names a convolution, which reads pictures, got a table. Use dense ones, as in 500,500"
+        )
     dataset = load(data, data_dir, **how)
     if dataset.sample is not None:
         refuse_merged(dataset.sample, dataset.name)
+    if convolving:  # what fits no picture is refused before all rows are read
+        dtype: Literal["uint8", "float32"] = "uint8" if dataset.input_dtype == "uint8" else "float32"
+        resolve(spec, InputFacts(dataset.input_shape, dtype, dataset.classes), len(dataset.train.labels))
     dataset, _, odd = without_absurd(dataset)
     facts, rows = measure(dataset, spec.network.scaling), len(dataset.train.labels)
     recipe = resolve(spec, facts, rows)
