@@ -55,7 +55,7 @@ class Demo:
 
     def site(self, port: int) -> Site:
         """Return the server of the page."""
-        most = min(MOST_BYTES, 1 << 16 | self._model.facts.size * BYTES_AN_INPUT)
+        most = min(MOST_BYTES, max(1 << 16, self._model.facts.size * BYTES_AN_INPUT))
         get = {"/": self.page, "/demo.js": lambda: script("demo.js")}
         return Site(port, get, {"/ask": self.ask, "/learn": self.learn, "/example": self.example}, most)
 
