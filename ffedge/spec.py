@@ -114,6 +114,8 @@ class Spec:
         def part(name: str) -> Any:
             return cls.PARTS[name](**{field: values[field] for field in options(cls.PARTS[name]) if field in values})
 
+        if preset == "spiking" and any(map(is_convolution, values.get("widths", ()))):  # what spikes carry of these
+            values = {**values, "sparsity": "none", "class_goodness": "groups", **changes}
         if changes.get("norm") == "fixed" and "skip" not in changes:  # one number a layer has no place for a sum
             values["skip"] = "none"
         network = part("network")

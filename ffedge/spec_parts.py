@@ -124,8 +124,6 @@ class NetworkSpec:
         check(len(self.widths) <= MAX_LAYERS, "widths", f"name 1 to {MAX_LAYERS} layers", self.widths)
         named = [kind_and_words(item)[0] for item in self.widths if isinstance(item, str)]
         check(all(kind in LAYERS and kind != "dense" for kind in named), "widths", WIDTH.text, self.widths)
-        plain = self.norm != "fixed" or not named
-        check(plain, "norm", "not be fixed where a layer is a convolution", self.norm)
         one_pass = self.class_goodness in CLASS_GOODNESS
         fits = self.label_mode == "auto" or (self.label_mode == "none") == one_pass
         rule = f"be none where `class_goodness` is {' or '.join(CLASS_GOODNESS)}, and only there"

@@ -178,7 +178,7 @@ def _as_spikes(options: Namespace) -> None:
     given = {name: getattr(options, name) for name in OF_SPIKES if getattr(options, name) is not None}
     more = {"data": options.data, "data_dir": options.data_dir, "force": options.force}
     network = export_nir(options.run, options.nir, **given, **more)
-    size, neurons = options.nir.stat().st_size, sum(len(layer.b) for layer in network.layers)
+    size, neurons = options.nir.stat().st_size, sum(layer.neurons for layer in network.layers)
     if options.json:
         about = {"bytes": size, "neurons": neurons, "timesteps": network.timesteps, "reset": network.reset}
         print(json_text.text({"model": str(options.nir)} | about))

@@ -73,7 +73,7 @@ def _of_spikes(path: Path, *, as_json: bool) -> None:
     ]
     print_table("spiking network", ["", "value"], rows)
     layers = [
-        [str(i), *map(str, layer.W.shape), str(layer.units), *map(_text, (layer.threshold, layer.decay))]
+        [str(i), str(layer.neurons), str(layer.inputs), str(layer.units), *map(_text, (layer.threshold, layer.decay))]
         for i, layer in enumerate(network.layers)
     ]
     print_table("layers", ["", "neurons", "inputs", "units", "threshold", "decay"], layers)

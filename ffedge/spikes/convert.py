@@ -12,6 +12,7 @@ Shape letters: N calibration rows, C classes, R = N * C (or N, with groups), H u
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,15 @@ from numpy.typing import NDArray
 
 from ffedge.engine.session import make_session, run
 from ffedge.errors import FfedgeError
-from ffedge.kinds import goodness_of
+from ffedge.kinds import goodness_of, is_convolution
 from ffedge.layers.base import NORM_EPSILON, Layer
+from ffedge.layers.conv import EPSILON, Conv
+from ffedge.model.form import LARGEST_OFFSET
 from ffedge.model.graph import activities_graph
 from ffedge.network import InputFacts, layers_of
 from ffedge.onnx.graph import model_bytes
 from ffedge.recipe import Recipe
-from ffedge.spikes.network import PASSING, Floats, LabelPlace, Reset, SpikingLayer, SpikingNetwork
+from ffedge.spikes.network import PASSING, Convolution, Floats, LabelPlace, Reset, SpikingLayer, SpikingNetwork
 from ffedge.spikes.simulate import goodness_after, samples_at_once
 from ffedge.version import __version__
 
@@ -44,8 +47,11 @@ def check_convertible(recipe: Recipe, name: str) -> None:
         what = f"`input_norm='{network.input_norm}'`, which divides each input by a number of its own"
     elif network.class_goodness == "readout":
         what = f"`class_goodness='{network.class_goodness}'`"
-    elif any(not isinstance(item, int) for item in network.widths):
-        what = "layers that are not dense"
+    elif any(is_convolution(item) and "p" in str(item) for item in network.widths):
+        raise FfedgeError(
+            f"{name}: was trained with max pooling; spikes are summed. Train another with average pooling, as in "
+            "`widths=('32c3a2', …)`"
+        )
     else:
         return
     raise FfedgeError(f"{name}: was trained with {what}; spikes cannot. Train another with `preset='spiking'`")
@@ -75,15 +81,31 @@ def convert(
     activities = forward(recipe, facts, layers, raw)
     pairs = zip(layers_of(recipe, facts), activities, strict=True)
     wanted = np.stack([_goodness(layer, y).reshape(len(raw), -1) for layer, y in pairs], axis=1)
+    facts, layers = without_offset(recipe, facts, layers)
     thetas = [float(np.quantile(y[y > 0], FULL_RATE)) if (y > 0).any() else 1.0 for y in activities]
     mode: LabelPlace = recipe.network.label_mode
     decay = 1.0 if leak_steps is None else 1.0 - 1.0 / leak_steps
 
     def tried(factor: float) -> tuple[SpikingNetwork, float]:
         spiking = _layers(recipe, facts, layers, [factor * theta for theta in thetas], decay)
-        return fitted(SpikingNetwork(spiking, facts, mode, timesteps, reset, data, __version__), raw, wanted)
+        about = (timesteps, reset, data, __version__, recipe.network.layout)
+        return fitted(SpikingNetwork(spiking, facts, mode, *about), raw, wanted)
 
     return min(map(tried, FACTORS[reset]), key=lambda network_and_error: network_and_error[1])[0]
+
+
+def without_offset(recipe: Recipe, facts: InputFacts, layers: Layers) -> tuple[InputFacts, Layers]:
+    """Fold the offset of bytes into the first layer's bias: so a pixel that is 0, as the ground is, drives no synapse.
+
+    A convolution pads with what stands for 0 after scaling, and keeps the offset.
+    """
+    offset, scale = (np.broadcast_to(np.array(v, np.float64), facts.size) for v in (facts.offset, facts.scale))
+    place = layers_of(recipe, facts)[0].place
+    if facts.dtype != "uint8" or place.picture is not None or np.abs(offset * scale).max() > LARGEST_OFFSET:
+        return facts, layers
+    first = layers[0]["b"] - (offset * scale)[facts.size - place.inputs :] @ layers[0]["W"].astype(np.float64)
+    still = dataclasses.replace(facts, offset=(0.0,) * len(facts.offset))
+    return still, [layers[0] | {"b": first.astype(np.float32)}, *layers[1:]]
 
 
 def fitted(network: SpikingNetwork, raw: NDArray[Any], wanted: Floats) -> tuple[SpikingNetwork, float]:
@@ -128,22 +150,41 @@ def _layers(
     recipe: Recipe, facts: InputFacts, layers: Layers, thetas: list[float], decay: float
 ) -> tuple[SpikingLayer, ...]:
     """Return the spiking layers of given thetas, their goodness not fitted."""
-    classes, last, result = facts.n_classes, len(layers) - 1, list[SpikingLayer]()
+    last, result = len(layers) - 1, list[SpikingLayer]()
     before = 1.0  # activity, as the next layer sees it, that a rate of 1 stands for
     shares = recipe.score_weights(layers)
-    for dense, arrays, theta, share in zip(layers_of(recipe, facts), layers, thetas, shares, strict=True):
-        place, units = dense.place, dense.units
-        passed = recipe.network.tries_labels and recipe.network.label_layers == "all"
-        passing = classes if passed and place.index < last else 0
-        labelled = classes if place.sees_label else 0
-        W = np.zeros((units + passing, place.inputs + labelled), np.float32)
-        W[:units, : place.inputs] = arrays["W"].T * (before / theta)
-        if labelled:
-            W[:units, place.inputs :] = arrays["V"].T * (recipe.network.label_scale / theta)
-        W[units:, place.inputs :] = PASSING * np.eye(passing, labelled)
-        b = np.concatenate([arrays["b"] / theta, np.zeros(passing)]).astype(np.float32)
-        scale = theta**2 * units / (goodness_of(dense).divisor() or units)
-        result.append(SpikingLayer(W, b, 1.0, decay, units, scale, share))
-        if place.index < last:
-            before = theta / (math.sqrt(float(arrays["power"])) + NORM_EPSILON)
+    for layer, arrays, theta, share in zip(layers_of(recipe, facts), layers, thetas, shares, strict=True):
+        scale = theta**2 * layer.units / (goodness_of(layer).divisor() or layer.units)
+        W, b, places = (_convolution if isinstance(layer, Conv) else _dense)(recipe, layer, arrays, theta, before)
+        result.append(SpikingLayer(W, b, 1.0, decay, layer.units, scale, share, places))
+        if layer.place.index < last:
+            pooled = 1 if places is None else places.pool**2  # spikes are summed, and activities averaged
+            before = theta / (math.sqrt(float(arrays["power"])) + NORM_EPSILON) / pooled
     return tuple(result)
+
+
+Driven = tuple[Floats, Floats, Convolution | None]
+
+
+def _dense(recipe: Recipe, layer: Layer, arrays: Mapping[str, NDArray[Any]], theta: float, before: float) -> Driven:
+    """Return W [H + P, D + C] and b of a dense layer, those that pass the label on included."""
+    place, units, network = layer.place, layer.units, recipe.network
+    passes = network.tries_labels and network.label_layers == "all" and place.index < len(network.widths) - 1
+    passing, labelled = place.classes if passes else 0, place.classes if place.sees_label else 0
+    W = np.zeros((units + passing, place.inputs + labelled), np.float32)
+    W[:units, : place.inputs] = arrays["W"].T * (before / theta)
+    if labelled:
+        W[:units, place.inputs :] = arrays["V"].T * (network.label_scale / theta)
+    W[units:, place.inputs :] = PASSING * np.eye(passing, labelled)
+    return W, np.concatenate([arrays["b"] / theta, np.zeros(passing)]).astype(np.float32), None
+
+
+def _convolution(
+    recipe: Recipe, layer: Conv, arrays: Mapping[str, NDArray[Any]], theta: float, before: float
+) -> Driven:
+    """Return W [O, I, k, k] and b of a convolution, its running statistics folded in."""
+    assert layer.place.picture is not None
+    factor = arrays["scale"] / np.sqrt(arrays["variance"] + EPSILON)
+    W = arrays["W"] * factor[:, None, None, None] * (before / theta)
+    b = (arrays["b"] - arrays["mean"] * factor) / theta
+    return W.astype(np.float32), b.astype(np.float32), Convolution(layer.place.picture, layer.stride, layer.pool)

@@ -18,7 +18,17 @@ from ffedge.errors import FfedgeError, ModelError
 from ffedge.json_text import parse
 from ffedge.network import InputFacts
 from ffedge.onnx.read import HDF5
-from ffedge.spikes.network import FIELDS, FORMAT, STEP_S, Floats, SpikingLayer, SpikingNetwork, decay_of
+from ffedge.spikes.network import (
+    FIELDS,
+    FORMAT,
+    STEP_S,
+    WITH_CONVOLUTIONS,
+    Convolution,
+    Floats,
+    SpikingLayer,
+    SpikingNetwork,
+    decay_of,
+)
 from ffedge.spikes.trial import try_to_read
 
 KEY, CHECKSUM = "ffedge", b"ffedge sha256 "
@@ -46,7 +56,7 @@ def check_installed() -> None:
 
 
 def write(network: SpikingNetwork, path: Path) -> None:
-    """Write a network as a chain input, affine0, neuron0, affine1, …, output.
+    """Write a network as a chain input, affine0 (or conv0), neuron0, (pool0,) affine1, …, output.
 
     Raises
     ------
@@ -59,18 +69,20 @@ def write(network: SpikingNetwork, path: Path) -> None:
     import h5py
     import nir
 
-    nodes: dict[str, Any] = {"input": nir.Input({"input": np.array([network.layers[0].W.shape[1]])})}
-    for i, layer in enumerate(network.layers):
-        each = np.ones(len(layer.b), np.float32)
-        common = {"v_threshold": each * np.float32(layer.threshold)}
-        nodes[f"affine{i}"] = nir.Affine(weight=layer.W, bias=layer.b)
-        if layer.decay == 1.0:
-            nodes[f"neuron{i}"] = nir.IF(r=each, **common)
-        else:  # dv/dt = (v_leak - v + r I) / tau; r makes I what it is for IF
-            steps = 1.0 / (1.0 - layer.decay)
-            leak = {"tau": each * np.float32(steps * STEP_S), "r": each * np.float32(steps), "v_leak": 0 * each}
-            nodes[f"neuron{i}"] = nir.LIF(**leak, **common)
-    nodes["output"] = nir.Output({"output": np.array([len(network.layers[-1].b)])})
+    first = network.layers[0]
+    given = (first.inputs,) if first.convolution is None else first.convolution.picture
+    nodes: dict[str, Any] = {"input": nir.Input({"input": np.array(given)})}
+    for about, layer in zip(network.about()["layers"], network.layers, strict=True):
+        if "flatten" in about:
+            nodes[about["flatten"]] = nir.Flatten({"input": np.array(given)}, -3, -1)  # so all readers' batches stay
+        nodes[about["affine"]] = _map(layer, nir)
+        nodes[about["neuron"]] = _neurons(layer, nir)
+        given = layer.shape if layer.convolution is None else layer.convolution.passed(len(layer.b))
+        if "pool" in about:
+            assert layer.convolution is not None
+            side = np.array([layer.convolution.pool] * 2)
+            nodes[about["pool"]] = nir.SumPool2d(kernel_size=side, stride=side, padding=0 * side)
+    nodes["output"] = nir.Output({"output": np.array(network.layers[-1].shape)})
     names = list(nodes)
     graph = nir.NIRGraph(nodes, list(itertools.pairwise(names)), metadata={KEY: json.dumps(network.about())})
     with path.open("w+b") as out:  # HDF5 would lock a file that it opens by its name
@@ -81,6 +93,24 @@ def write(network: SpikingNetwork, path: Path) -> None:
         out.seek(0)
         digest = hashlib.sha256(out.read()).digest()
         out.write(CHECKSUM + digest)
+
+
+def _map(layer: SpikingLayer, nir: Any) -> Any:
+    """Return the node of a layer's map."""
+    if layer.convolution is None:
+        return nir.Affine(weight=layer.W, bias=layer.b)
+    around, stride = (layer.W.shape[2] // 2,) * 2, (layer.convolution.stride,) * 2
+    return nir.Conv2d(layer.convolution.picture[1:], layer.W, stride, around, (1, 1), 1, layer.b)
+
+
+def _neurons(layer: SpikingLayer, nir: Any) -> Any:
+    """Return the node of a layer's neurons."""
+    each = np.ones(layer.shape, np.float32)
+    common = {"v_threshold": each * np.float32(layer.threshold)}
+    if layer.decay == 1.0:
+        return nir.IF(r=each, **common)
+    steps = 1.0 / (1.0 - layer.decay)  # dv/dt = (v_leak - v + r I) / tau; r makes I what it is for IF
+    return nir.LIF(tau=each * np.float32(steps * STEP_S), r=each * np.float32(steps), v_leak=0 * each, **common)
 
 
 def read(path: Path) -> SpikingNetwork:
@@ -123,11 +153,13 @@ def _network(graph: Any) -> SpikingNetwork:
     if KEY not in graph.get("metadata", ()):
         raise ValueError("it lacks ffedge's metadata")
     about = parse(graph["metadata"][KEY].asstr()[()])
-    if about.get("format") != FORMAT:
-        raise ValueError(f"it has format {about.get('format')}, not {FORMAT}")
-    if set(about) != FIELDS or about["dt"] != STEP_S:
-        raise ValueError(f"its metadata must have just the fields {', '.join(sorted(FIELDS))}, and a dt of {STEP_S:g}")
-    names = ["input", *(layer[kind] for layer in about["layers"] for kind in ("affine", "neuron")), "output"]
+    if about.get("format") not in (FORMAT, WITH_CONVOLUTIONS):
+        raise ValueError(f"it has format {about.get('format')}, not {FORMAT} or {WITH_CONVOLUTIONS}")
+    fields = FIELDS | ({"layout"} if about["format"] == WITH_CONVOLUTIONS else set())
+    if set(about) != fields or about["dt"] != STEP_S:
+        raise ValueError(f"its metadata must have just the fields {', '.join(sorted(fields))}, and a dt of {STEP_S:g}")
+    chain = ("flatten", "affine", "neuron", "pool")
+    names = ["input", *(layer[kind] for layer in about["layers"] for kind in chain if kind in layer), "output"]
     if sorted(map(tuple, graph["edges"].asstr()[()])) != sorted(itertools.pairwise(names)):
         raise ValueError("its edges must make a chain of the nodes that its metadata name")
     return SpikingNetwork(
@@ -138,14 +170,18 @@ def _network(graph: Any) -> SpikingNetwork:
         reset=about["reset"],
         data=about["data"],
         version=about["version"],
+        layout=about.get("layout", "none"),
     )
 
 
 def _layer(nodes: Any, about: dict[str, Any]) -> SpikingLayer:
     affine, neuron = nodes[about["affine"]], nodes[about["neuron"]]
     kinds = [node["type"].asstr()[()] for node in (affine, neuron)]
-    if kinds[0] != "Affine" or kinds[1] not in NEURONS:
-        raise ValueError(f"nodes must be Affine and IF or LIF, got {' and '.join(kinds)}")
+    if kinds[0] not in ("Affine", "Conv2d") or kinds[1] not in NEURONS:
+        raise ValueError(f"nodes must be Affine or Conv2d, and IF or LIF, got {' and '.join(kinds)}")
+    for kind, wanted in (("flatten", "Flatten"), ("pool", "SumPool2d")):
+        if kind in about and (found := nodes[about[kind]]["type"].asstr()[()]) != wanted:
+            raise ValueError(f"{about[kind]} must be {wanted}, got {found}")
     same = {name: _same(neuron, name) for name in NEURONS[kinds[1]] | ({"v_reset"} & set(neuron))}
     decay, r = 1.0, same["r"]
     if kinds[1] == "LIF":
@@ -153,7 +189,40 @@ def _layer(nodes: Any, about: dict[str, Any]) -> SpikingLayer:
     if same.get("v_reset", 0) != 0 or same.get("v_leak", 0) != 0 or abs(r - 1) > 1e-4:
         raise ValueError(f"neurons must reset and leak to 0, with an input factor of 1, got {same}")
     W, b = _numbers(affine, "weight"), _numbers(affine, "bias")
-    return SpikingLayer(W, b, same["v_threshold"], decay, about["units"], about["goodness_scale"], about["weight"])
+    pool = nodes[about["pool"]] if "pool" in about else None
+    places = _convolution(affine, W, pool) if kinds[0] == "Conv2d" else None
+    told = (about["units"], about["goodness_scale"], about["weight"])
+    return SpikingLayer(W, b, same["v_threshold"], decay, *told, places)
+
+
+def _convolution(node: Any, W: Floats, pool: Any) -> Convolution:
+    """Return where a Conv2d's kernel goes, and by how much a SumPool2d behind it sums."""
+    around, (stride, pooled) = W.shape[2] // 2, (_side(node, "stride"), _side(pool, "kernel_size") if pool else 1)
+    for holder, name, wanted in (
+        (node, "padding", around),
+        (node, "dilation", 1),
+        (node, "groups", 1),
+        (pool, "stride", pooled),
+        (pool, "padding", 0),
+    ):
+        if holder is not None and (found := _side(holder, name)) != wanted:
+            raise ValueError(f"{name} must be {wanted}, got {found}")
+    height, width = map(_whole, np.ravel(_numbers(node, "input_shape")))
+    return Convolution((W.shape[1], height, width), stride, pooled)
+
+
+def _side(node: Any, name: str) -> int:
+    """Return the one whole number that a node has for both sides."""
+    values = np.unique(_numbers(node, name))
+    if len(values) != 1:
+        raise ValueError(f"{name} must be one number for both sides, got {len(values)}")
+    return _whole(values[0])
+
+
+def _whole(value: float) -> int:
+    if not float(value).is_integer():
+        raise ValueError(f"sizes of pictures must be whole numbers, got {value}")
+    return int(value)
 
 
 def _numbers(node: Any, name: str) -> Floats:

@@ -1,4 +1,6 @@
-"""Runs a spiking network in numpy, timestep by timestep; all labels share the first layer's input current.
+"""Runs a spiking network, timestep by timestep: in numpy, and convolutions in onnxruntime.
+
+All labels that are tried share the first layer's input current.
 
 Shape letters: N samples, C classes, R rows (N * C, or N where no label is tried), L layers, T timesteps.
 """
@@ -28,11 +30,13 @@ class Run:
     def __init__(self, network: SpikingNetwork, raw: NDArray[Any]) -> None:
         self.network, self.samples, self.timesteps = network, len(raw), 0
         first = network.layers[0]
-        shared = network.scaled(raw) @ first.W[:, : network.inputs].T + first.b  # the image's part, once for all labels
-        label = first.W[:, network.inputs :].T
-        current: Floats = (shared[:, None] + label).reshape(-1, len(first.b)) if network.tries_labels else shared
+        if network.tries_labels:
+            shared = network.scaled(raw) @ first.W[:, : network.inputs].T + first.b  # the image's part, for all labels
+            current: Floats = (shared[:, None] + first.W[:, network.inputs :].T).reshape(-1, first.neurons)
+        else:
+            current = first.current(network.scaled(raw))
         self._current = current
-        shapes = [(len(current), len(layer.b)) for layer in network.layers]
+        shapes = [(len(current), layer.neurons) for layer in network.layers]
         self._potentials = [np.zeros(shape, np.float32) for shape in shapes]
         self._spikes = [np.zeros(shape, np.float32) for shape in shapes]
         self.counts = [np.zeros(shape, np.float32) for shape in shapes]
@@ -54,8 +58,7 @@ class Run:
                 v -= spikes * np.float32(layer.threshold)
             self.counts[i] += spikes
             if i + 1 < len(self.network.layers):
-                current = spikes @ self.network.layers[i + 1].W.T
-                current += self.network.layers[i + 1].b
+                current = self.network.layers[i + 1].current(layer.passed(spikes))
         self.timesteps += 1
 
     def goodness(self) -> Floats:
@@ -80,7 +83,7 @@ class Run:
 
 def samples_at_once(network: SpikingNetwork) -> int:
     """Return how many samples go through the timesteps together, in bounded memory."""
-    values = 3 * network.rows_a_sample * sum(len(layer.b) for layer in network.layers)
+    values = 3 * network.rows_a_sample * sum(layer.neurons for layer in network.layers)
     return max(1, min(ROWS // network.rows_a_sample, STATE_VALUES // values))
 
 

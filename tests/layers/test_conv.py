@@ -43,6 +43,7 @@ FORMS = {
     "stored statistics": {"statistics": "stored", "optimizer": "momentum", "rate": (0.02,)},
     "bound, layer": {"bound": 0.8, "norm": "layer", "variant": "fcff"},
     "skip, unit": {"skip": "add", "norm": "unit", "widths": ("6c3", "6c3", "6c5p3"), "schedule": "interleaved"},
+    "for spikes": {"norm": "fixed", "bound": 2.0, "widths": ("6c3a2", "8c3", 9), "class_goodness": "groups"},
     "5 x 5, dropout": {"widths": ("6c5p3",), "input_dropout": 0.2, "loss": "logistic"},
     "weights": {"class_weight": "class 1=5,class 2=0.2"},
     "weights, chunks": {"class_weight": "class 1=5", "batch_size": 48, "chunk_size": 12, "schedule": "interleaved"},

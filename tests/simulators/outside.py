@@ -6,7 +6,12 @@ A reader of NIR chooses what the format leaves open; so some choices are set her
 - Sinabs 3.1 lets a neuron spike several times in a timestep and holds its potential above minus the threshold: it
   is set to one spike and no floor. Its reset is a setting.
 - Norse 1.1 has NIR's hard reset alone.
+
+snnTorch has no SumPool2d.
 """
+
+from string import ascii_letters as LETTERS
+from string import digits as DIGITS
 
 import nir
 import numpy as np
@@ -54,19 +59,22 @@ def neurons(network):
 def counts(read, path, reset, inputs, timesteps):
     """Return the spikes of each layer [R, H + P] for constant inputs [R, D + C], module by module."""
     network = dict(read(path, reset).named_modules())
-    chain = [name for name in network if name.startswith(("affine", "neuron")) and "." not in name]
-    chain.sort(key=lambda name: (int(name[6:]), name))
+    places = {"flatten": 0, "affine": 1, "conv": 1, "neuron": 2, "pool": 3}  # in a layer, whose number stands behind
+    named = [
+        (int(name.lstrip(LETTERS)), places[kind], name) for name in network if (kind := name.rstrip(DIGITS)) in places
+    ]
+    chain = [name for *_, name in sorted(named)]
     given = torch.from_numpy(inputs)
     totals, states = {}, {}
     for _ in range(timesteps):
         value = given
         for name in chain:
             module = network[name]
-            if name.startswith("affine"):
+            if not name.startswith("neuron"):
                 value = module(value)
                 continue
             value, states[name] = stepped(module, value, states.get(name))
-            totals[name] = totals.get(name, 0) + value
+            totals[name] = totals.get(name, 0) + value.flatten(1)
     return [totals[name].numpy() for name in sorted(totals)]
 
 
@@ -84,7 +92,9 @@ def stepped(module, value, state):
 
 
 def labelled(network, raw):
-    """Return the constant inputs [N * C, D + C] of samples with each label; [N, D] where none is tried."""
+    """Return the constant inputs [N * C, D + C] of samples with each label; [N, D] where none is tried, or pictures."""
+    if network.convolves:
+        return network.scaled(raw).reshape(-1, *network.layers[0].convolution.picture)
     if not network.tries_labels:
         return network.scaled(raw)
     classes = network.facts.n_classes

@@ -6,8 +6,10 @@ import numpy as np
 from toys import clusters, prepared, random_layers, small_spec
 
 from ffedge.spikes.convert import convert
+from tests.layers.test_conv import conv_spec, pictures
 
 FORM = {"norm": "fixed", "bound": 2.0, "widths": (12, 10, 8)}
+PICTURES = {"widths": ("8c3a2", "8c3s2", 9), "class_goodness": "groups"}
 
 
 def rows_of(data, count):
@@ -17,8 +19,12 @@ def rows_of(data, count):
 @cache
 def toy(timesteps=40, reset="subtract", leak_steps=None, **changes):
     """Return the spiking network of drawn weights, and the recipe, facts, layers and data that it comes from."""
-    data = clusters(inputs=20, uint8=True, border=True) if changes.pop("bytes", False) else clusters()
-    recipe, facts = prepared(small_spec(**(FORM | changes)), data)
+    if changes.pop("pictures", False):
+        data, spec = pictures(), conv_spec(**(FORM | PICTURES | changes))
+    else:
+        data = clusters(inputs=20, uint8=True, border=True) if changes.pop("bytes", False) else clusters()
+        spec = small_spec(**(FORM | changes))
+    recipe, facts = prepared(spec, data)
     layers = random_layers(recipe, facts)
     raw = rows_of(data, 24)
     network = convert(recipe, facts, layers, raw, timesteps=timesteps, reset=reset, leak_steps=leak_steps, data="mnist")
@@ -31,19 +37,47 @@ def counted(network, sample, label, timesteps):
     offset, scale = (np.broadcast_to(v, network.facts.size) for v in (network.facts.offset, network.facts.scale))
     x = [(float(sample[i]) - offset[i]) * scale[i] for i in range(start, network.facts.size)]
     x += [float(c == label) for c in range(network.layers[0].W.shape[1] - len(x))]
-    potentials = [[0.0] * len(layer.b) for layer in network.layers]
-    counts = [[0] * len(layer.b) for layer in network.layers]
+    if network.layout == "hwc":
+        height, width, channels = network.facts.shape
+        x = [x[(y * width + z) * channels + c] for c in range(channels) for y in range(height) for z in range(width)]
+    maps = [as_matrix(layer) for layer in network.layers]
+    potentials = [[0.0] * len(b) for _, b in maps]
+    counts = [[0] * len(b) for _, b in maps]
     for _ in range(timesteps):
         given = x
-        for k, layer in enumerate(network.layers):
+        for k, (layer, (W, b)) in enumerate(zip(network.layers, maps, strict=True)):
             spikes = []
-            for j in range(len(layer.b)):
-                v = layer.decay * potentials[k][j] + float(np.dot(layer.W[j].astype(float), given)) + float(layer.b[j])
+            for j in range(len(b)):
+                v = layer.decay * potentials[k][j] + float(np.dot(W[j], given)) + float(b[j])
                 fired = v > layer.threshold
                 if fired:
                     v = v - layer.threshold if network.reset == "subtract" else 0.0
                 potentials[k][j] = v
                 counts[k][j] += fired
                 spikes.append(float(fired))
-            given = spikes
+            given = spikes if layer.convolution is None else squares(layer, spikes)
     return counts
+
+
+def as_matrix(layer):
+    """Return what drives each neuron, synapse by synapse: [H, D] and [H]."""
+    if layer.convolution is None:
+        return layer.W.astype(float), layer.b
+    outputs, inputs, size, _ = layer.W.shape
+    _, height, width = layer.convolution.picture
+    rows, columns = -(-height // layer.convolution.stride), -(-width // layer.convolution.stride)
+    W = np.zeros((outputs, rows, columns, inputs, height, width))
+    for row, column, i, j in np.ndindex(rows, columns, size, size):
+        y = row * layer.convolution.stride + i - size // 2
+        x = column * layer.convolution.stride + j - size // 2
+        if 0 <= y < height and 0 <= x < width:
+            W[:, row, column, :, y, x] = layer.W[:, :, i, j]
+    return W.reshape(outputs * rows * columns, -1), np.repeat(layer.b, rows * columns)
+
+
+def squares(layer, spikes):
+    """Return the spikes summed over each square."""
+    pool, (channels, height, width) = layer.convolution.pool, layer.shape
+    each = np.reshape(spikes, (channels, height, width))
+    places = np.ndindex(channels, height // pool, width // pool)
+    return [float(each[c, y * pool : (y + 1) * pool, x * pool : (x + 1) * pool].sum()) for c, y, x in places]

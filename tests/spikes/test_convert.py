@@ -6,9 +6,12 @@ from oracle import Oracle
 from spiking_toys import FORM, rows_of, toy
 from toys import GROUPS, READOUT, prepared, small_spec
 
+from ffedge import Predictor, Spec
 from ffedge.errors import FfedgeError
+from ffedge.model.write import write_model
 from ffedge.spikes import SpikingPredictor
 from ffedge.spikes.convert import check_convertible, forward
+from tests.layers.test_conv import conv_spec
 
 CASES = [
     {},
@@ -44,6 +47,41 @@ def test_in_many_timesteps_scores_come_near_the_oracles(changes):
     assert np.abs(found.scores - wanted).max() < 0.1 * np.abs(wanted).max()
     assert np.corrcoef(found.scores.ravel(), wanted.ravel())[0, 1] > 0.995
     assert (found.label == wanted.argmax(1)).mean() > 0.9
+
+
+@pytest.mark.parametrize("reset", ["subtract", "zero"])
+def test_convolutions_come_near_the_scores_of_their_model(reset, tmp_path):
+    network, recipe, facts, layers, data = toy(timesteps=1024, reset=reset, pictures=True)
+    write_model(tmp_path / "model.onnx", recipe, facts, layers, {})
+    raw = rows_of(data, 60)
+    wanted = Predictor(tmp_path / "model.onnx").predict(raw)
+    found = SpikingPredictor(network).predict(raw)
+    assert np.corrcoef(found.scores.ravel(), wanted.scores.ravel())[0, 1] > (0.99 if reset == "subtract" else 0.97)
+    assert (found.place == wanted.place).mean() > 0.9
+
+
+def test_a_byte_of_0_drives_no_synapse():
+    network, _, facts, _, data = toy(bytes=True)
+    assert any(facts.offset)
+    assert not network.scaled(np.zeros_like(rows_of(data, 1))).any()
+
+
+def test_max_pooling_is_refused_with_what_to_train_instead():
+    spec = conv_spec(norm="fixed", class_goodness="groups", widths=("8c3a2", "8c3p2"))
+    with pytest.raises(FfedgeError) as caught:
+        check_convertible(spec, "runs/a")
+    assert str(caught.value) == (
+        "runs/a: was trained with max pooling; spikes are summed. Train another with average pooling, as in "
+        "`widths=('32c3a2', …)`"
+    )
+
+
+def test_the_preset_takes_convolutions_as_spikes_can_carry_them():
+    spec = Spec.make("spiking", widths=("32c3a2", 20))
+    assert (spec.network.class_goodness, spec.rule.sparsity, spec.network.norm) == ("groups", "none", "fixed")
+    check_convertible(spec, "runs/a")
+    assert Spec.make("spiking", widths=("32c3a2", 20), class_goodness="readout").network.class_goodness == "readout"
+    assert eval(repr(spec), {"Spec": Spec}) == spec
 
 
 @pytest.mark.parametrize("changes", [{"reset": "zero"}, {"leak_steps": 200}], ids=str)

@@ -36,7 +36,10 @@ def changing(path):
         yield file
 
 
-@pytest.mark.parametrize("changes", [{}, {"reset": "zero", "label_layers": "all"}, {"leak_steps": 20}, GROUPS], ids=str)
+KINDS = [{}, {"reset": "zero", "label_layers": "all"}, {"leak_steps": 20}, GROUPS, {"pictures": True}]
+
+
+@pytest.mark.parametrize("changes", KINDS, ids=str)
 def test_a_network_survives_its_file(tmp_path, changes):
     network = toy(**changes)[0]
     write(network, tmp_path / "a.nir")
@@ -50,6 +53,20 @@ def test_a_network_survives_its_file(tmp_path, changes):
     raw = rows_of(toy(**changes)[-1], 9)
     found, wanted = (SpikingPredictor(n).predict(raw).scores for n in (again, network))
     np.testing.assert_allclose(found, wanted, rtol=0.02)
+
+
+def test_nir_reads_convolutions_with_the_shapes_of_their_pictures(tmp_path):
+    network = toy(pictures=True)[0]
+    write(network, tmp_path / "a.nir")
+    graph = nir.read(tmp_path / "a.nir")
+    order = ["input", "conv0", "neuron0", "pool0", "conv1", "neuron1", "flatten2", "affine2", "neuron2", "output"]
+    assert sorted(graph.edges) == sorted(itertools.pairwise(order))
+    assert graph.nodes["input"].input_type["input"].tolist() == [3, 9, 8]
+    for name, shape in (("neuron0", (8, 9, 8)), ("neuron1", (8, 2, 2))):
+        assert graph.nodes[name].v_threshold.shape == shape
+    assert graph.nodes["conv1"].input_type["input"].tolist() == [8, 4, 4]
+    assert graph.nodes["conv1"].output_type["output"].tolist() == [8, 2, 2]
+    assert graph.nodes["flatten2"].output_type["output"].tolist() == [32]
 
 
 @pytest.mark.parametrize("leak_steps", [None, 20])
@@ -95,15 +112,16 @@ def replaced(name, value):
 
 
 REFUSED = {
-    "a newer format": (lambda f: about(f, format=2), "it has format 2, not 1"),
+    "a newer format": (lambda f: about(f, format=3), "it has format 3, not 1 or 2"),
+    "a format with more": (lambda f: about(f, format=2), "must have just the fields"),
     "an unknown field": (lambda f: about(f, more=1), "must have just the fields"),
     "other timesteps": (lambda f: about(f, timesteps=10**9), "`timesteps` must be 1 to 4096"),
     "another dt": (lambda f: about(f, dt=1.0), "and a dt of 0.0001"),
     "another reset": (lambda f: about(f, reset="none"), "label_mode and reset must be known"),
-    "a layer of text": (lambda f: about(f, layers=["a"]), "indices must be integers"),
+    "a layer of text": (lambda f: about(f, layers=["a"]), "its edges must make a chain"),
     "metadata no JSON": (replaced(META, "{"), "Expecting property name"),
     "metadata of a list": (replaced(META, "[]"), "'list' object has no attribute"),
-    "an unknown node": (replaced("node/nodes/neuron0/type", "Conv2d"), "nodes must be Affine and IF or LIF"),
+    "an unknown node": (replaced("node/nodes/neuron0/type", "Conv2d"), "nodes must be Affine or Conv2d, and IF or LIF"),
     "another edge": (replaced("node/edges", [["input", "output"]]), "its edges must make a chain"),
     "NaN": (replaced("node/nodes/affine0/bias", np.full(12, np.nan)), "must be finite"),
     "more than float32": (replaced("node/nodes/affine0/bias", np.full(12, 1e308)), "must be finite"),
@@ -128,6 +146,36 @@ def test_a_file_that_ffedge_did_not_write_is_refused_in_one_line(path, what):
     with changing(path) as file:
         change(file)
     assert why in refusal(path)
+
+
+PLACES = {
+    "another stride": (replaced("node/nodes/conv0/stride", [1, 2]), "stride must be one number for both sides"),
+    "a stride of nothing": (replaced("node/nodes/conv0/stride", [0, 0]), "whole numbers above 0"),
+    "no padding": (replaced("node/nodes/conv0/padding", [0, 0]), "padding must be 1, got 0"),
+    "grouped": (replaced("node/nodes/conv0/groups", 2), "groups must be 1, got 2"),
+    "dilated": (replaced("node/nodes/conv0/dilation", [2, 2]), "dilation must be 1, got 2"),
+    "a huge picture": (replaced("node/nodes/conv0/input_shape", [1 << 20, 1 << 20]), "1 to 16777216 neurons"),
+    "another picture": (replaced("node/nodes/conv0/input_shape", [8, 9]), "layer 0 must read (3, 9, 8), got (3, 8, 9)"),
+    "half a pixel": (replaced("node/nodes/conv0/input_shape", [9, 7.5]), "must be whole numbers, got 7.5"),
+    "no end": (replaced("node/nodes/conv0/input_shape", [9, np.inf]), "must be whole numbers, got inf"),
+    "one side": (replaced("node/nodes/conv0/input_shape", [9]), ""),
+    "a kernel of two sides": (replaced("node/nodes/conv0/weight", np.ones((8, 3, 3, 5), "f4")), "[O, I, k, k]"),
+    "an affine map for it": (replaced("node/nodes/conv0/type", "Affine"), "W and b must have shapes [H, D] and [H]"),
+    "another pool": (replaced("node/nodes/pool0/type", "AvgPool2d"), "pool0 must be SumPool2d, got AvgPool2d"),
+    "pools that overlap": (replaced("node/nodes/pool0/stride", [1, 1]), "stride must be 2, got 1"),
+    "a pool too large": (replaced("node/nodes/pool0/kernel_size", [50, 50]), ""),
+    "another layout": (lambda f: about(f, layout="none"), "layout must be hwc or chw for convolutions"),
+    "labels tried": (lambda f: about(f, label_mode="concat"), ""),
+}
+
+
+@pytest.mark.parametrize("what", PLACES)
+def test_a_convolution_that_ffedge_does_not_write_is_refused_in_one_line(tmp_path, what):
+    write(toy(pictures=True)[0], tmp_path / "toy.nir")
+    change, why = PLACES[what]
+    with changing(tmp_path / "toy.nir") as file:
+        change(file)
+    assert why in refusal(tmp_path / "toy.nir")
 
 
 def test_a_nir_file_of_others_is_refused(tmp_path):

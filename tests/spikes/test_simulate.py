@@ -20,6 +20,8 @@ CASES = [
     {"goodness": "sum"},
     GROUPS,
     {**GROUPS, "widths": (13, 10), "reset": "zero"},
+    {"pictures": True},
+    {"pictures": True, "reset": "zero", "widths": ("6c5s2", 9)},
 ]
 
 
@@ -27,7 +29,7 @@ CASES = [
 def test_counts_are_those_of_each_neuron_alone(changes):
     """A float32 potential may cross its threshold a timestep away from a float64 one."""
     network, *_, data = toy(**changes)
-    raw, classes = rows_of(data, 3), 1 if "class_goodness" in changes else len(network.facts.classes)
+    raw, classes = rows_of(data, 3), network.rows_a_sample
     run = Run(network, raw)
     for _ in range(25):
         run.step()
@@ -52,8 +54,11 @@ def test_goodness_is_the_mean_of_squared_rates(changes):
     for layer, good in enumerate(run.goodness().transpose(1, 0, 2)):
         units, scale = network.layers[layer].units, network.layers[layer].goodness_scale
         squares = (run.counts[layer][:, :units].astype(float) / 30) ** 2
-        if "class_goodness" in changes:
-            wanted = np.stack([group.mean(axis=1) for group in np.array_split(squares, classes, axis=1)], axis=1)
+        if not network.tries_labels:  # the channels are divided, of a dense layer its units
+            channels = squares.reshape(
+                2, units if network.layers[layer].W.ndim == 2 else len(network.layers[layer].b), -1
+            )
+            wanted = np.stack([group.mean(axis=(1, 2)) for group in np.array_split(channels, classes, axis=1)], axis=1)
         else:
             wanted = squares.mean(axis=1).reshape(2, classes)
         np.testing.assert_allclose(good, scale * wanted, rtol=1e-5)
