@@ -31,6 +31,7 @@ from ffedge.training.watch import Journal, Watcher
 WIDTHS = (12, 10, 8)
 GROUPS = {"class_goodness": "groups", "label_mode": "none", "n_negatives": 3, "slope": 4.0}  # beside `small_spec`
 READOUT = {"class_goodness": "readout", "label_mode": "none", "n_negatives": 3}
+COLOUR, GREY = (9, 8, 3), (8, 10)  # shapes of pictures
 
 
 @cache
@@ -78,6 +79,23 @@ def small_spec(**changes):
     }
     assert not values
     return Spec(**parts)
+
+
+def pictures(shape=COLOUR, rows=120, classes=4, seed=0):
+    """Make pictures with a bright square for each class, at a place that varies."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(rows) % classes)
+    values = rng.normal(100, 40, (rows, *shape))
+    for row, label in enumerate(labels):
+        top, left = rng.integers(0, 3, 2) + np.array([label // 2 * 3, label % 2 * 3])
+        values[row, top : top + 3, left : left + 3] += 100
+    split = Split(ArrayRows(np.clip(values, 0, 255).astype(np.uint8)), labels.astype(np.int64))
+    return Dataset("pictures", split, None, tuple(f"class {c}" for c in range(classes)), f"sha-{seed}")
+
+
+def conv_spec(**changes):
+    base = {"class_goodness": "readout", "label_mode": "none", "layout": "hwc", "n_negatives": 3, "slope": 2.0}
+    return small_spec(**(base | {"widths": ("6c3", "8c3p2", 9), "batch_size": 24, "chunk_size": 24} | changes))
 
 
 def built(kernels, kind, layer, flag=False):

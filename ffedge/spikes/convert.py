@@ -155,7 +155,10 @@ def _layers(
     shares = recipe.score_weights(layers)
     for layer, arrays, theta, share in zip(layers_of(recipe, facts), layers, thetas, shares, strict=True):
         scale = theta**2 * layer.units / (goodness_of(layer).divisor() or layer.units)
-        W, b, places = (_convolution if isinstance(layer, Conv) else _dense)(recipe, layer, arrays, theta, before)
+        if isinstance(layer, Conv):
+            W, b, places = _convolution(layer, arrays, theta, before)
+        else:
+            W, b, places = _dense(recipe, layer, arrays, theta, before)
         result.append(SpikingLayer(W, b, 1.0, decay, layer.units, scale, share, places))
         if layer.place.index < last:
             pooled = 1 if places is None else places.pool**2  # spikes are summed, and activities averaged
@@ -179,9 +182,7 @@ def _dense(recipe: Recipe, layer: Layer, arrays: Mapping[str, NDArray[Any]], the
     return W, np.concatenate([arrays["b"] / theta, np.zeros(passing)]).astype(np.float32), None
 
 
-def _convolution(
-    recipe: Recipe, layer: Conv, arrays: Mapping[str, NDArray[Any]], theta: float, before: float
-) -> Driven:
+def _convolution(layer: Conv, arrays: Mapping[str, NDArray[Any]], theta: float, before: float) -> Driven:
     """Return W [O, I, k, k] and b of a convolution, its running statistics folded in."""
     assert layer.place.picture is not None
     factor = arrays["scale"] / np.sqrt(arrays["variance"] + EPSILON)

@@ -70,7 +70,7 @@ def write(network: SpikingNetwork, path: Path) -> None:
     import nir
 
     first = network.layers[0]
-    given = (first.inputs,) if first.convolution is None else first.convolution.picture
+    given: tuple[int, ...] = (first.inputs,) if first.convolution is None else first.convolution.picture
     nodes: dict[str, Any] = {"input": nir.Input({"input": np.array(given)})}
     for about, layer in zip(network.about()["layers"], network.layers, strict=True):
         if "flatten" in about:
@@ -207,7 +207,7 @@ def _convolution(node: Any, W: Floats, pool: Any) -> Convolution:
     ):
         if holder is not None and (found := _side(holder, name)) != wanted:
             raise ValueError(f"{name} must be {wanted}, got {found}")
-    height, width = map(_whole, np.ravel(_numbers(node, "input_shape")))
+    height, width = (_whole(float(side)) for side in np.ravel(_numbers(node, "input_shape")))
     return Convolution((W.shape[1], height, width), stride, pooled)
 
 
@@ -216,7 +216,7 @@ def _side(node: Any, name: str) -> int:
     values = np.unique(_numbers(node, name))
     if len(values) != 1:
         raise ValueError(f"{name} must be one number for both sides, got {len(values)}")
-    return _whole(values[0])
+    return _whole(float(values[0]))
 
 
 def _whole(value: float) -> int:

@@ -12,14 +12,13 @@ import pytest
 from networks import DATA
 from onnx.reference import ReferenceEvaluator
 from oracle import Oracle
-from toys import clusters, draws, make_engine, make_loop, make_model, small_spec
+from toys import clusters, conv_spec, draws, make_engine, make_loop, make_model, pictures, small_spec
 
 from ffedge import load
 from ffedge.data.cache_folder import passing_folder
 from ffedge.network import layers_of
 from ffedge.training.checkpoint import Place
 from tests.data.test_tables import ROWS, write
-from tests.layers.test_conv import conv_spec, pictures
 
 MATRIX = ((9.0, 0.5, -0.25), (0.75, 9.0, 0.3), (0.2, -0.4, 9.0))
 SPECS = {

@@ -3,10 +3,9 @@
 from functools import cache
 
 import numpy as np
-from toys import clusters, prepared, random_layers, small_spec
+from toys import clusters, conv_spec, pictures, prepared, random_layers, small_spec
 
 from ffedge.spikes.convert import convert
-from tests.layers.test_conv import conv_spec, pictures
 
 FORM = {"norm": "fixed", "bound": 2.0, "widths": (12, 10, 8)}
 PICTURES = {"widths": ("8c3a2", "8c3s2", 9), "class_goodness": "groups"}

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 from oracle import Oracle
 from spiking_toys import FORM, rows_of, toy
-from toys import GROUPS, READOUT, prepared, small_spec
+from toys import GROUPS, READOUT, conv_spec, prepared, small_spec
 
 from ffedge import Predictor, Spec
 from ffedge.errors import FfedgeError
 from ffedge.model.write import write_model
 from ffedge.spikes import SpikingPredictor
 from ffedge.spikes.convert import check_convertible, forward
-from tests.layers.test_conv import conv_spec
 
 CASES = [
     {},
