@@ -1,9 +1,10 @@
 """A network as numbers, as spikes by timesteps and early decisions, and a backprop MLP, by NeuroBench's metrics.
 
     python bench/spikes.py                                                   # an hour or two
+    python bench/spikes.py --class-goodness groups --resets subtract --timesteps 8 16 32 64 --calibrated 64
     python bench/spikes.py --data mnist-mini --widths 100,100 --epochs 8 --rows 200 --timesteps 8 32 128
 
-Each is trained here, on the same rows with the same seed and as many epochs, a layer's or the MLP's. The preset and the
+With groups one run tells all classes. Each is trained here, on the same rows with the same seed and as many epochs, a layer's or the MLP's. The preset and the
 factors of the thresholds were chosen on training rows; the test rows are read once. Operations count; energy is an
 estimate (`CAVEATS`).
 """
@@ -34,7 +35,6 @@ from ffedge.training.folder import StoredRun
 from ffedge.training.train import train
 
 TIMESTEPS = (8, 16, 32, 64, 128, 256, 512)
-CALIBRATED = 256  # timesteps for which thresholds are chosen
 CHOOSING = 1000  # held-out rows by which a margin is chosen
 CAVEATS = (
     "The first layer's product with the input, a constant current, is counted once a sample; NeuroBench's package, "
@@ -43,8 +43,9 @@ CAVEATS = (
     "It leaves out neuron updates (each adds its current and compares in every timestep; at an AC's price they may "
     "cost as much as the ACs), memory traffic, which costs more than arithmetic on most chips, clocks, leakage "
     "and the host that reads the goodness.",
-    "Forward-Forward tries every class: its operations are those of all classes; the MLP runs once. It learns for so "
-    "many epochs in each layer, the MLP in all.",
+    "Where Forward-Forward tries every class, its operations are those of all classes; the MLP, and groups, run once. "
+    "It learns for so many epochs in each layer, the MLP in all.",
+    "The offset of the inputs is folded into the first bias, of the MLP too: an input of 0 costs nothing.",
 )
 COLUMNS = ("timesteps", "accuracy %", "MACs", "ACs", "updates", "activation sparsity", "energy nJ")
 
@@ -55,6 +56,9 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", default=["mnist", "fashion-mnist"])
     parser.add_argument("--widths", type=lambda text: tuple(map(int, text.split(","))), default=(500, 500))
     parser.add_argument("--variant", default="ff")
+    parser.add_argument("--class-goodness", choices=("tried", "groups"), default="tried")
+    parser.add_argument("--resets", nargs="+", choices=("subtract", "zero"), default=["subtract", "zero"])
+    parser.add_argument("--calibrated", type=int, default=256, help="timesteps for which thresholds are chosen")
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--rows", type=int, help="of the test split (default: all)")
@@ -79,11 +83,12 @@ def main() -> None:
         ]
         print(table([data, *COLUMNS], rows), flush=True)
         draw(points, options.work / f"spikes-{Path(data).stem}.svg")
-        settings = settings_of(options) | {"data": data, "preset": "spiking", "calibrated_timesteps": CALIBRATED}
+        settings = settings_of(options) | {"data": data, "preset": "spiking", "calibrated_timesteps": options.calibrated}
         plain = [dataclasses.asdict(point) for point in points]
         found[data] = {"settings": settings, "energy": ENERGY, "caveats": CAVEATS, "points": plain}
     print("\n".join(CAVEATS))
-    write_results("spikes", options, found, ["onnxruntime", "torch", "nir"])
+    name = "spikes" if options.class_goodness == "tried" else f"spikes-{options.class_goodness}"
+    write_results(name, options, found, ["onnxruntime", "torch", "nir"])
 
 
 def compare(data: str, options: argparse.Namespace) -> list[Point]:
@@ -97,9 +102,9 @@ def compare(data: str, options: argparse.Namespace) -> list[Point]:
     held_out, _ = split_rows(len(dataset.train.labels), recipe)
     predictor, tally = Predictor(run / "model.onnx", options.threads), Tally()
     networks = []
-    for reset in ("subtract", "zero"):
+    for reset in options.resets:
         path = folder / f"{reset}.nir"
-        export_nir(run, path, timesteps=CALIBRATED, reset=reset, force=True)
+        export_nir(run, path, timesteps=options.calibrated, reset=reset, force=True)
         networks.append(read(path))
     say(data, "model.onnx")
     for raw, true in blocks(split, rows):
@@ -122,7 +127,7 @@ def say(data: str, text: str) -> None:
 def trained(data: str, run: Path, options: argparse.Namespace) -> Path:
     """Train a network that spikes can carry; a run that stands there goes on."""
     say(data, "training")
-    names = ("variant", "widths", "epochs", "batch_size", "seed", "threads")
+    names = ("class_goodness", "variant", "widths", "epochs", "batch_size", "seed", "threads")
     spec = Spec.make("spiking", **{name: getattr(options, name) for name in names})
     return train(spec, data, run, resume=(run / "checkpoint").is_dir()).path
 
@@ -147,8 +152,9 @@ def backprop_point(
     biases = [layer.bias.detach().numpy() for layer in linear]
     tally = Tally()
     offset, scale = (np.array(values, np.float32) for values in (facts.offset, facts.scale))
+    biases[0] = biases[0] - weights[0] @ np.broadcast_to(offset * scale, weights[0].shape[1])
     for raw, true in blocks(split, rows):
-        workload, labels = workload_of_mlp(weights, biases, (raw.reshape(len(raw), -1) - offset) * scale)
+        workload, labels = workload_of_mlp(weights, biases, raw.reshape(len(raw), -1) * scale)
         tally.add(workload, labels, true)
     return tally.point("backprop MLP", "backprop")
 

@@ -18,8 +18,8 @@ from ffedge import Predictor
 from ffedge.spikes import SpikingPredictor
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory):
+@pytest.fixture(scope="module", params=["tried", "groups"])
+def found(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("bench")
     data = clusters(rows=300, noise=0.8, test_rows=60)
     arrays = {
@@ -29,6 +29,7 @@ def found(tmp_path_factory):
     options = argparse.Namespace(
         widths=(16, 12), variant="ff", epochs=4, batch_size=30, rows=50, timesteps=[8, 300], seed=0, threads=1
     )
+    options.class_goodness, options.resets, options.calibrated = request.param, ["subtract", "zero"], 256
     options.work = folder / "work"
     points = spikes.compare(str(folder / "data.npz"), options)
     return options.work / "data", points, data.test.inputs.take(np.arange(50)), data.test.labels[:50]
