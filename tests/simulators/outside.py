@@ -6,8 +6,9 @@ A reader of NIR chooses what the format leaves open; so some choices are set her
 - Sinabs 3.1 lets a neuron spike several times in a timestep and holds its potential above minus the threshold: it
   is set to one spike and no floor. Its reset is a setting.
 - Norse 1.1 has NIR's hard reset alone.
+- SpikingJelly 2.0 is given dt = 1, so that r = 1 is what it wants. Its reset is a setting; at the threshold it spikes.
 
-snnTorch has no SumPool2d.
+snnTorch and SpikingJelly have no SumPool2d.
 """
 
 from string import ascii_letters as LETTERS
@@ -47,6 +48,16 @@ def norse_modules(path, reset):
 
     assert reset == "zero"
     return norse.torch.from_nir(nir.read(path))
+
+
+def spikingjelly_modules(path, reset):
+    from spikingjelly.activation_based.nir_exchange import import_from_nir
+
+    network = import_from_nir(nir.read(path), dt=1.0)
+    for module in network.modules():
+        if reset == "subtract" and hasattr(module, "v_reset"):
+            module.v_reset = None
+    return network
 
 
 def neurons(network):
