@@ -114,8 +114,8 @@ class Spec:
         def part(name: str) -> Any:
             return cls.PARTS[name](**{field: values[field] for field in options(cls.PARTS[name]) if field in values})
 
-        if preset == "spiking" and any(map(is_convolution, values.get("widths", ()))):  # what spikes carry of these
-            values = {**values, "sparsity": "none", "class_goodness": "groups", **changes}
+        if preset == "spiking":
+            values = {**values, **cls._spiking(values), **changes}
         if changes.get("norm") == "fixed" and "skip" not in changes:  # one number a layer has no place for a sum
             values["skip"] = "none"
         network = part("network")
@@ -123,6 +123,17 @@ class Spec:
         if "rate" not in changes and rate != "auto":  # a preset may name more rates than a shallow network has layers
             values["rate"] = rate[: len(network.widths)]
         return cls(network, part("rule"), part("train")).check_used(changes)
+
+    @staticmethod
+    def _spiking(values: dict[str, Any]) -> dict[str, Any]:
+        """Return what the preset spiking takes otherwise where one run tells all classes.
+
+        Biases that drift towards few active units are for the rates of labels that are tried. Those of groups are
+        smaller, so that the drift would win.
+        """
+        if any(map(is_convolution, values.get("widths", ()))):  # which spikes carry with groups alone
+            return {"sparsity": "none", "class_goodness": "groups"}
+        return {"sparsity": "none"} if values.get("class_goodness") == "groups" else {}
 
     def __repr__(self) -> str:
         """Say what would make it again: the preset that it is nearest to, and what it has otherwise."""

@@ -80,6 +80,9 @@ def test_the_preset_takes_convolutions_as_spikes_can_carry_them():
     assert (spec.network.class_goodness, spec.rule.sparsity, spec.network.norm) == ("groups", "none", "fixed")
     check_convertible(spec, "runs/a")
     assert Spec.make("spiking", widths=("32c3a2", 20), class_goodness="readout").network.class_goodness == "readout"
+    assert Spec.make("spiking", class_goodness="groups").rule.sparsity == "none"
+    assert Spec.make("spiking", class_goodness="groups", sparsity=0.1).rule.sparsity == 0.1
+    assert Spec.make("spiking").rule.sparsity == 0.07
     assert eval(repr(spec), {"Spec": Spec}) == spec
 
 
