@@ -72,7 +72,7 @@ RUNS = {  # name: preset, fields of the spec, kind of data
         {**ONE_RATE, "class_goodness": "groups", "cache": "activations", "input_dropout": 0.0},
         "images",
     ),
-    "groups-spiking": ("spiking", {**ONE_RATE, "class_goodness": "groups"}, "images"),
+    "groups-spiking": ("spiking", {**ONE_RATE, "class_goodness": "groups", "sparsity": 0.07}, "images"),
     "readout": ("tuned", {**ONE_RATE, "class_goodness": "readout"}, "images"),
     "readout-chunked-tiled": (
         "tuned",
