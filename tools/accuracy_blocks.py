@@ -145,6 +145,24 @@ def tables(documents: Results) -> str:
     return table(columns, rows, text, "tables")
 
 
+def csv_peers(documents: Results) -> str:
+    """Tabulate balanced accuracy, seconds and memory on tables as CSV beside scikit-learn's."""
+    settings, runs, rows = documents[-1]["settings"], documents[-1]["results"], []
+    for name in settings["tables"]:
+        cells = []
+        for arm in PEERS:
+            own = of(runs, table=name, arm=arm)
+            right = [100 * run["balanced_accuracy"] for run in own]
+            seconds, peak = (statistics.mean(run[item] for run in own) for item in ("cpu_s", "peak_bytes"))
+            reached = f"{statistics.mean(right):.1f} [{min(right):.1f}, {max(right):.1f}]"
+            cells.append(f"{reached}; {seconds:.1f} s, {peak / MIB:.0f} MiB")
+        counts = of(runs, table=name)[0]["classes"]
+        rows.append([f"{name}, {sum(counts.values()):,} rows, {len(counts)} classes", *cells])
+    columns = ["balanced accuracy, % [least, greatest]; processor s, peak", *PEERS.values()]
+    return table(columns, rows, f"All as they come, mean of {counted(len(settings['seeds']), 'seed')}", "csv-peers")
+
+
+PEERS = {"ffedge": "**`ffedge train`**", "mlp": "MLPClassifier", "boosting": "HistGradientBoosting"}
 SCORES = ("balanced_accuracy", "accuracy")
 
 

@@ -26,6 +26,7 @@ REACHED = (
     "accuracy",
     "accuracy-default",
     "tables",
+    "csv-peers",
     "time-to-accuracy",
     "learn",
     "forgetting",

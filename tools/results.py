@@ -50,6 +50,7 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
         "python bench/depth.py --data fashion-mnist --depths 1 2 4 8 16 --seeds 0 --threads 1 --name depth-deep"
     ),
     "tables": "python bench/tables.py --seeds 10 11 --threads 1",
+    "csv-peers": "python bench/csv_peers.py --seeds 0 1 2",
     "memory-4x500": "python bench/backprop.py --memory",
     "memory-8x2000": f"python bench/backprop.py --memory --widths {WIDE} --rows 600 --arms {WIDE_ARMS}",
     "memory-depth": "python bench/backprop.py --memory --sweep depth --widths 500",
