@@ -95,13 +95,21 @@ def make_plan(spec: Spec, recipe: Recipe, facts: InputFacts, process_bytes: int,
     def parts_of(choice: Train) -> Parts:
         return footprint(dataclasses.replace(recipe, train=choice), facts, process_bytes, ask)
 
+    def least_of(chunk: int) -> int:
+        choices = _choices(dataclasses.replace(train, chunk_size=chunk), free, extremes=True)
+        return min(total(parts_of(choice)) for choice in choices)
+
     least = min((parts_of(choice) for choice in _choices(train, free, extremes=True)), key=total)
     best = train
     if budget is not None:
         choices = sorted(_choices(train, free), key=lambda choice: _slowness(choice, train.batch_size))
         fitting = next((choice for choice in choices if total(parts_of(choice)) <= budget), None)
         if fitting is None:
-            raise FfedgeError(_refusal(recipe, budget, least))
+            halves = (
+                [train.chunk_size >> n for n in range(1, train.chunk_size.bit_length())] if recipe.normalises else []
+            )
+            fewer = next((n for n in halves if least_of(n) <= budget), None)
+            raise FfedgeError(_refusal(recipe, budget, least, fewer))
         best = fitting
     parts = parts_of(best)
     plan = Plan(
@@ -213,16 +221,20 @@ def _reasons(choice: Train, batch: int, layers: int) -> list[str]:
     return reasons
 
 
-def _refusal(recipe: Recipe, budget: int, least: Parts) -> str:
+def _refusal(recipe: Recipe, budget: int, least: Parts, fewer: int | None) -> str:
+    """Say what the network needs, and what to do: chunks of `fewer` samples would fit, and only the user may ask."""
     parts = ", ".join(f"{name} {count / MIB:.1f}" for name, count in least.items())
     grown = {k: v for k, v in least.items() if k not in ("interpreter, imports and labels", "library code")}
     most, greedy = max(grown, key=lambda name: grown[name]), recipe.train.schedule == "greedy"
+    smaller = "smaller pictures" if recipe.normalises else "fewer classes"
     advice = {
         "graphs and threads": "Use `threads=1` or fewer different widths",
         "weights, moments and sums": "Use narrower layers" + ("" if greedy else ", or `schedule='greedy'`"),
         "a finished layer": "Use narrower layers",
         "a chunk's rows": "Use fewer inputs, classes or wrong labels",
-        "a step's temporaries": "Use narrower layers or fewer classes",
+        "a step's temporaries": f"Use narrower layers or {smaller}",
     }[most]
     required = f"this network needs at least {total(least) / MIB:.1f} MiB ({parts})"
+    if fewer:
+        advice = f"Use `chunk_size={fewer}`: batch normalisation then goes by {fewer} samples"
     return f"`memory_budget='{budget / MIB:.1f}MiB'`: {required}. {advice}"

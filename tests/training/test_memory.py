@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from toys import GROUPS, READOUT, clusters, in_child, small_spec
 
+from ffedge.data.dataset import Dataset, Split
+from ffedge.data.rows import ArrayRows
 from ffedge.errors import FfedgeError, StoppedError
 from ffedge.fields import bytes_of
 from ffedge.spec import Spec
@@ -58,6 +60,19 @@ def test_a_budget_below_the_least_is_refused_with_its_parts():
     assert "weights, moments and sums" in text
     assert "Use " in text
     assert "\n" not in text
+
+
+def test_a_convolution_that_does_not_fit_is_told_which_chunk_does():
+    """A plan never cuts its chunk, by whose statistics it learns."""
+    inputs = np.random.default_rng(0).integers(0, 256, (64, 48, 48, 3), np.uint8)
+    data = Dataset("pictures", Split(ArrayRows(inputs), np.arange(64) % 4), None, tuple("abcd"), "sha")
+    spec = Spec.make(widths=("32c3", "32c3p2"), chunk_size=32, batch_size=32, epochs=1, threads=1, holdout=0.0)
+    floor = plan(spec.with_train(chunk_size=8), data).floor_bytes
+    with pytest.raises(FfedgeError, match=r"`chunk_size=8`: batch normalisation then goes by 8 samples$"):
+        plan(spec.with_train(memory_budget=floor + MIB), data)
+    assert plan(spec.with_train(memory_budget=floor + MIB, chunk_size=8), data).peak_bytes <= floor + MIB
+    with pytest.raises(FfedgeError, match=r"Use narrower layers or smaller pictures$"):
+        plan(spec.with_train(memory_budget=60 * MIB), data)
 
 
 def test_what_the_user_fixed_stays():
