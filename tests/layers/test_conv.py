@@ -4,12 +4,13 @@ import numpy as np
 import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
-from toys import COLOUR, GREY, conv_spec, make_engine, make_loop, pictures, prepared, random_layers
+from toys import COLOUR, GREY, conv_spec, in_child, make_engine, make_loop, pictures, prepared, random_layers
 
 import ffedge
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.rows import ArrayRows
 from ffedge.learning.classes import opened, with_classes
+from ffedge.meter import PeakMeter
 from ffedge.model.write import write_model
 from ffedge.network import layers_of, parameter_sizes
 from ffedge.spec import Spec
@@ -148,3 +149,26 @@ def test_the_presets_take_convolutions():
     recipe, _ = prepared(Spec.make(widths=("8c3p2", 20)), pictures())
     assert (recipe.network.class_goodness, recipe.network.layout) == ("readout", "hwc")
     assert recipe.train.n_negatives == 3
+
+
+PREDICTED = """
+    import sys
+    import numpy as np
+    import ffedge
+    from ffedge.meter import PeakMeter
+
+    predictor, rows = ffedge.Predictor("model.onnx", threads=1), np.zeros((300, 64, 64, 3), np.uint8)
+    predictor.predict(rows[:30])
+    meter = PeakMeter()
+    before = meter.start()
+    predictor.predict(rows)
+    print((meter.peak() - before) / 2**20)
+"""
+
+
+@pytest.mark.skipif(not PeakMeter().resets, reason="this system does not tell the peak of a phase")
+def test_ten_times_the_pictures_are_predicted_in_the_same_memory(tmp_path):
+    """At once they would take 300 MiB for each layer's activity."""
+    recipe, facts = prepared(conv_spec(widths=("64c3", "64c3p2"), batch_size=16), pictures((64, 64, 3), rows=20))
+    write_model(tmp_path / "model.onnx", recipe, facts, random_layers(recipe, facts), {})
+    assert float(in_child(PREDICTED, cwd=tmp_path)) < 8
