@@ -123,7 +123,7 @@ def make_plan(spec: Spec, recipe: Recipe, facts: InputFacts, process_bytes: int,
         moments=best.moments,
         threads=thread_count(best),
         parts=parts,
-        reasons=_reasons(best, train.batch_size, len(recipe.network.widths)),
+        reasons=_reasons(best, train.batch_size, recipe),
     )
     return dataclasses.replace(recipe, train=best), plan
 
@@ -204,11 +204,16 @@ def _slowness(choice: Train, batch: int) -> float:
     return float((1.0 + 0.12 * (chunks - 1)) * tile * threads * (1.6 if choice.moments == "file" else 1.0))
 
 
-def _reasons(choice: Train, batch: int, layers: int) -> list[str]:
+def _reasons(choice: Train, batch: int, recipe: Recipe) -> list[str]:
     """Say in words what the plan costs."""
-    chunk, where = choice.chunk_size, "in memory" if choice.moments == "memory" else "in a file, which is slower"
+    layers, chunk, where = (
+        len(recipe.network.widths),
+        choice.chunk_size,
+        "in memory" if choice.moments == "memory" else "in a file, which is slower",
+    )
     whole = f"a batch of {batch} at once"
-    cut = f"a batch of {batch} in chunks of {chunk}, slower with the same gradient"
+    same = "by whose statistics it is normalised" if recipe.normalises else "slower with the same gradient"
+    cut = f"a batch of {batch} in chunks of {chunk}, {same}"
     reasons = [
         f"{whole if chunk >= batch else cut}; moments {where}",
         f"weights are updated {choice.tile_bytes // 1024} KiB at a time",

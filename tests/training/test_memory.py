@@ -70,7 +70,9 @@ def test_a_convolution_that_does_not_fit_is_told_which_chunk_does():
     floor = plan(spec.with_train(chunk_size=8), data).floor_bytes
     with pytest.raises(FfedgeError, match=r"`chunk_size=8`: batch normalisation then goes by 8 samples$"):
         plan(spec.with_train(memory_budget=floor + MIB), data)
-    assert plan(spec.with_train(memory_budget=floor + MIB, chunk_size=8), data).peak_bytes <= floor + MIB
+    fitting = plan(spec.with_train(memory_budget=floor + MIB, chunk_size=8), data)
+    assert fitting.peak_bytes <= floor + MIB
+    assert fitting.reasons[0].startswith("a batch of 32 in chunks of 8, by whose statistics it is normalised; ")
     with pytest.raises(FfedgeError, match=r"Use narrower layers or smaller pictures$"):
         plan(spec.with_train(memory_budget=60 * MIB), data)
 
