@@ -1,12 +1,13 @@
 """A network as numbers, as spikes by timesteps and early decisions, and a backprop MLP, by NeuroBench's metrics.
 
     python bench/spikes.py                                                   # an hour or two
-    python bench/spikes.py --class-goodness groups --resets subtract --timesteps 8 16 32 64 --calibrated 64
+    python bench/spikes.py --class-goodness groups --resets subtract --timesteps 8 16 32 64 \\
+        --calibrated 64 --epochs 8
     python bench/spikes.py --data mnist-mini --widths 100,100 --epochs 8 --rows 200 --timesteps 8 32 128
 
-With groups one run tells all classes. Each is trained here, on the same rows with the same seed and as many epochs, a layer's or the MLP's. The preset and the
-factors of the thresholds were chosen on training rows; the test rows are read once. Operations count; energy is an
-estimate (`CAVEATS`).
+With groups one run tells all classes. Each is trained here, on the same rows with the same seed and as many epochs, a
+layer's or the MLP's. The preset and the factors of the thresholds were chosen on training rows; the test rows are read
+once. Operations count; energy is an estimate (`CAVEATS`).
 """
 
 import argparse
@@ -83,7 +84,11 @@ def main() -> None:
         ]
         print(table([data, *COLUMNS], rows), flush=True)
         draw(points, options.work / f"spikes-{Path(data).stem}.svg")
-        settings = settings_of(options) | {"data": data, "preset": "spiking", "calibrated_timesteps": options.calibrated}
+        settings = settings_of(options) | {
+            "data": data,
+            "preset": "spiking",
+            "calibrated_timesteps": options.calibrated,
+        }
         plain = [dataclasses.asdict(point) for point in points]
         found[data] = {"settings": settings, "energy": ENERGY, "caveats": CAVEATS, "points": plain}
     print("\n".join(CAVEATS))

@@ -33,6 +33,7 @@ REACHED = (
     "rejection",
     "drift",
     "spikes",
+    "spikes-groups",
 )
 COST = ("memory-depth", "conv-memory", "peers-memory", "epoch-time", "predict-latency", "forms", "speed")
 COST += ("class-goodness", "budget", "budget-learner", "budget-speed")

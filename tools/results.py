@@ -74,6 +74,10 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "forgetting": "python bench/forgetting.py --seeds 0 1",
     "accuracy-spiking": ("python bench/accuracy.py --preset spiking --epochs 20 --seeds 0 1 2 --name accuracy-spiking"),
     "spikes": "python bench/spikes.py",
+    "spikes-groups": (
+        "python bench/spikes.py --class-goodness groups --resets subtract --timesteps 8 16 32 64 --calibrated 64 "
+        "--epochs 8"
+    ),
     "time-to-accuracy": "python bench/time_to_accuracy.py",
     "rejection": "python bench/rejection.py --seeds 0 1 2",
     "serving": "python bench/serving.py",
