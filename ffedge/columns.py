@@ -5,6 +5,7 @@ a value is missing, -1 for a category that the model does not know.
 """
 
 import math
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,10 +13,13 @@ from functools import cached_property
 from typing import Any, Literal, Self
 
 from ffedge.errors import one_line
+from ffedge.json_text import text as as_json
 
 Kind = Literal["number", "category"]
 MAX_CATEGORIES = 1000  # of a column
 MAX_FEATURES = 1 << 16
+MOST_TEXT, MOST_BRACKETS = 3 << 19, 40_000  # characters of a table in a model, which a model is read with
+BREAKS = re.compile(r"\s*[\r\n]\s*")
 NO_TEXT = frozenset(("", "NA", "N/A", "n/a", "NaN", "nan", "NAN", "null", "NULL", "#N/A", "<NA>"))
 NO_NUMBER = NO_TEXT | {"na", "none", "None", "NONE", "Null", "nil", "-", "--", "?", "*", "#N/A N/A", "-nan", "-NaN"}
 UNKNOWN = -1.0
@@ -57,7 +61,7 @@ class Column:
         if value is None:
             return math.nan
         if self.kind == "category":
-            text = whole_text(value) if isinstance(value, int | float) else str(value).strip()
+            text = whole_text(value) if isinstance(value, int | float) else one_text(str(value))
             return math.nan if text in NO_TEXT else float(self.codes.get(text, UNKNOWN))
         if isinstance(value, str):
             try:
@@ -91,6 +95,9 @@ class Table:
             raise ValueError(f"label must be a line of plain text, got {self.label!r}")
         if self.features > MAX_FEATURES:
             raise ValueError(f"columns make {self.features} inputs, more than {MAX_FEATURES}")
+        written = as_json(self.to_dict())
+        if len(written) > MOST_TEXT or written.count("[") + written.count("{") > MOST_BRACKETS:
+            raise ValueError(f"{len(self.columns)} columns have names and categories that are too long for a model")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -168,6 +175,11 @@ def number(text: str, *, comma: bool = False) -> float:
     if math.isinf(value):
         raise ValueError(f"must be a finite number, got {text!r}")
     return value
+
+
+def one_text(text: str) -> str:
+    """Return a category as a line: where a quoted cell is broken into lines, a space stands between them."""
+    return BREAKS.sub(" ", text.strip())
 
 
 def whole_text(value: float) -> str:

@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 MOST_CHARACTERS = 1 << 23
-MOST_BRACKETS = 10_000
+MOST_BRACKETS = 50_000  # a table of 18,000 columns has 40,000
 MOST_DEPTH = 16
 
 
@@ -15,7 +15,7 @@ def parse(text: str) -> Any:
     Raises
     ------
     ValueError
-        It is no JSON, holds more than 8 Mi characters or 10,000 lists and objects, or nests more than 16 deep.
+        It is no JSON, holds more than 8 Mi characters or 50,000 lists and objects, or nests more than 16 deep.
     """
     if len(text) > MOST_CHARACTERS:
         raise ValueError(f"it is {len(text)} characters long, more than {MOST_CHARACTERS}")

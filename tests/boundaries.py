@@ -41,7 +41,7 @@ TABLE = {
     "kinds": Allowed(),  # the modules that it names are loaded by their users
     "layers": Allowed("columns kinds onnx seeds", "numpy", "torch"),  # a layer's torch twin stands beside its graph
     "rule": Allowed("kinds layers onnx seeds spec_parts", "numpy", "torch"),
-    "columns": Allowed("errors"),
+    "columns": Allowed("errors json_text"),
     "network": Allowed("columns errors fields kinds layers recipe", "numpy"),
     "engine": Allowed(f"errors pages recipe spec turns {NETWORK}", "numpy onnxruntime", "torch"),
     "model": Allowed(f"engine {BASE} {NETWORK}", "numpy"),

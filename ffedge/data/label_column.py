@@ -149,14 +149,27 @@ def _classes(rows: RowSource, name: str, *, quantities: bool) -> tuple[tuple[str
     return tuple(sorted(names)), tuple(_told_of_words(seen, names))
 
 
-def _told_of_numbers(values: list[int], rows: int, name: str) -> list[str]:
+def told_of(names: Sequence[str], rows: int, what: str) -> list[str]:
+    """Return what is to be told of the classes' names in a table's column of texts.
+
+    Raises
+    ------
+    DataError
+        They are such numbers as a quantity has.
+    """
+    if all(name.lstrip("+-").isdecimal() for name in names):
+        return _told_of_numbers(sorted(set(map(int, names))), rows, what, "write a letter before them")
+    return _told_of_words(set(names), set(names))
+
+
+def _told_of_numbers(values: list[int], rows: int, name: str, remedy: str = "pass them as strings") -> list[str]:
     low, high, count = values[0], values[-1], len(values)
     gaps = low not in (0, 1) or high - low + 1 > count
     few = rows < count * (FEW_ROWS if gaps else 2)
     if count > MANY_NUMBERS and (few or (gaps and count > MOST_NUMBERS)):
         raise DataError(
             f"{name}: holds {count} different numbers from {low} to {high} in {rows} rows, which looks like a "
-            f"quantity. {BINS}; or pass them as strings where they are names of classes"
+            f"quantity. {BINS}; or {remedy} where they are names of classes"
         )
     if values == list(range(count)) or count < 2:
         return []

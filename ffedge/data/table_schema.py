@@ -6,20 +6,23 @@ Kinds are told from the first rows, or given by a model. Shape letters: n rows o
 import difflib
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.columns import MAX_CATEGORIES, NO_TEXT, UNKNOWN, Column, Kind, Table, number, whole_text
+from ffedge.columns import MAX_CATEGORIES, NO_TEXT, UNKNOWN, Column, Kind, Table, number, one_text, whole_text
 from ffedge.data.label_column import MAX_CLASSES
-from ffedge.data.table_text import Cells, Chunk, column_names, kind_of
+from ffedge.data.table_text import ALIKE, Cells, Chunk, column_names, kind_of
 from ffedge.errors import DataError, one_line
 
 WHOLE = re.compile(r"([-+]?\d+)\.0*")  # a whole number that a program has written as a fraction
 QUANTITY = re.compile(r"[-+]?\d*[.,]\d+([eE][-+]?\d+)?")
 MOST_NAMED = 10
+MEASURE = re.compile(r"\D{0,3}[-+]?[\d.,' \u00a0]*\d\s*\D{0,8}")  # 45 %, 21.5 °C, 1 234
+FEW_TEXTS = 20
 
 
 class Source(Protocol):
@@ -95,6 +98,18 @@ class Schema:
             for name, (count, first) in self.unknown.items()
         ]
 
+    def category_notes(self, rows: int) -> list[str]:
+        """Name columns that are learnt as texts, but look like numbers with a sign, or like names of the rows."""
+        notes = []
+        for column in self._columns:
+            texts = list(column.codes)
+            if column.known is not None or len(texts) <= FEW_TEXTS:
+                continue
+            if 2 * len(texts) > rows or sum(map(bool, map(MEASURE.fullmatch, texts))) >= ALIKE * len(texts):
+                what = f"column {column.name!r} is learnt as {len(texts)} different texts, such as {texts[0]!r}"
+                notes.append(f"{what}. Write numbers without signs, and leave out what names the rows")
+        return notes
+
     @property
     def gaps(self) -> list[str]:
         """Names of the columns in which values were missing."""
@@ -117,16 +132,17 @@ class Schema:
         if not self._columns:
             self._decide(names, source)
         wanted = [column.name for column in self._columns]
-        missing = [name for name in [*wanted, *([self.label] if self._wants_label else [])] if name not in names]
+        count, at = Counter(names), {name: place for place, name in reversed(list(enumerate(names)))}
+        missing = [name for name in [*wanted, *([self.label] if self._wants_label else [])] if name not in at]
         if missing and source.names is None:
             raise DataError(
                 f"{source.name}: has no header that names its columns. Write {', '.join(wanted)} above them"
             )
         if missing:
             raise DataError(f"{source.name}: lacks the column {missing[0]!r}. {_near(missing[0], names)}")
-        if twice := [name for name in wanted if names.count(name) > 1]:
+        if twice := [name for name in wanted if count[name] > 1]:
             raise DataError(f"{source.name}: has two columns {twice[0]!r}. Rename or remove one")
-        return Places([names.index(name) for name in wanted], names.index(self.label) if self._wants_label else None)
+        return Places([at[name] for name in wanted], at[self.label] if self._wants_label else None)
 
     def _decide(self, names: tuple[str, ...], source: Source) -> None:
         if strange := [name for name in self._leave_out if name not in names]:
@@ -189,6 +205,8 @@ class Schema:
 
     def _new_code(self, column: _Column, text: str, source: Source, chunk: Chunk, row: int) -> float:
         where = f"{source.name}, {chunk.where(row)}: column {column.name!r}"
+        if (text := one_text(text)) in column.codes:
+            return column.codes[text]
         if column.known is not None:
             count, first = self.unknown.get(column.name, (0, f"{text!r} on {chunk.where(row)}"))
             self.unknown[column.name] = (count + 1, first)
@@ -243,7 +261,8 @@ def _numbers(cells: Cells, source: Source, chunk: Chunk, column: _Column) -> NDA
     if np.isinf(values).any():
         row = int(np.isinf(values).argmax())
         raise DataError(
-            f"{source.name}, {chunk.where(row)}: column {column.name!r} must be a finite number. Mend the row"
+            f"{source.name}, {chunk.where(row)}: column {column.name!r} must be a finite number, got {cells[row]!r}. "
+            f"Mend the {chunk.unit}{_leave_out(column)}"
         )
     return values
 

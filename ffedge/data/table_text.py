@@ -33,6 +33,7 @@ DATE = r"\d{4}[-/.]\d\d?[-/.]\d\d?|\d\d?[-/.]\d\d?[-/.]\d{4}|\d\d?[/.]\d\d?[/.]\
 CLOCK = r"\d\d?:\d\d(:\d\d([.,]\d+)?)?( ?[AaPp][Mm])?"
 TIME = re.compile(rf"(({DATE})([T ]+{CLOCK})?|{CLOCK})( ?(Z|UTC|GMT|[+-]\d\d:?\d\d))?")
 POINT, COMMA = re.compile(r"[-+]?\d*\.\d+"), re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?")
+BEFORE_LINE = re.compile(r"(?<=\r)(?!\n)")  # lines may end in CR alone; within quotation marks csv joins them again
 THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+")
 Cells = Sequence[str] | NDArray[np.float64]  # of a column
 
@@ -142,7 +143,10 @@ class TextTable:
                 names = tuple(values)
                 yield line, names
             if unknown := [name for name in values if name not in names]:
-                raise DataError(f"{self.name}, line {line}: has the column {unknown[0]!r}, which its first line lacks")
+                raise DataError(
+                    f"{self.name}, line {line}: has the column {unknown[0]!r}, which its first line lacks. "
+                    "Write it there as null"
+                )
             yield line, tuple(self._text(values.get(name), name, line) for name in names)
 
     def _text(self, value: Any, name: str, line: int) -> str:
@@ -194,7 +198,7 @@ def _lines(file: IO[bytes], name: str) -> Iterator[str]:
             if len(line) >= MOST_LINE_BYTES:
                 raise DataError(f"{name}, line {number}: is longer than {MOST_LINE_BYTES} bytes. Is it a table?")
             try:
-                yield line.decode()
+                yield from BEFORE_LINE.split(line.decode()) if b"\r" in line[:-2] else (line.decode(),)
             except UnicodeDecodeError:
                 raise DataError(f"{name}, line {number}: is no UTF-8. Save it as text in UTF-8") from None
             line = file.readline(MOST_LINE_BYTES)

@@ -17,7 +17,7 @@ from ffedge.data.cache_folder import TO_MEND, writable_folder
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.files import JSON_TEXTS, STDIN, TYPED
 from ffedge.data.frames import FrameTable, is_frame
-from ffedge.data.label_column import MOST_LABEL_BYTES
+from ffedge.data.label_column import MOST_LABEL_BYTES, told_of
 from ffedge.data.rows import Labels, Rows, open_to_read
 from ffedge.data.table_schema import Schema, Source
 from ffedge.data.table_text import TextTable, open_bytes
@@ -103,13 +103,18 @@ def load_table(
         name = _name(files) if files else one.name
         if not copy.rows:
             raise DataError(f"{name}: holds no rows with a label. Check the column {schema.label!r}")
-        rows = Rows(inputs[1], 0, (copy.rows, len(schema.table.columns)), np.dtype(np.float64), name)
+        try:
+            width = len(schema.table.columns)
+        except ValueError as error:
+            raise DataError(f"{name}: {error}. Leave columns out: `leave_out=['NAME']`") from error
+        rows = Rows(inputs[1], 0, (copy.rows, width), np.dtype(np.float64), name)
         names, numbers = _classes(schema)
         if len(names) < 2 and not one_class:
             raise DataError(f"{name}: all labels are {names[0]}, but training needs 2 classes or more. Add rows")
+        told = [] if one_class else told_of(names, copy.rows, f"{name}: the label's column {schema.label!r}")
         labels = _labels(codes[0], place, copy.rows, numbers)
     dataset = Dataset(name, Split(rows, labels), None, names, copy.sha256())
-    return replace(dataset, table=schema.table, notes=tuple(schema.notes + copy.notes()))
+    return replace(dataset, table=schema.table, notes=tuple(schema.notes + copy.notes() + told))
 
 
 def table_blocks(file: str | Path, table: Table, most_rows: int) -> Iterator[tuple[int, NDArray[np.float64], Schema]]:
@@ -164,7 +169,7 @@ class _Copy:
 
     def notes(self) -> list[str]:
         """Say what a user should know of the rows."""
-        notes = self._schema.unknown_notes()
+        notes = self._schema.unknown_notes() + self._schema.category_notes(self.rows)
         if self._unlabelled:
             notes.append(f"left out {self._unlabelled} rows without a label, the first at {self._first}")
         return [

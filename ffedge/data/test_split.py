@@ -42,7 +42,9 @@ def with_other(dataset: Dataset, other: Dataset) -> Dataset:
         mine, theirs = (f"{d.input_dtype} {list(d.input_shape)}" for d in (dataset, other))
         raise DataError(f"{other.name}: has rows of {theirs}, but {dataset.name} of {mine}. Make them alike")
     test = matched(other, other.train, dataset.classes)
-    return _named(dataset, [dataset.train, test], other.sha256)
+    named = _named(dataset, [dataset.train, test], other.sha256)
+    told = (f"to test on, {other.name}: {note}" for note in other.notes)
+    return dataclasses.replace(named, notes=(*dataset.notes, *told))
 
 
 def _named(dataset: Dataset, splits: list[Split], what: str) -> Dataset:

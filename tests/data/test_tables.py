@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from ffedge import load
+from ffedge import Predictor, Reading, load, train
 from ffedge.columns import Column, Table
 from ffedge.data.tables import table_blocks
 from ffedge.errors import DataError, StoppedError
@@ -152,7 +152,9 @@ def changed(row, column, value):
         ([[*row[:4], "on"] for row in ROWS], HEAD, "all labels are on"),
         ([[row[0], row[4]] for row in ROWS], ["time", "state"], "no column to learn from"),
         ([[*row, row[0]] for row in ROWS], [*HEAD, "until"], "last column 'until' holds times"),
-        (changed(5, 3, "a\nb"), HEAD, "no line of plain text"),
+        (changed(5, 3, "a\x1bb"), HEAD, "no line of plain text"),
+        ([[i % 9, 100 + 7 * i] for i in range(300)], ["x", "y"], "'y': holds 300 different numbers .* quantity"),
+        ([["1"] * 20_000, ["2"] * 20_000], [f"c{i}" for i in range(19_999)] + ["y"], "19999 columns .* too long"),
         ([[f"n{i}", i % 2] for i in range(1100)], ["id", "y"], "more than 1000 texts differ"),
         ([[i, f"n{i}"] for i in range(1100)], ["x", "y"], "more than 1000 labels differ"),
     ],
@@ -179,6 +181,43 @@ def test_bytes_that_are_no_table_are_refused_in_a_line(tmp_path, content, said):
     (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(DataError, match=said):
         load(tmp_path / "t.csv")
+
+
+def test_a_cell_may_be_broken_into_lines_and_lines_may_end_in_cr(tmp_path):
+    plain = load(write(tmp_path / "t.csv", changed(5, 3, "NE b")))
+    for name, cell, eol in (("u.csv", "NE \r\n b", "\r\n"), ("v.csv", "NE\rb", "\r"), ("w.csv", "NE b", "\r")):
+        dataset = load(write(tmp_path / name, changed(5, 3, cell), eol=eol))
+        assert dataset.sha256 == plain.sha256
+        assert dataset.table.columns[2].categories == ("N", "E", "S", "W", "NE b")
+    assert plain.table.row({"temp": 1, "hum": 2, "wind": "NE\n b"}) == [1, 2, 4]
+
+
+def test_a_table_of_many_columns_is_read_in_time_and_its_model_can_be_read(tmp_path):
+    head = [f"c{i}" for i in range(6_000)] + ["[{y"]
+    dataset = load(write(tmp_path / "t.csv", [[i % 2 + j % 7 for j in range(6_001)] for i in range(20)], head))
+    run = train(Spec.make(widths=(4,), epochs=1, batch_size=10), dataset, out=tmp_path / "run", kept_bytes=0)
+    predictor = Predictor(run.path / "model.onnx")
+    assert predictor.facts.table.names == dataset.table.names
+    assert len(predictor.predict(rows_of(dataset)[:2])) == 2
+
+
+def test_columns_of_texts_that_look_like_numbers_or_names_of_rows_are_told(tmp_path):
+    texts = [f"{i % 50}%" for i in range(99)], [f"row {i}" for i in range(99)], ["NESW"[i % 4] for i in range(99)]
+    rows = [[*cells, i % 2] for i, cells in enumerate(zip(*texts, strict=True))]
+    notes = load(write(tmp_path / "t.csv", rows, ["hum", "id", "wind", "y"])).notes
+    assert [note.split(",")[0] for note in notes] == [
+        f"column {name!r} is learnt as {count} different texts" for name, count in (("hum", 50), ("id", 99))
+    ]
+    assert "'0%'" in notes[0]
+
+
+def test_what_may_surprise_about_labels_and_test_rows_is_told(tmp_path):
+    path = write(tmp_path / "t.csv", [[i % 9, (10, 30)[i % 2]] for i in range(60)], ["x", "y"])
+    other = write(tmp_path / "u.csv", [[i % 9, (10, 30, "")[i % 3]] for i in range(60)], ["x", "y"])
+    notes = load(path, reading=Reading(test=str(other))).notes
+    assert any("10, 30: the other numbers from 0 to 30 never occur" in note for note in notes)
+    assert any("to test on, u: left out 20 rows without a label" in note for note in notes)
+    assert any("differ in case" in note for note in load(write(path, changed(1, 4, "ON"))).notes)
 
 
 def test_a_label_that_is_not_there_is_refused_with_those_that_are(tmp_path):
