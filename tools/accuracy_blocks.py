@@ -86,6 +86,20 @@ def accuracy_one_pass(groups: Results, readout: Results, tried: Results) -> str:
     return table(columns, rows, "Mean (each seed)", "accuracy-groups", "accuracy-readout", "accuracy")
 
 
+def accuracy_pictures(colour: Results, grey: Results) -> str:
+    """Tabulate what the preset for small networks of convolutions reaches, with its weights and moments."""
+    rows, epochs = [], {only(documents)[0]["epochs"] for documents in (colour, grey)}
+    for settings, runs in map(only, (colour, grey)):
+        for data in settings["data"]:
+            own = of(runs, data_name=data)
+            state = sum(layer["state_bytes"] for layer in own[0]["layers"]) / MIB
+            widths = ",".join(own[0]["spec"]["network"]["widths"])
+            rows.append([DATA[data], f"`{widths}`", percent(percents(own)), f"{state:.1f}", peaks(own)])
+    head = f"preset `pictures-small`, {span(epochs)} epochs"
+    columns = [head, "layers", "test accuracy (each seed)", "weights and moments, MiB", "peak, MiB (imports)"]
+    return table(columns, rows, "Mean (each seed)", "accuracy-pictures-small", "accuracy-pictures-grey")
+
+
 def accuracy_default(documents: Results) -> str:
     """Tabulate what README's first command reaches."""
     _, runs = only(documents)
