@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from results import COMMANDS
 
 MIB = 2**20
-DATA = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar-10": "CIFAR-10, JPEG edition"}  # data sets as the documents call them
+# data sets as the documents call them
+DATA = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar-10": "CIFAR-10, JPEG edition"}
 
 
 def spread(values: Iterable[float]) -> str:
