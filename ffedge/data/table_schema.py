@@ -261,7 +261,7 @@ def _numbers(cells: Cells, source: Source, chunk: Chunk, column: _Column) -> NDA
     if np.isinf(values).any():
         row = int(np.isinf(values).argmax())
         raise DataError(
-            f"{source.name}, {chunk.where(row)}: column {column.name!r} must be a finite number, got {cells[row]!r}. "
+            f"{source.name}, {chunk.where(row)}: column {column.name!r} must be a finite number, got {cells[row]}. "
             f"Mend the {chunk.unit}{_leave_out(column)}"
         )
     return values
