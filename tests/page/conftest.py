@@ -1,9 +1,12 @@
 """Runs of each kind of data that a page shows, trained once."""
 
+import shutil
+
 import numpy as np
 import pytest
 
 import ffedge
+from ffedge.page.demo import Demo
 from tests.page.chromium import Browser
 
 HOSTILE = ('<script>document.title="pwned"</script>', '"><img src=http://127.0.0.1:9/x onerror=alert(1)>', "a & b")
@@ -70,3 +73,30 @@ def signals(tmp_path_factory):
     np.savez(folder / "s.npz", x=rng.normal(y[:, None], 0.7, (200, 30)).astype(np.float32), y=y)
     spec = ffedge.Spec.make(widths=(16,), epochs=2, batch_size=32, holdout=0.0)
     return ffedge.train(spec, folder / "s.npz", folder / "run", progress=False).path
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """Return a function that copies a run, and returns its model."""
+
+    def copy(run):
+        shutil.copytree(run, tmp_path / "run")
+        return tmp_path / "run" / "model.onnx"
+
+    return copy
+
+
+@pytest.fixture
+def served(copied):
+    """Return a function that serves the model of a run until the test ends; it returns the model's path and the URL."""
+    sites = []
+
+    def serve(run, **options):
+        model = copied(run)
+        sites.append(Demo(model, threads=1, **options).site(0))
+        sites[-1].__enter__()
+        return model, sites[-1].url
+
+    yield serve
+    for site in sites:
+        site.__exit__()
