@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from ffedge.fields import is_finite
+from ffedge.json_text import parse
 
 RULE = "be none, balanced, or name=X,… with each X above 0"
 
@@ -25,7 +26,7 @@ def read(text: str) -> dict[str, float]:
     """Return the weights of classes that a spec names; ValueError where it is no such text."""
     try:
         if text.startswith("{"):
-            weights = dict(json.loads(text).items())
+            weights = dict(parse(text).items())
         else:
             parts = [part.rpartition("=") for part in text.split(",") if part.strip()]
             weights = {name.strip(): float(weight) for name, _, weight in parts}

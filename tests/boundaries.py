@@ -27,7 +27,7 @@ TABLE = {
     "fields": Allowed(),
     "presets": Allowed(),
     "spec": Allowed("fields kinds presets spec_parts"),
-    "class_weight": Allowed("fields"),
+    "class_weight": Allowed("fields json_text"),
     "spec_parts": Allowed("class_weight fields kinds"),
     "recipe": Allowed("kinds spec spec_parts"),
     "resolve": Allowed("class_weight network recipe spec spec_parts"),

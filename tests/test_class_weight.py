@@ -33,6 +33,7 @@ def test_text_is_read_as_written():
         "a=0",
         "a=-1",
         "a=nan",
+        pytest.param('{"a": ' + "[" * 5000, id="nested"),
         "a=1e99",
         "a=1,a=2",
         "{",
