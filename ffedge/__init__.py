@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ffedge.learning.files import roll_back
     from ffedge.learning.learn import Learning, learn
     from ffedge.learning.learner import Learner
+    from ffedge.learning.merge import Merge, merge
     from ffedge.predict.evaluation import Evaluation, evaluate
     from ffedge.predict.monitor import Monitor
     from ffedge.predict.predictor import Prediction, Predictor
@@ -32,6 +33,7 @@ _NAMES = {  # module -> what it holds
     "learning.files": "roll_back",
     "learning.learn": "Learning learn",
     "learning.learner": "Learner",
+    "learning.merge": "Merge merge",
     "predict.evaluation": "Evaluation evaluate",
     "predict.monitor": "Monitor",
     "predict.predictor": "Prediction Predictor",
@@ -47,6 +49,7 @@ __all__ = [
     "FfedgeError",
     "Learner",
     "Learning",
+    "Merge",
     "Monitor",
     "Prediction",
     "Predictor",
@@ -59,6 +62,7 @@ __all__ = [
     "evaluate",
     "learn",
     "load",
+    "merge",
     "recalibrate",
     "roll_back",
     "train",

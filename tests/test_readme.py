@@ -79,6 +79,14 @@ def test_the_python_of_scikit_learn_runs(tmp_path, monkeypatch):
     assert set(names["classifier"].predict(names["x_test"])) <= {0, 1, 2}
 
 
+def test_the_python_of_the_fleet_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for source in blocks("python", "docs/fleet.md"):
+        exec(source, names)
+    assert names["after"] > names["before"] + 0.02
+
+
 def commands():
     lines = (line for name in DOCUMENTS for block in blocks("sh", name) for line in block.splitlines())
     return [found for line in lines for found in re.findall(r"(?:^|/|[|&] |> )ffedge ([a-z-][^|&]*)", line)]

@@ -18,6 +18,7 @@ from ffedge.data.stream import Stream, split_rows
 from ffedge.engine.onnx import OnnxEngine
 from ffedge.labels import hard_labels, wrong_labels
 from ffedge.meter import PeakMeter
+from ffedge.model.file import Model
 from ffedge.model.write import file_bytes, write_model
 from ffedge.network import InputFacts, initial_state
 from ffedge.resolve import resolve
@@ -182,6 +183,11 @@ def changed(model, **changes):
     del proto.metadata_props[:]
     onnx.helper.set_model_props(proto, {k: v for k, v in stored.items() if v is not None})
     return proto.SerializeToString()
+
+
+def learnt(path):
+    """Return what a model file tells of the times that it has learnt, but for the weights that they went out from."""
+    return [{key: value for key, value in time.items() if key != "from"} for time in Model(path).metadata["learnt"]]
 
 
 def draws(spec, dataset, facts):

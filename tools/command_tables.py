@@ -23,8 +23,11 @@ def _text(command: str) -> str:
 
 
 def _row(action: argparse.Action) -> str:
-    name = action.option_strings[0] if action.option_strings else f"{action.metavar}{'…' * (action.nargs == '+')}"
-    value = "" if action.nargs == 0 or not action.option_strings else action.metavar or action.dest.upper()
+    several = "…" * (action.nargs == "+")
+    name = action.option_strings[0] if action.option_strings else f"{action.metavar}{several}"
+    value = (
+        "" if action.nargs == 0 or not action.option_strings else f"{action.metavar or action.dest.upper()}{several}"
+    )
     cells = [f"`{name}`", f"`{value}`" if value else "", re.sub(r"([<>*])", r"\\\1", _plain(action.help))]
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 

@@ -11,6 +11,7 @@ from ffedge.cli.parser import Parser, Plays, flag, one_of
 COMMANDS = (
     "train",
     "learn",
+    "merge",
     "eval",
     "predict",
     "monitor",

@@ -3,7 +3,7 @@
 Shape letters: I inputs of a sample, H units, C classes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ class Start:
     n_bytes : of its file.
     calibration : of what counts as known; None where the model has none.
     layer : reads the parameters of a layer, read-only: W, b, V, gamma.
+    fingerprint : tells the weights in the file from others (`ffedge.model.file.Model.fingerprint`).
     """
 
     path: Path
@@ -41,12 +42,21 @@ class Start:
     facts: InputFacts
     calibration: Calibration | None
     layer: Callable[[int], dict[str, Array]]
+    fingerprint: Callable[[], str]
 
     def learnt_from(self, **rows: Any) -> dict[str, Any]:
-        """Return the metadata of the model once it has learnt from some rows: what it learnt from the last times."""
-        before = self.metadata.get("learnt")
-        learnt = [*(before if isinstance(before, list) else []), rows][-HISTORY:]
-        return self.metadata | {"version": __version__, "learnt": learnt}
+        """Return the metadata of the model once it has learnt from some rows: what it learnt from the last times.
+
+        Each time says the fingerprint of the weights that it went out from, so that models that are merged tell where
+        they parted.
+        """
+        return self.metadata | learnt_more(self.metadata, rows | {"from": self.fingerprint()})
+
+
+def learnt_more(metadata: Mapping[str, Any], time: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata that say what a model learnt from, with one time more."""
+    before = metadata.get("learnt")
+    return {"version": __version__, "learnt": [*(before if isinstance(before, list) else []), time][-HISTORY:]}
 
 
 def opened(path: Path) -> Start:
@@ -59,7 +69,8 @@ def opened(path: Path) -> Start:
     """
     model = Model(path)
     model.check_learns()
-    return Start(path, model.parts.n_bytes, model.metadata, model.recipe, model.facts, model.calibration, model.layer)
+    about = model.metadata, model.recipe, model.facts, model.calibration
+    return Start(path, model.parts.n_bytes, *about, model.layer, model.fingerprint)
 
 
 def with_classes(start: Start, names: list[str]) -> Start:

@@ -7,8 +7,8 @@ told strange inputs best from digits (docs/measurements.md says how).
 Shape letters: N samples.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 import numpy as np
@@ -160,6 +160,44 @@ def calibrate(scores: Floats, margins: Floats, coverage: float, temperature: flo
         margin=Moments.of(margins),
         temperature=temperature,
     )
+
+
+def pooled(parts: Sequence[Calibration]) -> Calibration:
+    """Return the calibration of several models' mean, each counted by its rows, until rows are at hand to choose it on.
+
+    Moments are those of all rows together. Bounds, and the temperature's logarithm, are means: no rows chose them.
+    """
+    if all(part == parts[0] for part in parts):
+        return parts[0]
+    counts = np.array([part.rows for part in parts], np.float64)
+    shares = counts / counts.sum()
+
+    def mean(name: str) -> float:
+        return float(shares @ [getattr(part, name) for part in parts])
+
+    temperatures = [part.temperature for part in parts if part.temperature is not None]
+    hot = len(temperatures) == len(parts)
+    return Calibration(
+        coverage=mean("coverage"),
+        rows=sum(part.rows for part in parts),
+        known=mean("known"),
+        least_score=mean("least_score"),
+        most_score=mean("most_score"),
+        least_margin=mean("least_margin"),
+        score=_pooled_moments([part.score for part in parts], shares),
+        margin=_pooled_moments([part.margin for part in parts], shares),
+        temperature=float(np.exp(shares @ np.log(temperatures))) if hot else None,
+    )
+
+
+def _pooled_moments(parts: Sequence[Moments], shares: Floats) -> Moments:
+    """Return the moments of rows that are several parts, which have these shares of them."""
+    means, deviations, skews = (np.array([getattr(part, f.name) for part in parts]) for f in fields(Moments))
+    mean = float(shares @ means)
+    away = means - mean
+    deviation = float(np.sqrt(shares @ (deviations**2 + away**2)))
+    third = float(shares @ (skews * deviations**3 + 3 * away * deviations**2 + away**3))
+    return Moments(mean, deviation, third / deviation**3 if deviation else 0.0)
 
 
 def best_and_margin(scores: Floats) -> tuple[Floats, Floats]:

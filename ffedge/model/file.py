@@ -92,19 +92,37 @@ class Model:
         arrays = {name: array_of(self._data, self.parts.tensors[f"layers.{index}.{name}"]) for name in names}
         return arrays | ({"gamma": np.array(self.gammas[index], np.float32)} if self.gammas else {})
 
-    def layers(self) -> Layers:
-        """Return the parameters of every layer as trained.
+    def values(self, index: int, name: str, part: slice) -> Array:
+        """Return some values of a layer's parameter, flat, float32; ValueError where the file ends early."""
+        if name == "gamma":
+            return np.array([self.gammas[index]], np.float32)
+        start, stop = self.parts.tensors[f"layers.{index}.{name}"].span
+        first, last = start + 4 * part.start, min(stop, start + 4 * part.stop)
+        return np.frombuffer(self._data[first:last], "<f4")
 
-        Raises
-        ------
-        ModelError
-            It is an exported form, which has no weights as trained.
-        """
+    def fingerprint(self) -> str:
+        """Return what tells the weights of this model as trained from others: 128 bits of their sha256, in hex."""
+        from hashlib import sha256  # which a device that predicts needs not
+
+        digest = sha256(repr(self.gammas).encode())
+        for layer in layers_of(self.recipe, self.facts):
+            for name in stored(self.recipe, layer):
+                start, stop = self.parts.tensors[f"layers.{layer.place.index}.{name}"].span
+                for at in range(start, stop, BLOCK):
+                    digest.update(self._data[at : min(stop, at + BLOCK)])
+        return digest.hexdigest()[:32]
+
+    def check_trained(self) -> None:
+        """Raise ModelError where it is an exported form, which has no weights as trained."""
         if self.form is not None:
             raise ModelError(
                 f"{self.name}: is the exported form {self.form.get('name')}. Pass the run folder, or the model that "
                 "training wrote"
             )
+
+    def layers(self) -> Layers:
+        """Return the parameters of every layer as trained; ModelError as of `check_trained`."""
+        self.check_trained()
         layers = [self.layer(index) for index in range(len(self.recipe.network.widths))]
         if self.recipe.network.norm == "fixed":
             layers[-1]["power"] = np.ones((), np.float32)  # nobody reads what the last layer passes on

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from toys import clusters, make_model, small_spec
+from toys import clusters, learnt, make_model, small_spec
 
 from ffedge.compare.child import variables
 from ffedge.errors import FfedgeError, ModelError
@@ -130,8 +130,8 @@ def test_of_two_processes_that_learn_on_one_file_the_second_is_refused_in_one_li
     first, second = (child.communicate("\n", timeout=60)[0] for child in two_learners)
     assert first == "saved\nsaved again\n"
     assert second == "model.onnx: another model has taken its place meanwhile, and stands. Learn from that\n"
-    assert Model(tmp_path / "model.onnx").metadata["learnt"] == [{"name": "stream", "rows": 8}]
-    assert Model(tmp_path / "mine.onnx").metadata["learnt"] == [{"name": "stream", "rows": 8}]
+    assert learnt(tmp_path / "model.onnx") == [{"name": "stream", "rows": 8}]
+    assert learnt(tmp_path / "mine.onnx") == [{"name": "stream", "rows": 8}]
 
 
 def test_two_processes_that_save_at_once_lose_nothing_unsaid(two_learners):
@@ -167,4 +167,4 @@ def test_what_a_learner_took_from_a_file_that_is_gone_is_saved_there(run):
     learner = Learner(run.model, threads=1)
     run.model.unlink()
     learner.save(run.model)
-    assert Model(run.model).metadata["learnt"] == [{"name": "stream", "rows": 0}]
+    assert learnt(run.model) == [{"name": "stream", "rows": 0}]

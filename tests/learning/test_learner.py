@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from oracle import Oracle
-from toys import GROUPS, READOUT, clusters, in_child, make_model, small_spec
+from toys import GROUPS, READOUT, clusters, in_child, learnt, make_model, small_spec
 
 from ffedge import Predictor
 from ffedge.errors import DataError, ModelError, TrainingError
@@ -142,7 +142,7 @@ def test_what_is_saved_predicts_and_goes_on_as_the_learner_did(tmp_path, changes
     assert len(kept) == 160
     again = Learner(tmp_path / "after.onnx", threads=1, force=True)
     assert again.predict(ROWS).scores.tobytes() == mine.scores.tobytes()
-    assert Model(tmp_path / "after.onnx").metadata["learnt"] == [{"name": "stream", "rows": 160}]
+    assert learnt(tmp_path / "after.onnx") == [{"name": "stream", "rows": 160}]
 
 
 @pytest.mark.parametrize("changes", [{}, *ONE_PASS], ids=str)
@@ -234,7 +234,7 @@ def test_odd_rows_are_told_and_counted_and_not_learnt_from(tmp_path, value):
     assert np.flatnonzero(~answers.known).tolist() == [3, 17]
     assert np.isfinite(answers.scores).all()
     learner.save(tmp_path / "after.onnx")
-    assert Model(tmp_path / "after.onnx").metadata["learnt"] == [{"name": "stream", "rows": 18, "odd_rows": 2}]
+    assert learnt(tmp_path / "after.onnx") == [{"name": "stream", "rows": 18, "odd_rows": 2}]
     assert len(read_kept(kept_file(tmp_path / "after.onnx"), learner.facts)[0]) == 18
 
 
