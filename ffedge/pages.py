@@ -20,7 +20,7 @@ from ffedge.files import reserved_file
 Array = NDArray[Any]
 MAPS = Path("/proc/self/maps")
 BLOCK_BYTES = 2**20
-M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # of glibc's malloc.h
 DONTNEED = getattr(mmap, "MADV_DONTNEED", None)
 
 
@@ -68,6 +68,17 @@ def return_large_blocks() -> None:
     """Make freed memory of 1 MiB and more go back to the kernel at once (glibc would keep up to 32 MiB for later)."""
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, BLOCK_BYTES)
+
+
+def keep_freed_blocks() -> None:
+    """Make freed memory stay for the next step, at the price of a larger process.
+
+    Else a step that allocates tens of MiB spends as much time in the kernel, which clears each page anew, as it learns.
+    """
+    with contextlib.suppress(AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _code() -> list[tuple[int, int]]:

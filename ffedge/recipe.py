@@ -129,6 +129,7 @@ class Train:
     statistics: Literal["batch", "stored"]
     engine: Literal["onnx", "torch"]
     device: str
+    precision: str
     threads: int
     seed: int
 

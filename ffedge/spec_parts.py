@@ -355,6 +355,9 @@ class TrainSpec:
         machine=True,
     )
     device: str = option("cpu", "of the torch engine: cpu, cuda, cuda:1")
+    precision: Literal["float32", "bfloat16"] = option(
+        "float32", "of the torch engine's products; bfloat16 takes less time where the processor has units for it"
+    )
     threads: int = option(
         0, "of the onnx engine; 0: all cores, or one where the budget is tight", between(0, 1024), **PLANNED, **ONNX
     )
@@ -370,3 +373,9 @@ class TrainSpec:
         check(self.weight_decay < most, "weight_decay", f"be less than {most:.3g} at this rate", self.weight_decay)
         placed = self.engine == "torch" or self.device == "cpu"
         check(placed, "device", "be cpu where `engine` is not torch", self.device)
+        check(
+            self.engine == "torch" or self.precision == "float32",
+            "precision",
+            "be float32 where `engine` is not torch",
+            self.precision,
+        )

@@ -19,6 +19,7 @@ from ffedge.errors import FfedgeError
 from ffedge.kinds import goodness_of, parameters_of
 from ffedge.layers import inputs
 from ffedge.network import InputFacts, adds_input, layers_of
+from ffedge.pages import keep_freed_blocks
 from ffedge.recipe import Recipe
 from ffedge.rule import collaboration, loss, norm
 from ffedge.rule.optimizer import ADAM_DECAYS, ADAM_EPSILON, MOMENTS
@@ -50,6 +51,7 @@ class TorchEngine:
         self.recipe, self.facts = recipe, facts
         self.layers = layers_of(recipe, facts)
         self.device = _device(recipe.train.device)
+        keep_freed_blocks()
         if recipe.train.threads and self.device.type == "cpu":
             torch.set_num_threads(recipe.train.threads)
         self._parameters: list[dict[str, Tensor]] = [{} for _ in state]
@@ -118,7 +120,7 @@ class TorchEngine:
 
     def rows(self, source: Source) -> Array:
         """Return the rows [R, D] of a further layer's source."""
-        return source.rows.cpu().numpy()
+        return source.rows.flatten(1).float().cpu().numpy()
 
     @torch.no_grad()
     def forward(self, layer: int, source: Source, labels: Array | None) -> tuple[Source, Array]:
@@ -172,9 +174,9 @@ class TorchEngine:
                 with torch.no_grad():
                     for parameter in optimizer.param_groups[0]["params"]:
                         parameter.mul_(1.0 - rate * self.recipe.train.weight_decay)
-            for parameter in optimizer.state:
-                if isinstance(optimizer, Adam):
-                    optimizer.state[parameter]["step"] = torch.tensor(float(step))
+            for kept in optimizer.state.values():
+                if isinstance(optimizer, Adam) and "step" not in kept:  # its moments were saved
+                    kept["step"] = torch.tensor(float(step), device=self.device)
             optimizer.step()
             optimizer.zero_grad()
         measured, parameters = self._measured.pop(layer), self._parameters[layer]
@@ -207,19 +209,26 @@ class TorchEngine:
             labels = np.tile(np.arange(here.place.classes), (source.samples, 1))
         flat = torch.from_numpy(labels.reshape(-1)).to(self.device)
         tried = self.recipe.network.rows_a_sample(labels.shape[1])
-        return here.torch(source.rows, self._parameters[layer], flat, source.value, tried, statistics), tried
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.train.precision == "bfloat16"):
+            return here.torch(source.rows, self._parameters[layer], flat, source.value, tried, statistics), tried
 
     def _measure(self, layer: int, y: Tensor, rows: int) -> None:
         """Add some rows' share of what is measured of a batch: the mean square, and how often each unit is active."""
         before = self._measured.get(layer, {})
-        shares = {"power": y.square().mean(1).sum() / rows, "active": (y > 0).sum(0) / rows}
+        shares = {}
+        if "power" in self._parameters[layer]:
+            shares["power"] = y.square().flatten(1).mean(1, dtype=torch.float32).sum() / rows
+        if self.recipe.rule.sparsity is not None:
+            shares["active"] = (y > 0).sum(0) / rows
         self._measured[layer] = before | {name: value + before.get(name, 0.0) for name, value in shares.items()}
 
     def _passed_on(self, layer: int, source: Source, y: Tensor) -> Tensor:
         """Return what the next layer reads [R, H]."""
         network, y = self.recipe.network, self.layers[layer].torch_pooled(y)
         normed = norm.torch(y, network, self._parameters[layer].get("power"))
-        return norm.torch(normed + source.rows, network, None) if adds_input(network, self.layers[layer]) else normed
+        if not adds_input(network, self.layers[layer]):
+            return normed
+        return norm.torch(normed + source.rows.reshape(normed.shape), network, None)
 
     def _trained(self, layer: int, optimizers: list[Optimizer]) -> list[tuple[str, Tensor, Optimizer, str]]:
         kinds = [self.recipe.train.optimizer, self.recipe.rule.gamma_optimizer]
@@ -235,7 +244,7 @@ class TorchEngine:
 
 def _optimizer(kind: str, groups: list[dict[str, Any]], momentum: float) -> Optimizer:
     if kind == "adam":
-        return AdamW(groups, betas=(momentum, ADAM_DECAYS[1]), eps=ADAM_EPSILON)
+        return AdamW(groups, betas=(momentum, ADAM_DECAYS[1]), eps=ADAM_EPSILON, fused=True)
     return SGD(
         [{**group, "weight_decay": 0.0} for group in groups],
         lr=1.0,

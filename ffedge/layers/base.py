@@ -201,11 +201,11 @@ class Layer(Protocol):
         tried: int,
         measured: "dict[str, Tensor] | None" = None,
     ) -> "Tensor":
-        """Return the activity [R, H] by torch; autograd takes the gradients.
+        """Return the activity [R, H] by torch, a picture as [R, channels, height, width]; autograd takes the gradients.
 
         Parameters
         ----------
-        x : rows [R, D]; of the first layer [N, I].
+        x : rows [R, D]; of the first layer [N, I]; after a convolution pictures, the channels last in memory.
         labels : [R] int64.
         value : the label's value of each sample [N, 1].
         tried : M.

@@ -280,16 +280,18 @@ class Conv:
         tried: int,
         measured: "dict[str, Tensor] | None" = None,
     ) -> "Tensor":
+        import torch
         import torch.nn.functional as F
 
-        z = F.conv2d(x.view(-1, *self._read), p["W"], stride=self.stride, padding=self.kernel // 2)
-        mean, variance = p["mean"], p["variance"]
+        x = x.reshape(-1, *self._read).to(memory_format=torch.channels_last)
+        z = F.conv2d(x, p["W"], stride=self.stride, padding=self.kernel // 2)
+        known = (p["scale"], p["b"], p["mean"], p["variance"])
         if measured is not None and not self.place.stored_statistics:
-            mean, variance = z.mean((0, 2, 3)), z.var((0, 2, 3), unbiased=False)
-            measured |= {"mean": mean.detach(), "variance": variance.detach()}
-        h = (z - mean[:, None, None]) / (variance[:, None, None] + EPSILON).sqrt()
-        y = (h * p["scale"][:, None, None] + p["b"][:, None, None]).flatten(1)
-        return y.relu() if self.place.bound is None else y.clamp(0.0, self.place.bound)
+            h, mean, share = torch.native_batch_norm(z, *known[:2], None, None, True, 0.0, EPSILON)
+            measured |= {"mean": mean.detach(), "variance": share.detach() ** -2 - EPSILON}
+        else:
+            h = torch.native_batch_norm(z, *known, False, 0.0, EPSILON)[0]
+        return h.relu() if self.place.bound is None else h.clamp(0.0, self.place.bound)
 
     def torch_pooled(self, y: "Tensor") -> "Tensor":  # noqa: D102
         import torch.nn.functional as F
@@ -297,4 +299,4 @@ class Conv:
         if self.pool == 1:
             return y
         pool = F.avg_pool2d if self.mean else F.max_pool2d
-        return pool(y.view(-1, *self.activity_picture), self.pool).flatten(1)
+        return pool(y, self.pool)

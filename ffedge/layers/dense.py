@@ -138,6 +138,7 @@ class Dense(Plain):
     ) -> "Tensor":
         import torch.nn.functional as F
 
+        x = x.flatten(1)
         z = (x.repeat_interleave(tried, 0) if self.place.shares else x) @ p["W"] + p["b"]
         if self.place.sees_label:
             scale = value.repeat_interleave(tried, 0) if self.place.shares else self.place.label_scale

@@ -108,7 +108,7 @@ class Mean(Goodness):
         return good or self.of(g, y, axis, {}), float(self.layer.units)
 
     def torch(self, y: "Tensor", p: Mapping[str, "Tensor"]) -> "Tensor":  # noqa: D102
-        return y.square().mean(1)
+        return y.float().square().mean(1)
 
 
 class Sum(Goodness):
@@ -127,4 +127,4 @@ class Sum(Goodness):
         return good or self.of(g, y, axis, {}), 1.0
 
     def torch(self, y: "Tensor", p: Mapping[str, "Tensor"]) -> "Tensor":  # noqa: D102
-        return y.square().sum(1)
+        return y.float().square().sum(1)

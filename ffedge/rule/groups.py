@@ -81,7 +81,9 @@ class Groups(Goodness):
     def torch(self, y: "Tensor", p: Mapping[str, "Tensor"]) -> "Tensor":  # noqa: D102
         import torch
 
-        return torch.stack([group.square().mean(1) for group in torch.split(y, self.sizes, 1)], 1)
+        units = tuple(range(1, y.ndim))
+        groups = torch.split(y, group_sizes(self.layer.channels, self.layer.place.classes), 1)
+        return torch.stack([group.square().mean(units, dtype=torch.float32) for group in groups], 1)
 
     def matrix(self, arrays: Mapping[str, Array]) -> Array | None:  # noqa: D102
         return np.repeat(self._shares(), self._places, axis=0) / np.float32(self._places)

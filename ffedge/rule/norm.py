@@ -85,11 +85,15 @@ def over(g: GraphBuilder, y: str, squares: str, factor: float, epsilon: float, o
 
 
 def torch(y: "Tensor", network: "Network", power: "Tensor | None") -> "Tensor":
-    """Return the activities [R, H] over their norm; `power` [] is the layer's, of a fixed norm."""
+    """Return the activities [R, ...] over their norm; `power` [] is the layer's, of a fixed norm."""
+    import torch
+
     if network.norm == "fixed":
         assert power is not None
-        return y / (power.sqrt() + NORM_EPSILON)
+        return y / (power.sqrt() + NORM_EPSILON).to(y.dtype)
+    units, single = tuple(range(1, y.ndim)), {"keepdim": True, "dtype": torch.float32}
     if network.norm == "layer":
-        return (y - y.mean(1, keepdim=True)) / (y.var(1, unbiased=False, keepdim=True) + NORM_EPSILON).sqrt()
-    squares = y.square().sum(1, keepdim=True) if network.norm == "unit" else y.square().mean(1, keepdim=True)
-    return y / (squares.sqrt() + NORM_EPSILON)
+        y = y - y.mean(units, **single).to(y.dtype)
+        return y / (y.square().mean(units, **single) + NORM_EPSILON).sqrt().to(y.dtype)
+    sum_or_mean = torch.sum if network.norm == "unit" else torch.mean
+    return y / (sum_or_mean(y.square(), units, **single).sqrt() + NORM_EPSILON).to(y.dtype)

@@ -59,8 +59,11 @@ class Readout(Goodness):
         import torch.nn.functional as F
 
         if self._grid is not None:
-            y = F.avg_pool2d(y.view(-1, *self._grid.picture), self._grid.squares).flatten(1)
-        return y @ p["A"]
+            means = F.avg_pool2d(y, self._grid.squares)
+            A = p["A"].view(self.layer.channels, -1, self.layer.place.classes)
+            # the channels last, as they lie in memory: else the gradient is turned at each step
+            return means.permute(0, 2, 3, 1).flatten(1).float() @ A.transpose(0, 1).flatten(0, 1)
+        return y.float() @ p["A"]
 
     @property
     def _grid(self) -> "Grid | None":
