@@ -2,9 +2,22 @@
 
 import numpy as np
 import pytest
-from toys import clusters, make_engine, prepared, random_layers, small_spec
+from toys import (
+    GROUPS,
+    clusters,
+    conv_spec,
+    in_child,
+    make_engine,
+    make_loop,
+    pictures,
+    prepared,
+    random_layers,
+    small_spec,
+)
 
 from ffedge.errors import FfedgeError
+from ffedge.training.checkpoint import Place
+from ffedge.training.watch import Journal
 
 pytestmark = pytest.mark.torch
 
@@ -45,3 +58,61 @@ def test_its_parameters_are_those_it_was_given():
         for name, value in given.items():
             assert found[name].dtype == np.float32
             np.testing.assert_array_equal(found[name], value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "data"),
+    [
+        (small_spec(), clusters()),
+        (small_spec(**GROUPS, norm="layer", schedule="interleaved"), clusters()),
+        (conv_spec(schedule="interleaved", optimizer="adam"), pictures()),
+        (conv_spec(class_goodness="groups", norm="fixed", widths=("6c3", "8c3a2", 9)), pictures()),
+    ],
+    ids=["tried", "groups", "readout of pictures", "groups of pictures"],
+)
+def test_products_in_bfloat16_learn_nearly_the_same(spec, data):
+    """Their 8 bits of precision show in the weights, and what is learnt is float32."""
+    losses, states = [], []
+    for precision in ("float32", "bfloat16"):
+        recipe, facts = prepared(spec.with_train(engine="torch", precision=precision), data)
+        journal = Journal()
+        loop = make_loop(recipe, data, journal=journal, facts=facts)
+        loop.train(Place(), lambda: False)
+        losses.append([record.loss for record in journal.records])
+        states.append(loop.engine.state())
+    np.testing.assert_allclose(*losses, rtol=0.03)
+    for exact, near in zip(*states, strict=True):
+        assert exact.keys() == near.keys()
+        assert all(array.dtype == np.float32 for array in near.values())
+        assert not np.array_equal(near["W"], exact["W"])
+        assert np.linalg.norm(near["W"] - exact["W"]) < 0.1 * np.linalg.norm(exact["W"])
+
+
+def test_precision_is_the_torch_engines():
+    with pytest.raises(ValueError, match="`precision` must be float32 where `engine` is not torch, got 'bfloat16'"):
+        small_spec(precision="bfloat16")
+
+
+def test_freed_memory_stays_for_the_next_step():
+    """Else each step takes its pages from the kernel anew: thousands of faults, and most of its time."""
+    faults = in_child(
+        """
+        import resource
+        import torch
+        from ffedge.pages import keep_freed_blocks, return_large_blocks
+        return_large_blocks()
+        def faults():
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            for _ in range(20):
+                torch.ones(4_000_000)
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+        faults()
+        first = faults()
+        keep_freed_blocks()
+        faults()
+        print(first, faults())
+        """
+    )
+    anew, kept = map(int, faults.split())
+    assert anew > 1000
+    assert kept < anew / 10

@@ -113,6 +113,12 @@ def test_a_body_that_ends_too_early_is_refused(url):
     assert (status, json.loads(text)) == (400, {"error": "what is posted ends too early"})
 
 
+def ask_while_more_wait(url, place, idle):
+    for _ in range(1000):  # one may come while the last answer's place is still taken, and be turned away
+        idle.enter_context(socket.create_connection((place.hostname, place.port)))
+        ask(url)
+
+
 def test_who_connects_and_says_nothing_keeps_nobody_out_and_too_many_are_turned_away(url):
     place = urlsplit(url)
     with ExitStack() as idle:
@@ -120,9 +126,7 @@ def test_who_connects_and_says_nothing_keeps_nobody_out_and_too_many_are_turned_
             idle.enter_context(socket.create_connection((place.hostname, place.port)))
         assert ask(url)[0] == 200
         with pytest.raises(OSError, match=r"reset|Remote end closed"):
-            for _ in range(1000):  # one may come while the last answer's place is still taken, and be turned away
-                idle.enter_context(socket.create_connection((place.hostname, place.port)))
-                ask(url)
+            ask_while_more_wait(url, place, idle)
     for _ in range(1000):
         try:
             assert ask(url)[0] == 200
