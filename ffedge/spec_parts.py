@@ -356,7 +356,9 @@ class TrainSpec:
     )
     device: str = option("cpu", "of the torch engine: cpu, cuda, cuda:1")
     precision: Literal["float32", "bfloat16"] = option(
-        "float32", "of the torch engine's products; bfloat16 takes less time where the processor has units for it"
+        "float32",
+        "of the torch engine's products; bfloat16 takes less time where the processor has units for it",
+        later=True,
     )
     threads: int = option(
         0, "of the onnx engine; 0: all cores, or one where the budget is tight", between(0, 1024), **PLANNED, **ONNX

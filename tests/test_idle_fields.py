@@ -67,6 +67,7 @@ ASKED = {
     "statistics": "stored",
     "engine": "torch",
     "device": "cuda",
+    "precision": "bfloat16",
     "threads": 3,
     "seed": 5,
 }

@@ -91,9 +91,11 @@ def torch(y: "Tensor", network: "Network", power: "Tensor | None") -> "Tensor":
     if network.norm == "fixed":
         assert power is not None
         return y / (power.sqrt() + NORM_EPSILON).to(y.dtype)
-    units, single = tuple(range(1, y.ndim)), {"keepdim": True, "dtype": torch.float32}
+    units = tuple(range(1, y.ndim))
     if network.norm == "layer":
-        y = y - y.mean(units, **single).to(y.dtype)
-        return y / (y.square().mean(units, **single) + NORM_EPSILON).sqrt().to(y.dtype)
+        y = y - y.mean(units, keepdim=True)
+        variance = y.square().mean(units, keepdim=True, dtype=torch.float32)
+        return y / (variance + NORM_EPSILON).sqrt().to(y.dtype)
     sum_or_mean = torch.sum if network.norm == "unit" else torch.mean
-    return y / (sum_or_mean(y.square(), units, **single).sqrt() + NORM_EPSILON).to(y.dtype)
+    squares = sum_or_mean(y.square(), units, keepdim=True, dtype=torch.float32)
+    return y / (squares.sqrt() + NORM_EPSILON).to(y.dtype)
