@@ -104,7 +104,8 @@ class Conv:
         """
         match, what = WORDS.fullmatch(words), f"layer {place.index}, {words!r}:"
         if match is None:
-            raise ValueError(f"{what} must be <channels>c<kernel>[s<stride>][p|a<pool>], as in 80c3 or 160c3p2")
+            form = "<channels>c<kernel>[s<stride>][p|a<pool>], as in 80c3 or 160c3p2"
+            raise ValueError(f"{what} must be a number of units, as in 500, or {form}")
         channels, kernel, stride, pool = (int(match[group] or 1) for group in (1, 2, 3, 5))
         if min(channels, kernel, stride, pool) < 1 or channels > MOST_CHANNELS or kernel % 2 == 0 or stride > 2:
             most = f"1 to {MOST_CHANNELS} channels"

@@ -87,7 +87,7 @@ def test_an_existing_run_is_not_overwritten_unless_forced(ffedge: Ffedge, data: 
     [
         (["--variant", "xyz"], "--variant must be ff|fcff|acff, got 'xyz'"),
         (["--widths", "0"], "--widths must be whole numbers from 1 to 65536, got (0,)"),
-        (["--widths", "a"], "layer 0, 'a': must be <channels>c<kernel>[s<stride>][p|a<pool>]"),
+        (["--widths", "a"], "layer 0, 'a': must be a number of units, as in 500, or <channels>c<kernel>[s"),
         (["--widths", ",".join(["4"] * 65)], "--widths must name 1 to 64 layers"),
         (["--preset", "best"], "--preset must be one of tuned, pictures, pictures-small, spiking, paper, got 'best'"),
         (["--epochs", "1.5"], "--epochs must be N|auto, got '1.5'"),

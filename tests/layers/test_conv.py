@@ -97,7 +97,7 @@ def test_a_class_is_added_to_its_readout_alone(kind, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "shape", "text"),
     [
-        ({"widths": ("6c3q2",)}, COLOUR, "must be <channels>c<kernel>"),
+        ({"widths": ("6c3q2",)}, COLOUR, "must be a number of units, as in 500, or <channels>c<kernel>"),
         ({"widths": ("6c4",)}, COLOUR, "an odd kernel"),
         ({"widths": ("6c9",)}, COLOUR, "no larger than the picture of 9 x 8"),
         ({"widths": ("6c3p4", "6c3")}, COLOUR, "no larger than the picture of 2 x 2"),
