@@ -158,7 +158,8 @@ class FFClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"`classes` must be those of the first call, {self.classes_}, got {classes}")
         codes = np.searchsorted(self.classes_, labels).clip(max=len(self.classes_) - 1)
         if (wrong := self.classes_[codes] != labels).any():
-            raise ValueError(f"y must hold classes of the first call, {self.classes_}, got {labels[wrong][0]!r}")
+            known, got = self.classes_.tolist(), labels[wrong].tolist()[0]
+            raise ValueError(f"y must hold classes of the first call, {known}, got {got!r}")
         weights = _weights(sample_weight, len(rows))
         if first:
             dataset = self._dataset(rows, codes, np.ones(rows.shape[1], np.bool_))
@@ -218,7 +219,9 @@ class FFClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _refuse_one_class(self) -> None:
         if len(self.classes_) < 2:
-            raise ValueError(f"FFClassifier needs rows of 2 classes or more, got 1 class: {self.classes_[0]!r}")
+            raise ValueError(
+                f"FFClassifier needs rows of 2 classes or more, got 1 class: {self.classes_.tolist()[0]!r}"
+            )
 
     def _answers(self, X: ArrayLike) -> Prediction:
         check_is_fitted(self)
@@ -246,7 +249,7 @@ class FFClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return self.class_weight
         places, names = {value: place for place, value in enumerate(self.classes_.tolist())}, self._class_names()
         if strange := [value for value in self.class_weight if value not in places]:
-            raise ValueError(f"class_weight must name classes of y, {self.classes_}, got {strange[0]!r}")
+            raise ValueError(f"class_weight must name classes of y, {self.classes_.tolist()}, got {strange[0]!r}")
         return {names[places[value]]: weight for value, weight in self.class_weight.items()} or "none"
 
     def _class_names(self) -> tuple[str, ...]:
