@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ffedge.predict.predictor import Prediction, Predictor
     from ffedge.predict.recalibration import recalibrate
     from ffedge.spec import Spec
+    from ffedge.sweeps.run import sweep
     from ffedge.training.train import Run, train
     from ffedge.training.watch import Progress, Watcher
 
@@ -39,6 +40,7 @@ _NAMES = {  # module -> what it holds
     "predict.predictor": "Prediction Predictor",
     "predict.recalibration": "recalibrate",
     "spec": "Spec",
+    "sweeps.run": "sweep",
     "training.train": "Run train",
     "training.watch": "Progress Watcher",
 }
@@ -65,6 +67,7 @@ __all__ = [
     "merge",
     "recalibrate",
     "roll_back",
+    "sweep",
     "train",
 ]
 

@@ -55,12 +55,14 @@ TABLE = {
     "page": Allowed(f"data engine learning model predict training {BASE} {NETWORK}", "numpy"),
     # export: its clock times ways to predict; onnx: the plain MLP beside them
     "compare": Allowed(f"data export predict training {BASE} {NETWORK}", "numpy torch"),
-    # scikit-learn stands on scipy
-    "sklearn": Allowed(f"data learning model predict training {BASE} {NETWORK}", "numpy scipy sklearn"),
+    # its trials are other processes, as the arms of a comparison are
+    "sweeps": Allowed(f"compare data page training {BASE} {NETWORK}", "joblib", "distributed"),
+    # scikit-learn stands on joblib and scipy
+    "sklearn": Allowed(f"data learning model predict training {BASE} {NETWORK}", "joblib numpy scipy sklearn"),
     "cli": Allowed(
         "errors fields json_text presets spec version",
         "",
-        "columns compare data export files learning model network numpy page pages predict spikes training",
+        "columns compare data export files learning model network numpy page pages predict spikes sweeps training",
     ),
 }
 # loaded by a command that has begun its work, so what stands in functions may be imported

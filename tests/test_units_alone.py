@@ -12,6 +12,7 @@ import ffedge
 THIRD_PARTY = {
     "PIL",
     "h5py",
+    "joblib",
     "matplotlib",
     "nir",
     "numpy",
@@ -200,6 +201,11 @@ USES = {
         from ffedge.export.forms import Forms
         from ffedge.export.source import read_trained
         print(len(Forms(read_trained(Path("model.onnx")), None).make("exact").model))
+    """,
+    "sweeps": """
+        from ffedge.sweeps.run import sweep
+        asked = {"widths": [[8]], "epochs": 1, "batch_size": 1000}
+        print(sweep(asked, "swept")[0]["accuracy"])
     """,
     "class_weight": "from ffedge.class_weight import read; print(read('ok=1,fault=30'))",
     "page": """

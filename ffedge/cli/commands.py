@@ -12,6 +12,7 @@ COMMANDS = (
     "train",
     "learn",
     "merge",
+    "sweep",
     "eval",
     "predict",
     "monitor",

@@ -1,0 +1,65 @@
+"""ffedge sweep: the table, the exit codes, and one line for what a user can mend."""
+
+import re
+import sys
+
+import pytest
+
+QUICK = "widths = [[8], [12, 8]]\nepochs = 1\nbatch_size = 500\n"
+
+
+@pytest.fixture
+def asked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quick.toml").write_text(QUICK)
+    return tmp_path
+
+
+def test_the_best_is_printed_and_shown_again(ffedge, asked):
+    done = ffedge("sweep", "quick.toml")
+    assert done.code == 0
+    table = re.findall(r"^(\d+\.\d\d) .* ([\d,]+)  ([0-9a-f]{12})$", done.out, re.MULTILINE)
+    assert sorted(widths for _, widths, _ in table) == ["12,8", "8"]
+    assert [float(row[0]) for row in table] == sorted((float(row[0]) for row in table), reverse=True)
+    assert f"model sweeps/quick/trials/{table[0][2]}/model.onnx\n" in done.out
+    assert re.search(r"(?m)^[0-9a-f]{12}  \d+\.\d\d% held out, .* s  widths .*\(2 of 2, best .*%\)$", done.err)
+    assert (asked / "sweeps/quick/sweep.html").is_file()
+    shown = ffedge("sweep", "--show", "sweeps/quick")
+    assert (shown.code, shown.out, shown.err) == (0, done.out, "")
+    assert ffedge("eval", f"sweeps/quick/trials/{table[0][2]}/model.onnx", "--data", "mnist-mini").code == 0
+
+
+def test_a_trial_that_fails_makes_the_exit_code_1(ffedge, asked):
+    (asked / "quick.toml").write_text(QUICK.replace("500", "[500, 1000000]").replace(", [12, 8]", ""))
+    done = ffedge("sweep", "quick.toml", "--test-accuracy")
+    assert done.code == 1
+    assert "test\n" not in done.out
+    assert " test " in done.out
+    assert re.search(r"ffedge: 1 of 2 trials failed, the first \([0-9a-f]+\): --batch-size must be at most", done.err)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "line"),
+    [
+        (("missing.toml",), 1, "missing.toml: cannot be read (No such file or directory). Pass a TOML file"),
+        (("--show", "."), 1, ".: holds no trials that have ended. Pass the folder of a sweep"),
+        (("quick.toml", "--jobs", 0), 2, "--jobs must be a whole number from 1, got '0'"),
+        (("quick.toml", "--memory-budget", "lots"), 2, "--memory-budget must be a size as in 4GiB, got 'lots'"),
+        (("quick.toml", "--out", "."), 1, ".: is no sweep's folder (it holds quick.toml). Choose another --out"),
+        ((".", "--show", "--jobs", 2), 2, "--jobs plays no part with --show. Leave it out"),
+        (("quick.toml", "--backend", "dask", "--jobs", 2), 2, "--jobs plays no part with --backend. Leave it out"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line(ffedge, asked, words, code, line):
+    done = ffedge("sweep", *words)
+    assert done.code == code
+    assert done.line.startswith(f"ffedge: {line}")
+
+
+def test_joblib_is_asked_for_where_it_is_missing(ffedge, asked, monkeypatch):
+    monkeypatch.setitem(sys.modules, "joblib", None)
+    done = ffedge("sweep", "quick.toml")
+    assert (done.code, done.line) == (
+        1,
+        "ffedge: a sweep needs joblib, which is not installed. Run: pip install 'ffedge[sweep]'",
+    )
