@@ -53,6 +53,8 @@ TABLE = {
     "export": Allowed(f"data engine model predict training {BASE} {NETWORK}", "numpy onnxruntime", "onnx"),
     "spikes": Allowed(f"data engine model predict training {BASE} {NETWORK}", "numpy", "h5py nir"),
     "page": Allowed(f"data engine learning model predict training {BASE} {NETWORK}", "numpy"),
+    # flwr is in the files of the app alone: a round's arithmetic and a board's part stand without it
+    "fleet": Allowed(f"data engine learning model predict training {BASE} {NETWORK}", "numpy flwr"),
     # export: its clock times ways to predict; onnx: the plain MLP beside them
     "compare": Allowed(f"data export predict training {BASE} {NETWORK}", "numpy torch"),
     # its trials are other processes, as the arms of a comparison are

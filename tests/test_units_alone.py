@@ -11,6 +11,7 @@ import ffedge
 
 THIRD_PARTY = {
     "PIL",
+    "flwr",
     "h5py",
     "joblib",
     "matplotlib",
@@ -222,6 +223,19 @@ USES = {
         from ffedge.sklearn import FFClassifier
         rows = np.arange(40.0)[:, None]
         print(FFClassifier(widths=(8,), epochs=1).fit(rows, rows[:, 0] > 20).predict(rows))
+    """,
+    "fleet": """
+        import shutil, sys
+        from pathlib import Path
+        from given import data
+        from ffedge.fleet.board import board_round
+        from ffedge.learning.kin import kind_of
+        from ffedge.model.file import Model
+        shutil.copy("model.onnx", "board.onnx")
+        model = Model("board.onnx")
+        words = {"kind": kind_of(model.recipe, model.facts), "wanted": model.fingerprint()}
+        print(board_round(Path("board.onnx"), data(), {}, [0], epochs=1, **words)[0].rows)
+        assert "flwr" not in sys.modules
     """,
     "cli": """
         import sys

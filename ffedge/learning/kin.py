@@ -3,8 +3,10 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
+from ffedge import json_text
 from ffedge.errors import ModelError
 from ffedge.model.file import Model
 from ffedge.network import InputFacts
@@ -30,6 +32,12 @@ def check_fits(name: str, recipe: Recipe, facts: InputFacts, first: Model) -> No
         if getattr(own, field) != getattr(other, field):
             said, than = (_said(getattr(part, field)) for part in (own, other))
             raise ModelError(f"{name}: has {what} {said}, but {first.name} {than}. {START_ANEW}")
+
+
+def kind_of(recipe: Recipe, facts: InputFacts) -> str:
+    """Return what is the same for all models of one kind: 128 bits of a sha256, in hex."""
+    kind = [recipe.to_dict()[part] for part in ("network", "rule")]
+    return sha256(json_text.text([*kind, facts.to_dict()]).encode()).hexdigest()[:32]
 
 
 def _said(value: object) -> str:
