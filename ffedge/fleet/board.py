@@ -78,6 +78,8 @@ def take(model: Path, layers: Mapping[int, Mapping[str, Array]], kind: str, want
         raise ModelError(f"{model}: has other classes, inputs or layers than the server's model. {OTHER}")
     if start.fingerprint() == wanted:
         return
+    if not all(np.isfinite(array).all() for arrays in layers.values() for array in arrays.values()):
+        raise ModelError(f"{model}: stands as it was: the server's weights are not finite. Look at its model")
     count = len(start.recipe.network.widths)
     whole = [dict(start.layer(index)) | dict(layers.get(index, {})) for index in range(count)]
     about = start.metadata | learnt_more(start.metadata, {"name": "a fleet's weights", "from": start.fingerprint()})
