@@ -37,6 +37,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         result = run(Path(folder), options.boards, options.rounds)
+    print("\n".join(result.pop("said")))
     print(result)
     write_results("fleet-flower", options, result, ["flwr", "onnxruntime"])
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import accuracy_blocks as reached
 import cost_blocks as cost
+import fleet_blocks
 import paper_blocks
 from results import COMMANDS
 
@@ -16,6 +17,7 @@ BLOCKS: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
     "accuracy-spiking": (("accuracy-spiking", "accuracy"), reached.accuracy_spiking),
     "depth": (("depth", "depth-deep"), reached.depth),
     "memory": (cost.MEMORY, cost.memory),
+    "fleet": (("fleet",), fleet_blocks.fleet),
     "paper": (PAPER, paper_blocks.paper),
     "paper-runs": (PAPER, paper_blocks.runs),
     "paper-tables": (PAPER, paper_blocks.tables),

@@ -67,6 +67,7 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "budget": "python bench/budget.py --specs 200",
     "budget-learner": "python bench/budget.py --learners 20 --seed 1",
     "budget-speed": "python bench/budget.py --speed",
+    "fleet": "python bench/fleet.py",
     "kills": "python bench/kills.py --kills 200",
     "paper": "python bench/paper.py --rows 5000",
     "paper-whole": "python bench/paper.py --seeds 0 --data mnist",
