@@ -3,8 +3,8 @@
     python bench/conv_backprop.py --data cifar-10 --size 32 --preset pictures-small --epochs 20 --seeds 0 1 2
 
 Convolutions with batch normalisation, relu and pooling, and a linear head on what the last one passes on, in torch:
-cross-entropy with ffedge's smoothing, AdamW with its weight decay and cooldown, products in bfloat16 where asked. The
-test set is read once a run, at its end. The rate was tried on a split (see --rate).
+cross-entropy with ffedge's smoothing, AdamW with its rate, weight decay and cooldown, none of which was tuned for
+backprop; products in bfloat16 where asked. The test set is read once a run, at its end.
 """
 
 import argparse
