@@ -86,18 +86,21 @@ def accuracy_one_pass(groups: Results, readout: Results, tried: Results) -> str:
     return table(columns, rows, "Mean (each seed)", "accuracy-groups", "accuracy-readout", "accuracy")
 
 
-def accuracy_pictures(colour: Results, grey: Results) -> str:
-    """Tabulate what the preset for small networks of convolutions reaches, with its weights and moments."""
-    rows, epochs = [], {only(documents)[0]["epochs"] for documents in (colour, grey)}
-    for settings, runs in map(only, (colour, grey)):
+def accuracy_pictures(*results: Results) -> str:
+    """Tabulate what networks of convolutions reach, with their weights and moments, and what computed."""
+    rows, names = [], []
+    for settings, runs in map(only, results):
+        names.append(settings["name"])
         for data in settings["data"]:
             own = of(runs, data_name=data)
-            state = sum(layer["state_bytes"] for layer in own[0]["layers"]) / MIB
-            widths = ",".join(own[0]["spec"]["network"]["widths"])
-            rows.append([DATA[data], f"`{widths}`", percent(percents(own)), f"{state:.1f}", peaks(own)])
-    head = f"preset `pictures-small`, {span(epochs)} epochs"
-    columns = [head, "layers", "test accuracy (each seed)", "weights and moments, MiB", "peak, MiB (imports)"]
-    return table(columns, rows, "Mean (each seed)", "accuracy-pictures-small", "accuracy-pictures-grey")
+            spec, state = own[0]["spec"], sum(layer["state_bytes"] for layer in own[0]["layers"]) / MIB
+            network = (
+                f"{','.join(spec['network']['widths'])}, {spec['rule']['variant']}, {spec['train']['epochs']} epochs"
+            )
+            engine = " ".join(spec["train"][key] for key in ("engine", "precision") if key in spec["train"])
+            rows.append([DATA[data], f"`{network}`", engine, percent(percents(own)), f"{state:.1f}", peaks(own)])
+    columns = ["data", "layers, variant", "engine", "test accuracy (each seed)", "weights and moments, MiB"]
+    return table([*columns, "peak, MiB (imports)"], rows, "Mean (each seed)", *names)
 
 
 def accuracy_default(documents: Results) -> str:

@@ -67,5 +67,5 @@ def _print(records: list[dict[str, object]], folder: Path) -> int:
     failed = [record for record in records if record["status"] in ("failed", "refused")]
     if failed:
         some = f"{len(failed)} of {len(records)} trials failed, the first ({failed[0]['trial']}): {failed[0]['reason']}"
-        return fail(some, 1, "train")
+        return fail(some.replace("`", ""), 1, "sweep")  # these are the names of the file
     return 0

@@ -4,6 +4,7 @@ Shape letters: N samples, I inputs of a sample, D inputs of a layer, M labels tr
 C classes, H units.
 """
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -209,7 +210,8 @@ class TorchEngine:
             labels = np.tile(np.arange(here.place.classes), (source.samples, 1))
         flat = torch.from_numpy(labels.reshape(-1)).to(self.device)
         tried = self.recipe.network.rows_a_sample(labels.shape[1])
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.train.precision == "bfloat16"):
+        half = self.recipe.train.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16) if half else contextlib.nullcontext():
             return here.torch(source.rows, self._parameters[layer], flat, source.value, tried, statistics), tried
 
     def _measure(self, layer: int, y: Tensor, rows: int) -> None:
@@ -255,7 +257,7 @@ def _optimizer(kind: str, groups: list[dict[str, Any]], momentum: float) -> Opti
 def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, ImportError) as error:
         raise FfedgeError(f"`device='{name}'`: torch cannot use it here. Use `device='cpu'`") from error
     return device

@@ -42,9 +42,9 @@ class Trial:
 
     @property
     def id(self) -> str:
-        """A name that says what it trains: the same description has the same one, in any sweep."""
+        """A name that says what it trains: the same description has the same one, in any sweep; never a number."""
         text = json.dumps([self.data, self.how, self.fields], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return f"t{hashlib.sha256(text.encode()).hexdigest()[:11]}"
 
     @property
     def point(self) -> str:
@@ -117,7 +117,7 @@ def read(spec: Mapping[str, Any] | str | Path) -> Asked:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FfedgeError(f"{path}: is no TOML file ({error})") from error
     except ValueError as error:
-        raise FfedgeError(f"{path}: {error}") from error
+        raise FfedgeError(f"{path}: {str(error).replace('`', '')}") from error  # they are the file's own names
 
 
 def _asked(asked: Mapping[str, Any]) -> Asked:

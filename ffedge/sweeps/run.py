@@ -220,7 +220,7 @@ def on(backend: str | None) -> Iterator[None]:
         from distributed import Client
     except ModuleNotFoundError as error:
         raise FfedgeError(
-            "`backend='dask'` needs distributed, which is not installed. Run: pip install distributed"
+            "`backend='dask'` needs distributed, which is not installed. Run: pip install 'ffedge[dask]'"
         ) from error
     with Client(), joblib.parallel_config(backend=backend):
         yield

@@ -18,11 +18,11 @@ def asked(tmp_path, monkeypatch):
 def test_the_best_is_printed_and_shown_again(ffedge, asked):
     done = ffedge("sweep", "quick.toml")
     assert done.code == 0
-    table = re.findall(r"^(\d+\.\d\d) .* ([\d,]+)  ([0-9a-f]{12})$", done.out, re.MULTILINE)
+    table = re.findall(r"^(\d+\.\d\d) .* ([\d,]+)  (t[0-9a-f]{11})$", done.out, re.MULTILINE)
     assert sorted(widths for _, widths, _ in table) == ["12,8", "8"]
     assert [float(row[0]) for row in table] == sorted((float(row[0]) for row in table), reverse=True)
     assert f"model sweeps/quick/trials/{table[0][2]}/model.onnx\n" in done.out
-    assert re.search(r"(?m)^[0-9a-f]{12}  \d+\.\d\d% held out, .* s  widths .*\(2 of 2, best .*%\)$", done.err)
+    assert re.search(r"(?m)^t[0-9a-f]{11}  \d+\.\d\d% held out, .* s  widths .*\(2 of 2, best .*%\)$", done.err)
     assert (asked / "sweeps/quick/sweep.html").is_file()
     shown = ffedge("sweep", "--show", "sweeps/quick")
     assert (shown.code, shown.out, shown.err) == (0, done.out, "")
@@ -35,7 +35,7 @@ def test_a_trial_that_fails_makes_the_exit_code_1(ffedge, asked):
     assert done.code == 1
     assert "test\n" not in done.out
     assert " test " in done.out
-    assert re.search(r"ffedge: 1 of 2 trials failed, the first \([0-9a-f]+\): --batch-size must be at most", done.err)
+    assert re.search(r"ffedge: 1 of 2 trials failed, the first \(t[0-9a-f]+\): batch_size must be at most", done.err)
 
 
 @pytest.mark.parametrize(

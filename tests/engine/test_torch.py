@@ -22,7 +22,7 @@ from ffedge.training.watch import Journal
 pytestmark = pytest.mark.torch
 
 
-@pytest.mark.parametrize("device", ["cuda:99", "quantum", "meta:x"])
+@pytest.mark.parametrize("device", ["cuda:99", "quantum", "meta:x", "meta", "hpu", "mps", "xpu", "vulkan", ""])
 def test_a_device_that_is_not_there_is_one_line(device):
     recipe, facts = prepared(small_spec(engine="torch", device=device), clusters())
     with pytest.raises(FfedgeError, match=f"^`device='{device}'`: torch cannot use it here. Use `device='cpu'`$"):

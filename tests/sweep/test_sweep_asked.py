@@ -165,8 +165,8 @@ def test_what_cannot_be_is_one_line_before_anything_runs(line):
         (b"a = " + b"[" * 100_000, "is no TOML file ("),
         (b"x" * (1 << 21), "is larger than 1048576 bytes. Pass the description of a sweep"),
         (b"epochs = 2026-11-29", "a sweep must be of plain lists, numbers and strings"),
-        (b"momentum = nan", "`momentum` must be in [0, 1)"),
-        (b"epochs = 0", "`epochs` must be 1 or more, or auto, got 0"),
+        (b"momentum = nan", "momentum must be in [0, 1)"),
+        (b"epochs = 0", "epochs must be 1 or more, or auto, got 0"),
     ],
 )
 def test_a_bad_file_is_one_line_that_begins_with_its_path(tmp_path, content, line):

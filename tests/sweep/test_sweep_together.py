@@ -1,14 +1,22 @@
 """What trials that run at once share: cores and a memory budget; and what is compared: rungs, points, held-out rows."""
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
+from sweep_toys import SLOW, until
 from toys import in_child
 
 import ffedge
+from ffedge.compare.child import variables
 from ffedge.sweeps import run, worker
+from ffedge.sweeps.log import read_log
 from ffedge.sweeps.points import ranked, varied
 from ffedge.sweeps.show import table, write_page
 
@@ -184,3 +192,49 @@ def test_the_page_shows_the_best_and_what_each_value_gives(tmp_path):
     assert "70.00%" in page
     assert "Mean over all trials of each norm: unit 40.00%, rms 30.00%" in page
     assert "<b>" not in page.replace("<b></b>", "").replace("<b>7", "")
+
+
+def test_another_back_end_of_joblib_runs_the_trials(tmp_path):
+    joblib = pytest.importorskip("joblib", reason="needs joblib, which is not installed")
+    given = {"widths": [[8]], "epochs": 1, "batch_size": 500, "seeds": [0, 1]}
+    with joblib.parallel_config(backend="loky"):
+        records = ffedge.sweep(given, tmp_path / "out", jobs=2, progress=False)
+        with pytest.raises(ValueError, match=r"^`memory_budget` plays no part with `backend`"):
+            ffedge.sweep(given, tmp_path / "other", memory_budget="1GiB", progress=False)
+    assert [record["status"] for record in records] == ["done", "done"]
+
+
+def test_a_dask_cluster_loses_a_worker_and_the_trial_goes_on(start, tmp_path, monkeypatch):
+    pytest.importorskip("distributed", reason="needs distributed, which is not installed")
+    (tmp_path / "a.toml").write_text(SLOW.replace("400", "25"))
+    out, file = tmp_path / "out", tmp_path / "scheduler.json"
+    how = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True, "env": variables()}
+
+    def run(kind, *words):
+        command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--scheduler-file", file, "--no-dashboard"]
+        return subprocess.Popen([*map(str, command), *words], **how)
+
+    begun = [run("scheduler", "--port", "0")]
+    try:
+        until(file.exists)
+        one = ("--nthreads", "1", "--nworkers", "1")
+        begun += [run("worker", *one)]
+        monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", until(lambda: address(file)))
+        sweep = start(tmp_path / "a.toml", "--out", out, "--backend", "dask")
+        until(lambda: list(out.glob("trials/*/checkpoint/*.safetensors")))
+        os.killpg(begun[-1].pid, signal.SIGKILL)
+        begun += [run("worker", *one)]
+        printed, said = sweep.communicate(timeout=120)
+        assert sweep.returncode == 0, said
+        assert [record["status"] for record in read_log(out).values()] == ["done", "done"]
+        assert "the best of 1, by the mean of their seeds" in printed
+    finally:
+        for process in begun:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def address(file):
+    with contextlib.suppress(ValueError):
+        return json.loads(file.read_text())["address"]
