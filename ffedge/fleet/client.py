@@ -1,7 +1,7 @@
 """The part of a fleet's Flower app that runs on a board.
 
-The board's own settings are its SuperNode's ``--node-config``: ``model``, its model file, and ``data``, its rows (as
-of ``ffedge learn --data``). The server cannot name other files.
+The board's own settings are its SuperNode's node config: ``model``, its model file, and ``data``, its rows (as of
+`ffedge.learn`). The server cannot name other files.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ def train(message: Message, context: Context) -> Message:
     """Take the server's layers, learn from the board's rows, and send back the layers that learnt."""
     config, node = message.content[CONFIG], context.node_config
     if lacking := [name for name in ("model", "data") if name not in node]:
-        raise FfedgeError(f"--node-config must name the board's {lacking[0]}. Start the SuperNode with it")
+        raise FfedgeError(f"the SuperNode's node config must name the board's {lacking[0]}. Start it with that")
     update, measures = board_round(
         Path(str(node["model"])),
         str(node["data"]),
