@@ -78,6 +78,9 @@ def _result(report: Report) -> dict[str, Any]:
     """Return what a finished run reached; `seconds` are of training, also of what was done before it was resumed."""
     if report.stopped:
         return {"status": "diverged", "reason": report.stopped}
+    if report.layers[-1].accuracy_sum is None:
+        few = f"`holdout` leaves none of {report.train_accuracy_rows} rows to compare trials by. Use a larger share"
+        return {"status": "failed", "reason": few}
     return {
         "status": "done",
         "accuracy": report.layers[-1].accuracy_sum,

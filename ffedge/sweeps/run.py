@@ -3,6 +3,7 @@
 import contextlib
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from ffedge import json_text
 from ffedge.data import NAMES
 from ffedge.errors import FfedgeError, StoppedError
-from ffedge.fields import bytes_of
+from ffedge.fields import bytes_of, is_whole
 from ffedge.files import atomic_file, locked
 from ffedge.sweeps.asked import Asked, Trial, read
 from ffedge.sweeps.log import NAME, Record, append, mend, read_log
@@ -66,10 +67,10 @@ def sweep(
         A dict, or another argument, asks for what cannot be.
     """
     asked, budget = read(spec), bytes_of(memory_budget) if isinstance(memory_budget, str) else memory_budget
-    if jobs < 1:
-        raise ValueError(f"`jobs` must be 1 or more, got {jobs}")
+    if not is_whole(jobs) or jobs < 1:
+        raise ValueError(f"`jobs` must be a whole number from 1, got {jobs!r}")
     if budget is not None and any(trial.fields.get("engine") == "torch" for trial in asked.trials):
-        raise ValueError("`memory_budget` needs plans, which torch has none of. Use `engine='onnx'`, or leave it out")
+        raise ValueError("`memory_budget` needs plans, which the torch engine has none of. Leave it out")
     if out is None and isinstance(spec, Mapping):
         raise ValueError("`out` must be a folder where the sweep is no file. Pass one")
     folder = Path("sweeps") / Path(str(spec)).stem if out is None else Path(out)
@@ -159,9 +160,10 @@ class _Trials:
             raise ValueError("`memory_budget` plays no part with `backend`: what runs at once is that one's choice")
         by_id = {trial.id: trial for trial in trials}
         work = (joblib.delayed(run_trial)(self._job(trial, cores), here) for trial in by_id.values())
-        found = joblib.Parallel(self._jobs, prefer="threads", return_as="generator_unordered", pre_dispatch=self._jobs)
+        how = {"prefer": "threads", "return_as": "generator_unordered", "pre_dispatch": self._jobs}
+        found = joblib.Parallel(self._jobs, **how)(work)
         try:
-            for said in found(work):
+            for said in found:
                 if said["status"] != "stopped":
                     trial = by_id[said["trial"]]
                     record = self.known[trial.id] = self._record(trial, said)
@@ -170,6 +172,8 @@ class _Trials:
                     shown.ended(record, ", ".join(what))
         finally:
             over.set()  # what still runs ends at a checkpoint, after an error too
+            with warnings.catch_warnings(action="ignore"):  # of results that nobody reads
+                found.close()
 
     def _job(self, trial: Trial, threads: int) -> dict[str, Any]:
         """Return the request of a trial's process; its paths are absolute, as it may run elsewhere."""
@@ -222,5 +226,11 @@ def on(backend: str | None) -> Iterator[None]:
         raise FfedgeError(
             "`backend='dask'` needs distributed, which is not installed. Run: pip install 'ffedge[dask]'"
         ) from error
-    with Client(), joblib.parallel_config(backend=backend):
+    if not (address := os.environ.get("DASK_SCHEDULER_ADDRESS")):
+        raise FfedgeError("`backend='dask'` needs the address of a scheduler. Set DASK_SCHEDULER_ADDRESS")
+    try:
+        client = Client(address)
+    except (OSError, ValueError) as error:
+        raise FfedgeError(f"{address}: no dask cluster answers ({error}). Check DASK_SCHEDULER_ADDRESS") from error
+    with client, joblib.parallel_config(backend=backend):
         yield

@@ -105,29 +105,25 @@ def _in_child(job: dict[str, Any], stop: Callable[[], bool]) -> Record:
     """Run `ffedge.sweeps.child`; say of what it died, where it does not say so itself."""
     command = [sys.executable, "-m", "ffedge.sweeps.child", json.dumps(job)]
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(job["threads"]))
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:
-        try:
-            child = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=out,
-                stderr=said,
-                env=variables() | threads,
-                start_new_session=True,  # Ctrl-C is for the sweep, which ends its trials at their checkpoints
-            )
-        except OSError as error:
-            return {"status": "failed", "reason": f"its process cannot be started ({error.strerror}). {REMEDY}"}
-        assert child.stdin is not None
-        with child:
-            while child.poll() is None:
-                if stop():
-                    child.stdin.close()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    child.wait(POLL_S)
-        if child.returncode:
-            return {"status": "failed", "reason": _death(child.returncode, _tail(said))}
-        answer: Record = json.loads(_tail(out))
-    return answer
+    how: dict[str, Any] = {"env": variables() | threads, "stdin": subprocess.PIPE}
+    how["start_new_session"] = True  # Ctrl-C is for the sweep, which ends its trials at their checkpoints
+    try:
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:
+            with subprocess.Popen(command, stdout=out, stderr=said, **how) as child:
+                while child.poll() is None:
+                    if stop() and child.stdin is not None:
+                        child.stdin.close()
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        child.wait(POLL_S)
+            if child.returncode:
+                return {"status": "failed", "reason": _death(child.returncode, _tail(said))}
+            try:
+                answer: Record = json.loads(_tail(out))
+            except ValueError:
+                return {"status": "failed", "reason": f"its process ended with 0 and no answer. {REMEDY}"}
+            return answer
+    except OSError as error:
+        return {"status": "failed", "reason": f"its process cannot be started ({error.strerror or error}). {REMEDY}"}
 
 
 def _death(code: int, said: str) -> str:

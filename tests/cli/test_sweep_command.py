@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from tests.cli.conftest import spawn
+
 QUICK = "widths = [[8], [12, 8]]\nepochs = 1\nbatch_size = 500\n"
 
 
@@ -53,6 +55,23 @@ def test_a_trial_that_fails_makes_the_exit_code_1(ffedge, asked):
 def test_what_a_user_can_mend_is_one_line(ffedge, asked, words, code, line):
     done = ffedge("sweep", *words)
     assert done.code == code
+    assert done.line.startswith(f"ffedge: {line}")
+
+
+@pytest.mark.parametrize(
+    ("address", "line"),
+    [
+        ("", "--backend dask needs the address of a scheduler. Set DASK_SCHEDULER_ADDRESS"),
+        ("tcp://127.0.0.1:9", "tcp://127.0.0.1:9: no dask cluster answers (Timed out trying to connect"),
+        ("x", "x: no dask cluster answers (missing port number in address 'x'). Check DASK_SCHEDULER_ADDRESS"),
+    ],
+)
+def test_a_cluster_that_does_not_answer_is_one_line(asked, monkeypatch, address, line):
+    pytest.importorskip("distributed", reason="needs distributed, which is not installed")
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", address)
+    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "1s")
+    done = spawn("sweep", "quick.toml", "--backend", "dask")
+    assert (done.code, done.out) == (1, "")
     assert done.line.startswith(f"ffedge: {line}")
 
 

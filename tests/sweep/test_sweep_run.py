@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import faults
@@ -11,6 +12,7 @@ from sweep_toys import QUICK, SLOW, until
 
 import ffedge
 from ffedge.errors import FfedgeError, StoppedError
+from ffedge.sweeps import run, worker
 from ffedge.sweeps.asked import read
 from ffedge.sweeps.log import append, mend, read_log
 
@@ -224,3 +226,65 @@ def test_a_full_disk_or_a_kill_costs_no_record(tmp_path, kind):
         assert {"a", "c"} <= set(read_log(trial.folder)) <= {"a", "b", "c"}
         count += 1
     assert count > 2
+
+
+def test_too_few_rows_to_hold_any_out_are_said(tmp_path):
+    rows = "\n".join(f"{n % 2 + 0.1 * n},{n % 2}" for n in range(12))
+    (tmp_path / "few.csv").write_text(f"a,b\n{rows}\n")
+    given = {"data": str(tmp_path / "few.csv"), "widths": [[4]], "epochs": 1}
+    (record,) = ffedge.sweep(given, tmp_path / "out", progress=False)
+    assert (record["status"], record["reason"]) == (
+        "failed",
+        "`holdout` leaves none of 12 rows to compare trials by. Use a larger share",
+    )
+    (record,) = ffedge.sweep(given | {"holdout": 0.25}, tmp_path / "out", progress=False)
+    assert record["status"] == "done"
+
+
+def test_a_table_is_read_as_the_description_says(tmp_path):
+    rows = "\n".join(f"{('dry', 'wet')[n % 2]},{n % 2 + 0.001 * n},{n % 7}" for n in range(200))
+    (tmp_path / "a.csv").write_text(f"state,level,noise\n{rows}\n")
+    given = {"data": str(tmp_path / "a.csv"), "label": "state", "leave_out": ["noise"], "reading": {"test": 0.2}}
+    given |= {"widths": [[8]], "epochs": 5}
+    (record,) = ffedge.sweep(given, tmp_path / "out", test=True, progress=False)
+    facts = ffedge.Predictor(tmp_path / "out" / "trials" / record["trial"] / "model.onnx").facts
+    assert ([column.name for column in facts.table.columns], facts.classes) == (["level"], ("dry", "wet"))
+    assert record["test_accuracy"] == 1.0
+    assert (record["label"], record["leave_out"], record["reading"]) == ("state", ["noise"], {"test": 0.2})
+
+
+def test_a_full_disk_ends_the_sweep_in_one_line_and_the_trials_at_their_checkpoints(tmp_path, monkeypatch):
+    ended = []
+
+    def child(job, stop):
+        if job["fields"]["seed"]:
+            until(stop)
+            ended.append(job["trial"])
+            return {"status": "stopped"}
+        return {"status": "done", "accuracy": 0.5, "seconds": 1.0, "peak_bytes": 1}
+
+    def full(folder, record):
+        raise FfedgeError("trials.jsonl: cannot be written (No space left on device). Free space there")
+
+    monkeypatch.setattr(worker, "_in_child", child)
+    monkeypatch.setattr(run, "append", full)
+    with pytest.raises(FfedgeError, match="No space left on device"):
+        ffedge.sweep({"widths": [[8]], "seeds": [0, 1]}, tmp_path / "out", jobs=2, progress=False)
+    until(lambda: ended)
+
+
+@pytest.mark.parametrize("script", ["import os; os._exit(3)", "raise RuntimeError('odd')", "print('no JSON')", "pass"])
+def test_a_process_that_gives_no_answer_is_a_failure_with_a_reason(tmp_path, monkeypatch, script):
+    fake = tmp_path / "python"
+    fake.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{script}"\n')
+    fake.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(fake))
+    (record,) = ffedge.sweep({"widths": [[8]]}, tmp_path / "out", progress=False)
+    assert record["status"] == "failed"
+    assert record["reason"].startswith("its process ended with ")
+
+
+def test_a_process_that_cannot_be_started_is_a_failure_with_a_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "missing"))
+    (record,) = ffedge.sweep({"widths": [[8]]}, tmp_path / "out", progress=False)
+    assert record["reason"].startswith("its process cannot be started (No such file or directory). Run fewer trials")

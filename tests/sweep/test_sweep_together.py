@@ -98,7 +98,7 @@ def test_a_real_plan_is_asked_for_and_kept(tmp_path):
 
 
 def test_torch_has_no_plan(tmp_path):
-    with pytest.raises(ValueError, match=r"^`memory_budget` needs plans, which torch has none of"):
+    with pytest.raises(ValueError, match=r"^`memory_budget` needs plans, which the torch engine has none of"):
         ffedge.sweep({"engine": "torch"}, tmp_path / "out", memory_budget="1GiB")
 
 
