@@ -1,4 +1,7 @@
-"""docs/tutorials.md is executed: a section after another, each in an empty folder, and what it promises comes true."""
+"""docs/tutorials.md and the example of docs/events.md are executed, and what they promise comes true.
+
+A section after another, each in an empty folder.
+"""
 
 import os
 import re
@@ -9,7 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SECTIONS = dict(re.findall(r"(?ms)^## (.*?)\n(.*?)(?=^## |\Z)", (ROOT / "docs" / "tutorials.md").read_text()))
+TEXTS = [(ROOT / "docs" / name).read_text() for name in ("tutorials.md", "events.md")]
+SECTIONS = dict(re.findall(r"(?ms)^## (.*?)\n(.*?)(?=^## |\Z)", "\n## \n".join(TEXTS)))
 
 
 @pytest.fixture
@@ -53,6 +57,12 @@ def test_a_folder_of_pictures_becomes_a_model_and_a_page(follow):
     assert float(re.search(r"test accuracy +([\d.]+) %", printed)[1]) > 85
     assert re.search(r"photos/bar/0.png .*bar", printed)
     assert "<svg" in Path("photos.html").read_text()
+
+
+def test_recordings_of_events_become_a_model(follow):
+    _, printed = follow("Example")
+    assert float(re.search(r"test accuracy +([\d.]+) %", printed)[1]) > 90
+    assert re.search(r"edges/left/0.npy .*left.*\n.*edges/right/0.npy .*right", printed)
 
 
 def test_a_model_is_personalised_and_forgets_little(follow):

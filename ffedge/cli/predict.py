@@ -40,8 +40,8 @@ def add_files(parser: Parser) -> None:
     argument(
         parser,
         "files",
-        "Pictures (PNG, JPEG, …), folders of them, .npy, .npz, IDX files or tables; or - for a JSON sample a line on "
-        "stdin (of a table: also an object by column, or a CSV line).",
+        "Pictures (PNG, JPEG, …), event recordings, folders of them, .npy, .npz, IDX files or tables; or - for a JSON "
+        "sample a line on stdin (of a table: also an object by column, or a CSV line).",
         nargs="+",
     )
 

@@ -29,8 +29,8 @@ SIZE = value(bytes_of, "SIZE", "a size as in 4MiB")
 def add_flags(parser: Parser) -> None:
     """Describe the words of the command."""
     data = (
-        "mnist-mini (built in, the default), mnist, fashion-mnist, arrays (a file or folder), pictures (a folder of "
-        "class folders), or tables: files, or - for stdin."
+        "mnist-mini (built in, the default), mnist, fashion-mnist, arrays (a file or folder), pictures or event "
+        "recordings (a folder of class folders), or tables: files, or - for stdin."
     )
     flag(parser, "--data", data, str, nargs="+")
     shared(parser, "--label")

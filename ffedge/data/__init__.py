@@ -7,6 +7,7 @@ enters an input is not known here.
 
 from ffedge.data.catalogue import Data, load
 from ffedge.data.dataset import Dataset, Split
+from ffedge.data.events import read_events
 from ffedge.data.images import files_of, read_image, read_inputs
 from ffedge.data.known import NAMES, KnownDataset
 from ffedge.data.reading import Listener, Reading
@@ -25,6 +26,7 @@ __all__ = [
     "Split",
     "files_of",
     "load",
+    "read_events",
     "read_image",
     "read_inputs",
 ]

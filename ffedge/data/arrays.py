@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any, BinaryIO
+from typing import IO, Any
 from urllib.parse import quote
 
 import numpy as np
@@ -49,7 +49,7 @@ def read_npy(path: Path, name: str = "", sha256: str = "") -> Rows:
     """
     path, name = Path(path), name or str(path)
     with os.fdopen(open_to_read(path), "rb") as file:
-        shape, fortran, dtype = _read_header(file, name)
+        shape, fortran, dtype = npy_header(file, name)
         offset, size = file.tell(), os.fstat(file.fileno()).st_size
     if dtype.hasobject:
         raise DataError(f"{name}: holds Python objects, which ffedge never unpickles. {_AS_PLAIN}.")
@@ -67,7 +67,8 @@ def read_npy(path: Path, name: str = "", sha256: str = "") -> Rows:
     return in_rows(rows, shape, name) if fortran else rows
 
 
-def _read_header(file: BinaryIO, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def npy_header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read up to an array's first value; return its shape, whether it is in Fortran's order, and its dtype."""
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     try:
         version = np.lib.format.read_magic(file)
@@ -89,7 +90,7 @@ def npz_members(path: Path) -> tuple[str, ...]:
     DataError
         If it is not a zip file.
     """
-    with _open_zip(Path(path)) as archive:
+    with open_zip(Path(path)) as archive:
         names = [info.filename for info in archive.infolist()]
     return tuple(name.removesuffix(".npy") for name in names if name.endswith(".npy"))
 
@@ -103,7 +104,7 @@ def read_npz(path: Path, member: str) -> Rows:
         If the archive is corrupt or encrypted or lacks the member, or as `read_npy` does.
     """
     path, name = Path(path), f"{path}[{member}]"
-    with _open_zip(path) as archive:
+    with open_zip(path) as archive:
         try:
             info = archive.getinfo(f"{member}.npy")
         except KeyError as error:
@@ -117,7 +118,8 @@ def read_npz(path: Path, member: str) -> Rows:
 
 
 @contextmanager
-def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Yield an ``.npz`` file's archive; DataError where it is none."""
     with os.fdopen(open_to_read(path), "rb") as file:
         try:
             archive = zipfile.ZipFile(file)

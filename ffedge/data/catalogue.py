@@ -45,8 +45,8 @@ def load(
 
     Parameters
     ----------
-    source : one of `NAMES`; a folder of arrays, or with a folder of pictures for each class
-        (`ffedge.data.picture_folders`); an ``.npz``, ``.npy`` or IDX file (a known name is never a path); a table
+    source : one of `NAMES`; a folder of arrays, or with a folder of pictures or of event recordings for each class
+        (`ffedge.data.class_folders`); an ``.npz``, ``.npy`` or IDX file (a known name is never a path); a table
         (``.csv``, ``.tsv``, ``.jsonl``, ``.parquet``, ``.feather``), a pattern such as ``logs/*.csv`` or a list of
         such, read as one set, or ``-``, a table on standard input; a table in memory, of pandas, polars, pyarrow or
         Hugging Face's datasets; or an iterable
@@ -64,8 +64,8 @@ def load(
     table : of a model (`ffedge.network.InputFacts`): the columns that are taken, by their names.
     stop : asked while a table is read; True ends that with a StoppedError.
     finite : refuse files that hold NaN or infinity; else these are rows like others, which a model calls odd.
-    reading : what the files leave open: the size of pictures, rows to test on.
-    shape : of a row, where a model has one that pictures are to be brought to.
+    reading : what the files leave open: the size of pictures, the time bins of events, rows to test on.
+    shape : of a row, where a model has one that files in class folders are to be brought to.
     hear : is told how reading goes.
 
     Notes
@@ -88,12 +88,14 @@ def load(
     tabular = frame or is_table(source)
     if (label is not None or leave_out) and not tabular:
         raise ValueError("`label` and `leave_out` are for tables. Leave them out")
-    pictures = _pictures(source, reading, shape, hear, stop)
-    if pictures is not None:
-        dataset = assemble(_name(Path(str(source))), pictures, None, one_class=one_class)
-    elif idle := reading.for_pictures:
+    files = _class_folders(source, reading, shape, hear, stop)
+    if files is not None:
+        dataset = assemble(_name(Path(str(source))), files, None, one_class=one_class)
+    elif (idle := reading.of_files) and not _is_missing(source):
         name = source if isinstance(source, str | Path) else NAME
-        raise ValueError(f"`{idle[0]}` plays no part for {name}, which is no folder of pictures. Leave it out")
+        raise ValueError(
+            f"`{idle[0]}` plays no part for {name}, which is no folder of pictures or recordings. Leave it out"
+        )
     elif tabular:
         from ffedge.data.tables import load_table
 
@@ -115,7 +117,7 @@ def load(
         one_class=True,
         label=label if is_table(reading.test) else None,
         table=dataset.table,
-        reading=Reading(skip_broken=reading.skip_broken and pictures is not None),
+        reading=Reading(skip_broken=reading.skip_broken and files is not None),
         shape=dataset.input_shape,
         hear=hear,
         stop=stop,
@@ -123,18 +125,24 @@ def load(
     return with_other(dataset, test)
 
 
-def _pictures(
+def _is_missing(source: Data) -> bool:
+    """Tell whether this is neither a known name nor a table, and no path that exists."""
+    named = isinstance(source, str | Path) and source not in NAMES and not is_table(source)
+    return named and not Path(str(source)).exists()
+
+
+def _class_folders(
     source: Data, reading: Reading, shape: tuple[int, ...] | None, hear: Listener, stop: Callable[[], bool]
 ) -> tuple[Rows, ...] | None:
-    """Open a folder of pictures; None where it is none."""
+    """Open a folder of class folders; None where it is none."""
     if not isinstance(source, str | Path) or (isinstance(source, str) and source in NAMES):
         return None
     path = Path(source)
     if not path.is_dir() or holds_arrays(path):
         return None
-    from ffedge.data.picture_folders import arrays_of_pictures, holds_folders
+    from ffedge.data.class_folders import arrays_of_classes, holds_folders
 
-    return arrays_of_pictures(path, reading, shape, hear, stop) if holds_folders(path) else None
+    return arrays_of_classes(path, reading, shape, hear, stop) if holds_folders(path) else None
 
 
 def _of_arrays(
@@ -147,7 +155,7 @@ def _of_arrays(
     one_class: bool,
     finite: bool,
 ) -> Dataset:
-    """Open what is neither a folder of pictures nor a table."""
+    """Open what is neither a folder of class folders nor a table."""
     if isinstance(source, Dataset):
         return source
     if not isinstance(source, str | Path):

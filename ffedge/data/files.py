@@ -99,7 +99,7 @@ def _arrays_of_folder(folder: Path) -> tuple[Rows, ...]:
     if not any(idx) and not any(npy):
         raise DataError(
             f"{folder}: holds no data set; looked for {IDX_FILES[0]}[.gz], {ARRAYS[0]}.npy "
-            "and a folder of pictures for each class. Pass another folder, or the file itself."
+            "and a folder of pictures or event recordings for each class. Pass another folder, or the file itself."
         )
     wanted = IDX_FILES if any(idx) else tuple(f"{name}.npy" for name in ARRAYS)
     files = _complete(dict(zip(wanted, idx if any(idx) else npy, strict=True)), str(folder))

@@ -1,4 +1,4 @@
-"""Inputs for prediction: pictures (by Pillow, grey or in colour), or arrays in ``.npy``, ``.npz`` and IDX files."""
+"""Inputs for prediction: pictures (by Pillow, grey or in colour), recordings of events, or arrays in files."""
 
 import os
 import warnings
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ffedge.data.arrays import npz_members, read_npz
 from ffedge.data.checks import as_inputs
+from ffedge.data.events import is_recording, read_events
 from ffedge.data.files import is_idx, open_array
 from ffedge.data.rows import ArrayRows, Rows, RowSource, open_to_read
 from ffedge.errors import DataError, FfedgeError
@@ -38,8 +39,8 @@ def read_inputs(
 
     Parameters
     ----------
-    path : a picture, or a ``.npy``, ``.npz`` (its member x, x_test, or the only one) or IDX file; one sample without
-        the batch axis is accepted too.
+    path : a picture, a recording of events (`ffedge.data.events`), or a ``.npy``, ``.npz`` (its member x, x_test, or
+        the only one) or IDX file; one sample without the batch axis is accepted too.
     row_shape : shape of one input of the model.
     dtype : the model's input dtype, ``uint8`` or ``float32``.
     resize, invert : for pictures, see `read_image`.
@@ -59,11 +60,14 @@ def read_inputs(
         If what is for pictures is asked for, and it is none.
     """
     path, dtype = Path(path), np.dtype(dtype)
-    if path.suffix not in {".npy", ".npz"} and not is_idx(path):
+    events = is_recording(path)
+    if not events and path.suffix not in {".npy", ".npz"} and not is_idx(path):
         return _picture(path, row_shape, dtype, resize, invert)
     if resize or invert:
         name = "resize" if resize else "invert"
         raise ValueError(f"{path}: is no picture, so that `{name}` plays no part. Leave it out")
+    if events:
+        return _recording(path, row_shape, dtype)
     array = _one_array(path)
     rows = _as_batch(array, row_shape)
     if (dtype == np.uint8) != (rows.dtype == np.uint8):
@@ -72,23 +76,23 @@ def read_inputs(
 
 
 def files_of(path: str | Path) -> Iterator[Path]:
-    """Yield the pictures of a folder and of the folders in it; a file alone, whatever it is.
+    """Yield the pictures, or else the recordings, of a folder and of the folders in it; a file alone, whatever it is.
 
     Raises
     ------
     DataError
-        The folder holds no picture.
+        The folder holds neither.
     """
     if not (path := Path(path)).is_dir():
         yield path
         return
-    from ffedge.data.picture_folders import pictures_in
+    from ffedge.data.class_folders import files_in
 
     first = None
-    for first in pictures_in(path):
+    for first in files_in(path):
         yield first
     if first is None:
-        raise DataError(f"{path}: holds no picture. Pass another folder, or files")
+        raise DataError(f"{path}: holds neither a picture nor a recording of events. Pass another folder, or files")
 
 
 def read_image(
@@ -251,6 +255,12 @@ def _picture(path: Path, row_shape: tuple[int, ...], dtype: np.dtype[Any], resiz
             "Pass inputs in a .npy or .npz file, scaled as the train data."
         )
     return ArrayRows(read_image(path, row_shape, resize=resize, invert=invert)[np.newaxis])
+
+
+def _recording(path: Path, row_shape: tuple[int, ...], dtype: np.dtype[Any]) -> RowSource:
+    if dtype != np.uint8:
+        raise DataError(f"{path}: is a recording of events, but the model takes {dtype}. Pass a .npy or .npz of rows")
+    return ArrayRows(read_events(path, row_shape)[np.newaxis])
 
 
 def _one_array(path: Path) -> Rows:

@@ -5,7 +5,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Self
 
-SIDES = (8, 1024)
+SIDES = (8, 2048)
+MOST_BINS, BINS = 64, 2  # of an event recording; without a number
 
 
 class Listener:
@@ -24,17 +25,20 @@ class Reading:
 
     Attributes
     ----------
-    size : height and width in pixels that pictures in class folders are brought to; one number for both; None chooses.
-    colour : whether these keep their colour; None: if they have any.
-    skip_broken : leave out pictures that cannot be read, instead of refusing them all.
+    size : height and width in pixels that pictures in class folders are brought to, or that an event camera has; one
+        number for both; None chooses.
+    colour : whether pictures keep their colour; None: if they have any.
+    skip_broken : leave out pictures or recordings that cannot be read, instead of refusing them all.
     test : rows to test on: another data set, or the share of the rows that is taken aside for it, the same of each
         class, always the same ones; None takes those that the data set comes with.
+    bins : into how many parts the time of a recording of events is cut; None: 2.
     """
 
     size: tuple[int, int] | int | None = None
     colour: bool | None = None
     skip_broken: bool = False
     test: str | float | None = None
+    bins: int | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for what cannot be."""
@@ -45,11 +49,15 @@ class Reading:
             object.__setattr__(self, "size", size)
         if isinstance(self.test, float | int) and not (0 < self.test < 1 and math.isfinite(self.test)):
             raise ValueError(f"`test` must be a data set, or a share of the rows between 0 and 1, got {self.test!r}")
+        if self.bins is not None and not (type(self.bins) is int and 1 <= self.bins <= MOST_BINS):
+            raise ValueError(f"`bins` must be a whole number from 1 to {MOST_BINS}, got {self.bins!r}")
 
     @property
-    def for_pictures(self) -> tuple[str, ...]:
-        """The fields that are given and for pictures."""
-        return tuple(name for name in ("size", "colour", "skip_broken") if getattr(self, name) not in (None, False))
+    def of_files(self) -> tuple[str, ...]:
+        """The fields that are given and for files in class folders."""
+        names = ("size", "bins", "skip_broken")
+        given = tuple(name for name in names if getattr(self, name) not in (None, False))
+        return given if self.colour is None else (*given, "colour")
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is not as it is by default, as plain numbers, lists and strings."""

@@ -214,10 +214,14 @@ def test_no_picture_at_all_is_one_line(tmp_path, photos):
     with pytest.raises(DataError, match=r"photos: holds no picture that can be read. The first: .*ant/0.png: "):
         load(photos, reading=Reading(skip_broken=True))
     (tmp_path / "a" / "b").mkdir(parents=True)
-    with pytest.raises(DataError, match=r"a: holds no folder with pictures \(bmp, .*\) for each class"):
+    with pytest.raises(
+        DataError, match=r"a: holds no folder with pictures \(bmp, .*\) or recordings \(.*\) for each class"
+    ):
         load(tmp_path / "a")
     picture(tmp_path / "flat" / "1.png")
-    with pytest.raises(DataError, match=r"flat: holds no data set; looked for .* and a folder of pictures for each"):
+    with pytest.raises(
+        DataError, match=r"flat: holds no data set; looked for .* and a folder of pictures or event rec"
+    ):
         load(tmp_path / "flat")
 
 
@@ -245,15 +249,15 @@ def test_links_to_pictures_and_folders_are_followed(photos, tmp_path):
 
 
 def test_pictures_are_decoded_once_and_again_when_one_has_changed(photos, own_cache, monkeypatch):
-    from ffedge.data import picture_folders
+    from ffedge.data import folder_kinds
 
-    read, count = picture_folders.read_image, [0]
+    read, count = folder_kinds.read_image, [0]
 
     def counted(*args, **options):
         count[0] += 1
         return read(*args, **options)
 
-    monkeypatch.setattr(picture_folders, "read_image", counted)
+    monkeypatch.setattr(folder_kinds, "read_image", counted)
     first = load(photos, reading=Reading(size=12, colour=True))
     assert count[0] == 15
     again = load(photos, reading=Reading(size=12, colour=True))
@@ -287,7 +291,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(photos, own_cache, monkeypat
 
 def test_reading_says_what_it_must_be():
     for wrong in (4, (8, 8, 8), 5000, (8, 0)):
-        with pytest.raises(ValueError, match=r"`size` must be one or two whole numbers from 8 to 1024"):
+        with pytest.raises(ValueError, match=r"`size` must be one or two whole numbers from 8 to 2048"):
             Reading(size=wrong)
     for wrong in (0.0, 1.0, 1.5, float("nan"), -0.1):
         with pytest.raises(ValueError, match=r"`test` must be a data set, or a share of the rows between 0 and 1"):
@@ -298,8 +302,13 @@ def test_reading_says_what_it_must_be():
 
 def test_what_is_for_pictures_is_refused_for_arrays(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.zeros((4, 3)), y=[0, 1, 0, 1])
-    with pytest.raises(ValueError, match=r"`size` plays no part for .*a.npz, which is no folder of pictures. Leave"):
+    with pytest.raises(ValueError, match=r"`size` plays no part for .*a.npz, which is no folder of pictures or r"):
         load(tmp_path / "a.npz", reading=Reading(size=32))
+
+
+def test_a_folder_that_is_not_there_is_said_to_be_missing_whatever_else_is_asked_for(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere: is neither a known data set \(.*\) nor a path that exists"):
+        load(tmp_path / "nowhere", reading=Reading(size=32))
 
 
 def test_reading_can_be_stopped_and_leaves_nothing(photos, own_cache):
