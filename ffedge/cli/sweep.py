@@ -66,6 +66,7 @@ def _print(records: list[dict[str, object]], folder: Path) -> int:
         print(f"all trials {folder / 'trials.jsonl'}, charts {folder / PAGE}")
     failed = [record for record in records if record["status"] in ("failed", "refused")]
     if failed:
-        some = f"{len(failed)} of {len(records)} trials failed, the first ({failed[0]['trial']}): {failed[0]['reason']}"
+        first = f"{failed[0]['trial']}: {failed[0].get('reason')}"
+        some = f"{len(failed)} of {len(records)} trials failed, the first of them {first}"
         return fail(some.replace("`", ""), 1, "sweep")  # these are the names of the file
     return 0

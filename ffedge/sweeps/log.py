@@ -7,9 +7,11 @@ from typing import Any
 
 from ffedge import json_text
 from ffedge.errors import FfedgeError
+from ffedge.fields import is_double
 from ffedge.files import regular_file, writing
 
 NAME = "trials.jsonl"
+NUMBERS = ("accuracy", "seconds", "peak_bytes")  # of each trial that is done
 Record = dict[str, Any]
 
 
@@ -84,9 +86,10 @@ def _end(path: Path) -> int:
 
 def _record(line: bytes, where: str) -> Record:
     try:
-        record = json_text.parse(line.decode())
-        if not isinstance(record, dict) or not isinstance(record.get("trial"), str):
-            raise ValueError("it has no trial")
+        record: Record = json_text.parse(line.decode())
+        named = isinstance(record, dict) and all(isinstance(record.get(name), str) for name in ("trial", "status"))
+        if not named or (record["status"] == "done" and not all(is_double(record.get(name)) for name in NUMBERS)):
+            raise ValueError("it is no trial's record")
     except ValueError as error:
         raise FfedgeError(f"{where}: is damaged ({error}). Remove it: the trial's result is in its folder") from error
     return record

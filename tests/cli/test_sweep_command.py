@@ -37,7 +37,9 @@ def test_a_trial_that_fails_makes_the_exit_code_1(ffedge, asked):
     assert done.code == 1
     assert "test\n" not in done.out
     assert " test " in done.out
-    assert re.search(r"ffedge: 1 of 2 trials failed, the first \(t[0-9a-f]+\): batch_size must be at most", done.err)
+    assert re.search(
+        r"ffedge: 1 of 2 trials failed, the first of them t[0-9a-f]+: batch_size must be at most", done.err
+    )
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,7 @@ def test_python_may_stop_it(tmp_path):
 
 
 def test_a_torn_line_is_no_record_and_goes_at_the_next(tmp_path):
-    append(tmp_path, {"trial": "a", "status": "done"})
+    append(tmp_path, {"trial": "a", "status": "new"})
     whole = (tmp_path / "trials.jsonl").read_bytes()
     for torn in (b'{"trial": "b"', b"\xff" * 10_000):
         (tmp_path / "trials.jsonl").write_bytes(whole + torn)
@@ -205,9 +205,19 @@ def test_a_torn_line_is_no_record_and_goes_at_the_next(tmp_path):
     assert {name: record["status"] for name, record in read_log(tmp_path).items()} == {"c": "failed", "a": "new"}
 
 
-@pytest.mark.parametrize("line", [b"{\n", b"[]\n", b'{"trial": 3}\n', b"\xff\n", b"[" * 10**5 + b"\n"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{\n",
+        b"[]\n",
+        b'{"trial": 3}\n',
+        b'{"trial": "a", "status": "done", "accuracy": "1"}\n',
+        b"\xff\n",
+        b"[" * 10**5 + b"\n",
+    ],
+)
 def test_a_damaged_line_is_named(tmp_path, line):
-    (tmp_path / "trials.jsonl").write_bytes(b'{"trial": "a", "status": "done"}\n' + line)
+    (tmp_path / "trials.jsonl").write_bytes(b'{"trial": "a", "status": "new"}\n' + line)
     with pytest.raises(FfedgeError, match=r"trials.jsonl, line 2: is damaged \(.*\)\. Remove it"):
         read_log(tmp_path)
 
@@ -215,14 +225,14 @@ def test_a_damaged_line_is_named(tmp_path, line):
 @pytest.mark.parametrize("kind", [faults.FULL, faults.KILL])
 def test_a_full_disk_or_a_kill_costs_no_record(tmp_path, kind):
     def begin(folder):
-        append(folder, {"trial": "a", "status": "done"})
+        append(folder, {"trial": "a", "status": "new"})
 
     count = 0
     for trial in faults.trials(kind, begin, lambda folder: append(folder, {"trial": "b", "status": "x"}), tmp_path):
         assert next(iter(read_log(trial.folder))) == "a"
         if kind == faults.FULL and trial.said != faults.DONE:
             assert "trials.jsonl: cannot be written (No space left on device). Free space there" in trial.said
-        append(trial.folder, {"trial": "c", "status": "done"})
+        append(trial.folder, {"trial": "c", "status": "new"})
         assert {"a", "c"} <= set(read_log(trial.folder)) <= {"a", "b", "c"}
         count += 1
     assert count > 2
