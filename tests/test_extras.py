@@ -17,7 +17,7 @@ from ffedge.training.train import train
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-FOR_WORK_ON_FFEDGE = {"clients", "dev", "simulators", "spikingjelly"}
+FOR_WORK_ON_FFEDGE = {"clients", "dev", "simulators", "spikingjelly", "spyx"}
 
 
 def names(requirements):

@@ -15,7 +15,6 @@ from string import ascii_letters as LETTERS
 from string import digits as DIGITS
 
 import nir
-import numpy as np
 import torch
 
 torch.set_num_threads(1)  # of small layers two threads would wait for each other
@@ -100,14 +99,3 @@ def stepped(module, value, state):
     if kind == "snntorch":
         return module(value, torch.zeros_like(value) if state is None else state)
     return module(value, state)
-
-
-def labelled(network, raw):
-    """Return the constant inputs [N * C, D + C] of samples with each label; [N, D] where none is tried, or pictures."""
-    if network.convolves:
-        return network.scaled(raw).reshape(-1, *network.layers[0].convolution.picture)
-    if not network.tries_labels:
-        return network.scaled(raw)
-    classes = network.facts.n_classes
-    x = np.repeat(network.scaled(raw), classes, axis=0)
-    return np.concatenate([x, np.tile(np.eye(classes, dtype=np.float32), (len(raw), 1))], axis=1)

@@ -1,7 +1,7 @@
 """The same NIR file in simulators that others wrote: the same labels and spike counts as in ffedge's own.
 
-They come with the extras `simulators` (snnTorch, Sinabs, Norse) and `spikingjelly`, which do not go together; CI has an
-environment for each.
+They come with the extras `simulators` (snnTorch, Sinabs, Norse), `spikingjelly` and `spyx`, which do not go together;
+CI has an environment for each.
 """
 
 import importlib.util
@@ -16,19 +16,23 @@ from ffedge.spikes import read
 from ffedge.spikes.export import export_nir
 from ffedge.spikes.simulate import Run
 
-for package in ("nir", "torch"):
-    if importlib.util.find_spec(package) is None:
-        pytest.skip(f"needs {package}: ffedge[simulators]", allow_module_level=True)
+if importlib.util.find_spec("nir") is None:
+    pytest.skip("needs nir: ffedge[simulators]", allow_module_level=True)
 SIMULATORS = [
     pytest.param(name, marks=pytest.mark.skipif(not importlib.util.find_spec(name), reason=f"needs {name}"))
-    for name in ("snntorch", "sinabs", "norse", "spikingjelly")
+    for name in ("snntorch", "sinabs", "norse", "spikingjelly", "spyx")
 ]
 if all(param.marks[0].args[0] for param in SIMULATORS):
-    pytest.skip("needs a simulator: ffedge[simulators] or ffedge[spikingjelly]", allow_module_level=True)
+    pytest.skip("needs a simulator: ffedge[simulators], ffedge[spikingjelly] or ffedge[spyx]", allow_module_level=True)
 sys.path.insert(0, str(Path(__file__).parent))
-import outside  # noqa: E402
 
 IMAGES, BLOCK, TIMESTEPS = 300, 50, 64
+CANNOT = {  # resets, and whether pictures
+    "norse": "Norse resets to 0 alone",
+    "spyx": "Spyx subtracts alone",
+    "pictures": "it has no SumPool2d, or reads channels last",
+}
+EXACT = ("norse", "spikingjelly", "spyx")  # spike for spike, but where a potential meets the threshold in float32
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the simulators' own
 
 
@@ -79,24 +83,49 @@ def scores(network, counts):
     return total
 
 
+def labelled(network, raw):
+    """Return the constant inputs [N * C, D + C] of samples with each label; [N, D] where none is tried, or pictures."""
+    if network.convolves:
+        return network.scaled(raw).reshape(-1, *network.layers[0].convolution.picture)
+    if not network.tries_labels:
+        return network.scaled(raw)
+    classes = network.facts.n_classes
+    x = np.repeat(network.scaled(raw), classes, axis=0)
+    return np.concatenate([x, np.tile(np.eye(classes, dtype=np.float32), (len(raw), 1))], axis=1)
+
+
+def counted(simulator, path, network, raw):
+    """Return a simulator's spikes of each layer."""
+    if simulator == "spyx":
+        import outside_spyx
+
+        return outside_spyx.counts(path, labelled(network, raw), TIMESTEPS)
+    import outside
+
+    return outside.counts(
+        getattr(outside, f"{simulator}_modules"), path, network.reset, labelled(network, raw), TIMESTEPS
+    )
+
+
 @pytest.mark.parametrize("simulator", SIMULATORS)
 def test_a_simulator_gives_the_same_labels_but_for_ties_and_the_same_counts(simulator, ours):
     path, network, blocks = ours
-    if (simulator, network.reset) == ("norse", "subtract"):
-        pytest.skip("Norse resets to 0 alone")
-    if simulator in ("snntorch", "spikingjelly") and network.convolves:
-        pytest.skip("it has no SumPool2d")
-    spikes, ties, apart = np.zeros((2, len(network.layers))), 0, 0
+    if (simulator, network.reset) in (("norse", "subtract"), ("spyx", "zero")):
+        pytest.skip(CANNOT[simulator])
+    if simulator in ("snntorch", "spikingjelly", "spyx") and network.convolves:
+        pytest.skip(CANNOT["pictures"])
+    spikes, ties, apart, other = np.zeros((2, len(network.layers))), 0, 0, []
     for raw, counts in blocks:
-        found = outside.counts(
-            getattr(outside, f"{simulator}_modules"), path, network.reset, outside.labelled(network, raw), TIMESTEPS
-        )
+        found = counted(simulator, path, network, raw)
+        other += [(a != b).mean() for a, b in zip(counts, found, strict=True)]
         spikes += [[layer.sum() for layer in both] for both in (counts, found)]
         a, b = scores(network, counts), scores(network, found)
         best = np.sort(a, axis=1)
         tie = best[:, -1] - best[:, -2] < 0.001 * best[:, -1]
         apart += int(((a.argmax(1) != b.argmax(1)) & ~tie).sum())
         ties += int(tie.sum())
+    if simulator in EXACT:
+        assert np.mean(other) < 0.001
     assert apart == 0
     assert ties < 0.01 * IMAGES
     np.testing.assert_allclose(spikes[1], spikes[0], rtol=0.01)
