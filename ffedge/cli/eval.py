@@ -2,6 +2,7 @@
 
 import dataclasses
 from argparse import Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ffedge import json_text
@@ -15,6 +16,7 @@ from ffedge.errors import FfedgeError
 if TYPE_CHECKING:
     from ffedge.columns import Table
     from ffedge.data import Dataset
+    from ffedge.spikes import SpikingNetwork
 
 MOST_CLASSES = 20
 
@@ -32,15 +34,18 @@ def add_flags(parser: Parser) -> None:
     flag(parser, "--json", "Print one JSON document.")
 
 
-def run(options: Namespace) -> None:
+def run(options: Namespace) -> int:
     """Measure a model's accuracy: of all rows, of each class and layer, and which classes it mistakes.
 
-    Of a NIR file: after each number of timesteps, and of each layer after the last.
+    Of a NIR file: after each number of timesteps, and of each layer after the last; or, with traces as --data, whether
+    spikes come as they tell.
     """
     if is_spiking(options):
-        _of_spikes(options)
-    else:
-        _of_model(options)
+        return _of_spikes(options)
+    if options.data and options.data.endswith(".traces.nir"):
+        raise ValueError(f"--data {options.data}: traces are of a NIR file, not of {options.model}. Pass that file")
+    _of_model(options)
+    return 0
 
 
 def _of_model(options: Namespace) -> None:
@@ -73,26 +78,47 @@ def _of_model(options: Namespace) -> None:
         print(f"known    {percent(found.known)} of them, and {percent(found.known_error)} of these are wrong")
 
 
-def _of_spikes(options: Namespace) -> None:
+def _of_spikes(options: Namespace) -> int:
     from ffedge.spikes import SpikingPredictor
     from ffedge.spikes.evaluate import evaluate_spikes
     from ffedge.spikes.network import check_timesteps
+    from ffedge.spikes.nir_file import is_nir
 
     times = tuple(sorted(set(options.timesteps or ())))
     for count in times:
         check_timesteps(count)
     predictor = SpikingPredictor(options.model, times[-1] if times else None, options.margin)
+    if options.data and is_nir(Path(options.data)):
+        return _against_traces(predictor.network, options)
     data = _data(options, predictor.learnt_from, predictor.facts.shape)
     found = evaluate_spikes(predictor, data, times or (predictor.timesteps,), on_train=options.train)
     if options.json:
         print(json_text.text(dataclasses.asdict(found)))
-        return
+        return 0
     rows = [[str(t), percent(share)] for t, share in zip(found.timesteps, found.accuracy, strict=True)]
     if found.early_accuracy is not None:
         rows.append([f"{found.early_timesteps:.1f} (mean, margin {options.margin:g})", percent(found.early_accuracy)])
     print_table(f"{found.rows:,} rows", ["timesteps", "accuracy"], rows)
     alone = [[str(i), percent(share)] for i, share in enumerate(found.layer_accuracy)]
     print_table(f"each layer alone, after {found.timesteps[-1]} timesteps", ["layer", "accuracy"], alone)
+    return 0
+
+
+def _against_traces(network: "SpikingNetwork", options: Namespace) -> int:
+    """Say how ffedge's spikes compare with those of a file; 1 where a layer's sums differ by more than a hundredth."""
+    from ffedge.spikes.traces import check_traces, read_traces
+
+    if idle := options.given & {"train", "label", "data_dir", "skip_broken", "timesteps", "margin"}:
+        raise ValueError(f"--{min(idle).replace('_', '-')} plays no part for traces. Leave it out")
+    checks = check_traces(network, read_traces(Path(options.data)))
+    agree = all(check.agrees for check in checks)
+    if options.json:
+        print(json_text.text({"agree": agree, "layers": [dataclasses.asdict(check) for check in checks]}))
+    else:
+        rows = [[c.node, f"{c.told:,}", f"{c.found:,}", f"{c.differ:,} of {c.neurons:,}"] for c in checks]
+        print_table("spikes of all rows", ["node", "in the file", "found", "neurons with another count"], rows)
+        print("as the traces tell" if agree else "not as the traces tell: a layer's sums differ by more than 1 %")
+    return 0 if agree else 1
 
 
 def _data(options: Namespace, learnt_from: str, shape: tuple[int, ...], table: "Table | None" = None) -> "Dataset":

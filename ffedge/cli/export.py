@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ffedge.export.forms import Form
 
 FORM = one_of("exact", "pruned", "head", "int8", "pruned-int8", "head-int8")
-OF_SPIKES = ("timesteps", "reset", "leak")
+OF_SPIKES = ("timesteps", "reset", "leak", "traces")
 SPIKES, FORMS, NO_SPIKES = Plays(only_with=("nir",)), Plays(only_with=("form", "fastest")), Plays(not_with=("nir",))
 WITH_ROWS = Plays(only_with=("coverage", "form", "fastest", "nir"))
 FORM_HELP = (
@@ -55,6 +55,8 @@ def add_flags(parser: Parser) -> None:
         whole(1),
         plays=SPIKES,
     )
+    traces = "NIR: write all spikes of N test samples, too, into FILE.traces.nir, to check others' readers by."
+    flag(spikes, "--traces", traces, whole(1), plays=SPIKES)
 
 
 def run(options: Namespace) -> None:
@@ -170,7 +172,7 @@ def _tell(form: str) -> None:
 
 
 def _as_spikes(options: Namespace) -> None:
-    from ffedge.spikes.export import export_nir
+    from ffedge.spikes.export import export_nir, traces_file
     from ffedge.training.folder import StoredRun
 
     if "data_dir" in options.given:
@@ -185,6 +187,8 @@ def _as_spikes(options: Namespace) -> None:
         return
     said = f"{neurons:,} neurons, {network.timesteps} timesteps, reset {network.reset}"
     print(f"spiking network {options.nir} ({size / 1e6:.2f} MB, {said})")
+    if options.traces:
+        print(f"traces {traces_file(options.nir)}")
 
 
 def _said(made: "Form") -> str:

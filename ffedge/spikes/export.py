@@ -10,6 +10,7 @@ from ffedge.model.readings import samples_of
 from ffedge.spikes.convert import ROWS, check_convertible, convert
 from ffedge.spikes.network import MAX_TIMESTEPS, Reset, SpikingNetwork, check_timesteps
 from ffedge.spikes.nir_file import write
+from ffedge.spikes.traces import traced, write_traces
 from ffedge.training.folder import StoredRun
 
 
@@ -23,6 +24,7 @@ def export_nir(
     data: str | None = None,
     data_dir: Path | None = None,
     force: bool = False,
+    traces: int = 0,
 ) -> SpikingNetwork:
     """Write the network of a run's newest checkpoint as spikes, calibrated on its training rows.
 
@@ -31,6 +33,8 @@ def export_nir(
     timesteps : that a prediction takes, and for which thresholds are chosen.
     reset : ``subtract`` the threshold from a neuron that spiked, or set it to ``zero``.
     leak : time constant of leaky neurons, in timesteps; None makes neurons that do not leak.
+    traces : samples of the test split (or else the train split) whose spikes are written beside `out`
+        (`ffedge.spikes.traces`).
     data : the name or path of the training data; None takes what the run tells.
 
     Raises
@@ -42,6 +46,9 @@ def export_nir(
         A number outside its rule.
     """
     check_timesteps(timesteps)
+    beside = traces_file(out)
+    if traces and beside.exists() and not force:
+        raise FfedgeError(f"{beside}: exists already. Choose another place, or use `force`")
     if reset not in ("subtract", "zero"):
         raise ValueError(f"`reset` must be subtract or zero, got {reset!r}")
     if leak is not None and not 2 <= leak <= MAX_TIMESTEPS:
@@ -63,4 +70,14 @@ def export_nir(
             recipe, facts, layers, raw, timesteps=timesteps, reset=reset, leak_steps=leak, data=dataset.name
         )
         write(network, temporary)
+        if traces:
+            split = dataset.test or dataset.train
+            raw = samples_of(split.inputs.take(spread_evenly(len(split.labels), traces)), facts)
+            with atomic_file(beside) as also:
+                write_traces(traced(network, raw, timesteps), also)
     return network
+
+
+def traces_file(path: Path) -> Path:
+    """Return where the traces of a NIR file stand."""
+    return path.with_name(f"{path.stem}.traces{path.suffix}")

@@ -22,30 +22,40 @@ HELD = 8  # timesteps in which a margin must hold before a decision
 class Run:
     """Some samples, with every label that is tried, in the middle of their timesteps.
 
+    Parameters
+    ----------
+    raw : samples [N, …]; or, instead, `inputs` [R, D + C]: scaled, each with a label where labels are tried.
+
     Attributes
     ----------
     counts : spikes so far of each layer's neurons [R, H + P].
+    spikes : those of the last timestep.
     """
 
-    def __init__(self, network: SpikingNetwork, raw: NDArray[Any]) -> None:
-        self.network, self.samples, self.timesteps = network, len(raw), 0
+    def __init__(
+        self, network: SpikingNetwork, raw: NDArray[Any] | None = None, *, inputs: Floats | None = None
+    ) -> None:
+        self.network, self.timesteps = network, 0
         first = network.layers[0]
-        if network.tries_labels:
+        if raw is None:
+            assert inputs is not None
+            current: Floats = first.current(inputs)
+        elif network.tries_labels:
             shared = network.scaled(raw) @ first.W[:, : network.inputs].T + first.b  # the image's part, for all labels
-            current: Floats = (shared[:, None] + first.W[:, network.inputs :].T).reshape(-1, first.neurons)
+            current = (shared[:, None] + first.W[:, network.inputs :].T).reshape(-1, first.neurons)
         else:
             current = first.current(network.scaled(raw))
-        self._current = current
+        self._current, self.samples = current, len(current) // network.rows_a_sample
         shapes = [(len(current), layer.neurons) for layer in network.layers]
         self._potentials = [np.zeros(shape, np.float32) for shape in shapes]
-        self._spikes = [np.zeros(shape, np.float32) for shape in shapes]
+        self.spikes = [np.zeros(shape, np.float32) for shape in shapes]
         self.counts = [np.zeros(shape, np.float32) for shape in shapes]
 
     def step(self) -> None:
         """Take one timestep."""
         current = self._current
         for i, layer in enumerate(self.network.layers):
-            v, spikes = self._potentials[i], self._spikes[i]
+            v, spikes = self._potentials[i], self.spikes[i]
             if layer.decay < 1.0:
                 v *= np.float32(layer.decay)
             v += current
@@ -76,8 +86,8 @@ class Run:
         rows = np.repeat(samples, self.network.rows_a_sample)
         self.samples = int(samples.sum())
         self._current = self._current[rows]
-        self._potentials, self._spikes, self.counts = (
-            [array[rows] for array in arrays] for arrays in (self._potentials, self._spikes, self.counts)
+        self._potentials, self.spikes, self.counts = (
+            [array[rows] for array in arrays] for arrays in (self._potentials, self.spikes, self.counts)
         )
 
 

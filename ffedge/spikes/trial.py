@@ -14,8 +14,8 @@ MOST_BYTES, BYTES_A_BYTE = 1 << 28, 8  # of memory, and more of it for each byte
 MOST_CPU_S, MOST_S = 5, 60
 
 
-def try_to_read(content: bytes) -> None:
-    """Read a NIR file in another process.
+def try_to_read(content: bytes, what: str = "network") -> None:
+    """Read a NIR file in another process: a ``network``, or ``traces``.
 
     Raises
     ------
@@ -23,7 +23,7 @@ def try_to_read(content: bytes) -> None:
         It cannot be read, or not within 5 seconds and in memory that fits its size.
     """
     path = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-    command = [sys.executable, "-P", "-m", "ffedge.spikes.trial"]
+    command = [sys.executable, "-P", "-m", "ffedge.spikes.trial", what]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
     try:
         done = subprocess.run(command, input=content, capture_output=True, check=False, env=environment, timeout=MOST_S)
@@ -41,13 +41,16 @@ def _main() -> int:
 
     from ffedge.meter import anonymous_bytes
     from ffedge.spikes.nir_file import BROKEN, network_of
+    from ffedge.spikes.traces import MOST_BYTES as TRACES
+    from ffedge.spikes.traces import traces_of
 
     h5py.get_config()
-    most = anonymous_bytes() + MOST_BYTES + BYTES_A_BYTE * len(content)
+    read, spare = {"network": (network_of, MOST_BYTES), "traces": (traces_of, 4 * TRACES)}[sys.argv[1]]
+    most = anonymous_bytes() + spare + BYTES_A_BYTE * len(content)
     for kind, limit in ((resource.RLIMIT_DATA, most), (resource.RLIMIT_CPU, MOST_CPU_S)):
         resource.setrlimit(kind, (limit, resource.getrlimit(kind)[1]))
     try:
-        network_of(content)
+        read(content)
     except (*BROKEN, MemoryError) as error:
         print(str(error) or type(error).__name__)
         return 1

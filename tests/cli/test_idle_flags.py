@@ -61,7 +61,8 @@ COMMANDS: dict[str, tuple[Words, dict[str, Words]]] = {
     "export": (
         ["PLACE/run", "--force"],
         {"--out": ["PLACE/other.onnx"], "--coverage": [0.5], "--data": ["PLACE/more.npz"], "--data-dir": ["PLACE"]}
-        | {"--form": ["pruned"], "--max-loss": [-100], "--timesteps": [8], "--reset": ["zero"], "--leak": [5]},
+        | {"--form": ["pruned"], "--max-loss": [-100], "--timesteps": [8], "--reset": ["zero"], "--leak": [5]}
+        | {"--traces": [2]},
     ),
 }
 PAIRS = [

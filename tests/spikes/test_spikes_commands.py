@@ -61,6 +61,32 @@ def test_a_nir_file_predicts_what_its_model_predicts(place):
     assert np.corrcoef(scores.ravel(), wanted.scores.ravel())[0, 1] > 0.99
 
 
+def test_traces_stand_beside_the_file_and_eval_compares_them(place):
+    out, beside = place / "traced.nir", place / "traced.traces.nir"
+    done = ffedge("export", place / "spiking", "--nir", out, "--timesteps", 32, "--traces", 3)
+    assert done.stdout.splitlines()[-1] == f"traces {beside}"
+    done = ffedge("eval", out, "--data", beside)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "as the traces tell")
+    found = json.loads(ffedge("eval", out, "--data", beside, "--json").stdout)
+    assert found["agree"]
+    assert [layer["differ"] for layer in found["layers"]] == [0] * len(found["layers"])
+    ffedge("export", place / "spiking", "--nir", place / "zero.nir", "--timesteps", 32, "--reset", "zero")
+    done = ffedge("eval", place / "zero.nir", "--data", beside)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1].startswith("not as the traces tell")
+    again = ffedge("export", place / "spiking", "--nir", place / "new.nir", "--traces", 1, "--timesteps", 8)
+    assert again.returncode == 0
+    (place / "new.nir").unlink()
+    words = ("export", place / "spiking", "--nir", place / "new.nir", "--traces", 1)
+    assert (
+        line(*words, code=1) == f"ffedge: {place}/new.traces.nir: exists already. Choose another place, or use --force"
+    )
+    words = ("eval", out, "--data", beside, "--timesteps", "4")
+    assert line(*words, code=2) == "ffedge: --timesteps plays no part for traces. Leave it out"
+    words = ("eval", place / "spiking" / "model.onnx", "--data", beside)
+    assert line(*words, code=2).startswith(f"ffedge: --data {beside}: traces are of a NIR file, not of ")
+
+
 def test_eval_measures_each_number_of_timesteps_and_early_decisions(place):
     words = ("eval", place / "a.nir", "--data", place / "data.npz", "--timesteps", "64,8,256", "--margin", "0.1")
     found = json.loads(ffedge(*words, "--json").stdout)
