@@ -9,10 +9,11 @@ import paper_blocks
 from results import COMMANDS
 
 PAPER = ("paper", "paper-whole", "paper-whole-fashion")  # its arms on few rows, over seeds, and on the paper's own
+PICTURES = ("accuracy-pictures-small", "accuracy-pictures-grey", "accuracy-pictures-bfloat16")
 BLOCKS: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
     "machine": (tuple(COMMANDS), cost.machine),
     "accuracy-one-pass": (("accuracy-groups", "accuracy-readout", "accuracy"), reached.accuracy_one_pass),
-    "accuracy-pictures": (("accuracy-pictures-small", "accuracy-pictures-grey"), reached.accuracy_pictures),
+    "accuracy-pictures": (PICTURES, reached.accuracy_pictures),
     "accuracy-wide": (("accuracy-wide-shifts-mnist", "accuracy-wide-shifts"), reached.accuracy_wide),
     "accuracy-spiking": (("accuracy-spiking", "accuracy"), reached.accuracy_spiking),
     "depth": (("depth", "depth-deep"), reached.depth),

@@ -27,6 +27,7 @@ AGAIN = '--reading "gamma: 0.3" --reading "gamma: 0.3, theta once" --reading "sc
 WIDER = "--variants acff --epochs 60 --threads 1 --seeds 0 1 2"  # chosen on a split: bench/RECIPE.md
 ONE_PASS = "--data fashion-mnist mnist --variants acff --epochs 20 --seeds 0 1 2 --threads 1"
 SMALL = "--data cifar-10 --variants acff --preset pictures-small --epochs 20 --seeds 0 1 --threads 1"
+HALF = "--engine torch --precision bfloat16 --chunk-size 64"
 GREY = "--data fashion-mnist --variants acff --preset pictures-small --epochs 20 --seeds 0 --threads 1"
 COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "accuracy": "python bench/accuracy.py --epochs 20 --seeds 0 1 2 3 4",
@@ -47,6 +48,10 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     ),
     "accuracy-pictures-small": f"python bench/accuracy.py {SMALL} --name accuracy-pictures-small -- --size 32",
     "accuracy-pictures-grey": f"python bench/accuracy.py {GREY} --name accuracy-pictures-grey",
+    "accuracy-pictures-bfloat16": (
+        "python bench/accuracy.py --data mnist --variants acff --preset pictures-small --epochs 20 --seeds 0 --threads 0 "
+        f"--name accuracy-pictures-bfloat16 -- {HALF}"
+    ),
     "class-goodness": "python bench/class_goodness.py",
     "accuracy-default": f"python bench/accuracy.py {DEFAULT} --name accuracy-default",
     "depth": "python bench/depth.py --data fashion-mnist --depths 1 2 4 --seeds 0 1 2 --threads 1",
