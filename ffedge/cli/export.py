@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ffedge.export.forms import Form
 
 FORM = one_of("exact", "pruned", "head", "int8", "pruned-int8", "head-int8")
-OF_SPIKES = ("timesteps", "reset", "leak", "traces")
+OF_SPIKES = ("timesteps", "reset", "leak", "current_based", "traces")
 SPIKES, FORMS, NO_SPIKES = Plays(only_with=("nir",)), Plays(only_with=("form", "fastest")), Plays(not_with=("nir",))
 WITH_ROWS = Plays(only_with=("coverage", "form", "fastest", "nir"))
 FORM_HELP = (
@@ -55,6 +55,8 @@ def add_flags(parser: Parser) -> None:
         whole(1),
         plays=SPIKES,
     )
+    based = "NIR: leaky neurons with a synapse (CubaLIF), for readers that know no others."
+    flag(spikes, "--current-based", based, plays=Plays(only_with=("leak",)))
     traces = "NIR: write all spikes of N test samples, too, into FILE.traces.nir, to check others' readers by."
     flag(spikes, "--traces", traces, whole(1), plays=SPIKES)
 

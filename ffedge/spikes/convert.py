@@ -66,6 +66,7 @@ def convert(
     timesteps: int = 256,
     reset: Reset = "subtract",
     leak_steps: int | None = None,
+    current_based: bool = False,
     data: str = "",
 ) -> SpikingNetwork:
     """Return a spiking network whose goodness is that of a trained one as nearly as may be.
@@ -76,6 +77,7 @@ def convert(
     raw : [N, …] calibration rows of the training set.
     timesteps : for which it is calibrated.
     leak_steps : time constant of leaky neurons in timesteps; None makes integrate-and-fire neurons.
+    current_based : whether a synapse smooths what drives each neuron (CubaLIF).
     data : name of the data set, for the file.
     """
     activities = forward(recipe, facts, layers, raw)
@@ -88,6 +90,7 @@ def convert(
 
     def tried(factor: float) -> tuple[SpikingNetwork, float]:
         spiking = _layers(recipe, facts, layers, [factor * theta for theta in thetas], decay)
+        spiking = tuple(dataclasses.replace(layer, current_based=current_based) for layer in spiking)
         about = (timesteps, reset, data, __version__, recipe.network.layout)
         return fitted(SpikingNetwork(spiking, facts, mode, *about), raw, wanted)
 

@@ -1,6 +1,7 @@
 """From a run folder to a NIR file."""
 
 from pathlib import Path
+from typing import Any
 
 from ffedge.data import load
 from ffedge.data.stream import spread_evenly
@@ -21,6 +22,7 @@ def export_nir(
     timesteps: int = 256,
     reset: Reset = "subtract",
     leak: int | None = None,
+    current_based: bool = False,
     data: str | None = None,
     data_dir: Path | None = None,
     force: bool = False,
@@ -33,6 +35,7 @@ def export_nir(
     timesteps : that a prediction takes, and for which thresholds are chosen.
     reset : ``subtract`` the threshold from a neuron that spiked, or set it to ``zero``.
     leak : time constant of leaky neurons, in timesteps; None makes neurons that do not leak.
+    current_based : write leaky neurons with a synapse (CubaLIF), for readers that know no others.
     traces : samples of the test split (or else the train split) whose spikes are written beside `out`
         (`ffedge.spikes.traces`).
     data : the name or path of the training data; None takes what the run tells.
@@ -53,6 +56,8 @@ def export_nir(
         raise ValueError(f"`reset` must be subtract or zero, got {reset!r}")
     if leak is not None and not 2 <= leak <= MAX_TIMESTEPS:
         raise ValueError(f"`leak` must be 2 to {MAX_TIMESTEPS} timesteps, got {leak!r}")
+    if current_based and leak is None:
+        raise ValueError("`current_based` neurons leak: give their `leak`, too")
     if out.exists() and not force:
         raise FfedgeError(f"{out}: exists already. Choose another place, or use `force`")
     trained = StoredRun.read(run)
@@ -66,9 +71,8 @@ def export_nir(
             raw = samples_of(dataset.train.inputs.take(spread_evenly(len(dataset.train.labels), ROWS)), facts)
         except DataError as error:
             raise DataError(f"{dataset.name}: is other data than {run} learnt from ({error})") from error
-        network = convert(
-            recipe, facts, layers, raw, timesteps=timesteps, reset=reset, leak_steps=leak, data=dataset.name
-        )
+        kind: dict[str, Any] = {"reset": reset, "leak_steps": leak, "current_based": current_based}
+        network = convert(recipe, facts, layers, raw, timesteps=timesteps, data=dataset.name, **kind)
         write(network, temporary)
         if traces:
             split = dataset.test or dataset.train

@@ -106,6 +106,7 @@ class SpikingLayer:
     goodness_scale : goodness of a layer, or a group, whose units all spike in every timestep.
     weight : of its goodness in the score.
     convolution : None where the map is affine.
+    current_based : whether a synapse smooths what drives a neuron: half of its current stays after each timestep.
     """
 
     W: Floats
@@ -116,6 +117,7 @@ class SpikingLayer:
     goodness_scale: float
     weight: float
     convolution: Convolution | None = None
+    current_based: bool = False
 
     def __post_init__(self) -> None:
         """Raise ValueError for a layer that cannot be."""

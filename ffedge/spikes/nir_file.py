@@ -8,6 +8,7 @@ import hashlib
 import io
 import itertools
 import json
+import math
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,12 @@ from ffedge.spikes.trial import try_to_read
 KEY, CHECKSUM = "ffedge", b"ffedge sha256 "
 BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError)  # what h5py and a reader raise
 MOST_BYTES = 1 << 30  # of an array
-NEURONS = {"IF": {"r", "v_threshold"}, "LIF": {"r", "v_threshold", "v_leak", "tau"}}
+NEURONS = {
+    "IF": {"r", "v_threshold"},
+    "LIF": {"r", "v_threshold", "v_leak", "tau"},
+    "CubaLIF": {"r", "v_threshold", "v_leak", "tau_mem", "tau_syn", "w_in"},
+}
+SYNAPSE_S = STEP_S / math.log(2)  # half of a synapse's current stays after a timestep
 
 
 def is_nir(path: Path) -> bool:
@@ -110,7 +116,10 @@ def _neurons(layer: SpikingLayer, nir: Any) -> Any:
     if layer.decay == 1.0:
         return nir.IF(r=each, **common)
     steps = 1.0 / (1.0 - layer.decay)  # dv/dt = (v_leak - v + r I) / tau; r makes I what it is for IF
-    return nir.LIF(tau=each * np.float32(steps * STEP_S), r=each * np.float32(steps), v_leak=0 * each, **common)
+    tau, common = each * np.float32(steps * STEP_S), common | {"r": each * np.float32(steps), "v_leak": 0 * each}
+    if layer.current_based:
+        return nir.CubaLIF(tau_syn=each * np.float32(SYNAPSE_S), tau_mem=tau, w_in=each, **common)
+    return nir.LIF(tau=tau, **common)
 
 
 def read(path: Path) -> SpikingNetwork:
@@ -178,21 +187,25 @@ def _layer(nodes: Any, about: dict[str, Any]) -> SpikingLayer:
     affine, neuron = nodes[about["affine"]], nodes[about["neuron"]]
     kinds = [node["type"].asstr()[()] for node in (affine, neuron)]
     if kinds[0] not in ("Affine", "Conv2d") or kinds[1] not in NEURONS:
-        raise ValueError(f"nodes must be Affine or Conv2d, and IF or LIF, got {' and '.join(kinds)}")
+        raise ValueError(f"nodes must be Affine or Conv2d, and IF, LIF or CubaLIF, got {' and '.join(kinds)}")
     for kind, wanted in (("flatten", "Flatten"), ("pool", "SumPool2d")):
         if kind in about and (found := nodes[about[kind]]["type"].asstr()[()]) != wanted:
             raise ValueError(f"{about[kind]} must be {wanted}, got {found}")
     same = {name: _same(neuron, name) for name in NEURONS[kinds[1]] | ({"v_reset"} & set(neuron))}
     decay, r = 1.0, same["r"]
-    if kinds[1] == "LIF":
-        decay, r = decay_of(same["tau"]), r * STEP_S / same["tau"]
+    if kinds[1] != "IF":
+        tau = same.get("tau", same.get("tau_mem", 0.0))
+        decay = decay_of(tau)
+        r *= STEP_S / tau
+    if abs(same.get("tau_syn", SYNAPSE_S) / SYNAPSE_S - 1) > 1e-4 or same.get("w_in", 1) != 1:
+        raise ValueError(f"synapses must have tau_syn {SYNAPSE_S:.6g} s and w_in 1, got {same}")
     if same.get("v_reset", 0) != 0 or same.get("v_leak", 0) != 0 or abs(r - 1) > 1e-4:
         raise ValueError(f"neurons must reset and leak to 0, with an input factor of 1, got {same}")
     W, b = _numbers(affine, "weight"), _numbers(affine, "bias")
     pool = nodes[about["pool"]] if "pool" in about else None
     places = _convolution(affine, W, pool) if kinds[0] == "Conv2d" else None
     told = (about["units"], about["goodness_scale"], about["weight"])
-    return SpikingLayer(W, b, same["v_threshold"], decay, *told, places)
+    return SpikingLayer(W, b, same["v_threshold"], decay, *told, places, kinds[1] == "CubaLIF")
 
 
 def _convolution(node: Any, W: Floats, pool: Any) -> Convolution:

@@ -48,6 +48,10 @@ class Run:
         self._current, self.samples = current, len(current) // network.rows_a_sample
         shapes = [(len(current), layer.neurons) for layer in network.layers]
         self._potentials = [np.zeros(shape, np.float32) for shape in shapes]
+        based = [layer.current_based for layer in network.layers]
+        self._synapses = [
+            np.zeros(s if b else (len(current), 0), np.float32) for s, b in zip(shapes, based, strict=True)
+        ]
         self.spikes = [np.zeros(shape, np.float32) for shape in shapes]
         self.counts = [np.zeros(shape, np.float32) for shape in shapes]
 
@@ -56,6 +60,8 @@ class Run:
         current = self._current
         for i, layer in enumerate(self.network.layers):
             v, spikes = self._potentials[i], self.spikes[i]
+            if layer.current_based:
+                self._synapses[i] = current = (self._synapses[i] + current) / 2
             if layer.decay < 1.0:
                 v *= np.float32(layer.decay)
             v += current
@@ -86,8 +92,8 @@ class Run:
         rows = np.repeat(samples, self.network.rows_a_sample)
         self.samples = int(samples.sum())
         self._current = self._current[rows]
-        self._potentials, self.spikes, self.counts = (
-            [array[rows] for array in arrays] for arrays in (self._potentials, self.spikes, self.counts)
+        self._potentials, self._synapses, self.spikes, self.counts = (
+            [array[rows] for array in arrays] for arrays in (self._potentials, self._synapses, self.spikes, self.counts)
         )
 
 

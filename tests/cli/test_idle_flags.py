@@ -62,7 +62,7 @@ COMMANDS: dict[str, tuple[Words, dict[str, Words]]] = {
         ["PLACE/run", "--force"],
         {"--out": ["PLACE/other.onnx"], "--coverage": [0.5], "--data": ["PLACE/more.npz"], "--data-dir": ["PLACE"]}
         | {"--form": ["pruned"], "--max-loss": [-100], "--timesteps": [8], "--reset": ["zero"], "--leak": [5]}
-        | {"--traces": [2]},
+        | {"--traces": [2], "--current-based": []},
     ),
 }
 PAIRS = [

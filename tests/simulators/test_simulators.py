@@ -1,7 +1,7 @@
 """The same NIR file in simulators that others wrote: the same labels and spike counts as in ffedge's own.
 
-They come with the extras `simulators` (snnTorch, Sinabs, Norse), `spikingjelly` and `spyx`, which do not go together;
-CI has an environment for each.
+They come with the extras `simulators` (snnTorch, Sinabs, Norse, Rockpool), `spikingjelly` and `spyx`, which do not go
+together; CI has an environment for each.
 """
 
 import importlib.util
@@ -22,11 +22,12 @@ SIMULATORS = [
     pytest.param(name, marks=pytest.mark.skipif(not importlib.util.find_spec(name), reason=f"needs {name}"))
     for name in ("snntorch", "sinabs", "norse", "spikingjelly", "spyx")
 ]
-if all(param.marks[0].args[0] for param in SIMULATORS):
+ROCKPOOL = importlib.util.find_spec("rockpool")
+if all(param.marks[0].args[0] for param in SIMULATORS) and not ROCKPOOL:
     pytest.skip("needs a simulator: ffedge[simulators], ffedge[spikingjelly] or ffedge[spyx]", allow_module_level=True)
 sys.path.insert(0, str(Path(__file__).parent))
 
-IMAGES, BLOCK, TIMESTEPS = 300, 50, 64
+IMAGES, BLOCK, TIMESTEPS, LEAK = 300, 50, 64, 256
 CANNOT = {  # resets, and whether pictures
     "norse": "Norse resets to 0 alone",
     "spyx": "Spyx subtracts alone",
@@ -47,7 +48,7 @@ NETWORKS = {
 def run(request, tmp_path_factory):
     """Train on the embedded digits."""
     spec = Spec.make("spiking", epochs=6, **NETWORKS[request.param])
-    return train(spec, "mnist-mini", tmp_path_factory.mktemp("run") / "digits").path
+    return train(spec, "mnist-mini", tmp_path_factory.mktemp(request.param) / "digits").path
 
 
 @pytest.fixture(scope="module", params=["subtract", "zero"])
@@ -55,15 +56,20 @@ def ours(request, run, tmp_path_factory):
     """Export with a reset, and run all images in ffedge's simulator; return path, network, counts of each block."""
     path = tmp_path_factory.mktemp("nir") / f"{request.param}.nir"
     export_nir(run, path, timesteps=TIMESTEPS, reset=request.param)
-    network, images = read(path), load("mnist-mini").test.inputs.take(np.arange(IMAGES))
-    blocks = []
+    network = read(path)
+    return path, network, blocks_of(network)
+
+
+def blocks_of(network):
+    """Return images, in blocks, and the counts of ffedge's simulator for each."""
+    images, blocks = load("mnist-mini").test.inputs.take(np.arange(IMAGES)), []
     for start in range(0, IMAGES, BLOCK):
         raw = images[start : start + BLOCK]
         state = Run(network, raw)
         for _ in range(TIMESTEPS):
             state.step()
         blocks.append((raw, state.counts))
-    return path, network, blocks
+    return blocks
 
 
 def grouped(squares, layer, classes):
@@ -96,10 +102,8 @@ def labelled(network, raw):
 
 def counted(simulator, path, network, raw):
     """Return a simulator's spikes of each layer."""
-    if simulator == "spyx":
-        import outside_spyx
-
-        return outside_spyx.counts(path, labelled(network, raw), TIMESTEPS)
+    if simulator in ("spyx", "rockpool"):
+        return importlib.import_module(f"outside_{simulator}").counts(path, labelled(network, raw), TIMESTEPS)
     import outside
 
     return outside.counts(
@@ -114,6 +118,21 @@ def test_a_simulator_gives_the_same_labels_but_for_ties_and_the_same_counts(simu
         pytest.skip(CANNOT[simulator])
     if simulator in ("snntorch", "spikingjelly", "spyx") and network.convolves:
         pytest.skip(CANNOT["pictures"])
+    compare(simulator, path, network, blocks)
+
+
+@pytest.mark.skipif(not ROCKPOOL, reason="needs rockpool")
+def test_neurons_that_leak_are_read_where_there_are_no_others(run, tmp_path):
+    if "convolutions" in str(run):
+        pytest.skip(CANNOT["pictures"])
+    path = tmp_path / "leaky.nir"
+    export_nir(run, path, timesteps=TIMESTEPS, leak=LEAK, current_based=True)
+    network = read(path)
+    compare("rockpool", path, network, blocks_of(network))
+
+
+def compare(simulator, path, network, blocks):
+    """Assert that a simulator counts what ffedge's did."""
     spikes, ties, apart, other = np.zeros((2, len(network.layers))), 0, 0, []
     for raw, counts in blocks:
         found = counted(simulator, path, network, raw)

@@ -16,7 +16,7 @@ def rows_of(data, count):
 
 
 @cache
-def toy(timesteps=40, reset="subtract", leak_steps=None, **changes):
+def toy(timesteps=40, reset="subtract", leak_steps=None, current_based=False, **changes):
     """Return the spiking network of drawn weights, and the recipe, facts, layers and data that it comes from."""
     if changes.pop("pictures", False):
         data, spec = pictures(), conv_spec(**(FORM | PICTURES | changes))
@@ -26,7 +26,8 @@ def toy(timesteps=40, reset="subtract", leak_steps=None, **changes):
     recipe, facts = prepared(spec, data)
     layers = random_layers(recipe, facts)
     raw = rows_of(data, 24)
-    network = convert(recipe, facts, layers, raw, timesteps=timesteps, reset=reset, leak_steps=leak_steps, data="mnist")
+    kind = {"reset": reset, "leak_steps": leak_steps, "current_based": current_based}
+    network = convert(recipe, facts, layers, raw, timesteps=timesteps, data="mnist", **kind)
     return network, recipe, facts, layers, data
 
 
@@ -42,12 +43,16 @@ def counted(network, sample, label, timesteps):
     maps = [as_matrix(layer) for layer in network.layers]
     potentials = [[0.0] * len(b) for _, b in maps]
     counts = [[0] * len(b) for _, b in maps]
+    synapses = [[0.0] * len(b) for _, b in maps]
     for _ in range(timesteps):
         given = x
         for k, (layer, (W, b)) in enumerate(zip(network.layers, maps, strict=True)):
             spikes = []
             for j in range(len(b)):
-                v = layer.decay * potentials[k][j] + float(np.dot(W[j], given)) + float(b[j])
+                drive = float(np.dot(W[j], given)) + float(b[j])
+                if layer.current_based:
+                    drive = synapses[k][j] = 0.5 * synapses[k][j] + 0.5 * drive
+                v = layer.decay * potentials[k][j] + drive
                 fired = v > layer.threshold
                 if fired:
                     v = v - layer.threshold if network.reset == "subtract" else 0.0

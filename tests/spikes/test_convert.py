@@ -86,7 +86,9 @@ def test_the_preset_takes_convolutions_as_spikes_can_carry_them():
     assert eval(repr(spec), {"Spec": Spec}) == spec
 
 
-@pytest.mark.parametrize("changes", [{"reset": "zero"}, {"leak_steps": 200}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{"reset": "zero"}, {"leak_steps": 200}, {"leak_steps": 200, "current_based": True}], ids=str
+)
 def test_other_neurons_are_recalibrated(changes):
     network, recipe, facts, layers, data = toy(timesteps=2048, **changes)
     raw = rows_of(data, 60)[24:]

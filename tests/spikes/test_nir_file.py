@@ -36,7 +36,14 @@ def changing(path):
         yield file
 
 
-KINDS = [{}, {"reset": "zero", "label_layers": "all"}, {"leak_steps": 20}, GROUPS, {"pictures": True}]
+KINDS = [
+    {},
+    {"reset": "zero", "label_layers": "all"},
+    {"leak_steps": 20},
+    {"leak_steps": 20, "current_based": True},
+    GROUPS,
+    {"pictures": True},
+]
 
 
 @pytest.mark.parametrize("changes", KINDS, ids=str)
@@ -121,7 +128,10 @@ REFUSED = {
     "a layer of text": (lambda f: about(f, layers=["a"]), "its edges must make a chain"),
     "metadata no JSON": (replaced(META, "{"), "Expecting property name"),
     "metadata of a list": (replaced(META, "[]"), "'list' object has no attribute"),
-    "an unknown node": (replaced("node/nodes/neuron0/type", "Conv2d"), "nodes must be Affine or Conv2d, and IF or LIF"),
+    "an unknown node": (
+        replaced("node/nodes/neuron0/type", "Conv2d"),
+        "nodes must be Affine or Conv2d, and IF, LIF or Cuba",
+    ),
     "another edge": (replaced("node/edges", [["input", "output"]]), "its edges must make a chain"),
     "NaN": (replaced("node/nodes/affine0/bias", np.full(12, np.nan)), "must be finite"),
     "more than float32": (replaced("node/nodes/affine0/bias", np.full(12, 1e308)), "must be finite"),

@@ -12,6 +12,7 @@ CASES = [
     {},
     {"reset": "zero"},
     {"leak_steps": 20},
+    {"leak_steps": 20, "current_based": True},
     {"leak_steps": 20, "reset": "zero"},
     {"label_layers": "all"},
     {"label_layers": "all", "label_mode": "concat", "reset": "zero"},

@@ -61,6 +61,19 @@ def test_a_nir_file_predicts_what_its_model_predicts(place):
     assert np.corrcoef(scores.ravel(), wanted.scores.ravel())[0, 1] > 0.99
 
 
+def test_leaky_neurons_may_have_a_synapse_and_must_have_a_leak(place):
+    out = place / "cuba.nir"
+    words = ("export", place / "spiking", "--nir", out, "--leak", 100, "--timesteps", 64)
+    assert ffedge(*words, "--current-based").returncode == 0
+    with pytest.importorskip("h5py").File(out) as file:
+        kind, tau = file["node/nodes/neuron0/type"][()], file["node/nodes/neuron0/tau_syn"][0]
+    assert (kind, tau) == (b"CubaLIF", pytest.approx(1e-4 / np.log(2)))
+    found = json.loads(ffedge("eval", out, "--data", place / "data.npz", "--json").stdout)
+    assert found["accuracy"][0] > 0.9
+    words = ("export", place / "spiking", "--nir", place / "b.nir", "--current-based")
+    assert line(*words, code=2) == "ffedge: --current-based plays no part without --leak. Add that, or leave it out"
+
+
 def test_traces_stand_beside_the_file_and_eval_compares_them(place):
     out, beside = place / "traced.nir", place / "traced.traces.nir"
     done = ffedge("export", place / "spiking", "--nir", out, "--timesteps", 32, "--traces", 3)
