@@ -61,7 +61,9 @@ class Run:
         for i, layer in enumerate(self.network.layers):
             v, spikes = self._potentials[i], self.spikes[i]
             if layer.current_based:
-                self._synapses[i] = current = (self._synapses[i] + current) / 2
+                self._synapses[i] += current
+                self._synapses[i] *= np.float32(0.5)
+                current = self._synapses[i]
             if layer.decay < 1.0:
                 v *= np.float32(layer.decay)
             v += current
