@@ -252,7 +252,7 @@ def _hold(path: Path, flags: int, mode: int = 0) -> int:
                 if error.errno not in NO_LOCKS:
                     raise
             with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), path.lstat()):
+                if os.path.samestat(os.fstat(descriptor), path.stat()):  # a folder may be a link; no file opens as one
                     return descriptor
         except BaseException:
             os.close(descriptor)

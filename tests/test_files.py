@@ -163,6 +163,16 @@ def test_a_locked_folder_keeps_another_process_out_until_the_first_ends_or_is_ki
         assert os.listdir(tmp_path / "new") == ["folder"]
 
 
+def test_a_folder_behind_a_link_is_locked_as_itself(tmp_path):
+    begin = "import sys; from pathlib import Path; from ffedge.files import locked\n"
+    code = begin + "with locked(Path(sys.argv[1]), ''): pass"
+    (tmp_path / "link").symlink_to("disk")
+    (tmp_path / "disk").mkdir()
+    subprocess.run([sys.executable, "-c", code, tmp_path / "link"], check=True, timeout=30)
+    with locked(tmp_path / "link", ""), pytest.raises(FfedgeError, match="busy"), locked(tmp_path / "disk", "busy"):
+        raise AssertionError
+
+
 def test_a_file_system_without_locks_is_written_all_the_same(tmp_path, monkeypatch):
     def none(descriptor, kind):
         raise OSError(errno.ENOLCK, "No locks available")

@@ -70,6 +70,8 @@ def alone(model: Path) -> Iterator[tuple[Path, Path]]:
         with writing(model):
             path = replaceable(model)
             folder = _folder(path)
+            if folder.is_symlink():  # what it leads to would be emptied
+                raise FfedgeError(f"{folder}: is a link, and no folder of ffedge's. Remove it")
             stack.enter_context(locked(folder, f"{model}: another process learns there. Wait until it ends"))
             _clear(path, folder)
         try:

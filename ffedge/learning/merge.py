@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ffedge import json_text
 from ffedge.errors import ModelError
+from ffedge.fields import is_finite, is_whole
 from ffedge.files import atomic_file
 from ffedge.learning.average import (
     METHODS,
@@ -94,7 +97,10 @@ def merge(
     ValueError
         An argument is outside its rule.
     """
+    if isinstance(models, str | Path):
+        raise ValueError(f"`models` must be a list of two or more, got {models}")
     paths, target = [Path(model) for model in models], Path(out)
+    rows = None if rows is None else [n.item() if isinstance(n, np.integer) else n for n in rows]
     _check_arguments(paths, rows, method, most_norm)
     _check_files(paths, target)
     opened = [Model(path) for path in paths]
@@ -139,13 +145,14 @@ def _check_arguments(
     for name, given in (("rows", rows), ("most_norm", most_norm)):
         if given is not None and method != "mean":
             raise ValueError(f"`{name}` plays no part where `method` is {method}. Leave it out")
-    if most_norm is not None and not (math.isfinite(most_norm) and most_norm >= 1):
-        raise ValueError(f"`most_norm` must be a number from 1, got {most_norm:g}")
+    if most_norm is not None and not (is_finite(most_norm) and most_norm >= 1):
+        raise ValueError(f"`most_norm` must be a number from 1, got {most_norm}")
     if rows is not None:
         if len(rows) != len(paths):
             raise ValueError(f"`rows` must be a number for each of the {len(paths)} models, got {len(rows)}")
-        if not all(0 <= n < 1 << 53 for n in rows) or not any(rows):
-            raise ValueError(f"`rows` must be whole numbers, not all 0, got {', '.join(map(str, rows))}")
+        if not all(is_whole(n) and 0 <= n < 1 << 53 for n in rows) or not any(rows):
+            got = ", ".join(map(repr, rows))
+            raise ValueError(f"`rows` must be whole numbers from 0 to 2 ** 53 - 1, not all 0, got {got}")
 
 
 def _check_files(paths: Sequence[Path], out: Path) -> None:

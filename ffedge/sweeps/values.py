@@ -26,7 +26,8 @@ def values_of(name: str, value: Any) -> Any:
     if not isinstance(value, list):
         return [value]
     if name in _lists() and not all(isinstance(item, list | str) for item in value):
-        raise ValueError(f"`{name}` is a list of values, and each is a list itself. Use `{name}=[{value}]`")
+        each = f"`{name}={[[item] for item in value]}` to try each, or `{name}=[{value}]` as one value"
+        raise ValueError(f"`{name}` is a list of values, and each is a list itself. Use {each}")
     return value
 
 

@@ -168,3 +168,11 @@ def test_what_a_learner_took_from_a_file_that_is_gone_is_saved_there(run):
     run.model.unlink()
     learner.save(run.model)
     assert learnt(run.model) == [{"name": "stream", "rows": 0}]
+
+
+def test_a_link_where_a_learner_works_is_not_emptied(run, tmp_path):
+    (tmp_path / "precious").touch()
+    run.model.with_name(f".{run.model.name}.learn.tmp").symlink_to(tmp_path)
+    with pytest.raises(FfedgeError, match=r"learn\.tmp: is a link, and no folder of ffedge's\. Remove it"):
+        learn(run.model, NEW, epochs=1)
+    assert (tmp_path / "precious").exists()

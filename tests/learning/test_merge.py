@@ -150,12 +150,24 @@ def test_bounds_and_temperature_are_means_and_moments_those_of_all_rows(tmp_path
     assert merge(paths, tmp_path / "c.onnx", rows=[1, 1]).notes[0].startswith("every answer counts as known")
 
 
+def test_rows_may_be_numbers_of_numpy(models, tmp_path):
+    assert merge(models, tmp_path / "out.onnx", rows=np.array([1, 2, 1])).rows == [1, 2, 1]
+
+
+def test_one_path_is_no_list_of_models(models, tmp_path):
+    refused(ValueError, "`models` must be a list of two or more, got .*onnx$", str(models[0]), tmp_path / "out.onnx")
+
+
 @pytest.mark.parametrize(
     ("rows", "method", "words"),
     [
         (None, "mean", "a.onnx: does not tell how many rows it learnt since it and the others parted. Pass `rows`, a"),
         ([1, 2], "mean", "`rows` must be a number for each of the 3 models, got 2"),
-        ([0, 0, 0], "mean", "`rows` must be whole numbers, not all 0, got 0, 0, 0"),
+        ([0, 0, 0], "mean", "`rows` must be whole numbers from 0 to 2 .. 53 - 1, not all 0, got 0, 0, 0"),
+        ([1, 2, 1 << 53], "mean", "`rows` must be whole numbers from 0 to 2 .. 53 - 1, not all 0, got 1, 2, 9007199"),
+        ([1, 2, True], "mean", "`rows` must be whole numbers from 0 to 2 .. 53 - 1, not all 0, got 1, 2, True"),
+        ([1, 2, 0.5], "mean", "`rows` must be whole numbers from 0 to 2 .. 53 - 1, not all 0, got 1, 2, 0.5"),
+        ([1, 2, "3"], "mean", "`rows` must be whole numbers from 0 to 2 .. 53 - 1, not all 0, got 1, 2, '3'"),
         ([1, 2, 3], "median", "`rows` plays no part where `method` is median"),
         (None, "banana", "`method` must be mean, median, trimmed, got 'banana'"),
     ],

@@ -101,7 +101,8 @@ def test_a_trials_id_is_that_of_its_description_alone():
 
 WRONG = {
     "a sweep has no field 'wdiths'. Use ": {"wdiths": [[8]]},
-    "`widths` is a list of values, and each is a list itself. Use `widths=[[500, 500]]`": {"widths": [500, 500]},
+    "`widths` is a list of values, and each is a list itself. Use `widths=[[500], [200]]` to try each, or "
+    "`widths=[[500, 200]]` as one value": {"widths": [500, 200]},
     "`widths` is an empty list, so that there are no trials. Give it a value": {"widths": []},
     "`data` is an empty list, so that there are no trials. Give it a value": {"data": []},
     "`epochs` must be 1 or more, or auto, got 0 (of the trial with epochs 0)": {"epochs": [1, 0]},
@@ -142,8 +143,8 @@ WRONG = {
     "`grid` must be tables, each under [[grid]]": {"grid": []},
     "`seeds` is of the whole sweep. Move it above the first [[grid]]": {"grid": [{"seeds": [1]}]},
     "`label` must be a str, got ['a']": {"label": ["a"]},
-    "`reading` must have fields of size, colour, skip_broken, test, got {'sise': 8}": {"reading": {"sise": 8}},
-    "`size` must be one or two whole numbers from 8 to 1024": {"reading": {"size": 1}},
+    "`reading` must have fields of size, colour, skip_broken, test, bins, got {'sise': 8}": {"reading": {"sise": 8}},
+    "`size` must be one or two whole numbers from 8 to 2048": {"reading": {"size": 1}},
     "a sweep must be of plain lists, numbers and strings": {"widths": {3}},
 }
 
