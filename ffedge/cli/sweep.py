@@ -55,7 +55,7 @@ def run(options: Namespace) -> int:
 def _print(records: list[dict[str, object]], folder: Path) -> int:
     """Print the best points; return 1 where a trial failed."""
     from ffedge.cli.tables import print_table
-    from ffedge.sweeps.points import ranked
+    from ffedge.sweeps.points import changed, ranked
     from ffedge.sweeps.show import PAGE, table
 
     points = ranked(records)
@@ -64,6 +64,8 @@ def _print(records: list[dict[str, object]], folder: Path) -> int:
         print_table(f"the best of {len(points)}, by the mean of their seeds", heads, rows)
         print(f"model {folder / 'trials' / str(points[0].records[0]['trial']) / 'model.onnx'}")
         print(f"all trials {folder / 'trials.jsonl'}, charts {folder / PAGE}")
+    for data in changed(records):
+        print(f"note: {data} changed between the trials, which compare no more. Sweep it anew into another --out")
     failed = [record for record in records if record["status"] in ("failed", "refused")]
     if failed:
         first = f"{failed[0]['trial']}: {failed[0].get('reason')}"

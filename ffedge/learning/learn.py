@@ -20,6 +20,7 @@ from ffedge.learning.guard import MAX_DROP, Measured, to_check, unchecked_classe
 from ffedge.learning.rows import joined
 from ffedge.learning.session import fitted, learning_spec, make_engine
 from ffedge.meter import PeakMeter, rss_bytes
+from ffedge.model.file import missing
 from ffedge.model.write import write_model
 from ffedge.network import InputFacts
 from ffedge.pages import release_libraries, return_large_blocks
@@ -146,7 +147,7 @@ def learn(
         raise ValueError(f"`replay_share` must be in [0, 1), got {replay_share}")
     path = Path(model)
     if not path.is_file():
-        raise ModelError(f"{path}: no such file. Train one with `ffedge train`")
+        raise ModelError(f"{path}: {missing(path)}")
     with alone(path) as (path, folder):
         stood, before = path.stat(), opened(path)
         hear, facts = watcher or Watcher(), before.facts

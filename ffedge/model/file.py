@@ -141,7 +141,7 @@ class Model:
         if isinstance(source, bytes):
             return source, len(source)
         if not Path(source).is_file():
-            raise ModelError(f"{self.name}: no such file. Train one with `ffedge train`")
+            raise ModelError(f"{self.name}: {missing(source)}")
         try:
             file = _File(Path(source))
         except OSError as error:
@@ -165,6 +165,12 @@ class Model:
                 raise ValueError(f"it lacks {name}")
             if tensor.shape != port.dims or tensor.kind != TYPES[port.dtype]:
                 raise ValueError(f"it has {name} of shape {list(tensor.shape)}, but its metadata {list(port.dims)}")
+
+
+def missing(path: str | Path) -> str:
+    """Return what is wrong with a path that is no file, and what to do."""
+    folder = "is a folder. Pass the model.onnx in it"
+    return folder if Path(path).is_dir() else "no such file. Train one with `ffedge train`"
 
 
 def array_of(data: Source, tensor: Tensor) -> Array:

@@ -16,11 +16,11 @@ from ffedge.errors import FfedgeError
 from ffedge.fields import is_whole
 from ffedge.files import regular_file
 from ffedge.spec import Spec
+from ffedge.sweeps.points import OF_DATA
 from ffedge.sweeps.values import MOST_TRIALS, Fields, drawn, grid, values_of
 
 MOST_BYTES = 1 << 20
 OF_ALL = ("seeds", "random", "random_seed", "halving", "grid")  # of the whole sweep, and so in no [[grid]]
-OF_DATA = ("label", "leave_out", "data_dir", "reading")  # of the data set: one value
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 from ffedge.sweeps.log import Record
 
 RESULTS = {"trial", "status", "reason", "note", "rung", "seed", "accuracy", "test_accuracy", "seconds", "peak_bytes"}
+OF_DATA = ("label", "leave_out", "data_dir", "reading")  # how the data are read: one value
 RESULTS |= {"planned_bytes", "data_sha256", "version"}  # the other names of a record are what was asked
 
 
@@ -47,6 +48,16 @@ def ranked(records: Iterable[Record]) -> list[Point]:
             groups.setdefault(json.dumps([_asked(record), record.get("rung", 0)], sort_keys=True), []).append(record)
     points = [Point(_asked(each[0]), sorted(each, key=_accuracy, reverse=True)) for each in groups.values()]
     return sorted(points, key=lambda point: (-point.rung, -point.accuracy))
+
+
+def changed(records: Iterable[Record]) -> list[str]:
+    """Return the data sets whose content was not the same in all trials that are done, so that these cannot compare."""
+    contents = dict[str, set[str]]()
+    for record in records:
+        if record["status"] == "done" and record.get("data_sha256"):
+            source = json.dumps([record.get(name) for name in ("data", *OF_DATA)], sort_keys=True)
+            contents.setdefault(source, set()).add(record["data_sha256"])
+    return [text_of(json.loads(source)[0]) for source, found in contents.items() if len(found) > 1]
 
 
 def varied(points: Sequence[Point]) -> list[str]:

@@ -42,6 +42,19 @@ def test_a_trial_that_fails_makes_the_exit_code_1(ffedge, asked):
     )
 
 
+def test_data_that_changed_between_two_starts_are_told(ffedge, asked):
+    def begin(first, *more):
+        rows = "\n".join(f"{n % 2 + 0.001 * n},{n % 7},{('dry', 'wet')[n % 2]}" for n in range(first, first + 200))
+        (asked / "a.csv").write_text(f"level,noise,state\n{rows}\n")
+        (asked / "a.toml").write_text("\n".join(["data = 'a.csv'", "widths = [[8]]", "epochs = 1", *more]))
+        return ffedge("sweep", "a.toml")
+
+    assert "note" not in begin(0, "holdout = [0.2, 0.3]").out
+    done = begin(2, "holdout = [0.2, 0.3, 0.4]")
+    assert done.out.count("note: a.csv changed between the trials, which compare no more. Sweep it anew") == 1
+    assert ffedge("sweep", "--show", "sweeps/a").out == done.out
+
+
 @pytest.mark.parametrize(
     ("words", "code", "line"),
     [

@@ -19,6 +19,15 @@ def test_a_pipe_is_not_waited_for(words: list[str], tmp_path: Path, capfd: pytes
     assert capfd.readouterr().err.endswith("model.onnx: no such file. Train one with `ffedge train`\n")
 
 
+@pytest.mark.parametrize("words", [["info"], ["eval"], ["predict"], ["learn"], ["merge"]])
+def test_a_run_folder_is_no_model_but_holds_one(
+    words: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rest = {"predict": ["-"], "learn": ["--data", "mnist-mini"], "merge": ["b.onnx", "--out", "c.onnx"]}
+    assert main([*words, str(tmp_path), *rest.get(words[0], [])]) == 1
+    assert capfd.readouterr().err == f"ffedge: {tmp_path}: is a folder. Pass the model.onnx in it\n"
+
+
 def test_an_empty_file_is_called_so(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").touch()
     with pytest.raises(ModelError, match="it is empty"):
