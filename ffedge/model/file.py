@@ -115,10 +115,8 @@ class Model:
     def check_trained(self) -> None:
         """Raise ModelError where it is an exported form, which has no weights as trained."""
         if self.form is not None:
-            raise ModelError(
-                f"{self.name}: is the exported form {self.form.get('name')}. Pass the run folder, or the model that "
-                "training wrote"
-            )
+            form = self.form.get("name")
+            raise ModelError(f"{self.name}: is the exported form {form}. Pass the model it was made from")
 
     def layers(self) -> Layers:
         """Return the parameters of every layer as trained; ModelError as of `check_trained`."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from ffedge import json_text
 from ffedge.errors import FfedgeError
-from ffedge.fields import is_double
+from ffedge.fields import is_double, is_whole
 from ffedge.files import regular_file, writing
 
 NAME = "trials.jsonl"
@@ -88,6 +88,7 @@ def _record(line: bytes, where: str) -> Record:
     try:
         record: Record = json_text.parse(line.decode())
         named = isinstance(record, dict) and all(isinstance(record.get(name), str) for name in ("trial", "status"))
+        named = named and is_whole(record.get("rung", 0)) and isinstance(record.get("data_sha256", ""), str | None)
         if not named or (record["status"] == "done" and not all(is_double(record.get(name)) for name in NUMBERS)):
             raise ValueError("it is no trial's record")
     except ValueError as error:

@@ -59,7 +59,7 @@ def test_without_held_out_rows_nothing_can_be_chosen(data, tmp_path):
 def test_a_form_is_no_source_of_forms(trained, tmp_path):
     path = tmp_path / "form.onnx"
     path.write_bytes(Forms(trained, None).make("exact").model)
-    with pytest.raises(ModelError, match=r"form.onnx: is the exported form exact. Pass the run folder, or the model"):
+    with pytest.raises(ModelError, match=r"form.onnx: is the exported form exact. Pass the model it was made from$"):
         read_trained(path)
 
 

@@ -212,6 +212,8 @@ def test_a_torn_line_is_no_record_and_goes_at_the_next(tmp_path):
         b"[]\n",
         b'{"trial": 3}\n',
         b'{"trial": "a", "status": "done", "accuracy": "1"}\n',
+        b'{"trial": "a", "status": "failed", "rung": "x"}\n',
+        b'{"trial": "a", "status": "failed", "data_sha256": []}\n',
         b"\xff\n",
         b"[" * 10**5 + b"\n",
     ],
