@@ -187,7 +187,7 @@ def _opened(
             hear.note(f"{folder.path}: {_said(folder, tuple(found['shape']))}, as read before")
     if found["broken"]:
         more = f", the first of {found['broken']}" if found["broken"] > 1 else ""
-        hear.note(f"{found['first']} It was left out{more}")
+        hear.note(f"{found['first'].removesuffix('.')}. It was left out{more}")
     x, y = (read_npy(place / f"{name}.npy", str(folder.path), found[name]) for name in ARRAYS[:2])
     return x, y
 

@@ -270,7 +270,7 @@ def test_a_broken_recording_is_named_and_skipped_only_where_that_is_asked_for(ge
     heard = Heard()
     found = load(gestures, reading=Reading(skip_broken=True), hear=heard)
     assert found.train.labels[np.arange(8)].tolist() == [0] * 4 + [1] * 4
-    assert heard.notes[-1].endswith(" It was left out")
+    assert heard.notes[-1].endswith(". It was left out")
 
 
 def test_what_is_for_pictures_is_refused_for_events_and_the_other_way_round(gestures, tmp_path):

@@ -203,7 +203,7 @@ def test_a_broken_picture_is_named_and_skipped_only_where_that_is_asked_for(phot
         found = load(photos, reading=Reading(skip_broken=True), hear=heard)
         assert found.train.labels[np.arange(14)].tolist() == [0] * 6 + [1] * 4 + [2] * 4
         assert heard.notes[-1].startswith(f"{photos}/bee/0.png: ")
-        assert heard.notes[-1].endswith(" It was left out")
+        assert heard.notes[-1].endswith(". It was left out")
     with pytest.raises(DataError, match=r"bee/0.png"):
         load(photos)
 

@@ -174,7 +174,7 @@ def test_boards_that_do_not_come_are_waited_for_no_longer_than_asked(fleet):
         ({"banana": 1}, "banana is no setting of a fleet. Use model, out, rounds"),
         ({"layers": "two"}, "layers must be all or one, got 'two'"),
         ({"method": "mode"}, "method must be mean or median or trimmed, got 'mode'"),
-        ({"rounds": 0}, "rounds must be a number from 1, got 0"),
+        ({"rounds": 0}, "rounds must be a whole number from 1, got 0"),
         ({"model": "none.onnx"}, "none.onnx: no such file"),
     ],
 )
