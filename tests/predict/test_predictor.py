@@ -183,8 +183,9 @@ def test_what_is_no_array_of_numbers_is_refused_in_one_line(predictor):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    for path in (tmp_path / "none.onnx", tmp_path):
-        with pytest.raises(ModelError, match=f"^{path}: no such file. Train one with `ffedge train`$"):
+    none = "no such file. Train one with `ffedge train`"
+    for path, words in ((tmp_path / "none.onnx", none), (tmp_path, "is a folder. Pass the model.onnx in it")):
+        with pytest.raises(ModelError, match=f"^{path}: {words}$"):
             Predictor(path)
 
 
