@@ -66,8 +66,7 @@ def release_libraries() -> None:
 
 def return_large_blocks() -> None:
     """Make freed memory of 1 MiB and more go back to the kernel at once (glibc would keep up to 32 MiB for later)."""
-    with contextlib.suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, BLOCK_BYTES)
+    _mallopt((M_MMAP_THRESHOLD, BLOCK_BYTES), (M_MMAP_MAX, 2**16), (M_TRIM_THRESHOLD, 2**17))
 
 
 def keep_freed_blocks() -> None:
@@ -75,10 +74,13 @@ def keep_freed_blocks() -> None:
 
     Else a step that allocates tens of MiB spends as much time in the kernel, which clears each page anew, as it learns.
     """
+    _mallopt((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def _mallopt(*settings: tuple[int, int]) -> None:
     with contextlib.suppress(AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_MMAP_MAX, 0)
-        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        for name, value in settings:
+            ctypes.CDLL(None).mallopt(name, value)
 
 
 def _code() -> list[tuple[int, int]]:

@@ -40,8 +40,8 @@ def test_spike_counts_give_what_each_timestep_gives():
     run = Run(network, raw)
     for _ in range(20):
         run.step()
-        every.append([spikes.copy() for spikes in run._spikes])
-        for spikes, layer in zip(run._spikes, network.layers[1:], strict=False):
+        every.append([spikes.copy() for spikes in run.spikes])
+        for spikes, layer in zip(run.spikes, network.layers[1:], strict=False):
             operations.add(spikes, layer.W)
     found = workload_of_spikes(network, raw, run.counts, np.full(5, 20))
     label = np.tile(np.eye(4), (5, 1))

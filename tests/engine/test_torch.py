@@ -110,9 +110,12 @@ def test_freed_memory_stays_for_the_next_step():
         first = faults()
         keep_freed_blocks()
         faults()
-        print(first, faults())
+        second = faults()
+        return_large_blocks()
+        faults()
+        print(first, second, faults())
         """
     )
-    anew, kept = map(int, faults.split())
-    assert anew > 1000
+    anew, kept, again = map(int, faults.split())
+    assert min(anew, again) > 1000
     assert kept < anew / 10
