@@ -52,6 +52,10 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
         "python bench/accuracy.py --data mnist --variants acff --preset pictures-small --epochs 20 --seeds 0 "
         f"--threads 0 --name accuracy-pictures-bfloat16 -- {HALF}"
     ),
+    "accuracy-pictures-large": (
+        "python bench/accuracy.py --data cifar-10 --variants ff --preset pictures --epochs 14 --seeds 0 --threads 0 "
+        f"--name accuracy-pictures-large -- --size 32 --widths 64c3p2,128c3,256c3p2,256c3,512c3p2 {HALF}"
+    ),
     "class-goodness": "python bench/class_goodness.py",
     "accuracy-default": f"python bench/accuracy.py {DEFAULT} --name accuracy-default",
     "depth": "python bench/depth.py --data fashion-mnist --depths 1 2 4 --seeds 0 1 2 --threads 1",
