@@ -2,11 +2,13 @@
 
 import re
 import sys
+from importlib.util import find_spec
 
 import pytest
 
 from tests.cli.conftest import spawn
 
+JOBLIB = pytest.mark.skipif(find_spec("joblib") is None, reason="needs joblib, which is not installed")
 QUICK = "widths = [[8], [12, 8]]\nepochs = 1\nbatch_size = 500\n"
 
 
@@ -17,6 +19,7 @@ def asked(tmp_path, monkeypatch):
     return tmp_path
 
 
+@JOBLIB
 def test_the_best_is_printed_and_shown_again(ffedge, asked):
     done = ffedge("sweep", "quick.toml")
     assert done.code == 0
@@ -31,6 +34,7 @@ def test_the_best_is_printed_and_shown_again(ffedge, asked):
     assert ffedge("eval", f"sweeps/quick/trials/{table[0][2]}/model.onnx", "--data", "mnist-mini").code == 0
 
 
+@JOBLIB
 def test_a_trial_that_fails_makes_the_exit_code_1(ffedge, asked):
     (asked / "quick.toml").write_text(QUICK.replace("500", "[500, 1000000]").replace(", [12, 8]", ""))
     done = ffedge("sweep", "quick.toml", "--test-accuracy")
@@ -42,6 +46,7 @@ def test_a_trial_that_fails_makes_the_exit_code_1(ffedge, asked):
     )
 
 
+@JOBLIB
 def test_data_that_changed_between_two_starts_are_told(ffedge, asked):
     def begin(first, *more):
         rows = "\n".join(f"{n % 2 + 0.001 * n},{n % 7},{('dry', 'wet')[n % 2]}" for n in range(first, first + 200))
