@@ -4,6 +4,7 @@ import importlib.util
 import math
 import sys
 import warnings
+from shutil import which
 
 import numpy as np
 import pytest
@@ -71,8 +72,8 @@ def answer(message, layers, rows=10, **measures):
 
 def moved(model, message, by=0.01):
     """Return what a board would send that moved each weight of what it is asked for."""
-    which = message.content[CONFIG]["layers"]
-    return {i: {n: np.float32(a + by) for n, a in Model(model).layer(i).items()} for i in which}
+    layers = message.content[CONFIG]["layers"]
+    return {i: {n: np.float32(a + by) for n, a in Model(model).layer(i).items()} for i in layers}
 
 
 def test_layers_travel_as_they_are(model):
@@ -187,6 +188,7 @@ def test_a_setting_that_cannot_be_is_one_line(config, line):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@pytest.mark.skipif(not all(map(which, ("openssl", "ssh-keygen"))), reason="needs openssl and ssh-keygen")
 def test_the_documents_commands_make_two_boards_learn_one_model(tmp_path):
     """With certificates and keys, in Flower's own processes; no longer than four minutes."""
     found = run(tmp_path, boards=2, rounds=2, layers="one")
