@@ -141,6 +141,14 @@ def test_so_it_does_beside_each_other_field(result, name):
         ({"gamma": 0.5, "widths": (8,)}, "`gamma` plays no part in one layer. Leave it out"),
         ({"shift_share": 0.5}, "`shift_share` plays no part where `shift` is 0. Leave it out"),
         ({"momentum": 0.5, "optimizer": "sgd"}, "`momentum` plays no part where `optimizer` is sgd. Leave it out"),
+        (
+            {"n_negatives": 1, "widths": ("6c3", 8)},
+            "`n_negatives` plays no part where `class_goodness` is readout. Leave it out",
+        ),
+        (
+            {"label_scale": 2.0, "widths": ("6c3",)},
+            "`label_scale` plays no part where `class_goodness` is readout. Leave it out",
+        ),
         ({"threads": 2, "engine": "torch"}, "`threads` plays no part where `engine` is torch. Leave it out"),
     ],
 )
