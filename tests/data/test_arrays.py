@@ -16,11 +16,6 @@ X = np.arange(24, dtype=np.uint8).reshape(4, 3, 2)
 Y = np.array([0, 1, 2, 0])
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FFEDGE_CACHE", str(tmp_path / "cache"))
-
-
 def all_rows(rows):
     return rows.take(np.arange(len(rows)))
 

@@ -25,12 +25,6 @@ Y = np.arange(50) % 3
 NAMES = np.array(["cow", "ant", "bee or wasp"])[Y]
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FFEDGE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 def files(folder):
     return sorted(path.name for path in folder.rglob("*") if path.is_file()) if folder.exists() else []
 

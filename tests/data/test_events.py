@@ -13,12 +13,6 @@ from ffedge.errors import DataError
 HEIGHT, WIDTH = 11, 14
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FFEDGE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 class Heard(Listener):
     def __init__(self):
         self.notes = []

@@ -21,11 +21,6 @@ COLUMNS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FFEDGE_CACHE", str(tmp_path / "cache"))
-
-
 class Named:
     """Names of classes, as of a ClassLabel."""
 

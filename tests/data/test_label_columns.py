@@ -28,11 +28,6 @@ KINDS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FFEDGE_CACHE", str(tmp_path / "cache"))
-
-
 def column(tmp_path, array):
     np.save(tmp_path / "y.npy", array)
     return as_labels(read_npy(tmp_path / "y.npy"), "y")

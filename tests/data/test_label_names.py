@@ -16,11 +16,6 @@ PLACES = np.arange(240) % 3
 X = np.random.default_rng(0).normal(size=(240, 4)).astype(np.float32) + PLACES[:, None]
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FFEDGE_CACHE", str(tmp_path / "cache"))
-
-
 def saved(tmp_path, **arrays) -> Dataset:
     np.savez(tmp_path / "d.npz", **arrays)
     return load(tmp_path / "d.npz")

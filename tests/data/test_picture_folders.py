@@ -14,12 +14,6 @@ Image = pytest.importorskip("PIL.Image", reason="needs Pillow")
 RNG = np.random.default_rng(0)
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FFEDGE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 class Heard(Listener):
     def __init__(self):
         self.notes, self.counts = [], []

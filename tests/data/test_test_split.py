@@ -8,11 +8,6 @@ from ffedge.data.label_column import MOST_LABEL_BYTES
 from ffedge.errors import DataError
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FFEDGE_CACHE", str(tmp_path / "cache"))
-
-
 def saved(path, labels):
     labels = np.asarray(labels)
     np.savez(path, x=np.arange(len(labels) * 3, dtype=np.float32).reshape(-1, 3), y=labels)
