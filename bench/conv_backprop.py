@@ -116,7 +116,7 @@ def trained(recipe: Recipe, facts: InputFacts, dataset: Dataset, rate: float, *,
     optimizer = torch.optim.AdamW(net.parameters(), weight_decay=train.weight_decay, fused=True)
     steps = train.epochs * stream.batches
     for step in range(steps):
-        optimizer.param_groups[0]["lr"] = rate * min(1.0, 2.0 * (1.0 - step / steps))
+        optimizer.param_groups[0]["lr"] = rate * train.cooled(1.0 - step / steps)
         for chunk in stream.chunks(0, *divmod(step, stream.batches)):
             true = torch.from_numpy(chunk.labels)
             loss = F.cross_entropy(net(chunk.raw), true, label_smoothing=recipe.rule.smoothing)

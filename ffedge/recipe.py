@@ -141,6 +141,10 @@ class Train:
         """Return the learning rate of a layer before any cooldown."""
         return self.rate[min(layer, len(self.rate) - 1)]
 
+    def cooled(self, left: float) -> float:
+        """Return the share of its rate that a layer learns by, where so much of its training is left, 0 to 1."""
+        return {"none": 1.0, "linear": left, "half": min(1.0, 2.0 * left)}[self.cooldown]
+
 
 @dataclass(frozen=True)
 class Recipe:

@@ -193,7 +193,7 @@ class Loop:
     def _rate(self, layer: int, epoch: int, step: int) -> float:
         train, batches = self.recipe.train, self._stream.batches
         left = 1.0 - (epoch * batches + step) / (train.epochs * batches)
-        return train.layer_rate(layer) * {"none": 1.0, "linear": left, "half": min(1.0, 2.0 * left)}[train.cooldown]
+        return train.layer_rate(layer) * train.cooled(left)
 
     def _wrong(self, stage: int, epoch: int) -> Wrong | None:
         """Return what draws a chunk's wrong labels, where the network does not choose them."""
