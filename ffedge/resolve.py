@@ -63,7 +63,7 @@ def chosen(spec: Spec, recipe: Recipe) -> dict[str, Any]:
 
 
 def _network(network: NetworkSpec, facts: InputFacts) -> dict[str, Any]:
-    mode, scale, kind = network.label_mode, network.label_scale, _class_goodness(network)
+    mode, scale, kind = network.label_mode, network.label_scale, network.told_by
     classes = facts.n_classes
     if not 2 <= classes <= MAX_CLASSES:
         raise ValueError(f"classes must number 2 to {MAX_CLASSES}, got {classes}")
@@ -84,11 +84,6 @@ def _network(network: NetworkSpec, facts: InputFacts) -> dict[str, Any]:
     scaling = facts.auto_scaling if network.scaling == "auto" else network.scaling
     changes = {"class_goodness": kind, "label_mode": mode, "scaling": scaling, "label_scale": scale}
     return changes | {"layout": _layout(network, facts.shape)}
-
-
-def _class_goodness(network: NetworkSpec) -> str:
-    by_layers = "readout" if convolves(network.widths) else "tried"
-    return by_layers if network.class_goodness == "auto" else network.class_goodness
 
 
 def _layout(network: NetworkSpec, shape: tuple[int, ...]) -> Literal["hwc", "chw", "none"]:
@@ -119,7 +114,7 @@ def _chunk(recipe: Recipe, facts: InputFacts) -> int:
 
 
 def _rule(rule: RuleSpec, network: NetworkSpec, facts: InputFacts) -> dict[str, Any]:
-    kind, is_open = _class_goodness(network), rule.slope in ("auto", None) and rule.loss == "contrastive"
+    kind, is_open = network.told_by, rule.slope in ("auto", None) and rule.loss == "contrastive"
     steep = is_open and (kind == "groups" or (kind == "tried" and rule.slope == "auto" and not facts.is_image))
     smoothing = rule.smoothing
     if isinstance(smoothing, str):
@@ -132,7 +127,7 @@ def _rule(rule: RuleSpec, network: NetworkSpec, facts: InputFacts) -> dict[str, 
 
 def _train(train: TrainSpec, network: NetworkSpec, facts: InputFacts, rows: int) -> dict[str, Any]:
     """Return what a training on so many rows takes."""
-    kind, convolving = _class_goodness(network), convolves(network.widths)
+    kind, convolving = network.told_by, convolves(network.widths)
     rate = RATE if kind == "tried" else ONE_PASS_RATE
     many = not facts.is_image and facts.n_classes >= MANY_CLASSES
     negatives: int | str = train.n_negatives

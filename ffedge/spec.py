@@ -70,8 +70,7 @@ class Spec:
         """Return it where each of some fields, which were asked for, plays a part; ValueError where one does not."""
         widths, declared = self.network.widths, self.options()
         values = self._values() | {"layers": self._most_layers(), "convolutions": sum(map(is_convolution, widths))}
-        if values["class_goodness"] == "auto" and values["convolutions"]:
-            values["class_goodness"] = "readout"  # as `ffedge.resolve` chooses, whatever the data
+        values["class_goodness"] = self.network.told_by
         values["hears"] = self.rule.variant != "ff" or self.rule.prediction_weights != "collaborative"
         for name in names:
             if values[name] == "none" or declared[name].is_open(values[name]):

@@ -21,7 +21,7 @@ from ffedge.fields import (
     check_fields,
     option,
 )
-from ffedge.kinds import CLASS_GOODNESS, GOODNESS, LAYERS, kind_and_words
+from ffedge.kinds import CLASS_GOODNESS, GOODNESS, LAYERS, is_convolution, kind_and_words
 
 Norm = Literal["unit", "rms", "layer", "fixed"]
 LabelMode = Literal["overlay", "concat", "none"]
@@ -130,6 +130,12 @@ class NetworkSpec:
         check(fits, "label_mode", rule, self.label_mode)
         check(not one_pass or self.goodness == "mean", "goodness", "be mean where no label is tried", self.goodness)
         check(self.skip == "none" or self.norm != "fixed", "skip", "be none where the norm is fixed", self.skip)
+
+    @property
+    def told_by(self) -> str:
+        """The class goodness: as asked, or, where that is open, by the layers."""
+        by_layers = "readout" if any(map(is_convolution, self.widths)) else "tried"
+        return by_layers if self.class_goodness == "auto" else self.class_goodness
 
 
 @dataclass(frozen=True)
@@ -373,11 +379,5 @@ class TrainSpec:
             read(self.class_weight)
         most = 1 / max(RATE if self.rate == "auto" else self.rate)
         check(self.weight_decay < most, "weight_decay", f"be less than {most:.3g} at this rate", self.weight_decay)
-        placed = self.engine == "torch" or self.device == "cpu"
-        check(placed, "device", "be cpu where `engine` is not torch", self.device)
-        check(
-            self.engine == "torch" or self.precision == "float32",
-            "precision",
-            "be float32 where `engine` is not torch",
-            self.precision,
-        )
+        for name, value, plain in (("device", self.device, "cpu"), ("precision", self.precision, "float32")):
+            check(self.engine == "torch" or value == plain, name, f"be {plain} where `engine` is not torch", value)
