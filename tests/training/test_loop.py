@@ -96,7 +96,7 @@ def test_every_row_is_learnt_once_an_epoch_and_a_held_out_one_never(monkeypatch,
 )
 def test_accuracy_is_measured_on_the_held_out_rows(engine, changes):
     loop, journal = watched({"holdout": 0.3, "epochs": 1, **changes}, lambda loop: None, engine)
-    oracle = Oracle(loop.recipe, prepared(loop.recipe, DATA)[1], copied(loop.engine.state()))
+    oracle = Oracle(loop.recipe, prepared(loop.recipe.as_spec(), DATA)[1], copied(loop.engine.state()))
     raw, true = DATA.train.inputs.take(loop.held_out), DATA.train.labels[loop.held_out]
     alone = (oracle.goodness(raw).argmax(axis=2) == true[:, None]).mean(axis=0)
     last = journal.records[-1]
