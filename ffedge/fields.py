@@ -44,8 +44,8 @@ def is_double(value: object) -> bool:
 
 
 def is_whole(value: object) -> bool:
-    """Tell whether a value is a whole number, and no bool."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    """Tell whether a value is a whole number of 64 bits, with a sign or without, and no bool."""
+    return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**64
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,8 @@ def check_fields(part: object) -> None:
         words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
         listed = " or ".join(words) if limit else f"be one of {', '.join(words)}"
         text = ", or ".join(filter(None, (limit.text if limit else "", listed)))
+        if isinstance(value, int) and not (isinstance(value, bool) or is_whole(value)):
+            text = "fit in 64 bits"
         check(any(_fits(value, kind, limit) for kind in kinds), name, text, value)
 
 

@@ -63,6 +63,7 @@ REFUSED = [
     ("prediction_weights", "learnt"),
     ("epochs", 0),
     ("epochs", 1.5),
+    ("epochs", 10**23),
     ("batch_size", 0),
     ("batch_size", "all"),
     ("n_negatives", "full"),
@@ -93,6 +94,7 @@ REFUSED = [
     ("engine", "jax"),
     ("threads", -1),
     ("seed", -1),
+    ("seed", 2**64),
     ("seed", 0.5),
 ]
 

@@ -10,7 +10,7 @@ What was read is found again by the names, sizes and times of all files. The cop
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,20 +76,28 @@ def arrays_of_classes(
 
 
 def files_in(path: Path) -> Iterator[Path]:
-    """Yield the pictures of a folder and of the folders in it, or else the recordings, in the order of their names."""
+    """Yield the files of a folder and of the folders in it that are of the kind most found there, ordered by name."""
     folders = [path, *(path / name for name in _folders(path))]
-    kind = next((kind for kind in KINDS if any(any(_files(folder, kind)) for folder in folders)), KINDS[0])
+    kind = _most_found(folders) or KINDS[0]
     for folder in folders:
         yield from (folder / name for name in _files(folder, kind))
 
 
 def _kind_of(path: Path) -> Kind:
-    """Return the first kind of which there is a file in a folder of class folders."""
-    for kind in KINDS:
-        if any(any(_files(path / name, kind)) for name in _folders(path)):
-            return kind
+    """Return the kind of which there are most files in a folder of class folders."""
+    if kind := _most_found(path / name for name in _folders(path)):
+        return kind
     all_kinds = " or ".join(f"{kind.noun}s ({_suffixes(kind)})" for kind in KINDS)
     raise DataError(f"{path}: holds no folder with {all_kinds} for each class. Pass another folder")
+
+
+def _most_found(folders: Iterable[Path]) -> Kind | None:
+    """Return the kind of which some folders hold most files, the first of two that are level; None without any."""
+    found = [0] * len(KINDS)
+    for folder in folders:
+        for at, kind in enumerate(KINDS):
+            found[at] += sum(1 for _ in _files(folder, kind))
+    return KINDS[found.index(max(found))] if any(found) else None
 
 
 @dataclass(frozen=True)

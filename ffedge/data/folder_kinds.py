@@ -112,4 +112,4 @@ class _Recordings:
         return read_events(file, shape)
 
 
-KINDS: tuple[Kind, ...] = (_Pictures(), _Recordings())  # where both are there, pictures are taken
+KINDS: tuple[Kind, ...] = (_Pictures(), _Recordings())  # where a folder holds both, the kind of most files is taken

@@ -132,7 +132,7 @@ def _asked(asked: Mapping[str, Any]) -> Asked:
     first, seeds = given.get("random_seed", 0), given.get("seeds", [0])
     if not is_whole(first) or ("random_seed" in given and draws is None):
         raise ValueError(f"`random_seed` must be a whole number beside `random`, got {first!r}")
-    if not isinstance(seeds, list) or not seeds:
+    if not isinstance(seeds, list) or not seeds or not all(map(is_whole, seeds)):
         raise ValueError(f"`seeds` must be a list of whole numbers, got {seeds!r}")
     blocks = given.get("grid", [{}])
     if not isinstance(blocks, list) or not blocks or not all(isinstance(block, dict) for block in blocks):

@@ -224,6 +224,14 @@ def test_class_folders_of_recordings_are_a_data_set_and_read_once(gestures, monk
     assert heard.notes == [f"{gestures}: {said}, as read before"]
 
 
+def test_pictures_of_some_recordings_beside_them_are_left_out_as_strays(gestures):
+    (gestures / "left" / "plot.png").write_bytes(b"")
+    heard = Heard()
+    assert len(load(gestures, hear=heard).train.labels) == 9
+    assert heard.notes[0] == f"{gestures / 'left' / 'plot.png'}: is no recording and was left out"
+    assert all(file.suffix != ".png" for file in files_of(gestures))
+
+
 def test_bins_are_2_and_the_sensor_may_be_told(gestures):
     assert load(gestures).input_shape == (4, HEIGHT, WIDTH)
     found = load(gestures, reading=Reading(size=(20, 16), bins=1))
