@@ -26,6 +26,7 @@ def add_flags(parser: Parser) -> None:
     shared(parser, "--label")
     added = "A class that the model is to know, too; may be repeated."
     flag(parser, "--add-class", added, str, default=[], dest="add_classes", metavar="NAME", action="append")
+    flag(parser, "--add-new", "Add every class of the rows that the model does not know.")
     flag(parser, "--layers", "The layers that learn. (default: all)", reader(tuple[int, ...]))
     flag(
         parser,
@@ -36,6 +37,8 @@ def add_flags(parser: Parser) -> None:
         dest="kept_bytes",
     )
     flag(parser, "--replay-share", "Share of kept examples in each batch, against forgetting.", NUMBER, default=0.5)
+    back = "Share of the way back to where it stood that each weight goes after a step; 1: only added classes learn."
+    flag(parser, "--anchor", back, NUMBER, default=0.0)
     taken = "Rows to take kept examples from, too: what the model learnt from before."
     flag(parser, "--replay-from", taken, str, metavar="DATA")
     most = "Refuse to replace the model where held-out accuracy falls by more than this."
@@ -83,12 +86,14 @@ def _learn(options: Namespace, stop: Stop) -> "Learning":
             options.model,
             options.data,
             add_classes=options.add_classes,
+            add_new=options.add_new,
             layers=options.layers,
             replay_share=options.replay_share,
             replay_from=options.replay_from,
             kept_bytes=options.kept_bytes,
             max_drop=options.max_drop,
             force=options.force,
+            anchor=options.anchor,
             data_dir=options.data_dir,
             label=options.label,
             reading=reading_of(options),

@@ -64,6 +64,21 @@ def numbers_in(dataset: Dataset, classes: tuple[str, ...]) -> NDArray[np.int64]:
     return numbers
 
 
+def unknown_classes(dataset: Dataset, split: Split, numbers: NDArray[np.int64]) -> list[str]:
+    """Return the names of the classes that a row of a split has and a model does not know.
+
+    Parameters
+    ----------
+    numbers : as of `numbers_in`.
+    """
+    if (numbers >= 0).all():
+        return []
+    counts = np.zeros(dataset.n_classes, np.int64)
+    for part in places(len(split.labels), LABEL_BLOCK):
+        counts += np.bincount(split.labels[part], minlength=dataset.n_classes)
+    return [dataset.classes[place] for place in np.flatnonzero((numbers < 0) & (counts > 0))]
+
+
 def refuse_unknown(
     dataset: Dataset, split: Split, numbers: NDArray[np.int64], classes: tuple[str, ...], *, adds: bool = False
 ) -> None:
@@ -74,16 +89,14 @@ def refuse_unknown(
     numbers : as of `numbers_in`.
     adds : whether the model may learn further classes from the rows.
     """
-    if (numbers >= 0).all():
-        return
-    counts = np.zeros(dataset.n_classes, np.int64)
-    for part in places(len(split.labels), LABEL_BLOCK):
-        counts += np.bincount(split.labels[part], minlength=dataset.n_classes)
-    unknown = [dataset.classes[place] for place in np.flatnonzero((numbers < 0) & (counts > 0))]
+    unknown = unknown_classes(dataset, split, numbers)
     if not unknown:
         return
     shown = ", ".join(classes[:MOST_NAMED]) + (", …" if len(classes) > MOST_NAMED else "")
-    remedy = f"To add it, pass `add_classes={unknown[:MOST_NAMED]}`" if adds else "Leave its rows out, or rename it"
+    remedy = "Leave its rows out, or rename it"
+    if adds:
+        several = f", or `add_new=True` for all {len(unknown)} such classes" if len(unknown) > 1 else ""
+        remedy = f"To add it, pass `add_classes={unknown[:MOST_NAMED]}`{several}"
     raise DataError(
         f"{dataset.name}: has the class {unknown[0]!r}, which the model does not know (its classes: {shown}). {remedy}"
     )

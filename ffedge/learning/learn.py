@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from ffedge import json_text
 from ffedge.data import Data, Dataset, Reading, Split, load
+from ffedge.data.matched import numbers_in, unknown_classes
 from ffedge.data.stream import OtherRows, split_rows
 from ffedge.errors import ModelError, StoppedError, TrainingError, one_line
+from ffedge.learning.anchor import Anchor
 from ffedge.learning.classes import Start, opened, with_classes
 from ffedge.learning.files import OLD_KEPT, alone, previous_file, replaced
 from ffedge.learning.guard import MAX_DROP, Measured, to_check, unchecked_classes
@@ -25,7 +27,7 @@ from ffedge.model.write import write_model
 from ffedge.network import InputFacts
 from ffedge.pages import release_libraries, return_large_blocks
 from ffedge.recipe import Recipe
-from ffedge.training.checkpoint import Place
+from ffedge.training.checkpoint import Checkpoints, Place
 from ffedge.training.disk import check_room, learning_bytes
 from ffedge.training.evaluator import Evaluator
 from ffedge.training.loop import Diverged, Interrupted, Loop
@@ -99,12 +101,14 @@ def learn(
     data: Data,
     *,
     add_classes: Sequence[str] = (),
+    add_new: bool = False,
     layers: Sequence[int] | None = None,
     replay_share: float = REPLAY_SHARE,
     replay_from: Data | None = None,
     kept_bytes: int = KEPT_BYTES,
     max_drop: float = MAX_DROP,
     force: bool = False,
+    anchor: float = 0.0,
     data_dir: Path | None = None,
     label: str | None = None,
     reading: Reading | None = None,
@@ -119,6 +123,7 @@ def learn(
     ----------
     data : new rows, as for `ffedge.train`; their train split.
     add_classes : names of classes that the model is to know beside its own.
+    add_new : add every other class of the rows, too.
     layers : those that learn; None takes all.
     replay_share : of each batch that is taken from the kept examples, where there are any.
     replay_from : rows to take kept examples from, beside those that the model has: what it learnt from before.
@@ -128,6 +133,8 @@ def learn(
     watcher : is told of every batch and epoch, and shows what it likes.
     progress : show how it goes on stderr, where no `watcher` is passed.
     force : learn although there are classes of which no examples are kept, so that nothing shows what is forgotten.
+    anchor : share of the way back to where it stood that each weight goes after each step, against forgetting; those of
+        added classes are free, and 1 lets nothing else learn.
     label : of a table, the name of the label's column; None takes the one that the model learnt from.
     changes : fields of `ffedge.spec_parts.TrainSpec` that the file's learning step leaves open
         (`ffedge.learning.session`).
@@ -168,23 +175,27 @@ def learn(
 
         loaded = read(data, label)
         dataset, odd, told = without_odd(loaded, before.facts)
-        start = with_classes(before, list(add_classes)) if add_classes else before
+        added = [*add_classes, *(_new_classes(dataset, before, add_classes) if add_new else ())]
+        start = with_classes(before, added) if added else before
         source = None
         if replay_from is not None:
             source = without_odd(read(replay_from), start.facts)[0]
         stored = _examples(path, start.facts, source, folder, max(kept_bytes, KEPT_BYTES))
         work = _prepare(start, dataset, stored, replay_share, changes)
+        active = _layers(layers, work.recipe)
         rows, moments = work.new_rows + len(stored[0]) + len(stored[1]), work.plan.disk_bytes
-        check_room(folder, learning_bytes(work.recipe, start.facts, rows, kept_bytes) + moments, "learning")
+        held = before.n_bytes if anchor else 0
+        check_room(folder, learning_bytes(work.recipe, start.facts, rows, kept_bytes) + moments + held, "learning")
         unchecked = unchecked_classes(path, before.facts, to_check(*stored), force=force)
         for note in loaded.notes:
             hear.note(f"{loaded.name}: {note}")
-        loop = work.loop(folder / "layers", hear, meter, layers)
+        hold = _anchor(anchor, before, start, active, folder / "anchor")
+        loop = work.loop(folder / "layers", hear, meter, active, hold)
         was = work.accuracies(loop.evaluator if before is start else work.evaluator(before, folder / "before"))
         _train(loop, stop, path)
         now = work.accuracies(loop.evaluator)
         new, kept = (Measured(len(rows), a, b) for (_, rows), a, b in zip(work.parts, was, now, strict=True))
-        refused = _refusal(path, new, kept, max_drop)
+        refused = _refusal(path, new, kept, max_drop, grows=bool(added), still=anchor == 1)
         if refused is None:
             count = {"rows": work.new_rows} | ({"odd_rows": odd} if odd else {})
             metadata = start.learnt_from(name=dataset.name, sha256=dataset.sha256, **count)
@@ -202,7 +213,7 @@ def learn(
             odd_rows=odd,
             odd=told,
             kept_rows=work.kept_rows,
-            classes_added=list(add_classes),
+            classes_added=added,
             new=new,
             kept=kept,
             unchecked=unchecked,
@@ -242,19 +253,21 @@ class _Work:
     def kept_rows(self) -> int:
         return len(self.rows.train.labels) - self.new_rows
 
-    def loop(self, folder: Path, watcher: Watcher, meter: PeakMeter, layers: Sequence[int] | None) -> Loop:
+    def loop(self, folder: Path, watcher: Watcher, meter: PeakMeter, layers: list[int], anchor: Anchor) -> Loop:
         """Return the loop that trains, its layers' files in a folder."""
+        engine = make_engine(self.start, self.recipe, folder)
         return Loop(
             self.recipe,
             self.rows,
             self.start.facts,
-            make_engine(self.start, self.recipe, folder),
+            engine,
             Journal(folder),
             watcher,
             meter,
             folder=folder,
-            layers=_layers(layers, self.recipe),
+            layers=layers,
             kept=(self.kept_rows, self.share),
+            stepped=lambda active: anchor.draw_back(engine.state(), active),
         )
 
     def evaluator(self, start: Start, folder: Path) -> Evaluator:
@@ -285,11 +298,16 @@ def _part(examples: Examples, otherwise: Split) -> Part:
     return split, np.arange(len(examples))
 
 
-def _layers(layers: Sequence[int] | None, recipe: Recipe) -> list[int] | None:
+def _layers(layers: Sequence[int] | None, recipe: Recipe) -> list[int]:
     count = len(recipe.network.widths)
     if layers is not None and (not layers or not all(0 <= layer < count for layer in layers)):
         raise ValueError(f"`layers` must be numbers from 0 to {count - 1}, got {','.join(map(str, layers)) or 'none'}")
-    return None if layers is None else sorted(set(layers))
+    return sorted(set(range(count) if layers is None else layers))
+
+
+def _anchor(share: float, before: Start, start: Start, layers: list[int], folder: Path) -> Anchor:
+    files = Checkpoints(folder)
+    return Anchor(share, before, start, layers, lambda layer, arrays: files.keep(layer, arrays, finished=True))
 
 
 def _examples(
@@ -315,12 +333,27 @@ def _train(loop: Loop, stop: Callable[[], bool], path: Path) -> None:
         raise StoppedError(f"{path}: learning was stopped; the file stands as it was") from error
 
 
-def _refusal(path: Path, new: Measured, kept: Measured, max_drop: float) -> str | None:
-    """Say why a model must not take the place of the one before, in one line; None where it may."""
+def _refusal(path: Path, new: Measured, kept: Measured, max_drop: float, *, grows: bool, still: bool) -> str | None:
+    """Say why a model must not take the place of the one before, in one line; None where it may.
+
+    Parameters
+    ----------
+    grows : whether it knows more classes, among which the old ones are harder to tell.
+    still : whether only these have learnt.
+    """
+    remedy = "Use a smaller `rate`, fewer `epochs` or a larger `replay_share`"
+    if grows:
+        less = "fewer `epochs`" if still else "`anchor=1`, by which only the added classes learn,"
+        remedy = f"Use {less} or a larger `max_drop`, as more classes are harder to tell"
     for held, what in ((kept, "kept examples"), (new, "held-out new rows")):
         if lost := held.lost(what, max_drop):
-            return f"{path}: stands as it was: {lost}. Use a smaller `rate`, fewer `epochs` or a larger `replay_share`"
+            return f"{path}: stands as it was: {lost}. {remedy}"
     return None
+
+
+def _new_classes(dataset: Dataset, before: Start, named: Sequence[str]) -> list[str]:
+    known = (*before.facts.classes, *named)
+    return unknown_classes(dataset, dataset.train, numbers_in(dataset, known))
 
 
 def _keep(path: Path, place: Path, work: _Work, stored: tuple[Examples, Examples], most_bytes: int) -> None:

@@ -19,14 +19,15 @@ from ffedge.engine.onnx import OnnxEngine
 from ffedge.errors import DataError, TrainingError
 from ffedge.files import atomic_file, behind_links, in_turn, writing
 from ffedge.labels import wrong_labels
-from ffedge.learning.classes import opened
+from ffedge.learning.anchor import Anchor
+from ffedge.learning.classes import opened, with_classes
 from ffedge.learning.files import check_stands, standing
 from ffedge.learning.guard import MAX_DROP, Measured, to_check, unchecked_classes
 from ffedge.learning.session import stream_recipe
 from ffedge.model.calibration import Calibration, best_and_margin
 from ffedge.model.readings import Readings, left_out
 from ffedge.model.write import write_model
-from ffedge.network import label_numbers
+from ffedge.network import InputFacts, label_numbers
 from ffedge.pages import release_libraries, return_large_blocks
 from ffedge.predict.predictor import Prediction
 from ffedge.seeds import Draw, generator, key
@@ -55,6 +56,8 @@ class Learner:
     force : learn although there are classes of which no examples are kept, so that nothing shows what is forgotten.
     anchor : share of the way back to where it stood in the file that each weight goes after each step, against
         forgetting where no examples are kept; 0.05 was measured (docs/measurements.md). It takes another copy of them.
+        Those of added classes are free; 1 lets nothing else learn.
+    add_classes : names of classes that the model is to know beside its own.
     changes : ``batch_size``, ``class_weight`` (balanced: by the rows so far), ``memory_budget`` (of the whole
         process), ``negatives``, ``seed``, ``threads`` and ``tile_bytes`` of `ffedge.spec_parts.TrainSpec`. A tight
         budget takes fewer rows in a step, where none are asked for.
@@ -92,17 +95,18 @@ class Learner:
         max_drop: float = MAX_DROP,
         force: bool = False,
         anchor: float = 0.0,
+        add_classes: Sequence[str] = (),
         **changes: Any,
     ) -> None:
-        for name, share in (("replay_share", replay_share), ("anchor", anchor)):
-            if not 0 <= share < 1:
-                raise ValueError(f"`{name}` must be in [0, 1), got {share}")
+        if not 0 <= replay_share < 1:
+            raise ValueError(f"`replay_share` must be in [0, 1), got {replay_share}")
         if "memory_budget" in changes:
             release_libraries()
             return_large_blocks()
         self._learning, self._turns = Turns(), Turns()  # who changes the weights or needs them still; who computes
         self._stood = standing(Path(model))
-        self._start = start = opened(Path(model))
+        before = opened(Path(model))
+        self._start = start = with_classes(before, list(add_classes)) if add_classes else before
         self.facts, count = start.facts, len(start.recipe.network.widths)
         self._readings = Readings(self.facts)
         self._active = sorted(set(range(count) if layers is None else layers))
@@ -113,12 +117,12 @@ class Learner:
         replays = capacity > 0 and replay_share > 0
         beside = capacity * row_bytes + (start.n_bytes if anchor else 0)
         self.recipe, self.plan = stream_recipe(start, rate, changes, beside, replays=replays)
-        self._anchor = anchor, [start.layer(index) if anchor else {} for index in range(count)]
+        self._anchor = Anchor(anchor, before, start, self._active)
         arrays = [{name: np.array(array) for name, array in start.layer(index).items()} for index in range(count)]
         self._engine = OnnxEngine(self.recipe, self.facts, arrays)
         self._engine.begin(self._active, chunked=False)
         self._batches = BatchLearner(self.recipe, self._engine, self.facts.n_classes)
-        self._read_examples(capacity, replay_share, force=force)
+        self._read_examples(capacity, replay_share, before.facts, force=force)
         self._before, self._max_drop = self._accuracy(), max_drop
         self._wrong_key = key(2, self.recipe.train.seed, Draw.NEGATIVES, 0, 0)
         self.steps = self.rows = self.odd_rows = 0
@@ -256,12 +260,12 @@ class Learner:
         """Refuse."""
         not_pickled(self, "Save it, and open the file there")
 
-    def _read_examples(self, capacity: int, share: float, *, force: bool) -> None:
+    def _read_examples(self, capacity: int, share: float, known: InputFacts, *, force: bool) -> None:
         """Make room for some kept examples, and read those that stand beside the model."""
         facts, size = self.facts, self.recipe.train.batch_size
         old, self._check = read_kept(kept_file(self._start.path), facts)
         self._measured = to_check(old, self._check)
-        self._unchecked = unchecked_classes(self._start.path, facts, self._measured, force=force)
+        self._unchecked = unchecked_classes(self._start.path, known, self._measured, force=force)
         self._rng, self._share = generator(self.recipe.train.seed, Draw.KEPT, 0), share
         first = self._rng.permutation(len(old))[:capacity]
         self._kept = np.empty((capacity, facts.size), facts.dtype)
@@ -288,19 +292,12 @@ class Learner:
         if diverged is not None:
             rate = f"at rate {rates[diverged]:g}"
             raise TrainingError(f"layer {diverged}: the loss is not a number {rate}. Go on from the file. {REMEDY}")
-        self._draw_back()
+        self._anchor.draw_back(self._engine.state(), self._active)
         self.steps, self.rows = self.steps + 1, self.rows + count
         if len(self._kept):
             places = self._reservoir.offer(labels)
             self._kept[places[places >= 0]] = raw[places >= 0]
         return sum(sums.loss for sums in self._batches.sums.values()) / len(self._active) / len(batch)
-
-    def _draw_back(self) -> None:
-        """Move what has learnt a share of the way back to where it stood."""
-        share, layers = self._anchor
-        for now, stood in zip(self._engine.state(), layers, strict=True):
-            for name, old in stood.items():
-                now[name][...] += np.float32(share) * (old - now[name])
 
     def _with_kept(self, raw: Array, labels: NDArray[np.int64]) -> tuple[Array, NDArray[np.int64]]:
         """Return some rows and their labels, and after them the kept examples' share."""
@@ -335,7 +332,7 @@ class Learner:
             numbers = {name: number for number, name in enumerate(self.classes)}
             if unknown := [name for name in labels.tolist() if name not in numbers]:
                 raise DataError(
-                    f"labels must name the model's classes, got {unknown[0]!r}. `ffedge.learn` adds classes"
+                    f"labels must name the model's classes, got {unknown[0]!r}. Open the file with `add_classes`"
                 )
             labels = np.array([numbers[name] for name in labels.tolist()])
         if labels.shape != (count,):

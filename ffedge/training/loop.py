@@ -50,6 +50,7 @@ class Loop:
     ----------
     layers : those that learn; None takes all.
     kept : how many of the data set's rows, the last ones, are kept examples (see `Stream`), and their share of a batch.
+    stepped : is told the layers that have taken a step, whose parameters it may change.
     """
 
     def __init__(
@@ -65,9 +66,10 @@ class Loop:
         folder: Path | None = None,
         layers: Sequence[int] | None = None,
         kept: tuple[int, float] = (0, 0.0),
+        stepped: Callable[[list[int]], None] | None = None,
     ) -> None:
         self.recipe, self.dataset, self.engine = recipe, dataset, engine
-        self._journal, self._watcher, self._meter = journal, watcher, meter
+        self._journal, self._watcher, self._meter, self._stepped = journal, watcher, meter, stepped
         layers = range(len(recipe.network.widths)) if layers is None else layers
         self.stages = [[i] for i in layers] if recipe.train.schedule == "greedy" else [list(layers)]
         self.held_out, self.rows = split_rows(len(dataset.train.labels), recipe, kept[0])
@@ -173,6 +175,8 @@ class Loop:
         diverged = self._learner.batch(stream.chunks(stage, epoch, step), samples, turn)
         if diverged is not None:
             raise self._diverged(diverged, epoch)
+        if self._stepped:
+            self._stepped(active)
         self._seconds += time.perf_counter() - began
         so_far, sums = step * stream.batch_size + samples, self._learner.sums.values()
         self._watcher.batch(

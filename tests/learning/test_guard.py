@@ -165,5 +165,8 @@ def test_an_anchored_learner_forgets_less_of_what_a_day_lacks(bare):
 
 
 def test_an_anchor_is_a_share(bare):
-    with pytest.raises(ValueError, match=r"^`anchor` must be in \[0, 1\), got 1"):
-        Learner(bare, force=True, anchor=1)
+    with pytest.raises(ValueError, match=r"^`anchor` must be in \[0, 1\], got 1.5$"):
+        Learner(bare, force=True, anchor=1.5)
+    for open_or_learn in (Learner, lambda *words, **more: learn(*words, OLD, **more)):
+        with pytest.raises(ValueError, match=r"^`anchor=1` lets nothing learn but classes that are added\. Add some"):
+            open_or_learn(bare, force=True, anchor=1)

@@ -5,7 +5,7 @@ import pytest
 from oracle import Oracle
 from toys import GROUPS, READOUT, clusters, make_model, small_spec
 
-from ffedge import Predictor
+from ffedge import Learner, Predictor
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.rows import ArrayRows
 from ffedge.errors import DataError
@@ -114,6 +114,91 @@ def test_new_classes_are_learnt_and_old_ones_kept(tmp_path, kind):
     assert (check.labels == 4).sum() == found.new.rows
     assert (learn(run.model, FIVE, epochs=1, max_drop=1.0).new.before or 0) > 0.5
     roll_back(run.model)
+
+
+KINDS = {"tried": {"label_layers": "all"}, "overlay": {"label_scale": 3.0}, "groups": GROUPS, "readout": READOUT}
+
+
+def more_of(names):
+    """Return rows of the fifth class under a name of its own, and some of the first four."""
+    return Dataset("more", FIVE.train, None, names, "sha")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_known_stands_to_the_bit_where_only_added_classes_learn(tmp_path, kind):
+    path = written(tmp_path, clusters(inputs=20), **KINDS[kind])
+    before = opened(path)
+    started, names = with_classes(before, ["new"]), (*before.facts.classes, "new")
+    rows, labels = FIVE.train.inputs.take(np.arange(64)), FIVE.train.labels[np.arange(64)]
+    learner = Learner(path, force=True, anchor=1, add_classes=["new"], rate=0.02, threads=1)
+    learner.observe(rows, labels)
+    learner.save(tmp_path / "streamed.onnx")
+    learn(path, more_of(names), add_new=True, force=True, anchor=1, epochs=1, max_drop=1.0, batch_size=32)
+    for after in (opened(tmp_path / "streamed.onnx"), opened(path)):
+        assert after.facts.classes == names
+        moved = False
+        for i in range(3):
+            was, drawn, now = before.layer(i), started.layer(i), after.layer(i)
+            units = len(was["b"])
+            np.testing.assert_array_equal(now["W"][:, :units], drawn["W"][:, :units])
+            np.testing.assert_array_equal(now["b"][:units], was["b"])
+            assert now["gamma"] == was["gamma"]
+            for name, known in (("V", np.s_[:4]), ("A", np.s_[:, :4])):
+                if name in was:
+                    np.testing.assert_array_equal(now[name][known], was[name])
+            moved |= any(not np.array_equal(now[name], drawn[name]) for name in now)
+        assert moved
+
+
+def test_an_anchor_of_learn_draws_every_weight_back_by_its_share_as_a_learners_does(tmp_path):
+    states = []
+    for anchor in (0.0, 0.3):
+        path = written(tmp_path)
+        before = opened(path)
+        old = [{name: array.copy() for name, array in before.layer(i).items()} for i in range(3)]
+        one = {"batch_size": "full", "epochs": 1, "holdout": 0.0}  # a step of each layer
+        learn(path, FOUR, force=True, anchor=anchor, layers=[0], kept_bytes=0, replay_share=0, max_drop=1.0, **one)
+        states.append(opened(path).layer(0))
+    free, held = states
+    for name in ("W", "b"):
+        np.testing.assert_allclose(held[name], free[name] + 0.3 * (old[0][name] - free[name]), atol=1e-6)
+        assert not np.array_equal(free[name], old[0][name])
+
+
+def test_all_unknown_classes_of_the_rows_are_added_at_once_and_no_others(tmp_path):
+    path = written(tmp_path, clusters(inputs=20))
+    names = ("class 0", "b", "class 2", "class 3", "a", "no row has this")
+    with pytest.raises(DataError, match=r"`add_classes=\['b', 'a'\]`, or `add_new=True` for all 2 such classes$"):
+        learn(path, more_of(names), force=True)
+    found = learn(path, more_of(names), add_classes=["a"], add_new=True, force=True, epochs=1, max_drop=1.0)
+    assert found.classes_added == ["a", "b"]
+    assert opened(path).facts.classes == ("class 0", "class 1", "class 2", "class 3", "a", "b")
+    again = learn(path, more_of(names), add_new=True, force=True, epochs=1, max_drop=1.0)
+    assert again.classes_added == []
+
+
+def test_a_model_that_lost_too_much_for_new_classes_says_what_helps(tmp_path):
+    run = train(small_spec(epochs=8, holdout=0.2, label_scale=3.0), FOUR, tmp_path / "run")
+    rows = FOUR.train.inputs.take(np.arange(40))
+    new = Dataset("new", Split(ArrayRows(rows), np.zeros(40, np.int64)), None, ("new",), "sha")  # rows like the old
+    words = {"add_new": True, "max_drop": 0.0, "epochs": 30, "batch_size": 8, "replay_share": 0.0, "holdout": 0.0}
+    found = learn(run.model, new, **words)
+    assert "by which only the added classes learn, or a larger `max_drop`" in (found.refused or "")
+
+
+def test_a_learner_adds_classes_and_what_it_saves_knows_them(tmp_path):
+    path = written(tmp_path, clusters(inputs=20), label_scale=3.0)
+    learner = Learner(path, force=True, add_classes=["new"], rate=0.05, threads=1)
+    rows, labels = FIVE.train.inputs.take(np.arange(300)), FIVE.train.labels[np.arange(300)]
+    for _ in range(30):
+        learner.observe(rows, labels)
+    learner.save(path)
+    predictor = Predictor(path)
+    assert predictor.classes[-1] == "new"
+    assert (predictor.predict(rows[labels == 4]).label == 4).mean() > 0.8
+    assert set(read_kept(kept_file(path), predictor.facts)[0].labels) == set(range(5))
+    with pytest.raises(DataError, match=r"got 'newer'. Open the file with `add_classes`$"):
+        Learner(path).observe(rows[:1], ["newer"])
 
 
 def test_a_class_must_be_new_and_fit(tmp_path):
