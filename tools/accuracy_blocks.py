@@ -239,6 +239,31 @@ def learn(documents: Results) -> str:
     return table(["test accuracy, %", "old rows", "new rows", "peak, MiB (imports)"], rows, text, "learn")
 
 
+def few_shot(documents: Results) -> str:
+    """Tabulate what is right after sessions of new classes with five examples each."""
+    settings, runs = only(documents)
+    last, rows = settings["sessions"], []
+    for kind, way in dict.fromkeys((run["kind"], run["way"]) for run in runs):
+        own = of(runs, kind=kind, way=way)
+
+        def mean(pick: Callable[[Any], float], own: Results = own) -> str:
+            return f"{100 * statistics.mean(map(pick, own)):.1f}"
+
+        each = [mean(lambda run, n=number: run["accuracy"][n]) for number in (0, 1, last // 2, last)]  # type: ignore[misc]
+        each += [mean(lambda run: statistics.mean(run["accuracy"])), mean(lambda run: run["base_after"])]
+        kept = f"{own[0].get('kept_rows', 0):,}"
+        rows.append([way if kind == "-" else f"`{kind}`: {way}", kept, *each, mean(lambda run: run["new_after"])])
+    columns = ["test accuracy, %", "rows kept", "100 classes", *(f"{100 + 10 * n}" for n in (1, last // 2, last))]
+    columns += [f"mean of all {last + 1}", "in the end, base classes", "new classes"]
+    text = (
+        f"Synthetic words (bench/keywords.py), {counted(len(settings['seeds']), 'seed')}; 2 layers of "
+        f"{settings['width']}, {settings['base_epochs']} epochs a layer on {settings['base_rows']} rows of each of 100 "
+        f"words; then {last} sessions of 10 new words with 5 rows each, {settings['epochs']} epochs a layer; "
+        f"{settings['test_rows']} test rows a word"
+    )
+    return table(columns, rows, text, "few-shot")
+
+
 def forgetting(documents: Results) -> str:
     """Tabulate what is left of the old after a day that was learnt in several ways, and what was gained."""
     settings, runs = only(documents)

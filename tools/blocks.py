@@ -33,6 +33,7 @@ REACHED = (
     "csv-peers",
     "time-to-accuracy",
     "learn",
+    "few-shot",
     "forgetting",
     "rejection",
     "drift",

@@ -85,6 +85,7 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "paper-points-again": f"python bench/paper.py --readings --data mnist --seeds 3 4 5 6 7 {AGAIN}",
     "deploy": "python bench/deploy.py --forms exact pruned head int8 pruned-int8 head-int8",
     "learn": "python bench/learn.py --seeds 0 --epochs 3 --threads 1",
+    "few-shot": "python bench/few_shot.py --seeds 0",
     "forgetting": "python bench/forgetting.py --seeds 0 1",
     "accuracy-spiking": ("python bench/accuracy.py --preset spiking --epochs 20 --seeds 0 1 2 --name accuracy-spiking"),
     "spikes": "python bench/spikes.py",
