@@ -18,7 +18,7 @@ from ffedge.recipe import Recipe, Train
 from ffedge.seeds import Draw, Permutation, generator
 
 Array = NDArray[Any]
-FEW_ROWS = 4096  # whose order is computed once an epoch, not once a batch
+BLOCK = 4096  # places of an epoch whose order is computed together, not batch by batch
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Chunk:
 
     Attributes
     ----------
-    raw : [N, I] as stored.
+    raw : [N, I] as stored; [N, 0] where nobody reads them.
     labels : [N] the true ones.
     positions : [N] places of the rows in the stream's rows.
     mask : [N, D] uint8, 0 where dropout takes an input out; None without dropout.
@@ -127,12 +127,16 @@ class Stream:
         """Return how many samples the batch of a step has."""
         return min(self.batch_size, self.samples_of_epoch - step * self.batch_size)
 
-    def chunks(self, stage: int, epoch: int, step: int) -> Iterator[Chunk]:
+    def chunks(self, stage: int, epoch: int, step: int, *, inputs: bool = True) -> Iterator[Chunk]:
         """Read one batch, `chunk_size` rows at a time; how it is cut does not change what is drawn.
 
         Each epoch takes the rows in an order of its own (as stored, where one batch takes them all).
+
+        Parameters
+        ----------
+        inputs : whether anybody reads the rows' inputs: else what finished layers make of them is kept.
         """
-        share = self.train.input_dropout
+        share = self.train.input_dropout if inputs else 0.0
         dropout = generator(self.train.seed, Draw.DROPOUT, stage, epoch, step) if share else None
         augmentation = Augmentation(self.train, (stage, epoch, step), channels_first=self.channels_first)
         order = self._order(stage, epoch)
@@ -141,22 +145,21 @@ class Stream:
             places = np.arange(start, min(start + self.train.chunk_size, last))
             positions = order(places)
             rows = self.rows[positions]
-            images = augmentation.of(self.source.take(rows))
             mask = None
             if dropout is not None:
                 mask = kept_inputs(len(rows), self.first_inputs, share, dropout)
-            raw = np.ascontiguousarray(images.reshape(len(rows), -1))
+            raw = np.empty((len(rows), 0), self.source.dtype)
+            if inputs:
+                raw = np.ascontiguousarray(augmentation.of(self.source.take(rows)).reshape(len(rows), -1))
             weights = None if self.weights is None else self.weights[rows]
             yield Chunk(raw, self.labels[rows].astype(np.int64), positions, mask, weights)
 
     def _order(self, stage: int, epoch: int) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
         """Return what gives the positions [N] of the rows at some places of an epoch."""
         count, seed, new = len(self.rows) - self.kept, self.train.seed, self._new_of_batch
-        if not self.kept and count <= FEW_ROWS:
-            return lambda places: places if self.batches == 1 else _whole_order(count, seed, stage, epoch)[places]
-        order = Permutation(count, seed, Draw.ORDER, stage, epoch)
         if not self.kept:
-            return lambda places: places if self.batches == 1 else order.at(places)
+            return lambda places: places if self.batches == 1 else _ordered(places, count, seed, stage, epoch)
+        order = Permutation(count, seed, Draw.ORDER, stage, epoch)
         others = Permutation(self.kept, seed, Draw.KEPT, stage, epoch)
 
         def mixed(places: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -175,10 +178,19 @@ class Stream:
         return mixed
 
 
-@functools.lru_cache(maxsize=1)
-def _whole_order(count: int, seed: int, stage: int, epoch: int) -> NDArray[np.int64]:
-    """Return the positions of few rows in an epoch, computed together."""
-    return Permutation(count, seed, Draw.ORDER, stage, epoch).at(np.arange(count))
+def _ordered(places: NDArray[np.int64], count: int, seed: int, stage: int, epoch: int) -> NDArray[np.int64]:
+    """Return the positions of the rows at some places of an epoch [N], which stand together."""
+    first, last = int(places[0]) // BLOCK, int(places[-1]) // BLOCK
+    blocks = [_block(count, seed, stage, epoch, index) for index in range(first, last + 1)]
+    ordered: NDArray[np.int64] = np.concatenate(blocks)[places - first * BLOCK]
+    return ordered
+
+
+@functools.lru_cache(maxsize=2)
+def _block(count: int, seed: int, stage: int, epoch: int, index: int) -> NDArray[np.int64]:
+    """Return the positions of one block of an epoch's places."""
+    places = np.arange(index * BLOCK, min((index + 1) * BLOCK, count))
+    return Permutation(count, seed, Draw.ORDER, stage, epoch).at(places)
 
 
 def kept_inputs(rows: int, inputs: int, dropout: float, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -6,6 +6,7 @@ Shape letters: n rows of a minibatch, I inputs of a sample, C classes, L layers.
 import math
 import warnings
 from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
@@ -286,7 +287,8 @@ class Learner:
         chunk = Chunk(batch, true, self.rows + np.arange(len(batch)), mask, self._weights(true, own))
         rates = {i: train.layer_rate(i) for i in self._active}
         wrong = None if train.negatives.startswith("hard") else self._wrong
-        turn = Turn(self._active, wrong, generator(train.seed, Draw.NEGATIVES, self.steps), self.steps, rates)
+        negatives = cache(partial(generator, train.seed, Draw.NEGATIVES, self.steps))
+        turn = Turn(self._active, wrong, negatives, self.steps, rates)
         self._batches.sums.clear()
         diverged = self._batches.batch([chunk], len(batch), turn)
         if diverged is not None:

@@ -3,7 +3,7 @@
 Shape letters: N samples, M labels tried for each, L layers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,12 +19,25 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 
-def others(layer: int, goodness: Mapping[int, Floats], shape: tuple[int, ...], rule: "Rule") -> Floats:
-    """Return the sum over the other layers [N, M], plain numbers: no gradient passes through them."""
+def others(
+    layer: int,
+    goodness: Mapping[int, Floats],
+    shape: tuple[int, ...],
+    rule: "Rule",
+    among: Iterable[int],
+    so_far: Floats | None = None,
+) -> Floats:
+    """Return the sum over the other layers [N, M], plain numbers: no gradient passes through them.
+
+    Parameters
+    ----------
+    among : the layers whose goodness is summed here, in ascending order.
+    so_far : [N, M] the sum over those before them.
+    """
     theta = rule.theta if rule.theta_placement == "per_layer" else 0.0
-    total = np.zeros(shape, np.float32)
-    for k, weight in enumerate(rule.alpha[layer]):
-        if weight:
+    total = np.zeros(shape, np.float32) if so_far is None else so_far.copy()
+    for k in among:
+        if weight := rule.alpha[layer][k]:
             total += np.float32(weight) * (goodness[k] - np.float32(theta))
     return total
 

@@ -1,12 +1,13 @@
 """What the finished layers make of every training row, on disk, so that a layer's cost does not grow with its depth.
 
 Without it the layers below run again for each batch. It holds the last finished layer's rows, as float16, rounded once
-a layer, and every finished layer's goodness. Where labels are tried, a sample has a row for every label; or, where
+a layer, beside each what the layer that learns hears of those before it, so that a batch is read at once; and every
+finished layer's goodness, which is read in order. Where labels are tried, a sample has a row for every label; or, where
 wrong labels are drawn once a layer, for the labels that are tried alone, as they are. Inputs must be the same in each
 epoch.
 
 Shape letters: P training rows by their place in the stream, N of them, C classes, L layers, M labels, H units, T labels
-whose goodness is held of each row, S rows that are held of it.
+whose goodness is held of each row, S rows that are held of it (1 or T).
 """
 
 import os
@@ -25,13 +26,15 @@ from ffedge.files import reserved_file
 from ffedge.labels import Labels, tried_labels
 from ffedge.network import InputFacts, layers_of
 from ffedge.recipe import Recipe
+from ffedge.rule.collaboration import others
 from ffedge.training.step import Wrong, tried_samples
 
 Array = NDArray[Any]
+FIRST_INFINITE = 0x7C00  # bits of a float16
 
 
 class LayerCache:
-    """The rows [P * S, H] of the last finished layer, and the goodness [P, L, T] of all.
+    """The rows [P * S, H] of the last finished layer with what is heard of all [P, T], and their goodness [P, L, T].
 
     Parameters
     ----------
@@ -48,31 +51,31 @@ class LayerCache:
     """
 
     def __init__(self, recipe: Recipe, engine: Engine, stream: Stream, classes: int, folder: Path) -> None:
-        self._train, self._engine, self._stream, self._folder = recipe.train, engine, stream, folder
+        self._recipe, self._engine, self._stream, self._folder = recipe, engine, stream, folder
         self._fixed, self._labels, self._held = _held(recipe, classes)
         chunk = recipe.train.chunk_size
         self._size = chunk if self._fixed else tried_samples(recipe, classes)
+        self._heard_bytes, self._item_bytes = 4 * self._labels // self._held, 4 if self._fixed else 2
         self._rows: _FileRows | None = None
         self._goodness = _FileRows((len(stream.rows), len(recipe.network.widths), self._labels), np.float32, folder)
         self.layers = 0
 
-    def read(self, positions: Labels, labels: Labels) -> tuple[Any, dict[int, Array]]:
-        """Return the source of the first layer that is not finished, and the goodness [N, M] of each before it.
+    def read(self, positions: Labels, labels: Labels) -> tuple[Any, Array]:
+        """Return the source of the first layer that is not finished, and what it hears [N, M] of those before it.
 
         Parameters
         ----------
         positions : [N] places in the stream's rows.
         labels : [N, M] those that are tried.
         """
-        columns = self._columns(len(positions)) if self._fixed else labels
-        goodness = self._goodness.take(positions)
-        by_layer = {layer: np.take_along_axis(goodness[:, layer], columns, axis=1) for layer in range(self.layers)}
-        return self._source(positions, columns), by_layer
+        return self._read(positions, self._columns(len(positions)) if self._fixed else labels)
 
     def first_goodness(self, positions: Labels) -> Array:
         """Return the first layer's goodness [N, C] of every class; ValueError where not every label is held."""
         if self._fixed:
-            raise ValueError(f"`negatives` must be hard to need every label's goodness, got {self._train.negatives!r}")
+            raise ValueError(
+                f"`negatives` must be hard to need every label's goodness, got {self._recipe.train.negatives!r}"
+            )
         first: Array = self._goodness.take(positions)[:, 0]
         return first
 
@@ -87,16 +90,19 @@ class LayerCache:
         begin = self.layers if self.layers == layers - 1 else 0  # after a stop, from the raw rows again
         if self._fixed:  # other labels than before
             begin, self._rows = 0, None  # whose room is free before the next one's is taken
-        fresh = _FileRows((count * self._held, units), np.float32 if self._fixed else np.float16, self._folder)
+        shape, dtype = (count * self._held, self._heard_bytes + units * self._item_bytes), np.uint8
+        fresh = _FileRows(shape, dtype, self._folder)
         for positions in places(count, self._size):
-            fresh.put(int(positions[0]) * self._held, self._run(positions, begin, layers, wrong))
+            rows, goodness = self._run(positions, begin, layers, wrong)
+            self._goodness.put(int(positions[0]), goodness)
+            fresh.put(int(positions[0]) * self._held, self._records(rows, goodness, layers))
         self._rows, self.layers = fresh, layers
 
-    def _run(self, positions: Labels, begin: int, layers: int, wrong: Wrong | None) -> Array:
-        """Return the rows [N * S, H] of the last of some layers, and put away the goodness of those that ran."""
+    def _run(self, positions: Labels, begin: int, layers: int, wrong: Wrong | None) -> tuple[Array, Array]:
+        """Return the rows [N * S, H] of the last of some layers, as held, and the goodness [N, L, T] so far."""
         goodness, labels = self._goodness.take(positions), None
         if begin:
-            source = self._source(positions, self._columns(len(positions)))
+            source, _ = self._read(positions, self._columns(len(positions)))
         else:
             rows = self._stream.rows[positions]
             raw = np.ascontiguousarray(self._stream.source.take(rows).reshape(len(rows), -1))
@@ -109,19 +115,28 @@ class LayerCache:
             source, goodness[:, layer] = self._engine.forward(layer, source, labels)
             if not self._fixed:
                 rounded = self._engine.rows(source).astype(np.float16)
-                source = self._engine.source(rounded.astype(np.float32), len(positions))
-        self._goodness.put(int(positions[0]), goodness)
-        return self._engine.rows(source) if self._fixed else rounded
+                source = self._engine.source(widened(rounded), len(positions))
+        return self._engine.rows(source) if self._fixed else rounded, goodness
 
     def _columns(self, count: int) -> Labels:
         """Return the places of all held labels for some rows [N, T]."""
         return np.tile(np.arange(self._labels), (count, 1))
 
-    def _source(self, positions: Labels, columns: Labels) -> Any:
+    def _records(self, rows: Array, goodness: Array, layer: int) -> Array:
+        """Return rows [N * S, H] with what a layer hears of those before it, as bytes [N * S, …]."""
+        by_layer = {k: goodness[:, k] for k in range(layer)}
+        heard = others(layer, by_layer, goodness[:, 0].shape, self._recipe.rule, range(layer))
+        return np.concatenate([part.reshape(len(rows), -1).view(np.uint8) for part in (heard, rows)], axis=1)
+
+    def _read(self, positions: Labels, columns: Labels) -> tuple[Any, Array]:
+        """Return a source, and what is heard [N, M], of the labels at some columns [N, M]."""
         assert self._rows is not None
         places = positions[:, None] * self._held + (columns if self._held > 1 else 0)
-        rows = self._rows.take(places.reshape(-1))
-        return self._engine.source(rows.astype(np.float32, copy=False), len(positions))
+        records = self._rows.take(places.reshape(-1))
+        heard, rows = records[:, : self._heard_bytes].view(np.float32), records[:, self._heard_bytes :]
+        heard = heard.reshape(columns.shape) if self._held > 1 else np.take_along_axis(heard, columns, axis=1)
+        typed = np.ascontiguousarray(rows).view(np.float32) if self._fixed else widened(rows.view(np.float16))
+        return self._engine.source(typed, len(positions)), heard
 
 
 class _FileRows:
@@ -150,9 +165,21 @@ def cache_bytes(recipe: Recipe, facts: InputFacts, rows: int) -> int:
     units = [layer.passes for layer in layers_of(recipe, facts)]
     fixed, labels, held = _held(recipe, facts.n_classes)
     if fixed:
-        return rows * held * 4 * (max(units[:-1], default=0) + len(units))
+        return rows * labels * 4 * (max(units[:-1], default=0) + len(units) + 1)
     pairs = [sum(units[max(0, i - 1) : i + 1]) for i in range(len(units) - 1)]
-    return rows * (held * 2 * max(pairs, default=0) + labels * 4 * len(units))
+    return rows * (held * 2 * max(pairs, default=0) + labels * 4 * (len(units) + 2))
+
+
+def widened(rows: Array) -> Array:
+    """Return rows of float16 as float32, a third of the time that numpy takes where none is negative or infinite."""
+    bits = rows.view(np.uint16)
+    if bits.size == 0 or bits.max() >= FIRST_INFINITE:
+        return rows.astype(np.float32)
+    wide = bits.astype(np.uint32)
+    wide <<= 13  # the exponent's bias is 112 less, also of numbers that are not normal
+    result = wide.view(np.float32)
+    result *= np.float32(2.0**112)
+    return result
 
 
 def _held(recipe: Recipe, classes: int) -> tuple[bool, int, int]:

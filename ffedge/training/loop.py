@@ -7,6 +7,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -167,12 +168,12 @@ class Loop:
         turn = Turn(
             active,
             wrong,
-            rng=generator(self.recipe.train.seed, Draw.NEGATIVES, stage, epoch, step),
+            rng=cache(partial(generator, self.recipe.train.seed, Draw.NEGATIVES, stage, epoch, step)),
             step=epoch * stream.batches + step,
             rates={i: self._rate(i, epoch, step) for i in active},
         )
-        samples = stream.samples(step)
-        diverged = self._learner.batch(stream.chunks(stage, epoch, step), samples, turn)
+        samples, inputs = stream.samples(step), not (self._cache and self._cache.layers)
+        diverged = self._learner.batch(stream.chunks(stage, epoch, step, inputs=inputs), samples, turn)
         if diverged is not None:
             raise self._diverged(diverged, epoch)
         if self._stepped:

@@ -62,14 +62,14 @@ class Turn:
     ----------
     active : layers that learn.
     wrong : returns a chunk's wrong labels [N, K]; None where the network's own goodness draws them.
-    rng : draws hard negatives.
+    rng : returns what draws hard negatives, the same one for every chunk; made where it is asked for, which takes time.
     step : updates before this one.
     rates : learning rate of each active layer.
     """
 
     active: list[int]
     wrong: Wrong | None
-    rng: np.random.Generator
+    rng: Callable[[], np.random.Generator]
     step: int
     rates: dict[int, float]
 
@@ -120,9 +120,9 @@ class BatchLearner:
         begun = self.cache.layers if self.cache else 0
         first = None if begun else self.engine.product(chunk.raw, chunk.mask)
         labels = tried_labels(chunk.labels, self._wrong(chunk, first, turn))
-        source, goodness = self.cache.read(chunk.positions, labels) if self.cache and begun else (first, {})
-        goodness |= self._goodness_ahead(source, begun, labels, turn.active)
-        losses, last = dict[int, float](), max(turn.active)
+        source, heard = self.cache.read(chunk.positions, labels) if self.cache and begun else (first, None)
+        goodness = self._goodness_ahead(source, begun, labels, turn.active)
+        losses, last, layers = dict[int, float](), max(turn.active), len(self.recipe.network.widths)
         for layer in range(begun, last + 1):
             if layer not in turn.active:
                 source, goodness[layer] = self.engine.forward(layer, source, labels)
@@ -131,7 +131,7 @@ class BatchLearner:
                 layer,
                 source,
                 labels,
-                others(layer, goodness, labels.shape, self.recipe.rule),
+                others(layer, goodness, labels.shape, self.recipe.rule, range(begun, layers), heard),
                 batch=samples,
                 step=turn.step,
                 rate=turn.rates[layer],
@@ -152,7 +152,7 @@ class BatchLearner:
         else:
             layers = 1 if self.recipe.train.negatives == "hard" else max(turn.active) + 1
             goodness = self.class_goodness(first, layers).sum(axis=1)
-        return hard_labels(goodness, chunk.labels, self.recipe.train.n_negatives, turn.rng)
+        return hard_labels(goodness, chunk.labels, self.recipe.train.n_negatives, turn.rng())
 
     def _goodness_ahead(self, source: Any, begun: int, labels: Labels, active: list[int]) -> dict[int, Floats]:
         """Run all layers from `begun` on once before any of them changes, where one listens to layers after it."""

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from ffedge.data.augment import cut_out, mirrored, shifted
 from ffedge.data.rows import ArrayRows
-from ffedge.data.stream import OtherRows, Stream, kept_inputs, split_rows
+from ffedge.data.stream import BLOCK, OtherRows, Stream, kept_inputs, split_rows
 from ffedge.network import InputFacts
 from ffedge.resolve import resolve
+from ffedge.seeds import Draw, Permutation
 from ffedge.spec import Spec
 
 IMAGES = np.random.default_rng(0).integers(1, 255, (40, 6, 5), dtype=np.uint8)
@@ -54,6 +55,20 @@ def test_each_epoch_and_stage_has_its_own_order_and_a_seed_repeats_it():
     assert len(orders) == 9
     np.testing.assert_array_equal(positions(some, 1, 2), positions(stream(), 1, 2))
     assert not np.array_equal(positions(some, 1, 2), positions(stream(seed=1), 1, 2))
+
+
+@pytest.mark.parametrize("batch_size", [1000, 4096, 5000])
+def test_an_order_that_is_computed_in_blocks_is_the_permutation(batch_size):
+    count = 2 * BLOCK + 77
+    some = Stream(
+        ArrayRows(np.zeros((count, 1), np.uint8)),
+        np.zeros(count, np.int64),
+        np.arange(count),
+        RECIPE.with_train(batch_size=batch_size, input_dropout=0.0).train,
+        1,
+    )
+    order = Permutation(count, RECIPE.train.seed, Draw.ORDER, 1, 2).at(np.arange(count))
+    np.testing.assert_array_equal(np.concatenate(positions(some, 1, 2)), order)
 
 
 def test_a_full_batch_comes_in_the_order_of_the_file():

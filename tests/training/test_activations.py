@@ -10,7 +10,7 @@ from ffedge.errors import FfedgeError, StoppedError
 from ffedge.predict.predictor import Predictor
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place
-from ffedge.training.layer_cache import cache_bytes
+from ffedge.training.layer_cache import cache_bytes, widened
 from ffedge.training.train import plan, train
 
 DATA = clusters(rows=200, noise=0.5, test_rows=80)
@@ -106,12 +106,12 @@ def test_rows_that_change_from_epoch_to_epoch_cannot_be_kept(changes, remedy):
 
 def test_the_plan_says_what_it_takes_on_disk():
     found = plan(cached(), DATA)
-    assert found.disk_bytes == cache_bytes(*prepared(SPEC, DATA), 180) == 180 * 4 * (2 * (24 + 16) + 4 * 4)
+    assert found.disk_bytes == cache_bytes(*prepared(SPEC, DATA), 180) == 180 * 4 * (2 * (24 + 16) + 4 * (4 + 2))
     assert any("kept on disk" in why for why in found.reasons)
     assert any("cache='activations'" in why for why in plan(SPEC, DATA).reasons)
     one_pass = cached(spec_of(**GROUPS))
     found = plan(one_pass, DATA).disk_bytes
-    assert found == cache_bytes(*prepared(one_pass, DATA), 180) == 180 * (2 * (24 + 16) + 4 * 4 * 4)
+    assert found == cache_bytes(*prepared(one_pass, DATA), 180) == 180 * (2 * (24 + 16) + 4 * 4 * (4 + 2))
 
 
 def test_a_disk_too_small_is_one_line(tmp_path):
@@ -137,12 +137,20 @@ def test_goodness_and_rows_are_those_of_a_forward_pass(kind):
     positions = np.array([5, 150, 7])
     labels = np.array([[0, 3], [2, 1], [1, 1]])
     raw = DATA.train.inputs.take(loop._stream.rows[positions])
-    source = engine.product(raw, None)
+    source, heard = engine.product(raw, None), np.zeros(labels.shape)
     for layer in range(3):
         source, goodness = engine.forward(layer, source, labels)
-        np.testing.assert_allclose(cache.read(positions, labels)[1][layer], goodness, rtol=0.01, atol=0.002)
+        heard += recipe.rule.alpha[3][layer] * (goodness - recipe.rule.theta)
     rows = engine.rows(source)
-    np.testing.assert_allclose(engine.rows(cache.read(positions, labels)[0]), rows, rtol=0.02, atol=0.01)
+    found, told = cache.read(positions, labels)
+    np.testing.assert_allclose(told, heard, rtol=0.01, atol=0.005)
+    np.testing.assert_allclose(engine.rows(found), rows, rtol=0.02, atol=0.01)
+
+
+def test_widened_rows_are_numpys_bit_for_bit():
+    every = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    for rows in (every[:0x7C00], every[0x8000:0xFC00], every, every[:0]):
+        np.testing.assert_array_equal(widened(rows).view(np.uint32), rows.astype(np.float32).view(np.uint32))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -164,7 +172,7 @@ def test_with_fixed_negatives_nothing_is_rounded(tmp_path, engine, variant, scop
 
 def test_fixed_negatives_keep_the_labels_that_are_tried_alone(tmp_path):
     spec = small_spec(widths=(24, 16, 12), negatives="fixed", n_negatives=1, cache="activations", epochs=1)
-    assert plan(spec, DATA).disk_bytes == cache_bytes(*prepared(spec, DATA), 200) == 200 * 2 * 4 * (24 + 3)
+    assert plan(spec, DATA).disk_bytes == cache_bytes(*prepared(spec, DATA), 200) == 200 * 2 * 4 * (24 + 3 + 1)
     recipe, facts = prepared(spec, DATA)
     engine = Counting(make_engine(recipe, facts))
     make_loop(recipe, DATA, engine, facts=facts).train(Place(), lambda: False)

@@ -1,5 +1,7 @@
 """One batch through the layers, piece by piece; the weights that come of it are tests/reference/test_parity.py's."""
 
+from functools import cache, partial
+
 import numpy as np
 import pytest
 from oracle import Oracle
@@ -28,7 +30,7 @@ def turn(active, **more):
     wrong = (DATA.train.labels[:, None] + [1, 2]) % 8
     base = {
         "wrong": lambda chunk: wrong[chunk.positions],
-        "rng": np.random.default_rng(0),
+        "rng": cache(partial(np.random.default_rng, 0)),
         "step": 0,
         "rates": dict.fromkeys(active, 0.01),
     }
