@@ -9,7 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import ffedge
 
 ROOT = Path(__file__).parents[1]
 TEXTS = [(ROOT / "docs" / name).read_text() for name in ("tutorials.md", "events.md")]
@@ -63,6 +66,26 @@ def test_recordings_of_events_become_a_model(follow):
     _, printed = follow("Example")
     assert float(re.search(r"test accuracy +([\d.]+) %", printed)[1]) > 90
     assert re.search(r"edges/left/0.npy .*left.*\n.*edges/right/0.npy .*right", printed)
+
+
+def test_tonics_cache_becomes_recordings(follow):
+    """Its files as `tonic.cached_dataset` writes them: data/0 and target/0, events compressed by lzf."""
+    h5py = pytest.importorskip("h5py", reason="needs h5py, which is not installed")
+    Path("cache").mkdir()
+    rng, fields = np.random.default_rng(0), [("x", "i8"), ("y", "i8"), ("t", "i8"), ("p", "i8")]
+    for number in range(6):
+        events = np.zeros(50 + number, fields)
+        events["x"], events["y"], events["p"] = (rng.integers(0, most, len(events)) for most in (9, 7, 2))
+        events["t"] = np.sort(rng.integers(0, 1000, len(events)))
+        with h5py.File(f"cache/{number}_0.hdf5", "w") as file:
+            file.create_dataset("data/0", data=events, compression="lzf")
+            file.create_dataset("target/0", data=number % 3)
+    follow("From Tonic's cache")
+    loaded = ffedge.load("recordings", reading=ffedge.Reading(size=(8, 9), bins=2))
+    assert loaded.classes == ("0", "1", "2")
+    rows = loaded.train.inputs.take(np.arange(6))
+    assert rows.shape == (6, 4, 8, 9)
+    assert sorted(rows.sum(axis=(1, 2, 3), dtype=int)) == [50, 51, 52, 53, 54, 55]
 
 
 def test_a_model_is_personalised_and_forgets_little(follow):
