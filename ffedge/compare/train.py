@@ -119,8 +119,9 @@ def _ffedge(arm: Arm, recipe: Recipe, facts: InputFacts, dataset: Dataset, meter
     units, unknown = recipe.network.dense_units, dict[str, str]()
     with tempfile.TemporaryDirectory() as folder:
         engine = make_engine(recipe, facts, [{} for _ in units])
-        relay = _Relay(BatchLearner(recipe, engine, facts.n_classes), watch)
+        relay = _Relay(watch)
         loop = Loop(recipe, dataset, facts, engine, Journal(Path(folder)), relay, meter)
+        relay.learner = loop.learner
         watch.begin(dataset, loop.held_out, len(loop.rows))
         with contextlib.suppress(Diverged):
             loop.train(Place(), lambda: False)
@@ -143,8 +144,10 @@ def _ffedge(arm: Arm, recipe: Recipe, facts: InputFacts, dataset: Dataset, meter
 class _Relay(Watcher):
     """Tells a `Watch` what ffedge's loop tells."""
 
-    def __init__(self, learner: BatchLearner, watch: Watch) -> None:
-        self._learner, self._watch, self._samples = learner, watch, 0
+    learner: BatchLearner
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch, self._samples = watch, 0
 
     def batch(self, progress: Progress) -> None:
         layers = max(progress.layers) + 1
@@ -158,7 +161,8 @@ class _Relay(Watcher):
         self._watch.epoch()
 
     def _predict(self, raw: Array, layers: int) -> Labels:
-        return np.asarray(self._learner.scored(raw, layers)[1].argmax(axis=1), np.int64)
+        self.learner.settle()
+        return np.asarray(self.learner.scored(raw, layers)[1].argmax(axis=1), np.int64)
 
 
 def _backprop(arm: Arm, recipe: Recipe, facts: InputFacts, dataset: Dataset, meter: PeakMeter, watch: Watch) -> Trained:

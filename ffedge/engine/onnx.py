@@ -4,6 +4,7 @@ Shape letters: N samples, I inputs of a sample, M labels tried for each, R = N *
 C classes, K = M - 1 wrong labels.
 """
 
+import copy
 import math
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
@@ -86,6 +87,13 @@ class OnnxEngine:
         self.in_place = not self._room.runs or updates_in_place(
             self._trial_kernels(), labels, rows, spared(self.layers[0])
         )
+
+    def beside(self, threads: int) -> "OnnxEngine":
+        """Return an engine of the same state with buffers and graphs of its own, so that two layers can run at once."""
+        other = copy.copy(self)
+        other._room, other._loaded = Memory(threads), {}
+        other._scalars = {name: other._room.value(np.zeros((), np.float32)) for name in SCALARS}
+        return other
 
     def state(self) -> list[dict[str, Array]]:
         """Return the parameters and moments of each layer by name, not copied."""

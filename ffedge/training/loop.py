@@ -28,9 +28,10 @@ from ffedge.seeds import Draw, generator, key
 from ffedge.training.checkpoint import Place, State
 from ffedge.training.evaluator import Evaluator
 from ffedge.training.layer_cache import LayerCache
+from ffedge.training.pipeline import batch_learner
 from ffedge.training.records import EpochRecord, LayerRecord, layer_records
 from ffedge.training.rhythm import Rhythm
-from ffedge.training.step import BatchLearner, LayerSums, Turn, Wrong
+from ffedge.training.step import LayerSums, Turn, Wrong
 from ffedge.training.watch import Journal, Progress, Watcher
 
 CHECKED_ROWS = 16
@@ -81,12 +82,12 @@ class Loop:
         self._stream = Stream(
             source.inputs, source.labels, self.rows, recipe.train, inputs, *kept, channels_first, weights
         )
-        self._learner = BatchLearner(recipe, engine, facts.n_classes)
-        self.evaluator = Evaluator(self._learner)
+        self.learner = batch_learner(recipe, engine, facts.n_classes)
+        self.evaluator = Evaluator(self.learner)
         self._cache = None
         if recipe.train.cache == "activations":
             place = folder or Path(tempfile.gettempdir())
-            self._cache = self._learner.cache = LayerCache(recipe, engine, self._stream, facts.n_classes, place)
+            self._cache = self.learner.cache = LayerCache(recipe, engine, self._stream, facts.n_classes, place)
         self._rhythm = rhythm or Rhythm()
         self._seconds = 0.0
 
@@ -98,8 +99,11 @@ class Loop:
         Diverged, Interrupted
             Neither leaves the journal without the last good state.
         """
-        for stage in range(place.stage, len(self.stages)):
-            self._stage(place if place.stage == stage else Place(stage), stop)
+        try:
+            for stage in range(place.stage, len(self.stages)):
+                self._stage(place if place.stage == stage else Place(stage), stop)
+        finally:
+            self.learner.close()
         if calibration := self.evaluator.calibration([(self.dataset.train, self.held_out)]):
             self._journal.calibrated(calibration)
         self._checkpoint(Place(len(self.stages)), [])
@@ -150,18 +154,30 @@ class Loop:
 
     def _epoch(self, place: Place, stop: Callable[[], bool]) -> None:
         stage, epoch, batches = place.stage, place.epoch, self._stream.batches
-        self._learner.sums = {layer: LayerSums(*sums) for layer, *sums in place.sums}
+        learnt = place.step * self._stream.batch_size
+        self.learner.sums = {layer: LayerSums() for layer in self.stages[stage]}
+        for layer, loss, positive, negative in place.sums:
+            self.learner.sums[layer] = LayerSums(loss, positive, negative, learnt)
         self._seconds = place.seconds
         wrong = self._wrong(stage, epoch)
         for step in range(place.step, batches):
             self._batch(stage, epoch, step, wrong)
             stopping = stop()
             if stopping or (step + 1 < batches and self._rhythm.due()):
+                self._settle(epoch)
                 self._check_finite(stage, epoch)
-                sums = tuple((i, s.loss, s.positive, s.negative) for i, s in self._learner.sums.items())
+                sums = tuple((i, s.loss, s.positive, s.negative) for i, s in self.learner.sums.items())
                 self._checkpoint(Place(stage, epoch, step + 1, self._seconds, sums), self.stages[stage])
             if stopping:
                 raise Interrupted
+
+    def _settle(self, epoch: int) -> None:
+        """Wait until every layer has learnt from the batches so far."""
+        began = time.perf_counter()
+        diverged = self.learner.settle()
+        self._seconds += time.perf_counter() - began
+        if diverged is not None:
+            raise self._diverged(diverged, epoch)
 
     def _batch(self, stage: int, epoch: int, step: int, wrong: Wrong | None) -> None:
         began, active, stream = time.perf_counter(), self.stages[stage], self._stream
@@ -173,13 +189,15 @@ class Loop:
             rates={i: self._rate(i, epoch, step) for i in active},
         )
         samples, inputs = stream.samples(step), not (self._cache and self._cache.layers)
-        diverged = self._learner.batch(stream.chunks(stage, epoch, step, inputs=inputs), samples, turn)
+        diverged = self.learner.batch(stream.chunks(stage, epoch, step, inputs=inputs), samples, turn)
         if diverged is not None:
             raise self._diverged(diverged, epoch)
+        self._seconds += time.perf_counter() - began
+        if self._stepped or step + 1 == stream.batches:
+            self._settle(epoch)
         if self._stepped:
             self._stepped(active)
-        self._seconds += time.perf_counter() - began
-        so_far, sums = step * stream.batch_size + samples, self._learner.sums.values()
+        sums = [each for each in self.learner.sums.values() if each.samples]
         self._watcher.batch(
             Progress(
                 stage=stage,
@@ -189,8 +207,8 @@ class Loop:
                 epochs=self.recipe.train.epochs,
                 batch=step + 1,
                 batches=stream.batches,
-                samples=so_far,
-                loss=sum(s.loss for s in sums) / len(sums) / so_far,
+                samples=step * stream.batch_size + samples,
+                loss=sum(each.loss / each.samples for each in sums) / len(sums) if sums else math.nan,
                 rss_bytes=rss_bytes() if step % 16 == 0 else 0,
             )
         )
@@ -241,7 +259,7 @@ class Loop:
         accuracy = (hits / len(rows)).tolist() if len(rows) else [None] * len(hits)
         state, records = self.engine.state(), []
         for i in active:
-            sums = self._learner.sums[i]
+            sums = self.learner.sums[i]
             records.append(
                 EpochRecord(
                     layer=i,

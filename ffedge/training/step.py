@@ -41,14 +41,16 @@ def tried_samples(recipe: Recipe, classes: int) -> int:
 
 @dataclass
 class LayerSums:
-    """What one layer did over some batches, summed over samples."""
+    """What one layer did over some batches, summed over samples, and over how many."""
 
     loss: float = 0.0
     positive: float = 0.0
     negative: float = 0.0
+    samples: int = 0
 
     def add(self, loss: float, goodness: Floats) -> None:
         """Add the loss and goodness [N, M] of a chunk."""
+        self.samples += len(goodness)
         self.loss += loss
         self.positive += float(goodness[:, 0].sum(dtype=np.float64))
         self.negative += float(goodness[:, 1:].mean(axis=1, dtype=np.float64).sum())
@@ -75,6 +77,30 @@ class Turn:
 
 
 @dataclass
+class Work:
+    """A chunk on its way through the layers.
+
+    Attributes
+    ----------
+    samples : of its batch.
+    applies : whether the batch came in several chunks, of which it is the last.
+    labels : [N, M] that are tried, the true one first.
+    source : what the next layer reads.
+    heard : [N, M] what a layer hears of those before the first one that a chunk passes.
+    goodness : [N, M] of each layer that it has passed, and of those ahead that a layer listens to.
+    """
+
+    chunk: Chunk
+    samples: int
+    turn: Turn
+    applies: bool
+    labels: Labels = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    source: Any = None
+    heard: Floats | None = None
+    goodness: dict[int, Floats] = field(default_factory=dict)
+
+
+@dataclass
 class BatchLearner:
     """Runs batches on an engine by the rule of a recipe."""
 
@@ -83,29 +109,37 @@ class BatchLearner:
     n_classes: int
     sums: dict[int, LayerSums] = field(default_factory=dict)
     cache: "LayerCache | None" = None
+    _diverged: int | None = None
 
     def batch(self, chunks: Iterable[Chunk], samples: int, turn: Turn) -> int | None:
         """Learn from one batch of `samples` samples; return the first layer whose loss is not a number, or None."""
+        seen = 0
         for chunk in chunks:
-            for layer, loss in self._chunk(chunk, samples, turn).items():
-                if not math.isfinite(loss):
-                    return layer
-        if samples > self.recipe.train.chunk_size:
-            for layer in turn.active:
-                self.engine.apply(layer, step=turn.step, rate=turn.rates[layer])
-        return None
+            seen += len(chunk.labels)
+            self._take(Work(chunk, samples, turn, applies=seen == samples > self.recipe.train.chunk_size))
+            if self._diverged is not None:
+                break
+        return self._found_diverged()
 
-    def class_goodness(self, source: Any, layers: int) -> Floats:
+    def settle(self) -> int | None:
+        """Wait until every batch is learnt; return the first layer whose loss is not a number, or None."""
+        return self._found_diverged()
+
+    def close(self) -> None:
+        """End what runs beside; nothing is learnt after it."""
+
+    def class_goodness(self, source: Any, layers: int, engine: Engine | None = None) -> Floats:
         """Return the goodness [N, layers, C] of every class in the first layers, in bounded memory."""
+        engine = engine or self.engine
         most = tried_samples(self.recipe, self.n_classes)
         result = np.empty((source.samples, layers, self.n_classes), np.float32)
         for start in range(0, source.samples, most):
             part = source.part(start, start + most)
             if layers == 1:  # nobody reads what the layer passes on
-                result[start : start + most, 0] = self.engine.first_goodness(part)
+                result[start : start + most, 0] = engine.first_goodness(part)
                 continue
             for layer in range(layers):
-                part, result[start : start + most, layer] = self.engine.forward(layer, part, None)
+                part, result[start : start + most, layer] = engine.forward(layer, part, None)
         return result
 
     def scored(self, raw: NDArray[Any], layers: int) -> tuple[Floats, Floats]:
@@ -115,34 +149,57 @@ class BatchLearner:
         # not by a matrix product, for which numpy's library would take a MiB and more for good
         return goodness, (goodness * weights[:, None]).sum(axis=1)
 
-    def _chunk(self, chunk: Chunk, samples: int, turn: Turn) -> dict[int, float]:
-        """Return the loss of each active layer."""
-        begun = self.cache.layers if self.cache else 0
-        first = None if begun else self.engine.product(chunk.raw, chunk.mask)
-        labels = tried_labels(chunk.labels, self._wrong(chunk, first, turn))
-        source, heard = self.cache.read(chunk.positions, labels) if self.cache and begun else (first, None)
-        goodness = self._goodness_ahead(source, begun, labels, turn.active)
-        losses, last, layers = dict[int, float](), max(turn.active), len(self.recipe.network.widths)
-        for layer in range(begun, last + 1):
-            if layer not in turn.active:
-                source, goodness[layer] = self.engine.forward(layer, source, labels)
-                continue
-            learned = self.engine.learn(
-                layer,
-                source,
-                labels,
-                others(layer, goodness, labels.shape, self.recipe.rule, range(begun, layers), heard),
-                batch=samples,
-                step=turn.step,
-                rate=turn.rates[layer],
-                emit=layer < last,
-                weights=chunk.weights,
-            )
-            source, goodness[layer], losses[layer] = learned.source, learned.goodness, learned.loss
-            self.sums.setdefault(layer, LayerSums()).add(learned.loss * samples, learned.goodness)
-        return losses
+    def _found_diverged(self) -> int | None:
+        found, self._diverged = self._diverged, None
+        return found
 
-    def _wrong(self, chunk: Chunk, first: Any, turn: Turn) -> Labels:
+    def _take(self, work: Work) -> None:
+        """Learn from a chunk."""
+        layers = self._layers(work.turn)
+        self._enter(self.engine, work)
+        for layer in layers:
+            self._pass(self.engine, layer, work)
+
+    def _layers(self, turn: Turn) -> range:
+        """Return the layers that a chunk passes."""
+        return range(self.cache.layers if self.cache else 0, max(turn.active) + 1)
+
+    def _enter(self, engine: Engine, work: Work) -> None:
+        """Choose the labels, and make what the first layer that a chunk passes reads."""
+        chunk, turn, begun = work.chunk, work.turn, self._layers(work.turn).start
+        first = None if begun else engine.product(chunk.raw, chunk.mask)
+        work.labels = tried_labels(chunk.labels, self._wrong(engine, chunk, first, turn))
+        work.source = first
+        if self.cache and begun:
+            work.source, work.heard = self.cache.read(chunk.positions, work.labels)
+        work.goodness = self._goodness_ahead(work.source, begun, work.labels, turn.active)
+
+    def _pass(self, engine: Engine, layer: int, work: Work) -> None:
+        """Run a chunk through a layer, which learns from it where it is its turn."""
+        turn, labels, goodness = work.turn, work.labels, work.goodness
+        begun, layers = self._layers(turn).start, len(self.recipe.network.widths)
+        if layer not in turn.active:
+            work.source, goodness[layer] = engine.forward(layer, work.source, labels)
+            return
+        learned = engine.learn(
+            layer,
+            work.source,
+            labels,
+            others(layer, goodness, labels.shape, self.recipe.rule, range(begun, layers), work.heard),
+            batch=work.samples,
+            step=turn.step,
+            rate=turn.rates[layer],
+            emit=layer < max(turn.active),
+            weights=work.chunk.weights,
+        )
+        work.source, goodness[layer] = learned.source, learned.goodness
+        self.sums.setdefault(layer, LayerSums()).add(learned.loss * work.samples, learned.goodness)
+        if not math.isfinite(learned.loss) and self._diverged is None:
+            self._diverged = layer
+        if work.applies:
+            engine.apply(layer, step=turn.step, rate=turn.rates[layer])
+
+    def _wrong(self, engine: Engine, chunk: Chunk, first: Any, turn: Turn) -> Labels:
         if turn.wrong is not None:
             return turn.wrong(chunk)
         if not self.recipe.network.tries_labels:
@@ -151,7 +208,7 @@ class BatchLearner:
             goodness = self.cache.first_goodness(chunk.positions)
         else:
             layers = 1 if self.recipe.train.negatives == "hard" else max(turn.active) + 1
-            goodness = self.class_goodness(first, layers).sum(axis=1)
+            goodness = self.class_goodness(first, layers, engine).sum(axis=1)
         return hard_labels(goodness, chunk.labels, self.recipe.train.n_negatives, turn.rng())
 
     def _goodness_ahead(self, source: Any, begun: int, labels: Labels, active: list[int]) -> dict[int, Floats]:

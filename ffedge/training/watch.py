@@ -19,7 +19,7 @@ class Progress:
     layers : those that learn now, from 0.
     epoch, epochs : of this stage, from 0.
     batch, batches, samples : of this epoch; how many are done, and of how many batches.
-    loss : mean over the epoch so far.
+    loss : mean over the epoch so far; NaN where the layers, on threads of their own, have learnt from no batch yet.
     rss_bytes : of the process; 0 where it was not measured at this batch.
     """
 
