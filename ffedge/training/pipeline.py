@@ -22,9 +22,10 @@ TIMED = 3  # chunks on one thread, by whose time the layers are cut into parts; 
 
 
 def batch_learner(recipe: Recipe, engine: Engine, n_classes: int) -> BatchLearner:
-    """Return what runs batches: on several threads where there are, and no memory budget is set."""
+    """Return what runs batches: layers beside each other where they learn at once and memory is not what counts."""
     train = recipe.train
-    if isinstance(engine, OnnxEngine) and thread_count(train) > 1 and train.memory_budget is None:
+    sparing = train.schedule == "greedy" or train.memory_budget is not None
+    if isinstance(engine, OnnxEngine) and thread_count(train) > 1 and not sparing:
         return Pipeline(recipe, engine, n_classes)
     return BatchLearner(recipe, engine, n_classes)
 

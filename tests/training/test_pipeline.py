@@ -42,11 +42,10 @@ def bits(state):
         (small_spec(schedule="interleaved", variant="acff"), DATA),  # hears of layers above
         (small_spec(**BOTH, widths=(12, 11, 10, 9, 8), batch_size=48, chunk_size=9, tile_bytes=256), DATA),
         (small_spec(**BOTH, widths=(12, 12), **GROUPS, input_dropout=0.3), DATA),
-        (small_spec(schedule="greedy", class_weight="balanced"), DATA),
-        (small_spec(schedule="greedy", cache="activations", negatives="hard"), DATA),
+        (small_spec(**BOTH, class_weight="balanced"), DATA),
         (conv_spec(schedule="interleaved", mirror=0.5, chunk_size=8), PICTURES),
     ],
-    ids=["ff", "hard", "hard-sum", "ahead", "chunks", "groups", "greedy", "cache", "pictures"],
+    ids=["ff", "hard", "hard-sum", "ahead", "chunks", "groups", "weights", "pictures"],
 )
 @pytest.mark.parametrize("threads", [2, 3])
 def test_weights_and_records_are_the_same_bits_as_on_one_thread(spec, data, threads):
@@ -127,8 +126,9 @@ def test_a_loss_that_is_no_number_names_its_layer():
         loop.train(Place(), spoil)
 
 
-def test_a_budget_keeps_layers_one_after_the_other():
-    spec = small_spec(**BOTH).with_train(memory_budget=2**40)
+@pytest.mark.parametrize("sparing", [{"schedule": "greedy"}, {"memory_budget": 2**40}])
+def test_where_memory_counts_layers_run_one_after_the_other(sparing):
+    spec = small_spec(**BOTH | sparing)
     assert type(looped(spec, threads=2).learner) is BatchLearner
 
 
