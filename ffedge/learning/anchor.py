@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.learning.classes import Start
+from ffedge.pages import BLOCK_BYTES, release
 
 Array = NDArray[Any]
 Part = tuple[slice | EllipsisType, ...]
-BLOCK_BYTES = 2**20
 
 
 class Anchor:
@@ -57,12 +57,11 @@ class Anchor:
                 self._move(state[layer][name][part], stood)
 
     def _move(self, now: Array, stood: Array) -> None:
-        if self._share == 1 or not now.ndim:
-            now[...] = now + self._share * (stood - now) if self._share < 1 else stood
-            return
-        step = max(1, BLOCK_BYTES // max(1, now[:1].nbytes))
-        for at in range(0, len(now), step):
-            now[at : at + step] += self._share * (stood[at : at + step] - now[at : at + step])
+        step = max(1, BLOCK_BYTES // max(1, now[:1].nbytes)) if now.ndim else 1
+        for part in [slice(at, at + step) for at in range(0, len(now), step)] if now.ndim else [...]:
+            to = stood[part]
+            now[part] = to if self._share == 1 else now[part] + self._share * (to - now[part])
+            release(stood)
 
 
 def _known(old: Array, grown: Array) -> Part:
