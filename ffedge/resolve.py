@@ -2,9 +2,11 @@
 
 import dataclasses
 import math
+from itertools import pairwise
 from typing import Any, Literal
 
 from ffedge.class_weight import check_names
+from ffedge.kinds import is_convolution
 from ffedge.network import InputFacts, layers_of, picture_of, spelt_out
 from ffedge.recipe import Recipe, convolves, held_out, loss_slope
 from ffedge.spec import Spec
@@ -20,6 +22,7 @@ MANY_NEGATIVES, MANY_TIMES, MANY_DROPOUT = 6, 2, 0.1
 STEEP = 4.0  # with it a table's rare classes, and groups of units, are learnt as backprop learns them
 INPUTS_A_LABEL = 8  # a label's value, squared, is that of so many inputs: the ratio tuned on 784 inputs
 ONE_PASS_RATE = (0.002,)
+CONVOLVED_INPUTS = 512  # that a dense layer reads of a convolution at the full rate: all above 0, they push one way
 FEW_CHANNELS = 4  # of a picture, by which they are told from its sides
 FEWEST_TOGETHER, MOST_TOGETHER, LARGEST_ACTIVITY = 16, 64, 2**20  # samples, and values of a layer, of a chunk
 TUNED_CHUNK = 2048
@@ -51,6 +54,8 @@ def resolve(spec: Spec, facts: InputFacts, rows: int) -> Recipe:
         ),
         learnt,
     )
+    if spec.train.rate == "auto":
+        recipe = recipe.with_train(rate=_rates(recipe, facts))
     if spec.train.chunk_size == "auto" and recipe.normalises:
         recipe = recipe.with_train(chunk_size=_chunk(recipe, facts))
     return recipe
@@ -104,6 +109,17 @@ def _layout(network: NetworkSpec, shape: tuple[int, ...]) -> Literal["hwc", "chw
     if len(shape) not in {"hwc": (2, 3), "chw": (3,), "none": (len(shape),)}[found]:
         raise ValueError(f"`layout='{found}'` does not fit rows of {list(shape)}. Leave it out")
     return found
+
+
+def _rates(recipe: Recipe, facts: InputFacts) -> tuple[float, ...]:
+    """Return the rates, one for each layer where a dense one reads a convolution."""
+    widths, layers, rates = recipe.network.widths, layers_of(recipe, facts), recipe.train.rate
+    for index, (before, here) in enumerate(pairwise(widths), 1):
+        if is_convolution(before) and not is_convolution(here):
+            each = [recipe.train.layer_rate(layer) for layer in range(len(widths))]
+            each[index] *= min(1.0, CONVOLVED_INPUTS / layers[index].place.inputs)
+            rates = tuple(each)
+    return rates
 
 
 def _chunk(recipe: Recipe, facts: InputFacts) -> int:

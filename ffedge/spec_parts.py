@@ -281,7 +281,8 @@ class TrainSpec:
     optimizer: Optimizer = option("adam", "how weights and biases take a step along their gradient")
     rate: tuple[float, ...] | Literal["auto"] = option(
         RATE,
-        "learning rate of each layer; the last one serves all further layers; auto: by how a class is told",
+        "learning rate of each layer; the last one serves all further layers; auto: by how a class is told, less for "
+        "a dense layer that reads a convolution",
         POSITIVE,
         auto="data",
         learns=True,

@@ -238,3 +238,23 @@ def test_what_is_no_picture_and_what_is_cached_stays_as_it_is(given, cache):
     spec = Spec.make(shift="auto", mirror="auto", cache=cache, input_dropout=0.0)
     train = resolve(spec, given, ROWS).train
     assert (train.shift, train.mirror) == (0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("widths", "rates"),
+    [
+        (("8c3a2", "16c3a2", 20), (0.002, 0.002, 0.001)),  # 16 channels of 8 x 8 places
+        (("8c3", 20, 20), (0.002, 0.002 * 512 / 8192, 0.002)),
+        (("8c3a2", "4c3a2", 20), (0.002, 0.002, 0.002)),  # 256 inputs
+        (("8c3", "16c3"), (0.002,)),
+        ((20, 20), (0.002,)),
+    ],
+)
+def test_a_dense_layer_learns_the_slower_the_more_it_reads_of_a_convolution(widths, rates):
+    """All its inputs are above 0: at the full rate every unit of one was dead after an epoch of CIFAR-10."""
+    pictures = some_facts(shape=(32, 32, 3), dtype="uint8")
+    spec = Spec.make(widths=widths, class_goodness="readout")
+    train = resolve(spec, pictures, ROWS).train
+    assert [train.layer_rate(i) for i in range(len(widths))] == pytest.approx((rates * 3)[: len(widths)])
+    own = resolve(spec.with_train(rate=(0.01,)), pictures, ROWS).train
+    assert own.rate == (0.01,)
