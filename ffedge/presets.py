@@ -31,6 +31,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "norm": "fixed",
         "bound": 60.0,
         "sparsity": 0.07,
+        "prediction_weights": "auto",
         "rate": "auto",
     },
     "paper": {

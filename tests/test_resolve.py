@@ -258,3 +258,9 @@ def test_a_dense_layer_learns_the_slower_the_more_it_reads_of_a_convolution(widt
     assert [train.layer_rate(i) for i in range(len(widths))] == pytest.approx((rates * 3)[: len(widths)])
     own = resolve(spec.with_train(rate=(0.01,)), pictures, ROWS).train
     assert own.rate == (0.01,)
+
+
+def test_spikes_of_convolutions_count_the_deeper_layers_more_as_other_convolutions_do():
+    pictures = some_facts(shape=(32, 32, 3), dtype="uint8")
+    for widths, weights in ((("8c3a2", 20), "deeper"), ((20, 20), "plain")):
+        assert resolve(Spec.make("spiking", widths=widths), pictures, ROWS).rule.prediction_weights == weights
