@@ -358,3 +358,14 @@ def spikes(documents: Results, name: str = "spikes") -> str:
 def spikes_groups(documents: Results) -> str:
     """Tabulate the same where one run tells all classes."""
     return spikes(documents, "spikes-groups")
+
+
+def spikes_pictures(documents: Results) -> str:
+    """Tabulate accuracy of convolutions as spikes by timesteps."""
+    settings, found = only(documents)
+    steps, each = settings["timesteps"], {"model.onnx": [found["model.onnx"]]}
+    each |= {f"reset {reset}": found[reset]["accuracy"] for reset in settings["resets"]}
+    rows = [[name, *[""] * (len(steps) - len(own)), *(f"{100 * a:.1f} %" for a in own)] for name, own in each.items()]
+    network = settings["spec"]["network"]["widths"]
+    text = f"CIFAR-10, {', '.join(map(str, network))}, groups, `ff`, one seed; {settings['rows']:,} test pictures"
+    return table(["timesteps", *map(str, steps)], rows, text, "spikes-pictures")

@@ -39,6 +39,7 @@ REACHED = (
     "drift",
     "spikes",
     "spikes-groups",
+    "spikes-pictures",
 )
 COST = ("memory-depth", "conv-memory", "peers-memory", "epoch-time", "predict-latency", "forms", "speed")
 COST += ("class-goodness", "budget", "budget-learner", "budget-speed")

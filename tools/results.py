@@ -93,6 +93,7 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
         "python bench/spikes.py --class-goodness groups --resets subtract --timesteps 8 16 32 64 --calibrated 64 "
         "--epochs 8"
     ),
+    "spikes-pictures": "python bench/spikes_pictures.py runs/cifar",
     "time-to-accuracy": "python bench/time_to_accuracy.py",
     "rejection": "python bench/rejection.py --seeds 0 1 2",
     "serving": "python bench/serving.py",
