@@ -16,6 +16,7 @@ _TUNED: dict[str, Any] = {
     "epochs": "auto",
     "input_dropout": "auto",
     "rate": "auto",
+    "cache": "auto",
 }
 _PICTURES = _TUNED | {"schedule": "interleaved", "shift": "auto", "mirror": "auto"}
 

@@ -133,6 +133,11 @@ class Train:
     threads: int
     seed: int
 
+    @property
+    def noisy(self) -> bool:
+        """Whether inputs differ from draw to draw."""
+        return any((self.input_dropout, self.shift, self.mirror, self.cutout))
+
     def held_out(self, rows: int) -> int:
         """Return how many of the training split's rows are held out."""
         return held_out(rows, self.holdout)

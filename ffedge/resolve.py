@@ -27,6 +27,7 @@ FEW_CHANNELS = 4  # of a picture, by which they are told from its sides
 FEWEST_TOGETHER, MOST_TOGETHER, LARGEST_ACTIVITY = 16, 64, 2**20  # samples, and values of a layer, of a chunk
 TUNED_CHUNK = 2048
 TUNED_TILE_BYTES = 2**20
+DEEP = 6  # layers, from which on keeping activities takes at most two thirds of the time (bench/depth_time.py)
 
 
 def resolve(spec: Spec, facts: InputFacts, rows: int) -> Recipe:
@@ -62,9 +63,10 @@ def resolve(spec: Spec, facts: InputFacts, rows: int) -> Recipe:
 
 
 def chosen(spec: Spec, recipe: Recipe) -> dict[str, Any]:
-    """Return what the data chose: the value of each field that was left open to them."""
+    """Return what the data chose: the value of each field that was left open to them, and that activities are kept."""
     values = {name: value for part in recipe.to_dict().values() for name, value in part.items()}
-    return {name: values[name] for name in spec.left_open("data")}
+    kept = ["cache"] if spec.train.cache == "auto" and recipe.train.cache != "none" else []
+    return {name: values[name] for name in (*spec.left_open("data"), *kept)}
 
 
 def _network(network: NetworkSpec, facts: InputFacts) -> dict[str, Any]:
@@ -169,8 +171,7 @@ def _train(train: TrainSpec, network: NetworkSpec, facts: InputFacts, rows: int)
     if train.cutout > (side := min(_sides(network, facts))):
         raise ValueError(f"`cutout` must be at most {side}, the pictures' smaller side, got {train.cutout}")
     if isinstance(dropout, str):
-        noise = 0.0 if convolving else TUNED_DROPOUT if facts.is_image else MANY_DROPOUT if many else 0.0
-        dropout = noise if train.cache == "none" else 0.0
+        dropout = 0.0 if convolving else TUNED_DROPOUT if facts.is_image else MANY_DROPOUT if many else 0.0
     if isinstance(epochs, str):
         epochs = _epochs(rows, size, MANY_TIMES if many else 1)
     return {
@@ -180,6 +181,7 @@ def _train(train: TrainSpec, network: NetworkSpec, facts: InputFacts, rows: int)
         "tile_bytes": TUNED_TILE_BYTES if train.tile_bytes == "auto" else train.tile_bytes,
         "moments": "memory" if train.moments == "auto" else train.moments,
         "n_negatives": negatives,
+        "cache": _cache(train, network, epochs, negatives, facts.n_classes) if train.cache == "auto" else train.cache,
         "rate": rate[: len(network.widths)] if train.rate == "auto" else train.rate,
         "input_dropout": dropout,
         "shift": shift,
@@ -187,9 +189,24 @@ def _train(train: TrainSpec, network: NetworkSpec, facts: InputFacts, rows: int)
     }
 
 
+def _cache(
+    train: TrainSpec, network: NetworkSpec, epochs: int, negatives: int, classes: int
+) -> Literal["none", "activations"]:
+    """Return whether finished layers' activities are kept: where that spares twice the passes that it takes.
+
+    Without, a row runs through all layers below in each epoch, once for each label that is tried; with it about twice a
+    layer, for all labels. Whether the disk has room is not asked here.
+    """
+    layers, tries = len(network.widths), network.told_by == "tried"
+    possible = train.schedule == "greedy" and train.negatives != "hard-sum" and not convolves(network.widths)
+    spared = epochs * (1 + negatives if tries else 1) * (layers - 1) / 2
+    taken = 2 * (classes if tries else 1)
+    return "activations" if possible and layers >= DEEP and spared >= 2 * taken else "none"
+
+
 def _augmentation(train: TrainSpec, network: NetworkSpec, facts: InputFacts) -> tuple[int, float]:
     """Return by how many pixels pictures move, and what share of them is mirrored."""
-    certain = (convolves(network.widths) or facts.picture is not None) and train.cache == "none"
+    certain = convolves(network.widths) or facts.picture is not None
     picture = picture_of(_layout(network, facts.shape), facts.shape) or (1,)
     channels = facts.picture[2] if facts.picture else picture[0]
     shift = min(MOST_SHIFT, max(1, round(min(_sides(network, facts)) / SIDE_A_SHIFT))) if certain else 0

@@ -332,10 +332,12 @@ class TrainSpec:
         NOT_NEGATIVE,
         **PICTURES,
     )
-    cache: Literal["none", "activations"] = option(
+    cache: Literal["auto", "none", "activations"] = option(
         "none",
         "activations keeps what finished layers make of every row on disk, so that a deep layer costs no more than a "
-        "first one",
+        "first one; input noise is then drawn anew for some layers (2, 3, 5, 9, …), not in each epoch; auto: from 6 "
+        "layers on, where it takes less time and the disk has room",
+        auto="plan",
         machine=True,
         idle={"layers": (1,)},
     )

@@ -74,9 +74,32 @@ def test_a_table_of_many_classes_gets_more_wrong_labels_more_epochs_and_noise(gi
     assert (train.n_negatives, train.epochs, train.input_dropout) == recipe
 
 
-def test_nothing_is_dropped_where_activities_are_kept():
-    spec = Spec.make(cache="activations", variant="ff")
-    assert resolve(spec, some_facts(shape=(28, 28)), ROWS).train.input_dropout == 0.0
+GROUPS = {"class_goodness": "groups"}
+DEEP = (8,) * 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "cache"),
+    [
+        ({"widths": DEEP, "epochs": 20}, "activations"),
+        ({"widths": DEEP[1:], "epochs": 20}, "none"),
+        ({"widths": DEEP, "epochs": 2}, "none"),  # what each label's rows cost is more than what is spared
+        ({"widths": DEEP, "epochs": 2} | GROUPS, "activations"),
+        ({"widths": DEEP, "epochs": 1} | GROUPS, "none"),
+        ({"widths": DEEP, "epochs": 20, "schedule": "interleaved"}, "none"),
+        ({"widths": DEEP, "epochs": 20, "negatives": "hard-sum"}, "none"),
+        ({"widths": DEEP, "epochs": 20, "cache": "none"}, "none"),
+        ({"widths": DEEP, "epochs": 20, "preset": "paper"}, "none"),
+    ],
+)
+def test_activities_are_kept_where_that_spares_time(changes, cache):
+    spec, facts = Spec.make(**changes), some_facts(shape=(28, 28), classes=10)
+    recipe = resolve(spec, facts, ROWS)
+    assert recipe.train.cache == cache
+    assert chosen(spec, recipe).get("cache", "none") == cache
+    assert (
+        recipe.train.input_dropout == resolve(Spec.make(**changes | {"cache": "none"}), facts, ROWS).train.input_dropout
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,6 +153,7 @@ def test_a_choice_of_the_users_stays():
         tile_bytes=4096,
         moments="file",
         rate=(0.1, 0.2),
+        cache="none",
     )
     assert resolve(spec, some_facts(free_border=False), ROWS) == Recipe.of(spec, ROWS)
 

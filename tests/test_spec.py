@@ -178,7 +178,7 @@ def test_what_is_left_open_is_told_apart_by_who_fills_it_in():
         *("class_goodness", "label_mode", "label_scale", "scaling", "layout", "slope", "prediction_weights"),
         *("batch_size", "n_negatives", "rate", "input_dropout"),
     }
-    assert spec.left_open("plan") == ["tile_bytes", "moments", "threads"]
+    assert spec.left_open("plan") == ["tile_bytes", "moments", "cache", "threads"]
 
 
 positive = st.floats(1e-6, 1e3)

@@ -108,6 +108,7 @@ def train(
     if arm.optimizer != "adam":
         rates = tuple(FFEDGE_RATES_PER_UNIT[arm.optimizer] * units for units in work.widths)
     values: dict[str, Any] = {"optimizer": arm.optimizer, "rate": rates, "input_dropout": 0.0, "weight_decay": 0.0}
+    values["cache"] = "none"  # no disk is asked about here
     values |= {name: getattr(work, name) for name in ("widths", "batch_size", "epochs", "seed", "threads")}
     asked = Spec.make(**values | {"variant": arm.variant or "ff"} | options)
     facts = measure_facts(dataset, asked.network.scaling)

@@ -23,7 +23,7 @@ class Augmentation:
     channels_first : whether pictures come as [N, C, H, W], else [N, H, W] or [N, H, W, C].
     """
 
-    def __init__(self, train: Train, where: tuple[int, int, int], *, channels_first: bool) -> None:
+    def __init__(self, train: Train, where: tuple[int, ...], *, channels_first: bool) -> None:
         self._train, self._first = train, channels_first
         asked = ((Draw.SHIFT, train.shift), (Draw.MIRROR, train.mirror), (Draw.CUTOUT, train.cutout))
         self._draws = {draw: generator(train.seed, draw, *where) for draw, each in asked if each}

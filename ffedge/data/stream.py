@@ -136,23 +136,32 @@ class Stream:
         ----------
         inputs : whether anybody reads the rows' inputs: else what finished layers make of them is kept.
         """
-        share = self.train.input_dropout if inputs else 0.0
-        dropout = generator(self.train.seed, Draw.DROPOUT, stage, epoch, step) if share else None
-        augmentation = Augmentation(self.train, (stage, epoch, step), channels_first=self.channels_first)
-        order = self._order(stage, epoch)
+        order, noise = self._order(stage, epoch), self.noise(stage, epoch, step)
         first, last = step * self.batch_size, step * self.batch_size + self.samples(step)
         for start in range(first, last, self.train.chunk_size):
             places = np.arange(start, min(start + self.train.chunk_size, last))
             positions = order(places)
             rows = self.rows[positions]
-            mask = None
-            if dropout is not None:
-                mask = kept_inputs(len(rows), self.first_inputs, share, dropout)
-            raw = np.empty((len(rows), 0), self.source.dtype)
-            if inputs:
-                raw = np.ascontiguousarray(augmentation.of(self.source.take(rows)).reshape(len(rows), -1))
+            raw, mask = noise(rows) if inputs else (np.empty((len(rows), 0), self.source.dtype), None)
             weights = None if self.weights is None else self.weights[rows]
             yield Chunk(raw, self.labels[rows].astype(np.int64), positions, mask, weights)
+
+    def noise(self, *where: int) -> Callable[[NDArray[np.int64]], tuple[Array, Array | None]]:
+        """Return what reads the next rows [N] of the source as one draw has them, as ``raw`` and ``mask`` of a chunk.
+
+        Parameters
+        ----------
+        where : stage, epoch and step of the draw, which is the same however it is cut.
+        """
+        share = self.train.input_dropout
+        dropout = generator(self.train.seed, Draw.DROPOUT, *where) if share else None
+        augmentation = Augmentation(self.train, where, channels_first=self.channels_first)
+
+        def read(rows: NDArray[np.int64]) -> tuple[Array, Array | None]:
+            mask = None if dropout is None else kept_inputs(len(rows), self.first_inputs, share, dropout)
+            return np.ascontiguousarray(augmentation.of(self.source.take(rows)).reshape(len(rows), -1)), mask
+
+        return read
 
     def _order(self, stage: int, epoch: int) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
         """Return what gives the positions [N] of the rows at some places of an epoch."""

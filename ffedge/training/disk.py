@@ -27,6 +27,13 @@ def learning_bytes(recipe: Recipe, facts: InputFacts, kept_rows: int, kept_bytes
     return 3 * sum(_layer_bytes(recipe, facts)) + 2 * _examples_bytes(facts, kept_rows, kept_bytes)
 
 
+def has_room(folder: Path, n_bytes: int) -> bool:
+    """Tell whether the disk of a folder, which need not exist, has room for so many bytes."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    system = os.statvfs(there)
+    return not system.f_blocks or system.f_bavail * system.f_frsize >= n_bytes
+
+
 def check_room(folder: Path, n_bytes: int, what: str) -> None:
     """Raise FfedgeError where a folder's disk has no room for what it is to hold, what is there already included."""
     system = os.statvfs(folder)

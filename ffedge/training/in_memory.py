@@ -60,6 +60,8 @@ def trained_model(spec: Spec, dataset: Dataset, watcher: Watcher | None = None) 
     rows = len(dataset.train.labels)
     if isinstance(spec.train.batch_size, int):
         spec = spec.with_train(batch_size=min(spec.train.batch_size, rows - held_out(rows, spec.train.holdout)))
+    if spec.train.cache == "auto":  # without a folder there is no place for what is kept
+        spec = spec.with_train(cache="none")
     recipe = resolve(spec, facts, rows)
     engine = make_engine(recipe, facts, [{} for _ in recipe.network.widths])
     try:

@@ -3,8 +3,11 @@
 Without it the layers below run again for each batch. It holds the last finished layer's rows, as float16, rounded once
 a layer, beside each what the layer that learns hears of those before it, so that a batch is read at once; and every
 finished layer's goodness, which is read in order. Where labels are tried, a sample has a row for every label; or, where
-wrong labels are drawn once a layer, for the labels that are tried alone, as they are. Inputs must be the same in each
-epoch.
+wrong labels are drawn once a layer, for the labels that are tried alone, as they are.
+
+Input noise (dropout, shifts, …) is drawn anew for the second layer, the third, the fifth, the ninth and so on; those
+between see the same rows. So no layer runs more than twice over the rows in the mean, however many there are, and
+accuracy was the same as with a draw for each layer (bench/RECIPE.md).
 
 Shape letters: P training rows by their place in the stream, N of them, C classes, L layers, M labels, H units, T labels
 whose goodness is held of each row, S rows that are held of it (1 or T).
@@ -12,6 +15,7 @@ whose goodness is held of each row, S rows that are held of it (1 or T).
 
 import os
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +34,7 @@ from ffedge.rule.collaboration import others
 from ffedge.training.step import Wrong, tried_samples
 
 Array = NDArray[Any]
+Noise = Callable[[Labels], tuple[Array, Array | None]]
 FIRST_INFINITE = 0x7C00  # bits of a float16
 
 
@@ -87,31 +92,34 @@ class LayerCache:
         wrong : draws the wrong labels of the stage that begins, where these are fixed.
         """
         count, units = len(self._stream.rows), self._engine.layers[layers - 1].passes
-        begin = self.layers if self.layers == layers - 1 else 0  # after a stop, from the raw rows again
+        drawn = 1 << (layers.bit_length() - 1)  # the layer that last had noise of its own
+        noisy = layers == drawn and self._recipe.train.noisy
+        begin = self.layers if self.layers == layers - 1 and not noisy else 0  # after a stop, from the raw rows again
+        read = self._stream.noise(drawn, self._recipe.train.epochs, 0)  # no epoch of a stage draws the same
         if self._fixed:  # other labels than before
             begin, self._rows = 0, None  # whose room is free before the next one's is taken
         shape, dtype = (count * self._held, self._heard_bytes + units * self._item_bytes), np.uint8
         fresh = _FileRows(shape, dtype, self._folder)
         for positions in places(count, self._size):
-            rows, goodness = self._run(positions, begin, layers, wrong)
+            rows, goodness = self._run(positions, range(begin, layers), read, wrong)
             self._goodness.put(int(positions[0]), goodness)
             fresh.put(int(positions[0]) * self._held, self._records(rows, goodness, layers))
         self._rows, self.layers = fresh, layers
 
-    def _run(self, positions: Labels, begin: int, layers: int, wrong: Wrong | None) -> tuple[Array, Array]:
+    def _run(self, positions: Labels, layers: range, read: Noise, wrong: Wrong | None) -> tuple[Array, Array]:
         """Return the rows [N * S, H] of the last of some layers, as held, and the goodness [N, L, T] so far."""
         goodness, labels = self._goodness.take(positions), None
-        if begin:
+        if layers.start:
             source, _ = self._read(positions, self._columns(len(positions)))
         else:
             rows = self._stream.rows[positions]
-            raw = np.ascontiguousarray(self._stream.source.take(rows).reshape(len(rows), -1))
-            source = self._engine.product(raw, None)
+            raw, mask = read(rows)
+            source = self._engine.product(raw, mask)
             if self._fixed:
                 assert wrong is not None
                 chunk = Chunk(raw, self._stream.labels[rows].astype(np.int64), positions, None)
                 labels = tried_labels(chunk.labels, wrong(chunk))
-        for layer in range(begin, layers):
+        for layer in layers:
             source, goodness[:, layer] = self._engine.forward(layer, source, labels)
             if not self._fixed:
                 rounded = self._engine.rows(source).astype(np.float16)

@@ -1,5 +1,6 @@
 """A whole training run: a spec and a data set in; a run folder with model.onnx, report.json and metrics.jsonl out."""
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,10 +25,11 @@ from ffedge.recipe import Recipe, convolves
 from ffedge.resolve import chosen, resolve
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place, State
-from ffedge.training.disk import check_room, run_bytes
+from ffedge.training.disk import check_room, has_room, run_bytes
 from ffedge.training.evaluator import Evaluator
 from ffedge.training.facts import measure
 from ffedge.training.folder import RunFolder, StoredRun, next_folder
+from ffedge.training.layer_cache import cache_bytes
 from ffedge.training.loop import Diverged, Interrupted, Loop
 from ffedge.training.memory import Plan, make_plan
 from ffedge.training.odd import without_absurd
@@ -38,6 +40,8 @@ from ffedge.training.shown import shows_progress
 from ffedge.training.watch import Watcher
 
 TRAIN_ACCURACY_ROWS = 10_000
+RUNS = Path("runs")
+SPARE = 2  # times the room that activities take must be free, where nobody asks for them
 
 
 @dataclass(frozen=True)
@@ -123,10 +127,19 @@ def train(
     data, reading = "mnist-mini" if data is None else data, reading or Reading()
     spec = spec or Spec.make()
     dataset, odd, facts, recipe, plan = _prepare(
-        spec, data, data_dir, label=label, leave_out=leave_out, table=table, reading=reading, hear=watcher, stop=stop
+        spec,
+        data,
+        data_dir,
+        out,
+        label=label,
+        leave_out=leave_out,
+        table=table,
+        reading=reading,
+        hear=watcher,
+        stop=stop,
     )
     choice = chosen(spec, recipe)
-    out = out or next_folder(Path("runs"), recipe.rule.variant, dataset.name)
+    out = out or next_folder(RUNS, recipe.rule.variant, dataset.name)
     source = source_text(data, dataset.name)
     folder = RunFolder(out, recipe, facts, dataset, source, choice, reading)
     with folder.alone():
@@ -215,18 +228,18 @@ def plan(
         The spec does not fit the data, or is for the torch engine, which has no plan.
     """
     release_libraries()
-    planned = _prepare(spec, data, data_dir, label=label, leave_out=leave_out, reading=reading, hear=watcher)[-1]
+    planned = _prepare(spec, data, data_dir, None, label=label, leave_out=leave_out, reading=reading, hear=watcher)[-1]
     if planned is None:
         raise ValueError("`engine` must be onnx to plan memory, got 'torch'")
     return planned
 
 
 def _prepare(
-    spec: Spec, data: Data, data_dir: Path | None, **how: Any
+    spec: Spec, data: Data, data_dir: Path | None, out: Path | None, **how: Any
 ) -> tuple[Dataset, str | None, InputFacts, Recipe, Plan | None]:
     """Open the data, say what was left out, fill in the spec by them, and plan the memory of the onnx engine.
 
-    `how` is for `load`.
+    `out` is where the run is to be, and `how` is for `load`.
     """
     convolving = convolves(spec.network.widths)
     if convolving and is_table(data):
@@ -242,13 +255,22 @@ def _prepare(
     dataset, _, odd = without_absurd(dataset)
     facts, rows = measure(dataset, spec.network.scaling), len(dataset.train.labels)
     recipe = resolve(spec, facts, rows)
-    if recipe.train.engine == "torch":
-        if recipe.train.memory_budget is not None:
-            raise ValueError("`memory_budget` needs the onnx engine; torch keeps no budget. Use `engine='onnx'`")
-        return dataset, odd, facts, recipe, None
     left = rows - recipe.train.held_out(rows)
-    recipe, planned = make_plan(spec, recipe, facts, anonymous_bytes(), left)
-    return dataset, odd, facts, recipe, planned
+    chose = spec.train.cache == "auto" and recipe.train.cache != "none"
+    if chose and has_room(out or RUNS, SPARE * cache_bytes(recipe, facts, left)):
+        with contextlib.suppress(FfedgeError):  # the budget has no room for rows that are read
+            return dataset, odd, facts, *_planned(spec, recipe, facts, left)
+    recipe = resolve(spec.with_train(cache="none"), facts, rows) if chose else recipe
+    return dataset, odd, facts, *_planned(spec, recipe, facts, left)
+
+
+def _planned(spec: Spec, recipe: Recipe, facts: InputFacts, rows: int) -> tuple[Recipe, Plan | None]:
+    """Plan the memory of the onnx engine."""
+    if recipe.train.engine != "torch":
+        return make_plan(spec, recipe, facts, anonymous_bytes(), rows)
+    if recipe.train.memory_budget is not None:
+        raise ValueError("`memory_budget` needs the onnx engine; torch keeps no budget. Use `engine='onnx'`")
+    return recipe, None
 
 
 def _choice_text(choice: dict[str, Any], dataset: Dataset, facts: InputFacts) -> str:

@@ -4,23 +4,26 @@ from itertools import product
 
 import numpy as np
 import pytest
-from toys import GROUPS, READOUT, clusters, make_engine, make_loop, prepared, small_spec
+from toys import GROUPS, READOUT, clusters, make_engine, make_loop, pictures, prepared, small_spec
 
 from ffedge.errors import FfedgeError, StoppedError
+from ffedge.model.file import Model
 from ffedge.predict.predictor import Predictor
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place
 from ffedge.training.layer_cache import cache_bytes, widened
 from ffedge.training.train import plan, train
+from ffedge.training.watch import Watcher
 
 DATA = clusters(rows=200, noise=0.5, test_rows=80)
 ENGINES = ["onnx", pytest.param("torch", marks=pytest.mark.torch)]
+PICTURES = pictures()
 KINDS = {"tried": {}, "groups": GROUPS, "groups, 1 wrong": {**GROUPS, "n_negatives": 1}, "readout": READOUT}
 
 
 def spec_of(**changes):
     shared = {"scope": "previous", "epochs": 3, "holdout": 0.1, "negatives": "hard", "rate": (0.02,)}
-    return small_spec(widths=(24, 16, 12, 8), **(shared | changes))
+    return small_spec(**({"widths": (24, 16, 12, 8)} | shared | changes))
 
 
 SPEC = spec_of()
@@ -92,16 +95,90 @@ def test_nothing_is_left_in_the_folder(tmp_path):
     ("changes", "remedy"),
     [
         ({"schedule": "interleaved"}, "`schedule='greedy'`"),
-        ({"input_dropout": 0.2}, "`input_dropout=0`"),
-        ({"shift": 1}, "`shift=0`"),
         ({"negatives": "hard-sum"}, "other `negatives` than hard-sum"),
     ],
 )
-def test_rows_that_change_from_epoch_to_epoch_cannot_be_kept(changes, remedy):
-    good = {"input_dropout": 0.0, "cache": "activations"}
-    Spec.make(**good)
-    with pytest.raises(ValueError, match=rf"^`cache='activations'` needs rows .* Use {remedy}$"):
-        Spec.make(**good | changes)
+def test_what_changes_while_a_layer_learns_cannot_be_kept(changes, remedy):
+    Spec.make(cache="activations")
+    with pytest.raises(ValueError, match=rf"^`cache='activations'` keeps what finished layers say. Use {remedy}$"):
+        Spec.make(cache="activations", **changes)
+
+
+NOISE = {"input_dropout": 0.25, "shift": 1, "mirror": 0.5, "cutout": 2}
+
+
+def noisy(**changes):
+    return cached(spec_of(layout="hwc", widths=(8,) * 6, label_mode="concat", **NOISE | {"epochs": 1} | changes))
+
+
+def test_noise_is_drawn_for_layers_2_3_and_5_and_else_the_same_rows_are_kept():
+    recipe, facts = prepared(noisy(), PICTURES)
+    loop = make_loop(recipe, PICTURES, make_engine(recipe, facts), facts=facts)
+    passes, forward = [], loop._cache._run
+    loop._cache._run = lambda positions, layers, *rest: passes.append(layers) or forward(positions, layers, *rest)
+    loop.train(Place(), lambda: False)
+    assert list(dict.fromkeys(passes)) == [range(1), range(2), range(2, 3), range(4), range(4, 5)]
+    quiet, facts = prepared(noisy(**dict.fromkeys(NOISE, 0)), PICTURES)
+    assert not quiet.train.noisy
+
+
+def test_a_draw_is_the_same_however_it_is_cut():
+    recipe, facts = prepared(noisy(), PICTURES)
+    stream = make_loop(recipe, PICTURES, facts=facts)._stream
+    rows, whole, parts = np.arange(50), stream.noise(2, 1, 0), stream.noise(2, 1, 0)
+    pieces = [parts(rows[start : start + 7]) for start in range(0, 50, 7)]
+    for i, array in enumerate(whole(rows)):
+        np.testing.assert_array_equal(np.concatenate([piece[i] for piece in pieces]), array)
+    assert not np.array_equal(whole(rows)[0], stream.noise(2, 1, 0)(rows)[0])
+
+
+def test_a_noisy_run_goes_on_bit_for_bit(tmp_path):
+    """Stopped in the fourth layer, which reads the draw of the third."""
+    whole = train(noisy(), PICTURES, tmp_path / "whole")
+    count = iter(range(1000))
+    with pytest.raises(StoppedError):
+        train(noisy(), PICTURES, tmp_path / "parts", stop=lambda: next(count) == 24)  # of 7 batches a layer
+    parts = train(noisy(), PICTURES, tmp_path / "parts", resume=True)
+    assert parts.model.read_bytes() == whole.model.read_bytes()
+
+
+def deep(**changes):
+    return Spec.make(widths=(8,) * 6, epochs=20, batch_size=90, holdout=0.1, threads=1, **changes)
+
+
+class Notes(Watcher):
+    """Keeps what a run notes."""
+
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+def test_a_deep_network_keeps_activities_by_itself_says_so_and_goes_on_with_it(tmp_path, monkeypatch):
+    heard, count = Notes(), iter(range(1000))
+    asked = train(deep(cache="activations"), DATA, tmp_path / "asked")
+    with pytest.raises(StoppedError):
+        train(deep(), DATA, tmp_path / "run", watcher=heard, stop=lambda: next(count) == 70)
+    assert heard.notes[-1].endswith(", cache activations")
+    monkeypatch.setattr("ffedge.training.train.has_room", lambda *_: False)  # what it began with stays
+    run = train(deep(), DATA, tmp_path / "run", resume=True)
+    assert run.report.spec["train"]["cache"] == "activations"
+    assert Model(run.model).layer(5)["W"].tobytes() == Model(asked.model).layer(5)["W"].tobytes()
+
+
+@pytest.mark.parametrize("short", ["disk", "budget"])
+def test_where_there_is_no_room_nothing_is_kept(tmp_path, monkeypatch, short):
+    changes, heard = {}, Notes()
+    if short == "disk":
+        monkeypatch.setattr("ffedge.training.train.has_room", lambda *_: False)
+    else:
+        monkeypatch.setattr("ffedge.training.train.anonymous_bytes", lambda: 2**26)
+        changes = {"memory_budget": plan(deep(cache="none", memory_budget=2**36), DATA).floor_bytes}
+    run = train(deep(**changes), DATA, tmp_path / "run", watcher=heard)
+    assert (run.report.spec["train"]["cache"], run.report.plan["disk_bytes"]) == ("none", 0)
+    assert "cache" not in heard.notes[-1]
 
 
 def test_the_plan_says_what_it_takes_on_disk():
