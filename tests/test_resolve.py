@@ -75,7 +75,7 @@ def test_a_table_of_many_classes_gets_more_wrong_labels_more_epochs_and_noise(gi
 
 
 GROUPS = {"class_goodness": "groups"}
-DEEP = (8,) * 6
+DEEP = (16,) * 6
 
 
 @pytest.mark.parametrize(
