@@ -136,15 +136,18 @@ class Stream:
         ----------
         inputs : whether anybody reads the rows' inputs: else what finished layers make of them is kept.
         """
-        order, noise = self._order(stage, epoch), self.noise(stage, epoch, step)
+        order, read = self._order(stage, epoch), self.noise(stage, epoch, step) if inputs else self._unread
         first, last = step * self.batch_size, step * self.batch_size + self.samples(step)
         for start in range(first, last, self.train.chunk_size):
             places = np.arange(start, min(start + self.train.chunk_size, last))
             positions = order(places)
             rows = self.rows[positions]
-            raw, mask = noise(rows) if inputs else (np.empty((len(rows), 0), self.source.dtype), None)
+            raw, mask = read(rows)
             weights = None if self.weights is None else self.weights[rows]
             yield Chunk(raw, self.labels[rows].astype(np.int64), positions, mask, weights)
+
+    def _unread(self, rows: NDArray[np.int64]) -> tuple[Array, None]:
+        return np.empty((len(rows), 0), self.source.dtype), None
 
     def noise(self, *where: int) -> Callable[[NDArray[np.int64]], tuple[Array, Array | None]]:
         """Return what reads the next rows [N] of the source as one draw has them, as ``raw`` and ``mask`` of a chunk.
