@@ -9,7 +9,7 @@ import paper_blocks
 from results import COMMANDS
 
 PAPER = ("paper", "paper-whole", "paper-whole-fashion")  # its arms on few rows, over seeds, and on the paper's own
-PICTURES = tuple(f"accuracy-pictures-{name}" for name in ("small", "grey", "bfloat16", "large"))
+PICTURES = tuple(f"accuracy-pictures-{name}" for name in ("small", "grey", "bfloat16", "wide"))
 BLOCKS: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
     "machine": (tuple(COMMANDS), cost.machine),
     "accuracy-one-pass": (("accuracy-groups", "accuracy-readout", "accuracy"), reached.accuracy_one_pass),
@@ -41,7 +41,7 @@ REACHED = (
     "spikes-groups",
     "spikes-pictures",
 )
-COST = ("memory-depth", "conv-memory", "peers-memory", "epoch-time", "predict-latency", "forms", "speed")
+COST = ("memory-depth", "conv-memory", "peers-memory", "epoch-time", "threads", "predict-latency", "forms", "speed")
 COST += ("class-goodness", "budget", "budget-learner", "budget-speed")
 ALONE = {reached: REACHED, cost: (*COST, "kills", "deploy", "serving")}  # made from the result of the same name alone
 BLOCKS |= {

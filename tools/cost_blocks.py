@@ -145,6 +145,21 @@ def epoch_time(documents: Results) -> str:
     return table([head, *(counted(n, "thread") for n in settings["threads"])], rows, caption, "epoch-time")
 
 
+def threads(documents: Results) -> str:
+    """Tabulate how many times quicker than on one thread layers learn, by how they are spread over several."""
+    settings, results = only(documents)
+    rows = []
+    for run in results:
+        one, *others = (run["rows_per_s"][way] for way in ("one", "cut", "apart"))
+        gains = [spread([a / b for a, b in zip(way, one, strict=True)]) for way in others]
+        rows.append([f"`{run['network']}`, {run['class_goodness']}", *gains])
+    caption = (
+        f"MNIST, batch 256, all layers at once; times quicker on {settings['threads']} threads than on one, median "
+        f"[least, greatest] of {settings['rounds']} rounds"
+    )
+    return table(["layers, class goodness", "each operation cut", "each layer on its own"], rows, caption, "threads")
+
+
 def peers_memory(documents: Results) -> str:
     """Tabulate a process's peak by arms: imports, training rows held in memory, the rest."""
     settings, results = only(documents)

@@ -52,9 +52,9 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
         "python bench/accuracy.py --data mnist --variants acff --preset pictures-small --epochs 20 --seeds 0 "
         f"--threads 0 --name accuracy-pictures-bfloat16 -- {HALF}"
     ),
-    "accuracy-pictures-large": (
-        "python bench/accuracy.py --data cifar-10 --variants ff --preset pictures --epochs 14 --seeds 0 --threads 0 "
-        f"--name accuracy-pictures-large -- --size 32 --widths 64c3p2,128c3,256c3p2,256c3,512c3p2 {HALF}"
+    "accuracy-pictures-wide": (
+        "python bench/accuracy.py --data cifar-10 --variants ff --preset pictures --epochs 20 --seeds 0 --threads 0 "
+        f"--name accuracy-pictures-wide -- --size 32 --widths 96c3p2,192c3,384c3p2,384c3 {HALF}"
     ),
     "class-goodness": "python bench/class_goodness.py",
     "accuracy-default": f"python bench/accuracy.py {DEFAULT} --name accuracy-default",
@@ -70,6 +70,7 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "conv-memory": "python bench/conv_memory.py",
     "peers-memory": "python bench/peers_memory.py --runs 3",
     "epoch-time": "python bench/epoch_time.py --rounds 3",
+    "threads": "python bench/threads.py",
     "predict-latency": "python bench/predict_latency.py",
     "forms": "python bench/forms.py --epochs 4 --seeds 0",
     "speed": f"python bench/backprop.py --speed --arms {SPEED_ARMS} --repeat 1",
