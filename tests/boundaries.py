@@ -30,7 +30,7 @@ TABLE = {
     "class_weight": Allowed("fields json_text"),
     "spec_parts": Allowed("class_weight fields kinds"),
     "recipe": Allowed("kinds spec spec_parts"),
-    "resolve": Allowed("class_weight network recipe spec spec_parts"),
+    "resolve": Allowed("class_weight kinds network recipe spec spec_parts"),
     "seeds": Allowed("", "numpy"),
     "labels": Allowed("seeds", "numpy"),  # wrong labels are a function of the sample's place
     "meter": Allowed(),
