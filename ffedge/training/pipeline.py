@@ -66,8 +66,12 @@ class Pipeline(BatchLearner):
                 self._enter(engine, work)
             for layer in layers:
                 self._pass(engine, layer, work)
-        except BaseException as error:  # is raised where batches are given
-            self._failure = error
+        except BaseException as error:
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Keep what went wrong in a thread, to raise it where batches are given."""
+        self._failure = self._failure or error
 
     def _take(self, work: Work) -> None:
         layers = self._layers(work.turn)
@@ -139,11 +143,17 @@ class _Part:
         if isinstance(item, Work):
             self._free.acquire()
             if rows is not None:
-                if self._rows.shape != rows.shape:
-                    self._rows = np.empty_like(rows)
-                np.copyto(self._rows, rows)
-                item.source = self._engine.source(self._rows, len(item.labels))
+                try:
+                    self._hold(rows, item)
+                except BaseException as error:  # no memory: the chunk goes on, and nothing is done with it
+                    self._pipeline.fail(error)
         self._given.put(item)
+
+    def _hold(self, rows: NDArray[Any], work: Work) -> None:
+        if self._rows.shape != rows.shape:
+            self._rows = np.empty_like(rows)
+        np.copyto(self._rows, rows)
+        work.source = self._engine.source(self._rows, len(work.labels))
 
     def _serve(self) -> None:
         item: Work | threading.Event | None = threading.Event()

@@ -112,6 +112,17 @@ def test_a_fault_in_a_thread_is_raised_and_ends_all_threads(monkeypatch, layer):
     assert threading.active_count() == before
 
 
+def test_no_memory_between_two_threads_is_raised_and_ends_them(monkeypatch):
+    def full(self, rows, samples):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("ffedge.engine.onnx.OnnxEngine.source", full)
+    before = threading.active_count()
+    with pytest.raises(MemoryError, match="no room"):
+        looped(small_spec(**BOTH), threads=2).train(Place(), lambda: False)
+    assert threading.active_count() == before
+
+
 def test_a_loss_that_is_no_number_names_its_layer():
     loop = looped(small_spec(**BOTH), threads=2)
     seen = itertools.count()
