@@ -16,6 +16,7 @@ import math
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,7 @@ def ffedge_accuracies(
         seed=seed,
         threads=options.threads,
         holdout=0.0,
+        cache="none",  # else the noise of a deep network differs from a shallower one's
     )
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "images.npz"
@@ -120,7 +122,6 @@ def backprop_accuracy(
 ) -> float:
     """Train an MLP of the same widths by backprop; return its accuracy."""
     import torch
-    from torch.nn import functional
 
     import ffedge
 
@@ -128,22 +129,55 @@ def backprop_accuracy(
     torch.manual_seed(seed)
     offset, scale = scaling_of(ffedge.load([(x, y)]))
     inputs, tested = (torch.from_numpy((a.reshape(len(a), -1) - offset) * scale) for a in (x, x_test))
-    labels, classes = torch.from_numpy(y.astype(np.int64)), int(y.max()) + 1
-    sizes = (inputs.shape[1], *[options.width] * depth, classes)
-    layers = [torch.nn.Linear(i, o) for i, o in itertools.pairwise(sizes)]
-    for layer in layers[:-1]:
-        torch.nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
-        torch.nn.init.zeros_(layer.bias)
-    hidden = [part for layer in layers[:-1] for part in (layer, torch.nn.ReLU())]
-    net = torch.nn.Sequential(torch.nn.Dropout(DROPOUT), *hidden, layers[-1])
+    labels = torch.from_numpy(y.astype(np.int64))
+    net = backprop_net((inputs.shape[1], *[options.width] * depth, int(y.max()) + 1))
+    train_backprop(net, inputs, labels, backprop_rate(depth), options.epochs)
+    net.eval()
+    with torch.no_grad():
+        found = torch.cat([net(part).argmax(1) for part in tested.split(BLOCK)]).numpy()
+    return float((found == y_test).mean())
+
+
+def backprop_net(sizes: Sequence[int], *, residual: bool = False) -> Any:
+    """Return an MLP in torch; `residual`: with batch norm in each layer, and a skip past each as wide as its input."""
+    import torch
+
+    class Hidden(torch.nn.Module):
+        """A hidden layer, normed, and beside it what it read."""
+
+        def __init__(self, inputs: int, units: int) -> None:
+            super().__init__()
+            self.linear, self.norm = torch.nn.Linear(inputs, units), torch.nn.BatchNorm1d(units)
+            self._skips = inputs == units
+
+        def forward(self, x: Any) -> Any:
+            """Return its activity [N, H]."""
+            y = torch.relu(self.norm(self.linear(x)))
+            return x + y if self._skips else y
+
+    *hidden, last = itertools.pairwise(sizes)
+    linears = [(torch.nn.Linear(*size), torch.nn.ReLU()) for size in hidden]
+    parts = [Hidden(*size) for size in hidden] if residual else [part for pair in linears for part in pair]
+    net = torch.nn.Sequential(torch.nn.Dropout(DROPOUT), *parts, torch.nn.Linear(*last))
+    for module in [module for module in net[:-1].modules() if isinstance(module, torch.nn.Linear)]:
+        torch.nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
+        torch.nn.init.zeros_(module.bias)
+    return net
+
+
+def train_backprop(net: Any, inputs: Any, labels: Any, rate: float, epochs: int) -> None:
+    """Train a net on scaled inputs [N, I] and labels [N]."""
+    import torch
+    from torch.nn import functional
+
+    parameters = list(net.parameters())
     groups = [
-        {"params": [layer.weight for layer in layers], "weight_decay": DECAY},
-        {"params": [layer.bias for layer in layers], "weight_decay": 0.0},
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": DECAY},
+        {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
     ]
-    rate = backprop_rate(depth)
     optimizer = torch.optim.AdamW(groups, lr=rate, fused=True)
     batches = len(labels) // BATCH
-    for step in range(steps := batches * options.epochs):
+    for step in range(steps := batches * epochs):
         if step % batches == 0:
             order = torch.randperm(len(labels))
         chosen = order[step % batches * BATCH :][:BATCH]
@@ -152,10 +186,6 @@ def backprop_accuracy(
         for group in optimizer.param_groups:
             group["lr"] = rate * min(1.0 - step / steps, (step + 1) / WARM_UP)
         optimizer.step()
-    net.eval()
-    with torch.no_grad():
-        found = torch.cat([net(part).argmax(1) for part in tested.split(BLOCK)]).numpy()
-    return float((found == y_test).mean())
 
 
 def backprop_rate(depth: int) -> float:

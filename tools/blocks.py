@@ -41,7 +41,17 @@ REACHED = (
     "spikes-groups",
     "spikes-pictures",
 )
-COST = ("memory-depth", "conv-memory", "peers-memory", "epoch-time", "threads", "predict-latency", "forms", "speed")
+COST = (
+    "memory-depth",
+    "depth-time",
+    "conv-memory",
+    "peers-memory",
+    "epoch-time",
+    "threads",
+    "predict-latency",
+    "forms",
+    "speed",
+)
 COST += ("class-goodness", "budget", "budget-learner", "budget-speed")
 ALONE = {reached: REACHED, cost: (*COST, "kills", "deploy", "serving")}  # made from the result of the same name alone
 BLOCKS |= {

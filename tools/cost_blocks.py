@@ -31,6 +31,15 @@ CONVOLUTIONS = {  # arms of bench/conv_arms.py
     "backprop-micro-8": "backprop, frozen statistics, micro-batches of 8",
     "backprop-micro-1": "the same, of 1",
 }
+DEEP = {  # arms of bench/depth_arms.py
+    "groups": "**ffedge, `groups`, activities kept**",
+    "groups-again": "the same, layers below run again",
+    "groups-interleaved": "ffedge, `groups`, interleaved",
+    "readout": "ffedge, `readout`, activities kept",
+    "tried": "ffedge, `tried`, activities kept",
+    "backprop-residual": "backprop, batch norm and skips, torch",
+    THEIRS: "backprop, torch",
+}
 FORMS = {  # of `ffedge export --form`
     "model": "model.onnx as trained",
     "exact": "`exact`",
@@ -116,6 +125,28 @@ def memory_depth(documents: Results) -> str:
 
 def _depth(depth: float | None) -> str:
     return "nowhere" if depth is None else rounded(depth, 2)
+
+
+def depth_time(documents: Results) -> str:
+    """Tabulate time beside backprop's within a round, peak and accuracy of deep networks, by arms and depths."""
+    settings, results = only(documents)
+    rows = []
+    for arm in (arm for arm in DEEP if arm in settings["arms"]):
+        cells = []
+        for depth in settings["depths"]:
+            runs, beside = ([r for r in results if (r["name"], r["depth"]) == (a, depth)] for a in (arm, THEIRS))
+            times = spread(a["processor_s"] / b["processor_s"] for a, b in zip(runs, beside, strict=True))
+            peak = statistics.median(run["rss_peak_bytes"] for run in runs) / MIB
+            reached = 100 * statistics.mean(run["test_accuracy"] for run in runs)
+            cells.append(f"{times}; {peak:.0f} MiB; {reached:.1f} %")
+        rows.append([DEEP[arm], *cells])
+    head = "processor seconds beside backprop's; peak of the process; test accuracy"
+    caption = (
+        f"{DATA[settings['data']]}, {settings['rows']} training rows, layers of {settings['width']}, batch 256, "
+        f"{settings['epochs']} epochs (of each layer), {counted(settings['threads'], 'thread')}; "
+        f"{counted(settings['rounds'], 'round')} beside other work, of several the median [least, greatest]"
+    )
+    return table([head, *(counted(depth, "layer") for depth in settings["depths"])], rows, caption, "depth-time")
 
 
 def conv_memory(documents: Results) -> str:
