@@ -27,7 +27,7 @@ FEW_CHANNELS = 4  # of a picture, by which they are told from its sides
 FEWEST_TOGETHER, MOST_TOGETHER, LARGEST_ACTIVITY = 16, 64, 2**20  # samples, and values of a layer, of a chunk
 TUNED_CHUNK = 2048
 TUNED_TILE_BYTES = 2**20
-DEEP = 6  # layers, from which on keeping activities takes at most two thirds of the time (bench/depth_time.py)
+DEEP = 6  # layers, from which on kept activities pay: two thirds of the time with 4, half with 8 (bench/RECIPE.md)
 
 
 def resolve(spec: Spec, facts: InputFacts, rows: int) -> Recipe:
