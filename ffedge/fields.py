@@ -131,7 +131,7 @@ def check_fields(part: object) -> None:
         listed = " or ".join(words) if limit else f"be one of {', '.join(words)}"
         text = ", or ".join(filter(None, (limit.text if limit else "", listed)))
         if isinstance(value, int) and not (isinstance(value, bool) or is_whole(value)):
-            text = "fit in 64 bits"
+            text = "be a number that 64 bits can hold"
         check(any(_fits(value, kind, limit) for kind in kinds), name, text, value)
 
 

@@ -58,7 +58,7 @@ def test_its_file_gives_what_the_engine_gives(name, tmp_path):
     onnx.checker.check_model(model, full_check=True)
     rows = data.train.inputs.take(np.arange(20))
     loop = make_loop(recipe, data, make_engine(recipe, facts, layers), facts=facts)
-    _, wanted = loop._learner.scored(rows.reshape(20, -1), len(layers))
+    _, wanted = loop.learner.scored(rows.reshape(20, -1), len(layers))
     np.testing.assert_allclose(ffedge.Predictor(path).predict(rows).scores, wanted, rtol=1e-4, atol=1e-5)
     (scores,) = ReferenceEvaluator(model).run(["scores"], {"input": rows})
     np.testing.assert_allclose(scores, wanted, rtol=1e-4, atol=1e-5)
