@@ -49,7 +49,7 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "accuracy-pictures-small": f"python bench/accuracy.py {SMALL} --name accuracy-pictures-small -- --size 32",
     "accuracy-pictures-grey": f"python bench/accuracy.py {GREY} --name accuracy-pictures-grey",
     "accuracy-pictures-bfloat16": (
-        "python bench/accuracy.py --data mnist --variants acff --preset pictures-small --epochs 20 --seeds 0 "
+        "python bench/accuracy.py --data mnist --variants acff --preset pictures-small --epochs 20 --seeds 0 1 2 "
         f"--threads 0 --name accuracy-pictures-bfloat16 -- {HALF}"
     ),
     "accuracy-pictures-wide": (
