@@ -62,10 +62,7 @@ class Pipeline(BatchLearner):
         if self._failure:
             return
         try:
-            if layers.start == self._passed.start:
-                self._enter(engine, work)
-            for layer in layers:
-                self._pass(engine, layer, work)
+            self._through(engine, layers, work)
         except BaseException as error:
             self.fail(error)
 
@@ -92,9 +89,8 @@ class Pipeline(BatchLearner):
     def _time(self, work: Work) -> None:
         """Take a chunk on this thread and note each layer's time; after some, begin the other threads."""
         times = [time.perf_counter()]
-        self._enter(self.engine, work)
         for layer in self._passed:
-            self._pass(self.engine, layer, work)
+            self._through(self.engine, range(layer, layer + 1), work)
             times.append(time.perf_counter())
         self._seconds.append(np.diff(times).tolist())
         if len(self._seconds) == TIMED:

@@ -155,10 +155,14 @@ class BatchLearner:
 
     def _take(self, work: Work) -> None:
         """Learn from a chunk."""
-        layers = self._layers(work.turn)
-        self._enter(self.engine, work)
+        self._through(self.engine, self._layers(work.turn), work)
+
+    def _through(self, engine: Engine, layers: range, work: Work) -> None:
+        """Take a chunk through some of the layers that it passes."""
+        if layers.start == self._layers(work.turn).start:
+            self._enter(engine, work)
         for layer in layers:
-            self._pass(self.engine, layer, work)
+            self._pass(engine, layer, work)
 
     def _layers(self, turn: Turn) -> range:
         """Return the layers that a chunk passes."""
