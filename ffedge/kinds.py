@@ -12,6 +12,7 @@ LAYERS = {"dense": "ffedge.layers.dense.Dense", "conv": "ffedge.layers.conv.Conv
 GOODNESS = {"mean": "ffedge.rule.goodness.Mean", "sum": "ffedge.rule.goodness.Sum"}  # of a label that is tried
 CLASS_GOODNESS = {
     "groups": "ffedge.rule.groups.Groups",
+    "top-groups": "ffedge.rule.top_groups.TopGroups",
     "readout": "ffedge.rule.readout.Readout",
 }  # of all, by one pass
 

@@ -133,7 +133,9 @@ def _chunk(recipe: Recipe, facts: InputFacts) -> int:
 
 def _rule(rule: RuleSpec, network: NetworkSpec, facts: InputFacts) -> dict[str, Any]:
     kind, is_open = network.told_by, rule.slope in ("auto", None) and rule.loss == "contrastive"
-    steep = is_open and (kind == "groups" or (kind == "tried" and rule.slope == "auto" and not facts.is_image))
+    steep = is_open and (
+        kind in ("groups", "top-groups") or (kind == "tried" and rule.slope == "auto" and not facts.is_image)
+    )
     smoothing = rule.smoothing
     if isinstance(smoothing, str):
         smoothing = TUNED_SMOOTHING if facts.is_image else 0.0

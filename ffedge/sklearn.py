@@ -77,7 +77,7 @@ class FFClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         epochs: int | Literal["auto"] = "auto",
         batch_size: int | Literal["auto"] = "auto",
         rate: float | Sequence[float] | Literal["auto"] = "auto",
-        class_goodness: Literal["auto", "tried", "groups", "readout"] = "auto",
+        class_goodness: Literal["auto", "tried", "groups", "top-groups", "readout"] = "auto",
         scaling: str = "auto",
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
         preset: str = "tuned",

@@ -79,7 +79,8 @@ class NetworkSpec:
     class_goodness: str = option(
         "tried",
         "how a class is told: tried (its label in the input, a pass for each), groups (of units, one pass for all "
-        "classes), readout (linear, learnt with each layer, one pass); auto: readout with convolutions, else tried",
+        "classes), top-groups (the strongest quarter of each group), readout (linear, learnt with each layer, one "
+        "pass); auto: readout with convolutions, else tried",
         choices=("auto", "tried", *CLASS_GOODNESS),
         auto="data",
         later=True,

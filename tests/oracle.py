@@ -108,7 +108,7 @@ class Oracle:
         self.labels = labels  # of the batch whose gradients are asked for next
         if self.tried:
             return ((y**2).mean(1) if self.network.goodness == "mean" else (y**2).sum(1)).reshape(labels.shape)
-        groups = [(group**2).mean(1) for group in np.array_split(y, self.classes, axis=1)]
+        groups = [(group**2 * self._shares(group)).sum(1) for group in np.array_split(y, self.classes, axis=1)]
         each = y @ layer["A"] if "A" in layer else np.stack(groups, axis=1)
         return np.take_along_axis(each, labels, axis=1)
 
@@ -170,7 +170,15 @@ class Oracle:
         if "A" in self.layers[layer]:
             return by_class @ self.layers[layer]["A"].T, {"A": y.T @ by_class}
         groups = np.array_split(y, self.classes, axis=1)
-        return np.concatenate([2.0 * y / y.shape[1] * by_class[:, [c]] for c, y in enumerate(groups)], axis=1), {}
+        each = [2.0 * y * self._shares(y) * by_class[:, [c]] for c, y in enumerate(groups)]
+        return np.concatenate(each, axis=1), {}
+
+    def _shares(self, group):
+        """Return by what a group's squares [N, Q] are multiplied: all alike, or the largest quarter of them."""
+        squares = group**2
+        count = -(-squares.shape[1] // 4) if self.network.class_goodness == "top-groups" else squares.shape[1]
+        places = np.argsort(squares, axis=1).argsort(axis=1)
+        return (places >= squares.shape[1] - count) / count
 
     def learn(self, active, raw, true, wrong, mask, step, rates):
         """Let each active layer take a step, all from the weights before it; `step` counts from 0."""

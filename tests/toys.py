@@ -31,6 +31,7 @@ from ffedge.training.watch import Journal, Watcher
 
 WIDTHS = (12, 10, 8)
 GROUPS = {"class_goodness": "groups", "label_mode": "none", "n_negatives": 3, "slope": 4.0}  # beside `small_spec`
+TOP = {**GROUPS, "class_goodness": "top-groups", "widths": (40, 33)}
 READOUT = {"class_goodness": "readout", "label_mode": "none", "n_negatives": 3}
 COLOUR, GREY = (9, 8, 3), (8, 10)  # shapes of pictures
 

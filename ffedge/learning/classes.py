@@ -109,7 +109,7 @@ def _grown(recipe: Recipe, classes: int, more: int) -> Recipe:
     """Return what a network of so many classes is trained by with more of them: their groups are as large as others."""
     if not recipe.network.tries_labels:
         recipe = recipe.with_train(n_negatives=classes + more - 1)
-    if recipe.network.class_goodness != "groups":
+    if recipe.network.class_goodness in ("tried", "readout"):
         return recipe
     if convolves(recipe.network.widths):
         raise ValueError(

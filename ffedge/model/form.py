@@ -95,10 +95,8 @@ def folded(recipe: Recipe, facts: InputFacts, gammas: Sequence[float], *, even: 
         A layer or a goodness has no folded form.
     """
     network = recipe.network
-    divisors = [goodness_of(layer).divisor() for layer in layers_of(recipe, facts)]
-    told = not network.tries_labels or None not in divisors
-    if not told or not all(layer.folds for layer in layers_of(recipe, facts)):
-        kind = "convolutions" if convolves(network.widths) else "layers such as these"
+    if not all(layer.folds and goodness_of(layer).folds for layer in layers_of(recipe, facts)):
+        kind = "convolutions" if convolves(network.widths) else network.class_goodness
         raise ValueError(f"networks of {kind} have no other form. Export the model as trained, without `form`")
     alike = facts.dtype == "uint8" and len(facts.scale) == 1
     plain = facts.dtype != "float64" and facts.clip is None

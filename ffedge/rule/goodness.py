@@ -28,17 +28,16 @@ class Goodness(ABC):
     ----------
     tries_labels : whether a label is tried by a pass of its own.
     linear : whether `matrix` is for the activity itself; else it is for its squares.
+    folds : whether it has a `divisor` or a `matrix`, of which exported forms and spiking networks are made.
     """
 
     tries_labels: ClassVar[bool] = True
     linear: ClassVar[bool] = False
+    folds: ClassVar[bool] = True
     layer: Layer
 
     def divisor(self) -> float | None:
-        """Return what the sum of squares is divided by, where labels are tried and goodness is that; else None.
-
-        Folded forms and spiking networks are made for such a goodness alone, or for one with a `matrix`.
-        """
+        """Return what the sum of squares is divided by, where labels are tried and goodness is that; else None."""
         return None
 
     def matrix(self, arrays: Mapping[str, Array]) -> Array | None:

@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def pooled_squares(y: "Tensor", *sides: int) -> "Tensor":
+    """Return the squares [N, K * cells] of an activity by torch, of pictures their means over cells of given sides.
+
+    In the activity's own precision until they are pooled: as float32 a picture's squares take four times as long.
+    """
+    import torch.nn.functional as F
+
+    return F.avg_pool2d(y.square(), sides).flatten(1).float() if sides else y.float().square()
+
+
 def group_sizes(channels: int, classes: int) -> list[int]:
     """Return the channels of each group."""
     return [channels // classes + (c < channels % classes) for c in range(classes)]
@@ -36,8 +46,8 @@ class Groups(Goodness):
         if self.layer.channels < self.layer.place.classes:
             what = f"{self.layer.channels} for {self.layer.place.classes} classes in layer {self.layer.place.index}"
             raise ValueError(
-                f"`class_goodness='groups'` needs a unit for each class, got {what}. Use wider layers, or "
-                "`class_goodness='readout'`"
+                f"`class_goodness='{self.layer.place.goodness}'` needs a unit for each class, got {what}. Use wider "
+                "layers, or `class_goodness='readout'`"
             )
 
     @property
@@ -81,9 +91,8 @@ class Groups(Goodness):
     def torch(self, y: "Tensor", p: Mapping[str, "Tensor"]) -> "Tensor":  # noqa: D102
         import torch
 
-        units = tuple(range(1, y.ndim))
-        groups = torch.split(y, group_sizes(self.layer.channels, self.layer.place.classes), 1)
-        return torch.stack([group.square().mean(units, dtype=torch.float32) for group in groups], 1)
+        groups = torch.split(pooled_squares(y, *y.shape[2:]), group_sizes(y.shape[1], self.layer.place.classes), 1)
+        return torch.stack([group.mean(1) for group in groups], 1)
 
     def matrix(self, arrays: Mapping[str, Array]) -> Array | None:  # noqa: D102
         return np.repeat(self._shares(), self._places, axis=0) / np.float32(self._places)

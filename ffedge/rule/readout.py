@@ -43,7 +43,10 @@ class Readout(Goodness):
 
     def slope(self, g: GraphBuilder, y: str, dg: str, p: Names) -> tuple[str, str | None]:  # noqa: D102
         df, grid = g.op("Gemm", dg, p["A"], transB=1), self._grid
-        return (g.op("Mul", df, g.op("Sign", y)) if grid is None else grid.spread(g, df, y)), None
+        if grid is None:
+            return g.op("Mul", df, g.op("Sign", y)), None
+        active = g.op("Cast", g.op("Less", g.const(0.0), y), to=FLOAT)  # a third of the time of Sign
+        return grid.spread(g, df, active), None
 
     def gradients(self, g: GraphBuilder, y: str, dg: str) -> dict[str, str]:  # noqa: D102
         return {"A": g.op("Gemm", self._pooled(g, y), dg, transA=1, out="grad.A")}
@@ -104,18 +107,17 @@ class Grid:
         means = g.op("AveragePool", g.op("Reshape", y, g.ints(-1, *self.picture)), kernel_shape=sides, strides=sides)
         return g.op("Reshape", means, g.ints(-1, self.features))
 
-    def spread(self, g: GraphBuilder, df: str, y: str) -> str:
-        """Return dLoss/dy [N, H] of active units from dLoss/df [N, F]."""
+    def spread(self, g: GraphBuilder, df: str, factor: str) -> str:
+        """Return each place's share of what comes to the means [N, F], times a factor [N, H]."""
         (channels, height, width), (rows, columns), (high, wide) = self.picture, self._cells, self.squares
         across = np.zeros((columns, width))  # each mean's share of a row's places; what is left over has none
         across[np.arange(columns * wide) // wide, np.arange(columns * wide)] = 1.0 / (high * wide)
         stored = g.const(across, name=f"const.across.{wide}.{width}")
         each = g.op("MatMul", g.op("Reshape", df, g.ints(-1, columns)), stored)
-        active = g.op("Cast", g.op("Less", g.const(0.0), y), to=FLOAT)  # a third of the time of Sign
         if rows * high < height:
-            active = g.op("Reshape", active, g.ints(-1, channels, height, width))
-            active = g.op("Slice", active, g.ints(0), g.ints(rows * high), g.ints(2))
-        apart = g.op("Reshape", active, g.ints(-1, high, width))
+            factor = g.op("Reshape", factor, g.ints(-1, channels, height, width))
+            factor = g.op("Slice", factor, g.ints(0), g.ints(rows * high), g.ints(2))
+        apart = g.op("Reshape", factor, g.ints(-1, high, width))
         whole = g.op("Mul", apart, g.op("Reshape", each, g.ints(-1, 1, width)))
         if rows * high < height:
             whole = g.op("Reshape", whole, g.ints(-1, channels, rows * high, width))

@@ -10,7 +10,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 from oracle import Oracle
-from toys import GROUPS, READOUT, clusters, draws, make_engine, make_loop, prepared, small_spec
+from toys import GROUPS, READOUT, TOP, clusters, draws, make_engine, make_loop, prepared, small_spec
 
 from ffedge.network import initial_state
 from ffedge.spec import Spec
@@ -142,6 +142,9 @@ OPTIONS = {
     },
     "groups, dropout": {**GROUPS, "input_dropout": 0.25},
     "groups, skip": {**GROUPS, "skip": "add", "widths": (10, 10, 10), "optimizer": "momentum"},
+    "top groups": {**TOP, "optimizer": "adam"},
+    "top groups, of two sizes": {**TOP, "widths": (42, 40, 33), "schedule": "interleaved"},
+    "top groups, fixed, chunks": {**TOP, "norm": "fixed", "batch_size": 50, "chunk_size": 16, "loss": "logistic"},
     "readout": {**READOUT, "optimizer": "adam"},
     "readout, interleaved": {**READOUT, "schedule": "interleaved", "input_norm": "rms", "input_dropout": 0.25},
     "readout, bound, chunks": {**READOUT, "bound": 0.9, "batch_size": 50, "chunk_size": 16, "optimizer": "momentum"},

@@ -20,6 +20,8 @@ FORMS = {
     "readout": {},
     "groups": {"class_goodness": "groups", "schedule": "interleaved"},
     "groups of two sizes, stride, mean": {"class_goodness": "groups", "widths": ("7c3s2", "9c1a2")},
+    "top groups": {"class_goodness": "top-groups", "schedule": "interleaved"},
+    "top groups of two sizes, stride, mean": {"class_goodness": "top-groups", "widths": ("7c3s2", "9c1a2", 21)},
     "chunks": {"batch_size": 48, "chunk_size": 12, "optimizer": "adam", "schedule": "interleaved"},
     "stored statistics": {"statistics": "stored", "optimizer": "momentum", "rate": (0.02,)},
     "bound, layer": {"bound": 0.8, "norm": "layer", "variant": "fcff"},
