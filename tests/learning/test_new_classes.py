@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from oracle import Oracle
-from toys import GROUPS, READOUT, clusters, make_model, small_spec
+from toys import GROUPS, READOUT, TOP, clusters, make_model, small_spec
 
 from ffedge import Learner, Predictor
 from ffedge.data.dataset import Dataset, Split
@@ -87,7 +87,7 @@ def test_a_new_class_gets_the_mean_of_a_readouts_columns(tmp_path):
         assert all(np.array_equal(now[name], was[name]) for name in ("W", "b", "gamma"))
 
 
-@pytest.mark.parametrize("kind", ["tried", "groups", "readout"])
+@pytest.mark.parametrize("kind", ["tried", "groups", "top-groups", "readout"])
 def test_new_classes_are_learnt_and_old_ones_kept(tmp_path, kind):
     four = np.flatnonzero(FIVE.train.labels[np.arange(300)] < 4)
     names = tuple(f"class {c}" for c in range(5))
@@ -95,7 +95,7 @@ def test_new_classes_are_learnt_and_old_ones_kept(tmp_path, kind):
         "four", Split(ArrayRows(FIVE.train.inputs.take(four)), FIVE.train.labels[four]), None, names[:4], "sha"
     )
     tried = {"label_mode": "overlay", "label_scale": 3.0}
-    changes = {"tried": tried, "groups": GROUPS, "readout": READOUT}[kind]
+    changes = {"tried": tried, "groups": GROUPS, "top-groups": TOP, "readout": READOUT}[kind]
     run = train(small_spec(epochs=8, holdout=0.1, negatives="hard", **changes), part, tmp_path / "run")
     with pytest.raises(
         DataError, match=r"has the class 'class 4', which the model does not know.*`add_classes=\['class 4'\]`"
