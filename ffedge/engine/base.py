@@ -5,6 +5,7 @@ Shape letters: N samples, I inputs of a sample, M labels tried for each, R = N *
 
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.layers.base import Layer
@@ -13,18 +14,24 @@ Array = NDArray[Any]
 
 
 class Learned(NamedTuple):
-    """What a learning step yields.
+    """What a learning step yields, in the engine's own form: torch does not wait until its device has worked it out.
 
     Attributes
     ----------
-    source : what the next layer reads, in the engine's own form; None unless it learns from the same batch.
-    goodness : [N, M] before the step.
+    source : what the next layer reads; None unless it learns from the same batch.
+    goodness : [N, M] before the step (`on_host`).
     loss : mean over the batch.
     """
 
     source: Any
-    goodness: Array
-    loss: float
+    goodness: Any
+    loss: Any
+
+
+def on_host(values: Any) -> Array:
+    """Return an engine's values as an array, once its device has worked them out."""
+    array: Array = values if isinstance(values, np.ndarray) else values.cpu().numpy()
+    return array
 
 
 class Engine(Protocol):
@@ -42,14 +49,14 @@ class Engine(Protocol):
     def source(self, rows: Array, samples: int) -> Any: ...  # noqa: D102
     def rows(self, source: Any) -> Array: ...  # noqa: D102
     def product(self, raw: Array, mask: Array | None) -> Any: ...  # noqa: D102
-    def forward(self, layer: int, source: Any, labels: Array | None) -> tuple[Any, Array]: ...  # noqa: D102
-    def first_goodness(self, source: Any) -> Array: ...  # noqa: D102
+    def forward(self, layer: int, source: Any, labels: Array | None) -> tuple[Any, Any]: ...  # noqa: D102
+    def first_goodness(self, source: Any) -> Any: ...  # noqa: D102
     def learn(  # noqa: D102
         self,
         layer: int,
         source: Any,
         labels: Array,
-        other: Array,
+        other: Any,
         *,
         batch: int,
         step: int,

@@ -1,5 +1,7 @@
 """The torch engine: one layer's loss at a time; backward, step and release before the next layer.
 
+Within an epoch nothing asks the device for a number, so that an accelerator works while the next rows are read.
+
 Shape letters: N samples, I inputs of a sample, D inputs of a layer, M labels tried for each sample, R = N * M rows,
 C classes, H units.
 """
@@ -109,9 +111,9 @@ class TorchEngine:
 
     def product(self, raw: Array, mask: Array | None) -> Source:
         """Scale raw inputs [N, I] and drop those whose mask [N, D] is 0."""
-        train = self.recipe.train
-        given = torch.tensor(raw, device=self.device) if raw.dtype == np.float64 else self._tensor(raw)
-        drawn = None if mask is None else self._tensor(mask)
+        train, given = self.recipe.train, self._uploaded(raw)
+        given = given if raw.dtype == np.float64 else given.float()
+        drawn = None if mask is None else self._uploaded(mask)
         x, value = inputs.torch(given, drawn, self.recipe.network, self.facts, train.input_dropout)
         return Source(len(x), x, value)
 
@@ -124,14 +126,14 @@ class TorchEngine:
         return source.rows.flatten(1).float().cpu().numpy()
 
     @torch.no_grad()
-    def forward(self, layer: int, source: Source, labels: Array | None) -> tuple[Source, Array]:
+    def forward(self, layer: int, source: Source, labels: Array | None) -> tuple[Source, Tensor]:
         """Run a layer for labels [N, M] (None: all C); return the next layer's source and goodness [N, M]."""
         y, _ = self._activity(layer, source, labels)
         g = self._goodness(layer, source, y, labels)
         following = Source(source.samples, self._passed_on(layer, source, y), source.value)
-        return following, g.cpu().numpy()
+        return following, g
 
-    def first_goodness(self, source: Source) -> Array:
+    def first_goodness(self, source: Source) -> Tensor:
         """Return the first layer's goodness [N, C] of every class."""
         return self.forward(0, source, None)[1]
 
@@ -140,7 +142,7 @@ class TorchEngine:
         layer: int,
         source: Source,
         labels: Array,
-        other: Array,
+        other: Array | Tensor,
         *,
         batch: int,
         step: int,
@@ -152,7 +154,8 @@ class TorchEngine:
         statistics: dict[str, Tensor] = {}
         y, tried = self._activity(layer, source, labels, statistics)
         g = self._goodness(layer, source, y, labels)
-        G = collaboration.torch(g, self._tensor(other), self._parameters[layer].get("gamma"), self.recipe.rule)
+        heard, gamma = torch.as_tensor(other, device=self.device), self._parameters[layer].get("gamma")
+        G = collaboration.torch(g, heard, gamma, self.recipe.rule)
         losses = loss.torch(G, self.recipe.rule)
         mean = (losses if weights is None else losses * self._tensor(weights)).sum() / batch
         mean.backward()  # type: ignore[no-untyped-call]
@@ -164,7 +167,7 @@ class TorchEngine:
         if batch == source.samples:
             self.apply(layer, step=step, rate=rate)
         following = Source(source.samples, rows, source.value) if rows is not None else None
-        return Learned(following, g.detach().cpu().numpy(), float(mean.detach()))
+        return Learned(following, g.detach(), mean.detach())
 
     def apply(self, layer: int, *, step: int, rate: float) -> None:
         """Step with the gradients, and clear them."""
@@ -199,7 +202,7 @@ class TorchEngine:
         g = goodness_of(self.layers[layer]).torch(y, self._parameters[layer]).view(source.samples, -1)
         if labels is None or self.recipe.network.tries_labels:
             return g
-        return g.gather(1, torch.from_numpy(labels).to(self.device))
+        return g.gather(1, self._uploaded(labels))
 
     def _activity(
         self, layer: int, source: Source, labels: Array | None, statistics: dict[str, Tensor] | None = None
@@ -208,7 +211,7 @@ class TorchEngine:
         here = self.layers[layer]
         if labels is None:
             labels = np.tile(np.arange(here.place.classes), (source.samples, 1))
-        flat = torch.from_numpy(labels.reshape(-1)).to(self.device)
+        flat = self._uploaded(labels.reshape(-1))
         tried = self.recipe.network.rows_a_sample(labels.shape[1])
         half = self.recipe.train.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16) if half else contextlib.nullcontext():
@@ -240,8 +243,14 @@ class TorchEngine:
             if parameter.requires_grad and (name != "gamma" or len(optimizers) > 1)
         ]
 
+    def _uploaded(self, array: Array) -> Tensor:
+        """Return a copy on the device, of the array's type; nobody waits for it."""
+        given = torch.tensor(array)
+        pinned = given.pin_memory() if self.device.type == "cuda" else given
+        return pinned.to(self.device, non_blocking=True)
+
     def _tensor(self, array: Array) -> Tensor:
-        return torch.tensor(np.asarray(array), dtype=torch.float32, device=self.device)
+        return self._uploaded(np.asarray(array)).float()
 
 
 def _optimizer(kind: str, groups: list[dict[str, Any]], momentum: float) -> Optimizer:

@@ -4,7 +4,7 @@ Shape letters: N samples, M labels tried for each, L layers.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,25 +21,27 @@ Floats = NDArray[np.float32]
 
 def others(
     layer: int,
-    goodness: Mapping[int, Floats],
+    goodness: Mapping[int, Any],
     shape: tuple[int, ...],
     rule: "Rule",
     among: Iterable[int],
     so_far: Floats | None = None,
-) -> Floats:
+) -> Any:
     """Return the sum over the other layers [N, M], plain numbers: no gradient passes through them.
 
     Parameters
     ----------
+    goodness : [N, M] of each layer, in its engine's own form, as the sum is.
     among : the layers whose goodness is summed here, in ascending order.
     so_far : [N, M] the sum over those before them.
     """
     theta = rule.theta if rule.theta_placement == "per_layer" else 0.0
-    total = np.zeros(shape, np.float32) if so_far is None else so_far.copy()
+    total: Any = so_far
     for k in among:
         if weight := rule.alpha[layer][k]:
-            total += np.float32(weight) * (goodness[k] - np.float32(theta))
-    return total
+            part = weight * (goodness[k] - theta)
+            total = part if total is None else total + part
+    return np.zeros(shape, np.float32) if total is None else total
 
 
 def joined(g: GraphBuilder, M: int, rule: "Rule") -> str:

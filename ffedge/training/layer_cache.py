@@ -24,7 +24,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ffedge.data.rows import Rows, places
 from ffedge.data.stream import Chunk, Stream
-from ffedge.engine.base import Engine
+from ffedge.engine.base import Engine, on_host
 from ffedge.errors import FfedgeError
 from ffedge.files import reserved_file
 from ffedge.labels import Labels, tried_labels
@@ -120,7 +120,8 @@ class LayerCache:
                 chunk = Chunk(raw, self._stream.labels[rows].astype(np.int64), positions, None)
                 labels = tried_labels(chunk.labels, wrong(chunk))
         for layer in layers:
-            source, goodness[:, layer] = self._engine.forward(layer, source, labels)
+            source, found = self._engine.forward(layer, source, labels)
+            goodness[:, layer] = on_host(found)
             if not self._fixed:
                 rounded = self._engine.rows(source).astype(np.float16)
                 source = self._engine.source(widened(rounded), len(positions))

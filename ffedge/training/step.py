@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.data.stream import Chunk
-from ffedge.engine.base import Engine
+from ffedge.engine.base import Engine, on_host
 from ffedge.labels import Labels, hard_labels, tried_labels
 from ffedge.recipe import Recipe, Train
 from ffedge.rule.collaboration import others
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 Wrong = Callable[[Chunk], Labels]
 MAX_ROWS = 512
+MOST_WAITING = 2**17  # values of goodness that wait to be counted
 EVALUATED = 256  # samples
 EVALUATED_VALUES = 2**14  # of goodness, so that depth costs no memory
 
@@ -41,19 +42,37 @@ def tried_samples(recipe: Recipe, classes: int) -> int:
 
 @dataclass
 class LayerSums:
-    """What one layer did over some batches, summed over samples, and over how many."""
+    """What one layer did over some batches, summed over samples, and over how many.
+
+    Attributes
+    ----------
+    lost : whether a loss was not a number.
+    """
 
     loss: float = 0.0
     positive: float = 0.0
     negative: float = 0.0
     samples: int = 0
+    lost: bool = False
+    _waiting: list[tuple[Any, Any]] = field(default_factory=list)
+    _values: int = 0
 
-    def add(self, loss: float, goodness: Floats) -> None:
-        """Add the loss and goodness [N, M] of a chunk."""
-        self.samples += len(goodness)
-        self.loss += loss
-        self.positive += float(goodness[:, 0].sum(dtype=np.float64))
-        self.negative += float(goodness[:, 1:].mean(axis=1, dtype=np.float64).sum())
+    def add(self, loss: Any, goodness: Any) -> None:
+        """Add the loss and goodness [N, M] of a chunk; of a device's only now and then, so as not to wait for it."""
+        self._waiting.append((loss, goodness))
+        self._values += math.prod(goodness.shape)
+        if isinstance(goodness, np.ndarray) or self._values >= MOST_WAITING:
+            self.settle()
+
+    def settle(self) -> None:
+        """Count what waits to be counted."""
+        for loss, values in self._waiting:
+            goodness, self.loss = on_host(values), self.loss + float(loss)
+            self.samples += len(goodness)
+            self.positive += float(goodness[:, 0].sum(dtype=np.float64))
+            self.negative += float(goodness[:, 1:].mean(axis=1, dtype=np.float64).sum())
+            self.lost = self.lost or not math.isfinite(loss)
+        self._waiting, self._values = [], 0
 
 
 @dataclass(frozen=True)
@@ -87,7 +106,7 @@ class Work:
     labels : [N, M] that are tried, the true one first.
     source : what the next layer reads.
     heard : [N, M] what a layer hears of those before the first one that a chunk passes.
-    goodness : [N, M] of each layer that it has passed, and of those ahead that a layer listens to.
+    goodness : [N, M] of each layer that it has passed, and of those ahead that one listens to, as the engine has it.
     """
 
     chunk: Chunk
@@ -97,7 +116,7 @@ class Work:
     labels: Labels = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     source: Any = None
     heard: Floats | None = None
-    goodness: dict[int, Floats] = field(default_factory=dict)
+    goodness: dict[int, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -109,21 +128,22 @@ class BatchLearner:
     n_classes: int
     sums: dict[int, LayerSums] = field(default_factory=dict)
     cache: "LayerCache | None" = None
-    _diverged: int | None = None
 
     def batch(self, chunks: Iterable[Chunk], samples: int, turn: Turn) -> int | None:
-        """Learn from one batch of `samples` samples; return the first layer whose loss is not a number, or None."""
+        """Learn from one batch of `samples` samples; return a layer whose loss is not a number, as known by now."""
         seen = 0
         for chunk in chunks:
             seen += len(chunk.labels)
             self._take(Work(chunk, samples, turn, applies=seen == samples > self.recipe.train.chunk_size))
-            if self._diverged is not None:
+            if self._diverged() is not None:
                 break
-        return self._found_diverged()
+        return self._diverged()
 
     def settle(self) -> int | None:
         """Wait until every batch is learnt; return the first layer whose loss is not a number, or None."""
-        return self._found_diverged()
+        for sums in self.sums.values():
+            sums.settle()
+        return self._diverged()
 
     def close(self) -> None:
         """End what runs beside; nothing is learnt after it."""
@@ -136,10 +156,11 @@ class BatchLearner:
         for start in range(0, source.samples, most):
             part = source.part(start, start + most)
             if layers == 1:  # nobody reads what the layer passes on
-                result[start : start + most, 0] = engine.first_goodness(part)
+                result[start : start + most, 0] = on_host(engine.first_goodness(part))
                 continue
             for layer in range(layers):
-                part, result[start : start + most, layer] = engine.forward(layer, part, None)
+                part, goodness = engine.forward(layer, part, None)
+                result[start : start + most, layer] = on_host(goodness)
         return result
 
     def scored(self, raw: NDArray[Any], layers: int) -> tuple[Floats, Floats]:
@@ -149,9 +170,8 @@ class BatchLearner:
         # not by a matrix product, for which numpy's library would take a MiB and more for good
         return goodness, (goodness * weights[:, None]).sum(axis=1)
 
-    def _found_diverged(self) -> int | None:
-        found, self._diverged = self._diverged, None
-        return found
+    def _diverged(self) -> int | None:
+        return next((layer for layer, sums in self.sums.items() if sums.lost), None)
 
     def _take(self, work: Work) -> None:
         """Learn from a chunk."""
@@ -185,11 +205,12 @@ class BatchLearner:
         if layer not in turn.active:
             work.source, goodness[layer] = engine.forward(layer, work.source, labels)
             return
+        among = goodness if work.heard is None else {k: on_host(values) for k, values in goodness.items()}
         learned = engine.learn(
             layer,
             work.source,
             labels,
-            others(layer, goodness, labels.shape, self.recipe.rule, range(begun, layers), work.heard),
+            others(layer, among, labels.shape, self.recipe.rule, range(begun, layers), work.heard),
             batch=work.samples,
             step=turn.step,
             rate=turn.rates[layer],
@@ -198,8 +219,6 @@ class BatchLearner:
         )
         work.source, goodness[layer] = learned.source, learned.goodness
         self.sums.setdefault(layer, LayerSums()).add(learned.loss * work.samples, learned.goodness)
-        if not math.isfinite(learned.loss) and self._diverged is None:
-            self._diverged = layer
         if work.applies:
             engine.apply(layer, step=turn.step, rate=turn.rates[layer])
 
@@ -215,10 +234,10 @@ class BatchLearner:
             goodness = self.class_goodness(first, layers, engine).sum(axis=1)
         return hard_labels(goodness, chunk.labels, self.recipe.train.n_negatives, turn.rng())
 
-    def _goodness_ahead(self, source: Any, begun: int, labels: Labels, active: list[int]) -> dict[int, Floats]:
+    def _goodness_ahead(self, source: Any, begun: int, labels: Labels, active: list[int]) -> dict[int, Any]:
         """Run all layers from `begun` on once before any of them changes, where one listens to layers after it."""
         listened = self.recipe.listens_ahead(active)
-        goodness: dict[int, Floats] = {}
+        goodness: dict[int, Any] = {}
         for layer in range(begun, max(listened) + 1 if listened else 0):
             source, goodness[layer] = self.engine.forward(layer, source, labels)
         return goodness

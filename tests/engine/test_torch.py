@@ -15,8 +15,10 @@ from toys import (
     small_spec,
 )
 
+from ffedge.data.stream import Chunk
 from ffedge.errors import FfedgeError
 from ffedge.training.checkpoint import Place
+from ffedge.training.step import BatchLearner, Turn
 from ffedge.training.watch import Journal
 
 pytestmark = pytest.mark.torch
@@ -116,3 +118,41 @@ def test_freed_memory_stays_for_the_next_step():
     anew, kept = map(int, faults.split())
     assert anew > 1000
     assert kept < anew / 10
+
+
+@pytest.mark.parametrize(
+    ("spec", "data"),
+    [
+        (small_spec(variant="ff"), clusters()),
+        (small_spec(optimizer="momentum", negatives="fixed"), clusters()),
+        (small_spec(optimizer="sgd", norm="fixed", sparsity=0.1, gamma_optimizer="adam"), clusters()),
+        (small_spec(**{**GROUPS, "chunk_size": 8}), clusters()),
+        (conv_spec(class_goodness="top-groups", optimizer="adam", schedule="interleaved"), pictures()),
+    ],
+    ids=["ff", "acff", "spikes", "groups in chunks", "pictures"],
+)
+def test_learning_waits_for_no_number_of_its_device(spec, data, monkeypatch):
+    """Of torch's device "meta", which has no numbers to give: to ask for one fails there."""
+    import torch
+
+    import ffedge.engine.torch as module
+
+    plain = module.AdamW
+
+    def unfused(*given, fused, **more):
+        return plain(*given, **more)
+
+    monkeypatch.setattr(module, "_device", torch.device)
+    monkeypatch.setattr(module, "AdamW", unfused)
+    recipe, facts = prepared(spec, data)
+    engine = module.TorchEngine(recipe.with_train(device="meta"), facts, random_layers(recipe, facts))
+    run, layers, rows = BatchLearner(recipe, engine, 4), list(range(len(engine.layers))), recipe.train.chunk_size
+    engine.begin(layers, chunked=rows < 16)
+    wrong = (data.train.labels[:, None] + [1, 2, 3][: recipe.train.n_negatives]) % 4
+    turn = Turn(layers, lambda chunk: wrong[chunk.positions], None, 0, dict.fromkeys(layers, 0.01))
+    places = [np.arange(start, min(start + rows, 16)) for start in range(0, 16, rows)]
+    raw = [data.train.inputs.take(at).reshape(len(at), -1) for at in places]
+    for _ in range(3):
+        run.batch([Chunk(x, data.train.labels[at], at, None) for x, at in zip(raw, places, strict=True)], 16, turn)
+    with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
+        run.settle()

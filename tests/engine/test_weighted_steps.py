@@ -36,7 +36,7 @@ def learnt(spec, parts, batch):
         for layer in layers:
             how = {"batch": batch, "step": 0, "rate": 0.1, "emit": layer < layers[-1], "weights": weights}
             done = engine.learn(layer, source, labels, other, **how)
-            source, loss = done.source, loss + done.loss
+            source, loss = done.source, loss + float(done.loss)
     for layer in layers if len(parts) > 1 else ():
         engine.apply(layer, step=0, rate=0.1)
     return [{name: value.copy() for name, value in state.items()} for state in engine.state()], loss
