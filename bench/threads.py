@@ -14,6 +14,7 @@ from common import arguments, table, write_results
 
 from ffedge.data import load
 from ffedge.meter import PeakMeter
+from ffedge.recipe import convolves
 from ffedge.resolve import resolve
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place
@@ -71,7 +72,11 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=24, help="of dense layers; a quarter of convolutions")
     options = parser.parse_args()
     runs, rows = [], []
-    kinds = [(name, kind) for name in NETWORKS for kind in (("readout",) if "c3" in name else ("groups", "tried"))]
+    kinds = [
+        (name, kind)
+        for name, words in NETWORKS.items()
+        for kind in (("readout",) if convolves(words["widths"]) else ("groups", "tried"))
+    ]
     for name, kind in kinds:
         words, ways = NETWORKS[name] | {"class_goodness": kind}, dict[str, list[float]]()
         batches = options.batches // 4 if kind == "readout" else options.batches

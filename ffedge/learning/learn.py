@@ -42,6 +42,7 @@ from ffedge.training.watch import Journal, Watcher
 Places = NDArray[np.int64]
 Part = tuple[Split, Places]
 REPLAY_SHARE = 0.5
+FEW_STEPS = 100  # of a layer
 
 
 @dataclass
@@ -191,6 +192,11 @@ def learn(
             hear.note(f"{loaded.name}: {note}")
         hold = _anchor(anchor, before, start, active, folder / "anchor")
         loop = work.loop(folder / "layers", hear, meter, active, hold)
+        if loop.steps < FEW_STEPS and not {"epochs", "batch_size"} & set(changes):
+            hear.note(
+                f"{work.new_rows:,} rows make {loop.steps} steps a layer by the stored epochs and batch size, and may "
+                "teach little. --epochs auto --batch-size auto take more"
+            )
         was = work.accuracies(loop.evaluator if before is start else work.evaluator(before, folder / "before"))
         _train(loop, stop, path)
         now = work.accuracies(loop.evaluator)

@@ -91,6 +91,11 @@ class Loop:
         self._rhythm = rhythm or Rhythm()
         self._seconds = 0.0
 
+    @property
+    def steps(self) -> int:
+        """How many steps each layer takes."""
+        return self.recipe.train.epochs * self._stream.batches
+
     def train(self, place: Place, stop: Callable[[], bool]) -> None:
         """Run every stage from a place on; checkpoints come by the rhythm, and at each stage's end.
 

@@ -25,6 +25,7 @@ from ffedge.resolve import resolve
 from ffedge.training.checkpoint import Place
 from ffedge.training.replay import kept_file, read_kept
 from ffedge.training.train import train
+from ffedge.training.watch import Watcher
 
 DATA = clusters(noise=1.2)
 NEW = clusters(rows=200, seed=0, noise=1.5)
@@ -312,3 +313,20 @@ def test_rows_that_are_all_odd_are_refused_and_the_model_stands(tmp_path):
     with pytest.raises(DataError, match=r"^new: 50 of 50 rows are odd .*Check the sensor or the units, or train anew$"):
         learn(path, tmp_path / "new.npz", **ANY)
     assert path.read_bytes() == before
+
+
+def test_few_rows_are_told_how_few_steps_they_make(tmp_path):
+    class Heard(Watcher):
+        def __init__(self):
+            self.notes = []
+
+        def note(self, text):
+            self.notes.append(text)
+
+    path = written(tmp_path)
+    for changes, told in (({}, 1), ({"epochs": 1}, 0), ({"epochs": "auto", "batch_size": "auto"}, 0)):
+        heard = Heard()
+        learn(path, clusters(rows=30), max_drop=1.0, force=True, watcher=heard, **changes)
+        few = [text for text in heard.notes if "steps a layer" in text]
+        assert len(few) == told, changes
+        assert all(text.startswith("30 rows make ") and "--epochs auto" in text for text in few)
