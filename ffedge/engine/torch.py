@@ -250,7 +250,7 @@ class TorchEngine:
         return pinned.to(self.device, non_blocking=True)
 
     def _tensor(self, array: Array) -> Tensor:
-        return self._uploaded(np.asarray(array)).float()
+        return self._uploaded(np.asarray(array, np.float32))
 
 
 def _optimizer(kind: str, groups: list[dict[str, Any]], momentum: float) -> Optimizer:
