@@ -27,7 +27,7 @@ def add_flags(parser: Parser) -> None:
     flag(parser, "--data", "A data set. (default: the one that the model learnt from)", str)
     shared(parser, "--label")
     flag(parser, "--train", "Use the train split instead of the test split.")
-    shared(parser, "--data-dir", "--threads")
+    shared(parser, "--data-dir", "--threads", "--provider")
     add_skip_broken(parser)
     flag(parser, "--timesteps", "NIR: measure after each of these. (default: the file's)", reader(tuple[int, ...]))
     flag(parser, "--margin", "NIR: also measure decisions taken once a margin holds (see `predict`).", NUMBER)
@@ -52,7 +52,7 @@ def _of_model(options: Namespace) -> None:
     from ffedge.predict.evaluation import evaluate
     from ffedge.predict.predictor import Predictor
 
-    predictor = Predictor(options.model, options.threads)
+    predictor = Predictor(options.model, options.threads, options.provider)
     about = predictor.metadata.get("data")
     learnt_from, facts = str(about.get("name")) if isinstance(about, dict) else "", predictor.facts
     found = evaluate(predictor, _data(options, learnt_from, facts.shape, facts.table), on_train=options.train)

@@ -189,6 +189,7 @@ SHARED: dict[str, tuple[str, Read | None, Any]] = {
     "--data-dir": ("Where known data sets are looked for first.", value(Path, "FOLDER"), None),
     "--label": ("Of a table, the column that holds the label. (default: the last, or the model's)", str, None),
     "--threads": ("0 takes all cores.", whole(0), 0),
+    "--provider": ("What runs the model: cpu, or what the installed onnxruntime has, as cuda or coreml.", str, "cpu"),
     "--resize": ("Bring images to the model's size, whatever their aspect.", None, None),
     "--invert": ("Swap black and white of images.", None, None),
     "--strict": ("End at the first line of stdin that cannot be used.", None, None),

@@ -29,7 +29,7 @@ def add_flags(parser: Parser) -> None:
     shared(parser, "--resize", "--invert")
     flag(parser, "--reject", "Say unknown, and why, where an answer does not count as known.")
     flag(parser, "--proba", "Say probabilities: of every class, in the place of scores in the table.")
-    shared(parser, "--strict", "--threads")
+    shared(parser, "--strict", "--threads", "--provider")
     flag(parser, "--timesteps", "Of a NIR file. (default: the file's)", whole(1))
     flag(parser, "--margin", "NIR: decide once a label has led by this share of its score for 8 timesteps.", NUMBER)
     flag(parser, "--json", "Print a JSON document with a list of samples.")
@@ -90,7 +90,7 @@ def _opened(options: Namespace) -> "Predictor | SpikingPredictor":
 
 
 def _rejecting(options: Namespace) -> "Predictor":
-    predictor = small_predictor(options.model, options.threads)
+    predictor = small_predictor(options.model, options.threads, options.provider)
     if options.reject and predictor.calibration is None:
         raise ValueError("--reject plays no part for a model that says of no answer that it is not known. Leave it out")
     if options.proba and predictor.temperature is None:
@@ -101,7 +101,7 @@ def _rejecting(options: Namespace) -> "Predictor":
     return predictor
 
 
-def small_predictor(model: Path, threads: int) -> "Predictor":
+def small_predictor(model: Path, threads: int, provider: str = "cpu") -> "Predictor":
     """Load a model, and give back what only imports and loading needed of the libraries: 15 MiB."""
     from ffedge.pages import release_libraries
 
@@ -109,7 +109,7 @@ def small_predictor(model: Path, threads: int) -> "Predictor":
     from ffedge.predict.predictor import Predictor
 
     release_libraries()
-    predictor = Predictor(model, threads)
+    predictor = Predictor(model, threads, provider)
     release_libraries()
     return predictor
 

@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 
-OF_SPIKES, OF_OTHERS = {"timesteps", "margin"}, {"reject", "threads"}
+OF_SPIKES, OF_OTHERS = {"timesteps", "margin"}, {"provider", "reject", "threads"}
 
 
 def is_spiking(options: Namespace) -> bool:

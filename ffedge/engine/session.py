@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ffedge.errors import FfedgeError
 from ffedge.turns import RUNS
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # which else keeps a database in the user's cache, and takes 2 MiB
@@ -20,12 +21,18 @@ except ImportError as error:
 
 Array = NDArray[Any]
 ARENA_BYTES = 2**26
+CPU = "CPUExecutionProvider"
 
 
 def make_session(
-    model: bytes, threads: int = 0, weights: Mapping[str, Array] | None = None, *, blocked: bool = True
+    model: bytes,
+    threads: int = 0,
+    weights: Mapping[str, Array] | None = None,
+    *,
+    blocked: bool = True,
+    provider: str = CPU,
 ) -> ort.InferenceSession:
-    """Load a model that ffedge wrote on the CPU, never one as it stands in a file.
+    """Load a model that ffedge wrote, never one as it stands in a file.
 
     All sessions share one arena, as they take turns: what one's temporaries leave, the next one's use. Spinning is off:
     the idle threads of one would take the cores from the next (3.5 times slower on 2 cores).
@@ -35,6 +42,7 @@ def make_session(
     threads : 0 takes all cores.
     weights : the arrays that the model's graph leaves out (`ffedge.onnx.graph.Graph.weights`).
     blocked : whether pictures may be laid in blocks of channels: quicker where weights stand, but a copy where not.
+    provider : what runs it, by onnxruntime's own name (`provider_named`); the CPU runs what it does not take.
     """
     _share_arena()
     options = ort.SessionOptions()
@@ -51,7 +59,24 @@ def make_session(
         values = [ort.OrtValue.ortvalue_from_numpy(np.asarray(array, order="C")) for array in weights.values()]
         options.add_external_initializers(list(weights), values)
     with RUNS:
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(model, options, providers=list(dict.fromkeys([provider, CPU])))
+
+
+def provider_named(name: str) -> str:
+    """Return onnxruntime's own name of a provider (an engine for one kind of hardware), from a short one such as cuda.
+
+    Raises
+    ------
+    FfedgeError
+        This onnxruntime has no such provider.
+    """
+    names: list[str] = ort.get_available_providers()
+    short = {own.removesuffix("ExecutionProvider").lower(): own for own in names}
+    short.pop("azure", None)  # which sends rows away
+    if name.lower() not in short:
+        found = ", ".join(sorted(short))
+        raise FfedgeError(f"`provider='{name}'`: this onnxruntime has {found}. Use one of these, or install another")
+    return short[name.lower()]
 
 
 def run(session: ort.InferenceSession, names: list[str], inputs: Mapping[str, Array]) -> list[Array]:

@@ -195,7 +195,7 @@ def learn(
         if loop.steps < FEW_STEPS and not {"epochs", "batch_size"} & set(changes):
             hear.note(
                 f"{work.new_rows:,} rows make {loop.steps} steps a layer by the stored epochs and batch size, and may "
-                "teach little. --epochs auto --batch-size auto take more"
+                "teach little. With auto for both they make more"
             )
         was = work.accuracies(loop.evaluator if before is start else work.evaluator(before, folder / "before"))
         _train(loop, stop, path)

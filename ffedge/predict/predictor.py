@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ffedge.engine.session import make_session, run
-from ffedge.errors import ModelError
+from ffedge.engine.session import make_session, provider_named, run
+from ffedge.errors import FfedgeError, ModelError
 from ffedge.model.file import Model
 from ffedge.model.readings import Readings, dims
 from ffedge.network import label_numbers
@@ -96,9 +96,13 @@ class Predictor:
     ----------
     model : the file's path, or its bytes.
     threads : 0 takes all cores.
+    provider : what runs it: cpu, or another one of the installed onnxruntime, as cuda, coreml or openvino, in its own
+        precision.
 
     Raises
     ------
+    FfedgeError
+        The provider is not there, or cannot run the model.
     ModelError
         There is no such file, it is no ONNX, it is not ffedge's, it comes from a newer format, or its metadata and
         weights do not fit each other.
@@ -109,7 +113,8 @@ class Predictor:
     opens the file.
     """
 
-    def __init__(self, model: str | Path | bytes, threads: int = 0) -> None:
+    def __init__(self, model: str | Path | bytes, threads: int = 0, provider: str = "cpu") -> None:
+        chosen = provider_named(provider)
         opened = Model(model)
         self._name, self._graph = opened.name, opened.graph
         self.metadata, self.recipe, self.facts = opened.metadata, opened.recipe, opened.facts
@@ -119,9 +124,11 @@ class Predictor:
         except ValueError as error:
             raise ModelError(f"{self._name}: its graph cannot be used ({error}). Export the model anew") from error
         try:
-            self._session = make_session(model_bytes(self._graph), threads, opened.weights())
+            self._session = make_session(model_bytes(self._graph), threads, opened.weights(), provider=chosen)
         except Exception as error:  # onnxruntime raises a class of its own for each cause
             raise ModelError(f"{self._name}: is no ONNX model that onnxruntime can load. Pass a model.onnx") from error
+        if self._session.get_providers()[0] != chosen:
+            raise FfedgeError(f"`provider='{provider}'`: cannot be used on this machine. Use `provider='cpu'`")
 
     def __repr__(self) -> str:
         """Say what it is of, in a line."""

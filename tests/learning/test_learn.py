@@ -329,4 +329,4 @@ def test_few_rows_are_told_how_few_steps_they_make(tmp_path):
         learn(path, clusters(rows=30), max_drop=1.0, force=True, watcher=heard, **changes)
         few = [text for text in heard.notes if "steps a layer" in text]
         assert len(few) == told, changes
-        assert all(text.startswith("30 rows make ") and "--epochs auto" in text for text in few)
+        assert all(text.startswith("30 rows make ") and "auto for both" in text for text in few)

@@ -12,7 +12,8 @@ from toys import changed, clusters, in_child, make_model, small_spec
 
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.rows import ArrayRows
-from ffedge.errors import DataError, ModelError
+from ffedge.engine import session
+from ffedge.errors import DataError, FfedgeError, ModelError
 from ffedge.predict.predictor import MOST_ROWS, Predictor
 
 
@@ -278,3 +279,15 @@ def test_prediction_needs_neither_torch_nor_onnx(model, tmp_path):
     printed = in_child(script, hidden=hidden, cwd=tmp_path)
     wanted = Predictor(model[0]).predict(rows_of(DATA["floats"], 5)).label
     assert [int(word) for word in printed.split()] == wanted.tolist()
+
+
+def test_a_provider_that_is_not_there_is_one_line(model, predictor, monkeypatch):
+    raw = rows_of(DATA["floats"], 5)
+    same = Predictor(model[0], threads=1, provider="CPU").predict(raw)
+    np.testing.assert_array_equal(same.scores, predictor.predict(raw).scores)
+    for name in ("cuda", "azure", "", "CPUExecutionProvider"):
+        with pytest.raises(FfedgeError, match=rf"^`provider='{name}'`: this onnxruntime has cpu\. Use one of these"):
+            Predictor(model[0], provider=name)
+    monkeypatch.setattr(session.ort, "get_available_providers", lambda: ["CUDAExecutionProvider", session.CPU])
+    with pytest.warns(UserWarning, match="CUDA"), pytest.raises(FfedgeError, match="cannot be used on this machine"):
+        Predictor(model[0], provider="cuda")
