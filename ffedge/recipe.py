@@ -83,6 +83,7 @@ class Rule:
     slope: float
     smoothing: float
     sparsity: float | None
+    similarity: float
     theta: float
     theta_placement: Literal["per_layer", "once"]
     scope: Scope
@@ -167,7 +168,7 @@ class Recipe:
     @property
     def normalises(self) -> bool:
         """Whether a layer learns by the statistics of the samples that learn at once, so that it matters how many."""
-        return convolves(self.network.widths) and self.train.statistics == "batch"
+        return (convolves(self.network.widths) and self.train.statistics == "batch") or self.rule.similarity > 0
 
     def listens_ahead(self, layers: Sequence[int]) -> list[int]:
         """Return the layers whose goodness some layers need that come before them."""

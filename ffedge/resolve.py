@@ -125,7 +125,9 @@ def _rates(recipe: Recipe, facts: InputFacts) -> tuple[float, ...]:
 
 
 def _chunk(recipe: Recipe, facts: InputFacts) -> int:
-    """Return of how many samples a convolution's batch normalisation takes the statistics: as memory allows."""
+    """Return how many samples learn at once: a batch, or as many as memory allows of a convolution's activities."""
+    if not convolves(recipe.network.widths):
+        return recipe.train.batch_size
     most = max(layer.units for layer in layers_of(recipe, facts))
     power = max(FEWEST_TOGETHER, min(MOST_TOGETHER, LARGEST_ACTIVITY // most)).bit_length() - 1
     return min(recipe.train.batch_size, 1 << power)

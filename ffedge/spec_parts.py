@@ -170,6 +170,13 @@ class RuleSpec:
         INSIDE,
         later=True,
     )
+    similarity: float = option(
+        0.0,
+        "weight of a further loss, by which the activities of one class's samples become alike, and others not",
+        NOT_NEGATIVE,
+        later=True,
+        idle={"class_goodness": ("tried",)},
+    )
     theta: float = option(2.0, "goodness threshold of the logistic loss", FINITE, idle=BEYOND_LOGISTIC)
     theta_placement: Literal["per_layer", "once"] = option(
         "per_layer",

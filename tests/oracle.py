@@ -158,6 +158,7 @@ class Oracle:
         losses, slope = self.loss_and_slope(g - self.rule.theta + self.gamma[layer] * others)
         slope = slope / len(g)
         dy, beside = self._activity_slope(layer, y, slope)
+        dy = dy + self.rule.similarity * self._similarity_slope(y)
         dz = np.where((y > 0) & (y < self.bound), dy, 0.0)
         return losses.mean(), {"W": x.T @ dz, "b": dz.sum(0), "gamma": (slope * others).sum()} | beside
 
@@ -172,6 +173,19 @@ class Oracle:
         groups = np.array_split(y, self.classes, axis=1)
         each = [2.0 * y * self._shares(y) * by_class[:, [c]] for c, y in enumerate(groups)]
         return np.concatenate(each, axis=1), {}
+
+    def _similarity_slope(self, y):
+        """Return the slope of mean_ij (cos(y_i, y_j) - T_ij)^2, of activities less their own mean."""
+        if not self.rule.similarity:
+            return 0.0
+        f = np.sqrt(y**2 + 1e-4)
+        c = f - f.mean(1, keepdims=True)
+        length = np.sqrt((c**2).sum(1, keepdims=True) + 1e-4)
+        h, true = c / length, self.labels[:, 0]
+        wanted = np.where(true[:, None] == true, 1.0, -1.0 / (self.classes - 1))
+        dh = 4.0 * (h @ h.T - wanted) @ h / len(y) ** 2
+        dc = dh / length - c * (c * dh).sum(1, keepdims=True) / length**3
+        return (dc - dc.mean(1, keepdims=True)) * y / f
 
     def _shares(self, group):
         """Return by what a group's squares [N, Q] are multiplied: all alike, or the largest quarter of them."""

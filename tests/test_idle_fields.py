@@ -33,6 +33,7 @@ ASKED = {
     "slope": 2.5,
     "smoothing": 0.2,
     "sparsity": 0.3,
+    "similarity": 0.5,
     "theta": 0.7,
     "theta_placement": "once",
     "scope": "next",

@@ -16,7 +16,7 @@ from ffedge.layers.base import Layer, Read, answering
 from ffedge.network import InputFacts, Sizes, adds_input, gathered, trained
 from ffedge.onnx.graph import Dims, Graph, GraphBuilder
 from ffedge.recipe import Recipe
-from ffedge.rule import collaboration
+from ffedge.rule import collaboration, similarity
 from ffedge.rule.loss import loss_and_slope
 from ffedge.rule.norm import passed_on
 from ffedge.rule.optimizer import ADAM_DECAYS, MOMENTS, update
@@ -120,6 +120,8 @@ class Kernels:
         if not goodness.tries_labels:
             dg = g.op("ScatterElements", g.op("Sub", good, good), "labels", slope, axis=1)
         value, weight = goodness.slope(g, y, dg, p)
+        if rule.similarity:
+            value = g.op("Add", value, similarity.slope(g, y, layer, rule.similarity))
         gradients = layer.gradients(g, read, answering(g, y, value, layer.place.bound), weight)
         gradients |= goodness.gradients(g, y, dg)
         if tiled_of(layer):

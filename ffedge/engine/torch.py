@@ -24,7 +24,7 @@ from ffedge.layers import inputs
 from ffedge.network import InputFacts, adds_input, layers_of
 from ffedge.pages import keep_freed_blocks
 from ffedge.recipe import Recipe
-from ffedge.rule import collaboration, loss, norm
+from ffedge.rule import collaboration, loss, norm, similarity
 from ffedge.rule.optimizer import ADAM_DECAYS, ADAM_EPSILON, MOMENTS
 
 Array = NDArray[Any]
@@ -158,7 +158,11 @@ class TorchEngine:
         G = collaboration.torch(g, heard, gamma, self.recipe.rule)
         losses = loss.torch(G, self.recipe.rule)
         mean = (losses if weights is None else losses * self._tensor(weights)).sum() / batch
-        mean.backward()  # type: ignore[no-untyped-call]
+        total = mean
+        if self.recipe.rule.similarity:
+            apart = similarity.torch(y, self._uploaded(labels[:, 0]), self.layers[layer].place.classes)
+            total = mean + self.recipe.rule.similarity * apart * (source.samples / batch)
+        total.backward()  # type: ignore[no-untyped-call]
         rows = self._passed_on(layer, source, y.detach()) if emit else None
         self._measure(layer, y.detach(), batch * tried)
         for name, value in statistics.items():

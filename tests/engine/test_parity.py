@@ -156,6 +156,8 @@ OPTIONS = {
         "widths": (10, 10, 8),
         "schedule": "interleaved",
     },
+    "similarity": {**READOUT, "similarity": 2.0, "batch_size": 50},
+    "similarity, groups": {**GROUPS, "similarity": 0.5, "schedule": "interleaved", "rate": (0.05,)},
     "scaling range": {"scaling": "range"},
     "scaling none": {"scaling": "none"},
     "scaling standard": {"scaling": "standard"},

@@ -22,6 +22,8 @@ FORMS = {
     "groups of two sizes, stride, mean": {"class_goodness": "groups", "widths": ("7c3s2", "9c1a2")},
     "top groups": {"class_goodness": "top-groups", "schedule": "interleaved"},
     "top groups of two sizes, stride, mean": {"class_goodness": "top-groups", "widths": ("7c3s2", "9c1a2", 21)},
+    "similarity, pooled": {"similarity": 2.0, "schedule": "interleaved", "optimizer": "adam"},
+    "similarity, in chunks": {"similarity": 0.5, "batch_size": 48, "chunk_size": 12, "class_goodness": "groups"},
     "chunks": {"batch_size": 48, "chunk_size": 12, "optimizer": "adam", "schedule": "interleaved"},
     "stored statistics": {"statistics": "stored", "optimizer": "momentum", "rate": (0.02,)},
     "bound, layer": {"bound": 0.8, "norm": "layer", "variant": "fcff"},
