@@ -46,11 +46,12 @@ RATES: dict[str, dict[str, Any]] = {"logistic": {"rate": (0.002,)}, "contrastive
 Floats = NDArray[np.float32]
 
 
-def rows_of(data: str, count: int) -> tuple[Dataset, Floats, NDArray[np.int64]]:
-    """Return a data set of the first training rows alone, and rows after them with their labels."""
-    whole = ffedge.load(data)
-    raw, labels = whole.train.inputs.take(np.arange(count + HELD)), np.asarray(whole.train.labels)[: count + HELD]
-    split = Split(ArrayRows(raw[:count]), labels[:count].astype(np.int64))
+def rows_of(data: str, count: int, size: int | None = None) -> tuple[Dataset, Floats, NDArray[np.int64]]:
+    """Return a data set of some training rows alone, drawn at random, and other ones with their labels."""
+    whole = ffedge.load(data, reading=ffedge.Reading(size=size) if size else None)
+    rows = np.random.default_rng(0).permutation(len(whole.train.labels))[: count + HELD]
+    raw, labels = whole.train.inputs.take(rows), np.asarray(whole.train.labels[rows], np.int64)
+    split = Split(ArrayRows(raw[:count]), labels[:count])
     return Dataset(whole.name, split, None, whole.classes, whole.sha256), raw[count:], labels[count:]
 
 
