@@ -166,7 +166,7 @@ class Recipe:
         return self.network.norm == "fixed" or self.rule.sparsity is not None
 
     @property
-    def normalises(self) -> bool:
+    def compares_samples(self) -> bool:
         """Whether a layer learns by the statistics of the samples that learn at once, so that it matters how many."""
         return (convolves(self.network.widths) and self.train.statistics == "batch") or self.rule.similarity > 0
 

@@ -57,7 +57,7 @@ def resolve(spec: Spec, facts: InputFacts, rows: int) -> Recipe:
     )
     if spec.train.rate == "auto":
         recipe = recipe.with_train(rate=_rates(recipe, facts))
-    if spec.train.chunk_size == "auto" and recipe.normalises:
+    if spec.train.chunk_size == "auto" and recipe.compares_samples:
         recipe = recipe.with_train(chunk_size=_chunk(recipe, facts))
     return recipe
 

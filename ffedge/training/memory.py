@@ -23,7 +23,7 @@ from ffedge.engine.needs import needs
 from ffedge.engine.onnx import ITEM_BYTES
 from ffedge.errors import FfedgeError
 from ffedge.network import InputFacts, layers_of, trained
-from ffedge.recipe import Recipe, Train
+from ffedge.recipe import Recipe, Train, convolves
 from ffedge.resolve import TUNED_CHUNK
 from ffedge.rule.optimizer import MOMENTS
 from ffedge.spec import Spec
@@ -87,7 +87,7 @@ def make_plan(spec: Spec, recipe: Recipe, facts: InputFacts, process_bytes: int,
     """
     train, budget = recipe.train, recipe.train.memory_budget
     free = {*spec.left_open("plan"), *(() if budget is not None else ("chunk_size", "tile_bytes", "moments"))}
-    if recipe.normalises:  # its statistics are a chunk's: no budget may change what is learnt
+    if recipe.compares_samples:  # its statistics are a chunk's: no budget may change what is learnt
         free.discard("chunk_size")
 
     ask = functools.cache(needs)
@@ -105,10 +105,8 @@ def make_plan(spec: Spec, recipe: Recipe, facts: InputFacts, process_bytes: int,
         choices = sorted(_choices(train, free), key=lambda choice: _slowness(choice, train.batch_size))
         fitting = next((choice for choice in choices if total(parts_of(choice)) <= budget), None)
         if fitting is None:
-            halves = (
-                [train.chunk_size >> n for n in range(1, train.chunk_size.bit_length())] if recipe.normalises else []
-            )
-            fewer = next((n for n in halves if least_of(n) <= budget), None)
+            halves = [train.chunk_size >> n for n in range(1, train.chunk_size.bit_length())]
+            fewer = next((n for n in halves if recipe.compares_samples and least_of(n) <= budget), None)
             raise FfedgeError(_refusal(recipe, budget, least, fewer))
         best = fitting
     parts = parts_of(best)
@@ -212,7 +210,7 @@ def _reasons(choice: Train, batch: int, recipe: Recipe) -> list[str]:
         "in memory" if choice.moments == "memory" else "in a file, which is slower",
     )
     whole = f"a batch of {batch} at once"
-    same = "by whose statistics it is normalised" if recipe.normalises else "slower with the same gradient"
+    same = "by whose statistics it learns" if recipe.compares_samples else "slower with the same gradient"
     cut = f"a batch of {batch} in chunks of {chunk}, {same}"
     reasons = [
         f"{whole if chunk >= batch else cut}; moments {where}",
@@ -231,7 +229,7 @@ def _refusal(recipe: Recipe, budget: int, least: Parts, fewer: int | None) -> st
     parts = ", ".join(f"{name} {count / MIB:.1f}" for name, count in least.items())
     grown = {k: v for k, v in least.items() if k not in ("interpreter, imports and labels", "library code")}
     most, greedy = max(grown, key=lambda name: grown[name]), recipe.train.schedule == "greedy"
-    smaller = "smaller pictures" if recipe.normalises else "fewer classes"
+    smaller = "smaller pictures" if convolves(recipe.network.widths) else "fewer classes"
     advice = {
         "graphs and threads": "Use `threads=1` or fewer different widths",
         "weights, moments and sums": "Use narrower layers" + ("" if greedy else ", or `schedule='greedy'`"),
@@ -241,5 +239,5 @@ def _refusal(recipe: Recipe, budget: int, least: Parts, fewer: int | None) -> st
     }[most]
     required = f"this network needs at least {total(least) / MIB:.1f} MiB ({parts})"
     if fewer:
-        advice = f"Use `chunk_size={fewer}`: batch normalisation then goes by {fewer} samples"
+        advice = f"Use `chunk_size={fewer}`: a layer then learns by the statistics of {fewer} samples"
     return f"`memory_budget='{budget / MIB:.1f}MiB'`: {required}. {advice}"

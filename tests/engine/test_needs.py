@@ -225,6 +225,7 @@ MEASURED = """
         {"layer": "64c3p2"},
         {"layer": "64c3", "class_goodness": "groups"},
         {"layer": "64c3", "class_goodness": "top-groups"},
+        {"layer": "64c3p2", "similarity": 1.0},
         {"layer": "96c5s2a2", "class_goodness": "groups"},
         {"layer": "64c3", "statistics": "stored", "norm": "layer"},
     ],

@@ -68,13 +68,22 @@ def test_a_convolution_that_does_not_fit_is_told_which_chunk_does():
     data = Dataset("pictures", Split(ArrayRows(inputs), np.arange(64) % 4), None, tuple("abcd"), "sha")
     spec = Spec.make(widths=("32c3", "32c3p2"), chunk_size=32, batch_size=32, epochs=1, threads=1, holdout=0.0)
     floor = plan(spec.with_train(chunk_size=8), data).floor_bytes
-    with pytest.raises(FfedgeError, match=r"`chunk_size=8`: batch normalisation then goes by 8 samples$"):
+    with pytest.raises(FfedgeError, match=r"`chunk_size=8`: a layer then learns by the statistics of 8 samples$"):
         plan(spec.with_train(memory_budget=floor + MIB), data)
     fitting = plan(spec.with_train(memory_budget=floor + MIB, chunk_size=8), data)
     assert fitting.peak_bytes <= floor + MIB
-    assert fitting.reasons[0].startswith("a batch of 32 in chunks of 8, by whose statistics it is normalised; ")
+    assert fitting.reasons[0].startswith("a batch of 32 in chunks of 8, by whose statistics it learns; ")
     with pytest.raises(FfedgeError, match=r"Use narrower layers or smaller pictures$"):
         plan(spec.with_train(memory_budget=60 * MIB), data)
+
+
+def test_no_budget_cuts_what_a_similarity_compares():
+    spec = Spec.make(widths=(300, 200), class_goodness="readout", similarity=1.0, batch_size=512, threads=1)
+    data = clusters(rows=2000, inputs=64)
+    floor = plan(spec, data).floor_bytes
+    assert plan(spec, data).chunk_size == 512
+    with pytest.raises(FfedgeError, match=r"a layer then learns by the statistics of \d+ samples$"):
+        plan(spec.with_train(memory_budget=floor - MIB // 4), data)
 
 
 def test_what_the_user_fixed_stays():
