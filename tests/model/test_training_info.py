@@ -40,6 +40,7 @@ ONE_EPOCH = {"schedule": "interleaved", "epochs": 1, "cooldown": "none"}  # in w
 CONVOLUTIONS = {
     "convolutions": {"optimizer": "adam", "rate": (0.002,)},
     "groups, stride, mean": {"class_goodness": "groups", "widths": ("7c3s2", "9c1a2"), "norm": "layer"},
+    "top-groups, similarity": {"class_goodness": "top-groups", "widths": ("9c3", "9c3p2"), "similarity": 2.0},
     "5 x 5, dropout": {"widths": ("8c5p2", "8c1"), "variant": "ff", "bound": 0.8, "input_dropout": 0.2},
 }
 TABLES = {"table": {}, "table, concat": {"class_goodness": "tried", "label_mode": "concat", "n_negatives": 1}}
