@@ -48,9 +48,9 @@ def loaded(monkeypatch):
     """Collect the bytes that onnxruntime is given."""
     contents = []
 
-    def noted(content, *more):
+    def noted(content, *more, **named):
         contents.append(content)
-        return make_session(content, *more)
+        return make_session(content, *more, **named)
 
     monkeypatch.setattr(predictor_module, "make_session", noted)
     return contents
