@@ -72,7 +72,7 @@ ASKED = {
     "threads": 3,
     "seed": 5,
 }
-OTHERS = {"variant": "ff", "loss": "symmetric", "widths": ("6c3", 8), "holdout": 0.0}
+OTHERS = {"variant": "ff", "loss": "symmetric", "widths": ("6c3", "6c3", 8), "holdout": 0.0}
 BASE = {"widths": (8, 8, 8), "skip": "none", "epochs": 2, "batch_size": 20, "input_dropout": 0.0}
 
 
