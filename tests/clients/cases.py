@@ -66,7 +66,7 @@ def cases():
     for kind, norm in product(("groups", "readout"), ("rms", "unit")):
         yield Case("images", {"widths": (40, 40), "class_goodness": kind, "norm": norm})
         yield Case("table", {"widths": (45, 31, 31), "class_goodness": kind, "norm": norm})
-    yield Case("images", {"widths": (40, 45), "class_goodness": "top-groups"})
+    yield Case("images", {"widths": (120, 105), "class_goodness": "top-groups"})
     for kind, (data, widths) in product(("groups", "top-groups", "readout"), CONVOLUTIONS):
         yield Case(data, {"widths": widths, "class_goodness": kind})
     for kind in ("tried", "groups", "readout"):
