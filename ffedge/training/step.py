@@ -61,7 +61,8 @@ class LayerSums:
         """Add the loss and goodness [N, M] of a chunk; of a device's only now and then, so as not to wait for it."""
         self._waiting.append((loss, goodness))
         self._values += math.prod(goodness.shape)
-        if isinstance(goodness, np.ndarray) or self._values >= MOST_WAITING:
+        at_hand = isinstance(goodness, np.ndarray) or goodness.device.type == "cpu"
+        if at_hand or self._values >= MOST_WAITING:
             self.settle()
 
     def settle(self) -> None:
