@@ -34,12 +34,12 @@ from ffedge.training.loop import Loop
 from ffedge.training.train import make_engine
 from ffedge.training.watch import Journal, Watcher
 
-ARMS: dict[str, dict[str, Any]] = {
+ARMS: dict[str, dict[str, Any]] = {  # each layer hears those before it, as the preset has it
     "ff": {"variant": "ff"},
-    "fcff, all": {"variant": "fcff"},
-    "fcff, those before": {"variant": "fcff", "scope": "previous"},
-    "fcff, all, mean": {"variant": "fcff", "alpha": "mean"},
-    "acff, all": {"variant": "acff"},
+    "fcff, gamma 0.3": {"variant": "fcff"},
+    "fcff, gamma 1": {"variant": "fcff", "gamma": 1.0},
+    "fcff, gamma 1, mean": {"variant": "fcff", "gamma": 1.0, "alpha": "mean"},
+    "acff": {"variant": "acff"},
 }
 HELD = 5000
 RATES: dict[str, dict[str, Any]] = {"logistic": {"rate": (0.002,)}, "contrastive": {}}  # at more the first dies
