@@ -14,17 +14,12 @@ from typing import Any
 
 import numpy as np
 from common import arguments, table, write_results
+from loops import loop_of
 
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.rows import ArrayRows
-from ffedge.meter import PeakMeter
-from ffedge.resolve import resolve
-from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place
-from ffedge.training.facts import measure
-from ffedge.training.loop import Loop
-from ffedge.training.train import make_engine
-from ffedge.training.watch import Journal, Watcher
+from ffedge.training.watch import Journal
 
 ALIKE: dict[str, Any] = {"variant": "ff", "schedule": "interleaved", "holdout": 0.0}
 DENSE: dict[str, Any] = {"preset": "tuned", **ALIKE}
@@ -56,12 +51,10 @@ def random_rows(shape: tuple[int, ...], count: int) -> Dataset:
 
 def trained(asked: dict[str, Any], data: Dataset, epochs: int) -> tuple[float, float]:
     """Train; return the rows a second of the last epoch, of all layers together, and the last layer's loss in it."""
-    spec = Spec.make(**asked, epochs=epochs)
-    facts = measure(data, spec.network.scaling)
-    recipe = resolve(spec, facts, len(data.train.labels))
-    engine, journal = make_engine(recipe, facts, [{} for _ in recipe.network.widths]), Journal()
-    Loop(recipe, data, facts, engine, journal, Watcher(), PeakMeter()).train(Place(), lambda: False)
-    last = journal.records[-len(recipe.network.widths) :]
+    journal = Journal()
+    loop = loop_of({**asked, "epochs": epochs}, data, journal)
+    loop.train(Place(), lambda: False)
+    last = journal.records[-len(loop.recipe.network.widths) :]
     return len(data.train.labels) / sum(record.seconds for record in last), last[-1].loss
 
 

@@ -4,7 +4,7 @@
 
 Where a layer's loss sees the goodness of other layers too, its slope falls as their margin grows, so that a later layer
 may learn little of its own: "free-riding" (Yousefiramandi, arXiv:2605.06240). Of the three remedies named there two can
-be said to ffedge as it is: a loss for each layer alone (``ff``), and the others' goodness weighed down by the depth
+be said to ffedge as it is: a loss for each layer alone (``ff``), and the others' goodness over the number of layers
 (``--alpha mean``). What its gate by hardness is, its abstract does not say.
 
 Of each layer, on rows of the training set that are held out: the share of rows that it alone, and the sum up to it,
@@ -18,21 +18,16 @@ from typing import Any
 
 import numpy as np
 from common import Lines, arguments, table, write_results
+from loops import loop_of
 from numpy.typing import NDArray
 
 import ffedge
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.rows import ArrayRows
-from ffedge.meter import PeakMeter
 from ffedge.recipe import Recipe
-from ffedge.resolve import resolve
 from ffedge.rule.collaboration import others
-from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place
-from ffedge.training.facts import measure
 from ffedge.training.loop import Loop
-from ffedge.training.train import make_engine
-from ffedge.training.watch import Journal, Watcher
 
 ARMS: dict[str, dict[str, Any]] = {  # each layer hears those before it, as the preset has it
     "ff": {"variant": "ff"},
@@ -55,17 +50,14 @@ def rows_of(data: str, count: int, size: int | None = None) -> tuple[Dataset, Fl
     return Dataset(whole.name, split, None, whole.classes, whole.sha256), raw[count:], labels[count:]
 
 
-def trained(asked: dict[str, Any], data: Dataset, raw: Floats) -> tuple[Recipe, list[float], Floats]:
-    """Train all layers from each batch; return the recipe, each layer's gamma, and the goodness [N, L, C] of rows."""
-    spec = Spec.make(**asked)
-    facts = measure(data, spec.network.scaling)
-    recipe = resolve(spec, facts, len(data.train.labels))
-    engine = make_engine(recipe, facts, [{} for _ in recipe.network.widths])
-    loop = Loop(recipe, data, facts, engine, Journal(), Watcher(), PeakMeter())
+def trained(asked: dict[str, Any], data: Dataset, raw: Floats) -> tuple[Loop, Floats, Floats]:
+    """Train; return the loop, and the goodness [N, L, C] and the scores [N, C] of rows."""
+    loop = loop_of(asked, data)
     loop.train(Place(), lambda: False)
-    parts = [raw[start : start + 250].reshape(-1, facts.size) for start in range(0, len(raw), 250)]
-    goodness = [loop.learner.scored(part, len(recipe.network.widths))[0] for part in parts]
-    return recipe, [float(layer.get("gamma", 0.0)) for layer in engine.state()], np.concatenate(goodness)
+    parts = [raw[start : start + 250].reshape(-1, raw[0].size) for start in range(0, len(raw), 250)]
+    found = [loop.learner.scored(part, len(loop.recipe.network.widths)) for part in parts]
+    goodness, scores = (np.concatenate(each) for each in zip(*found, strict=True))
+    return loop, goodness, scores
 
 
 def slope_left(recipe: Recipe, G: Floats, true: NDArray[np.int64]) -> float:
@@ -91,9 +83,10 @@ def measured(work: dict[str, Any], options: argparse.Namespace) -> dict[str, Any
     }
     asked |= {"schedule": "interleaved", "epochs": options.epochs, "holdout": 0.0, "threads": 1}
     asked |= RATES[work["loss"]]
-    recipe, gammas, goodness = trained(asked, data, raw)
+    loop, goodness, _ = trained(asked, data, raw)
+    gammas = [float(layer.get("gamma", 0.0)) for layer in loop.engine.state()]
     layers, by_layer = goodness.shape[1], dict(enumerate(goodness.transpose(1, 0, 2)))
-    rule, found = recipe.rule, []
+    rule, found = loop.recipe.rule, []
     for layer in range(layers):
         g = by_layer[layer]
         right = g[np.arange(len(g)), true]
@@ -105,7 +98,7 @@ def measured(work: dict[str, Any], options: argparse.Namespace) -> dict[str, Any
                 "alone": float((g.argmax(1) == true).mean()),
                 "sum": float((goodness[:, : layer + 1].sum(1).argmax(1) == true).mean()),
                 "separation": float(margins.mean() / margins.std()),
-                "slope": slope_left(recipe, g - rule.theta + gammas[layer] * heard, true),
+                "slope": slope_left(loop.recipe, g - rule.theta + gammas[layer] * heard, true),
                 "gamma": gammas[layer],
             }
         )

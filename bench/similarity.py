@@ -10,7 +10,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from common import Lines, arguments, table, write_results
 from free_riding import rows_of, trained
 
@@ -26,10 +25,8 @@ def measured(work: dict[str, Any], options: argparse.Namespace) -> dict[str, Any
         asked = {"preset": "tuned", "schedule": "interleaved", "threads": 1}
     asked |= {"widths": widths, "variant": "ff", "holdout": 0.0, "epochs": options.epochs, "seed": work["seed"]}
     asked |= {"class_goodness": work["class_goodness"], "similarity": work["similarity"]}
-    recipe, _, goodness = trained(asked, data, raw)
-    weights = np.array(recipe.score_weights([{}] * len(widths)), np.float32)
-    summed = (goodness * weights[:, None]).sum(1)
-    right = [float((each.argmax(1) == true).mean()) for each in (*goodness.transpose(1, 0, 2), summed)]
+    _, goodness, scores = trained(asked, data, raw)
+    right = [float((each.argmax(1) == true).mean()) for each in (*goodness.transpose(1, 0, 2), scores)]
     return {"layers": right[:-1], "together": right[-1]}
 
 

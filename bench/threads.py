@@ -11,18 +11,14 @@ import time
 from typing import Any
 
 from common import arguments, table, write_results
+from loops import loop_of
 
 from ffedge.data import load
-from ffedge.meter import PeakMeter
 from ffedge.recipe import convolves
-from ffedge.resolve import resolve
-from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place
-from ffedge.training.facts import measure
-from ffedge.training.loop import Interrupted, Loop
+from ffedge.training.loop import Interrupted
 from ffedge.training.step import BatchLearner
-from ffedge.training.train import make_engine
-from ffedge.training.watch import Journal, Progress, Watcher
+from ffedge.training.watch import Progress, Watcher
 
 WARM = 4  # batches before the clock runs: graphs are loaded, and layers cut into parts
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -48,18 +44,14 @@ class Clock(Watcher):
 def rows_per_s(words: dict[str, Any], data: str, threads: int, batches: int, *, apart: bool) -> float:
     """Train for some batches; `apart` leaves each layer to a thread of its own."""
     asked = {"preset": "tuned", "schedule": "interleaved", "holdout": 0.0, "batch_size": 256, "threads": threads}
-    spec, dataset = Spec.make(**asked | words), load(data)
-    facts = measure(dataset, spec.network.scaling)
-    recipe = resolve(spec, facts, len(dataset.train.labels))
-    clock = Clock(batches)
-    engine = make_engine(recipe, facts, [{} for _ in recipe.network.widths])
-    loop = Loop(recipe, dataset, facts, engine, Journal(), clock, PeakMeter())
+    dataset, clock = load(data), Clock(batches)
+    loop = loop_of(asked | words, dataset, watcher=clock)
     if not apart:
-        loop.learner = BatchLearner(recipe, engine, facts.n_classes)
+        loop.learner = BatchLearner(loop.recipe, loop.engine, dataset.n_classes)
     try:
         loop.train(Place(), lambda: clock.done == clock.last)
     except Interrupted:  # after every layer has learnt from the last batch
-        return recipe.train.batch_size * batches / (time.perf_counter() - clock.began)
+        return loop.recipe.train.batch_size * batches / (time.perf_counter() - clock.began)
     raise RuntimeError(f"{data}: has fewer than {clock.last} batches")
 
 

@@ -45,7 +45,7 @@ def check_convertible(recipe: Recipe, name: str) -> None:
         what = f"`norm='{network.norm}'`, which divides each row by a number of its own"
     elif network.input_norm != "none":
         what = f"`input_norm='{network.input_norm}'`, which divides each input by a number of its own"
-    elif network.class_goodness in ("readout", "top-groups"):
+    elif network.class_goodness not in ("tried", "groups"):
         what = f"`class_goodness='{network.class_goodness}'`"
     elif any(is_convolution(item) and "p" in str(item) for item in network.widths):
         raise FfedgeError(

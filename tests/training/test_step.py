@@ -59,7 +59,7 @@ def test_sums_are_means_over_samples_and_wrong_labels(engine):
     """Taken before the step; two chunks of unequal size count by their samples."""
     run, oracle = learner(engine, chunk_size=20, batch_size=30, loss="logistic", theta=0.5)
     run.engine.begin([0, 1, 2], chunked=True)
-    assert run.batch([chunk(0, 20), chunk(20, 30)], 30, turn([0, 1, 2])) is run.settle() is None
+    assert run.batch([chunk(0, 20), chunk(20, 30)], 30, turn([0, 1, 2])) is None
     labels = np.concatenate([DATA.train.labels[:30, None], (DATA.train.labels[:30, None] + [1, 2]) % 8], axis=1)
     passed = oracle.forward(DATA.train.inputs.take(np.arange(30)), labels)
     for layer in range(3):
@@ -94,13 +94,11 @@ def test_a_loss_that_is_no_number_names_its_layer(engine):
     run, _ = learner(engine)
     run.engine.begin([0, 1, 2], chunked=False)
     run.engine.state()[1]["W"][...] = np.nan
-    run.batch([chunk(0, 16)], 16, turn([0, 1, 2]))
-    assert run.settle() in {1, 0}  # layer 0 hears of layer 1
+    assert run.batch([chunk(0, 16)], 16, turn([0, 1, 2])) in {1, 0}  # layer 0 hears of layer 1
     run, _ = learner(engine, variant="ff")
     run.engine.begin([0, 1, 2], chunked=False)
     run.engine.state()[1]["W"][...] = np.nan
-    run.batch([chunk(0, 16)], 16, turn([0, 1, 2]))
-    assert run.settle() == 1
+    assert run.batch([chunk(0, 16)], 16, turn([0, 1, 2])) == 1
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -109,8 +107,7 @@ def test_an_infinite_loss_is_no_number_either(engine):
     run.engine.begin([0], chunked=False)
     run.engine.state()[0]["W"][...] *= 1e25
     with np.errstate(all="ignore"):
-        run.batch([chunk(0, 16)], 16, turn([0]))
-    assert run.settle() == 0
+        assert run.batch([chunk(0, 16)], 16, turn([0])) == 0
 
 
 @pytest.mark.parametrize("engine", ENGINES)
