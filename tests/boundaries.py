@@ -68,4 +68,4 @@ TABLE = {
     ),
 }
 # loaded by a command that has begun its work, so what stands in functions may be imported
-LATE = ("engine/torch.py", "export/int8.py", "cli/progress.py", "cli/lines.py")
+LATE = ("engine/torch.py", "rule/squares.py", "export/int8.py", "cli/progress.py", "cli/lines.py")

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 def pooled_squares(y: "Tensor", *sides: int) -> "Tensor":
-    """Return the squares [N, K * cells] of an activity by torch, of pictures their means over cells of given sides.
+    """Return the squares [N, K * cells] of an activity by torch, of pictures their means over cells of given sides."""
+    if not sides:
+        return y.float().square()
+    from ffedge.rule.squares import PooledSquares
 
-    In the activity's own precision until they are pooled: as float32 a picture's squares take four times as long.
-    """
-    import torch.nn.functional as F
-
-    return F.avg_pool2d(y.square(), sides).flatten(1).float() if sides else y.float().square()
+    means: Tensor = PooledSquares.apply(y, sides)  # type: ignore[no-untyped-call]
+    return means.flatten(1).float()
 
 
 def group_sizes(channels: int, classes: int) -> list[int]:

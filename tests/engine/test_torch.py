@@ -156,3 +156,17 @@ def test_learning_waits_for_no_number_of_its_device(spec, data, monkeypatch):
         run.batch([Chunk(x, data.train.labels[at], at, None) for x, at in zip(raw, places, strict=True)], 16, turn)
     with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
         run.settle()
+
+
+@pytest.mark.parametrize("sides", [(2, 3), (5, 7), (1, 1)])
+def test_the_gradient_of_pooled_squares_is_autograds(sides):
+    import torch
+
+    from ffedge.rule.squares import PooledSquares
+
+    y = torch.randn(3, 4, 5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    assert torch.autograd.gradcheck(lambda y: PooledSquares.apply(y, sides), (y,))
+    half = y.detach().bfloat16().to(memory_format=torch.channels_last).requires_grad_()
+    PooledSquares.apply(half, sides).sum().backward()
+    assert half.grad.dtype == half.dtype
+    assert half.grad.is_contiguous(memory_format=torch.channels_last)
