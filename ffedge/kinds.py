@@ -39,6 +39,12 @@ def layer_kind(name: str) -> "type[Layer]":
     return kind
 
 
+def class_goodness_kind(name: str) -> "type[Goodness]":
+    """Return a kind of goodness that gives all classes' by one pass."""
+    kind: type[Goodness] = _loaded(CLASS_GOODNESS[name])
+    return kind
+
+
 def goodness_of(layer: "Layer") -> "Goodness":
     """Return a layer's goodness; ValueError where it cannot be."""
     goodness: Goodness = _loaded((GOODNESS | CLASS_GOODNESS)[layer.place.goodness])(layer)

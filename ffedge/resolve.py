@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from ffedge.class_weight import check_names
-from ffedge.kinds import is_convolution
+from ffedge.kinds import class_goodness_kind, is_convolution
 from ffedge.network import InputFacts, layers_of, picture_of, spelt_out
 from ffedge.recipe import Recipe, convolves, held_out, loss_slope
 from ffedge.spec import Spec
@@ -135,9 +135,8 @@ def _chunk(recipe: Recipe, facts: InputFacts) -> int:
 
 def _rule(rule: RuleSpec, network: NetworkSpec, facts: InputFacts) -> dict[str, Any]:
     kind, is_open = network.told_by, rule.slope in ("auto", None) and rule.loss == "contrastive"
-    steep = is_open and (
-        kind in ("groups", "top-groups") or (kind == "tried" and rule.slope == "auto" and not facts.is_image)
-    )
+    tried_on_table = kind == "tried" and rule.slope == "auto" and not facts.is_image
+    steep = is_open and (tried_on_table or (kind != "tried" and class_goodness_kind(kind).steep))
     smoothing = rule.smoothing
     if isinstance(smoothing, str):
         smoothing = TUNED_SMOOTHING if facts.is_image else 0.0

@@ -48,7 +48,7 @@ class FFClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     variant : ``ff`` (layers alone), ``fcff`` (gamma fixed) or ``acff`` (gamma learnt).
     widths : units of each layer.
     epochs, batch_size, rate : of training; ``auto`` goes by the data. `partial_fit` passes over its rows once.
-    class_goodness : how a class is told: ``tried``, ``groups`` or ``readout``; ``auto`` is ``tried``.
+    class_goodness : how a class is told, as in `ffedge.Spec`; ``auto`` is ``tried``.
     scaling : of the features; ``auto`` goes by the median and the quartiles of each, and cuts far out.
     class_weight : what a class's rows count in the loss: ``balanced``, or a number above 0 for some classes (others 1).
     preset : of settings, as of `ffedge.Spec.make`.
@@ -77,7 +77,7 @@ class FFClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         epochs: int | Literal["auto"] = "auto",
         batch_size: int | Literal["auto"] = "auto",
         rate: float | Sequence[float] | Literal["auto"] = "auto",
-        class_goodness: Literal["auto", "tried", "groups", "top-groups", "readout"] = "auto",
+        class_goodness: str = "auto",
         scaling: str = "auto",
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
         preset: str = "tuned",

@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ffedge.kinds import goodness_of
+from ffedge.kinds import class_goodness_kind, goodness_of
 from ffedge.model.calibration import Calibration
 from ffedge.model.file import Model
 from ffedge.network import MAX_SIZE, InputFacts, layers_of
@@ -107,9 +107,10 @@ def with_classes(start: Start, names: list[str]) -> Start:
 
 def _grown(recipe: Recipe, classes: int, more: int) -> Recipe:
     """Return what a network of so many classes is trained by with more of them: their groups are as large as others."""
-    if not recipe.network.tries_labels:
-        recipe = recipe.with_train(n_negatives=classes + more - 1)
-    if recipe.network.class_goodness in ("tried", "readout"):
+    if recipe.network.tries_labels:
+        return recipe
+    recipe = recipe.with_train(n_negatives=classes + more - 1)
+    if not class_goodness_kind(recipe.network.class_goodness).widens:
         return recipe
     if convolves(recipe.network.widths):
         raise ValueError(

@@ -29,11 +29,16 @@ class Goodness(ABC):
     tries_labels : whether a label is tried by a pass of its own.
     linear : whether `matrix` is for the activity itself; else it is for its squares.
     folds : whether it has a `divisor` or a `matrix`, of which exported forms and spiking networks are made.
+    steep : whether a contrastive loss takes it four times where no slope is asked for; a mean of squares differs little
+        from class to class.
+    widens : whether more classes need more units.
     """
 
     tries_labels: ClassVar[bool] = True
     linear: ClassVar[bool] = False
     folds: ClassVar[bool] = True
+    steep: ClassVar[bool] = False
+    widens: ClassVar[bool] = False
     layer: Layer
 
     def divisor(self) -> float | None:

@@ -40,6 +40,8 @@ class Groups(Goodness):
     """``mean_{h in group c} y_h^2``; ValueError where there are fewer channels than classes."""
 
     tries_labels: ClassVar[bool] = False
+    steep: ClassVar[bool] = True
+    widens: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Hold to a group for each class."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ffedge.engine.session import make_session, run
 from ffedge.errors import FfedgeError
-from ffedge.kinds import goodness_of, is_convolution
+from ffedge.kinds import class_goodness_kind, goodness_of, is_convolution
 from ffedge.layers.base import NORM_EPSILON, Layer
 from ffedge.layers.conv import EPSILON, Conv
 from ffedge.model.form import LARGEST_OFFSET
@@ -28,6 +28,7 @@ from ffedge.model.graph import activities_graph
 from ffedge.network import InputFacts, layers_of
 from ffedge.onnx.graph import model_bytes
 from ffedge.recipe import Recipe
+from ffedge.rule.goodness import Goodness
 from ffedge.spikes.network import PASSING, Convolution, Floats, LabelPlace, Reset, SpikingLayer, SpikingNetwork
 from ffedge.spikes.simulate import goodness_after, samples_at_once
 from ffedge.version import __version__
@@ -45,7 +46,7 @@ def check_convertible(recipe: Recipe, name: str) -> None:
         what = f"`norm='{network.norm}'`, which divides each row by a number of its own"
     elif network.input_norm != "none":
         what = f"`input_norm='{network.input_norm}'`, which divides each input by a number of its own"
-    elif network.class_goodness not in ("tried", "groups"):
+    elif not network.tries_labels and not _sums_squares(class_goodness_kind(network.class_goodness)):
         what = f"`class_goodness='{network.class_goodness}'`"
     elif any(is_convolution(item) and "p" in str(item) for item in network.widths):
         raise FfedgeError(
@@ -55,6 +56,10 @@ def check_convertible(recipe: Recipe, name: str) -> None:
     else:
         return
     raise FfedgeError(f"{name}: was trained with {what}; spikes cannot. Train another with `preset='spiking'`")
+
+
+def _sums_squares(kind: type[Goodness]) -> bool:
+    return kind.folds and not kind.linear
 
 
 def convert(

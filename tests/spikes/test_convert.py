@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from oracle import Oracle
 from spiking_toys import FORM, rows_of, toy
-from toys import GROUPS, READOUT, conv_spec, prepared, small_spec
+from toys import GROUPS, READOUT, conv_spec, pictures, prepared, small_spec
 
 from ffedge import Predictor, Spec
 from ffedge.errors import FfedgeError
@@ -66,9 +66,9 @@ def test_a_byte_of_0_drives_no_synapse():
 
 
 def test_max_pooling_is_refused_with_what_to_train_instead():
-    spec = conv_spec(norm="fixed", class_goodness="groups", widths=("8c3a2", "8c3p2"))
+    recipe, _ = prepared(conv_spec(norm="fixed", class_goodness="groups", widths=("8c3a2", "8c3p2")), pictures())
     with pytest.raises(FfedgeError) as caught:
-        check_convertible(spec, "runs/a")
+        check_convertible(recipe, "runs/a")
     assert str(caught.value) == (
         "runs/a: was trained with max pooling; spikes are summed. Train another with average pooling, as in "
         "`widths=('32c3a2', …)`"
@@ -78,7 +78,7 @@ def test_max_pooling_is_refused_with_what_to_train_instead():
 def test_the_preset_takes_convolutions_as_spikes_can_carry_them():
     spec = Spec.make("spiking", widths=("32c3a2", 20))
     assert (spec.network.class_goodness, spec.rule.sparsity, spec.network.norm) == ("groups", "none", "fixed")
-    check_convertible(spec, "runs/a")
+    check_convertible(prepared(spec, pictures())[0], "runs/a")
     assert Spec.make("spiking", widths=("32c3a2", 20), class_goodness="readout").network.class_goodness == "readout"
     assert Spec.make("spiking", class_goodness="groups").rule.sparsity == "none"
     assert Spec.make("spiking", class_goodness="groups", sparsity=0.1).rule.sparsity == 0.1
@@ -110,13 +110,13 @@ def test_other_neurons_are_recalibrated(changes):
     ],
 )
 def test_a_network_that_spikes_cannot_carry_is_refused_with_what_trains_one(changes, parameter):
-    spec = small_spec(**(FORM | changes))
+    recipe, _ = prepared(small_spec(**(FORM | changes)), toy()[-1])
     with pytest.raises(FfedgeError) as caught:
-        check_convertible(spec, "runs/a")
+        check_convertible(recipe, "runs/a")
     assert str(caught.value).startswith(f"runs/a: was trained with {parameter}")
     assert str(caught.value).endswith("; spikes cannot. Train another with `preset='spiking'`")
 
 
 def test_one_layer_has_no_norm_that_matters():
-    spec, _ = prepared(small_spec(widths=(5,), norm="rms"), toy()[-1])
-    check_convertible(spec, "runs/a")
+    recipe, _ = prepared(small_spec(widths=(5,), norm="rms"), toy()[-1])
+    check_convertible(recipe, "runs/a")
