@@ -46,15 +46,16 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--held-out", action="store_true", help="test on held-out rows, to choose by")
+    parser.add_argument("--name", default="conv-backprop", help="of the result file")
     parser.add_argument("--kept", type=Path, default=Path("conv-backprop.jsonl"), help="results so far, a line each")
     chosen = parser.parse_args()
     lines = Lines(chosen.kept)
-    asked = {key: value for key, value in vars(chosen).items() if key not in ("seeds", "kept", "out")}
+    asked = {key: value for key, value in vars(chosen).items() if key not in ("seeds", "kept", "name", "out")}
     runs = [lines.take(asked | {"seed": seed}, partial(run, chosen, seed)) for seed in chosen.seeds]
     each = [100 * found["test_accuracy"] for found in runs]
     row = [chosen.data, f"{statistics.mean(each):.2f} ({' '.join(f'{value:.2f}' for value in each)})"]
     print(table(["data", "test accuracy %, mean (each seed)"], [row]))
-    write_results("conv-backprop", chosen, runs, ["torch"])
+    write_results(chosen.name, chosen, runs, ["torch"])
 
 
 def run(chosen: argparse.Namespace, seed: int) -> dict[str, Any]:

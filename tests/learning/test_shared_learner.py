@@ -18,7 +18,6 @@ from ffedge.model.write import write_model
 DATA = clusters(noise=1.2)
 ROWS, LABELS = DATA.train.inputs.take(np.arange(160)), np.asarray(DATA.train.labels)
 ASKED = ROWS[:24]
-SECONDS = [pytest.param(2, id="2 s"), pytest.param(60, id="a minute", marks=pytest.mark.slow)]
 
 
 @pytest.fixture
@@ -65,9 +64,10 @@ def serial(path, rows):
         yield learner.predict(ASKED).scores.tobytes()
 
 
-@pytest.mark.parametrize("seconds", SECONDS)
-@pytest.mark.parametrize("learning", [1, 3])
-def test_eight_threads_get_the_answers_that_one_would_get(path, seconds, learning):
+@pytest.mark.parametrize(
+    ("learning", "seconds"), [(1, 2), (3, 2), pytest.param(3, 60, marks=pytest.mark.slow, id="3, a minute")]
+)
+def test_eight_threads_get_the_answers_that_one_would_get(path, learning, seconds):
     """The threads that learn all take the same rows, so that their order does not matter."""
     learner, seen = Learner(path, threads=1, force=True), [set() for _ in range(8 - learning)]
     answers = [lambda mine=mine: mine.add(learner.predict(ASKED).scores.tobytes()) for mine in seen]
