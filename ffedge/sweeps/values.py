@@ -18,7 +18,7 @@ Fields = dict[str, Any]
 
 
 def values_of(name: str, value: Any) -> Any:
-    """Return a field's values as a list, or its range."""
+    """Return a field's values as a list, each once (0 is 0.0), or its range."""
     if isinstance(value, dict):
         if not _is_range(value):
             raise ValueError(f"`{name}` must be a range as in {{low = 0.1, high = 1, log = true}}, got {value!r}")
@@ -28,7 +28,7 @@ def values_of(name: str, value: Any) -> Any:
     if name in _lists() and not all(isinstance(item, list | str) for item in value):
         each = f"`{name}={[[item] for item in value]}` to try each, or `{name}=[{value}]` as one value"
         raise ValueError(f"`{name}` is a list of values, and each is a list itself. Use {each}")
-    return value
+    return [item for place, item in enumerate(value) if item not in value[:place]]
 
 
 def _is_range(value: dict[str, Any]) -> bool:

@@ -45,6 +45,7 @@ def test_each_grid_adds_its_own_values_to_the_common_ones():
 
 def test_a_value_that_stands_twice_makes_one_trial():
     assert len(read({"widths": [[8], [8]], "seeds": [1, 1]}).trials) == 1
+    assert [trial.fields["gamma"] for trial in read({"gamma": [0, 0.5, 0.0]}).trials] == [0, 0.5]
 
 
 def test_draws_repeat_with_their_seed_differ_and_are_shared_by_all_seeds_and_data():
