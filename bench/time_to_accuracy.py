@@ -77,11 +77,12 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--most-epochs", type=int, default=max(FALLING), help="leave longer trainings out")
+    parser.add_argument("--name", default="time-to-accuracy", help="of the result file")
     parser.add_argument("--runs", type=Path, default=Path("time-to-accuracy.jsonl"), help="kept, to go on from")
     options = parser.parse_args()
     runs = measure(options)
     print("\n\n".join(summary(runs, data) for data in options.data))
-    write_results("time-to-accuracy", options, runs, PACKAGES)
+    write_results(options.name, options, runs, PACKAGES)
 
 
 if __name__ == "__main__":
