@@ -24,6 +24,7 @@ from ffedge.pages import release_libraries, return_large_blocks
 from ffedge.recipe import Recipe, convolves
 from ffedge.resolve import chosen, resolve
 from ffedge.spec import Spec
+from ffedge.spec_parts import NetworkSpec
 from ffedge.training.checkpoint import Place, State
 from ffedge.training.disk import check_room, has_room, run_bytes
 from ffedge.training.evaluator import Evaluator
@@ -41,6 +42,7 @@ from ffedge.training.watch import Watcher
 
 TRAIN_ACCURACY_ROWS = 10_000
 RUNS = Path("runs")
+COLOUR = "pictures in colour; the presets pictures and pictures-small train convolutions, which learn more of them"
 SPARE = 2  # times the room that activities take must be free, where nobody asks for them
 
 
@@ -148,10 +150,12 @@ def train(
         state, place = _begin(folder, recipe, watcher, resume=resume, force=force)
         watcher.begun(out)
         notes = [f"{dataset.name}: {note}" for note in dataset.notes] + ([odd] if odd else [])
+        if choice:
+            notes.append(_choice_text(choice, dataset, facts))
+        if facts.picture and facts.picture[2] > 1 and spec.network.widths == NetworkSpec.widths:
+            notes.append(f"{dataset.name}: {COLOUR}")
         for note in notes:
             watcher.note(note)
-        if choice:
-            watcher.note(_choice_text(choice, dataset, facts))
         engine = make_engine(recipe, facts, state, out)
         training = loop(recipe, dataset, facts, engine, folder, watcher, meter, rhythm, out)
         del state

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ffedge.cli import main
@@ -68,6 +69,20 @@ def test_train_says_what_it_chose_for_the_data(ffedge: Ffedge, data: Path, tmp_p
         "input_dropout": 0.2,
     }
     assert report["chosen"] == named
+
+
+@pytest.mark.parametrize(
+    ("channels", "flags", "told"),
+    [(3, [], True), (1, [], False), (3, ["--widths", "40"], False), (3, ["--preset", "pictures-small"], False)],
+)
+def test_who_trains_a_dense_network_on_colour_pictures_hears_of_convolutions(
+    ffedge: Ffedge, tmp_path: Path, channels: int, flags: list[str], told: bool
+) -> None:
+    draw = np.random.default_rng(0)
+    np.savez(tmp_path / "few.npz", x=draw.integers(0, 256, (40, 8, 8, channels), np.uint8), y=np.arange(40) % 2)
+    done = ffedge("train", "--data", tmp_path / "few.npz", "--out", tmp_path / "run", "--epochs", "1", *flags)
+    assert done.code == 0, done.err
+    assert ("presets pictures and pictures-small train convolutions" in done.err) == told
 
 
 def test_an_existing_run_is_not_overwritten_unless_forced(ffedge: Ffedge, data: Path, tmp_path: Path) -> None:
