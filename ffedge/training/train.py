@@ -24,7 +24,6 @@ from ffedge.pages import release_libraries, return_large_blocks
 from ffedge.recipe import Recipe, convolves
 from ffedge.resolve import chosen, resolve
 from ffedge.spec import Spec
-from ffedge.spec_parts import NetworkSpec
 from ffedge.training.checkpoint import Place, State
 from ffedge.training.disk import check_room, has_room, run_bytes
 from ffedge.training.evaluator import Evaluator
@@ -33,6 +32,7 @@ from ffedge.training.folder import RunFolder, StoredRun, next_folder
 from ffedge.training.layer_cache import cache_bytes
 from ffedge.training.loop import Diverged, Interrupted, Loop
 from ffedge.training.memory import Plan, make_plan
+from ffedge.training.notes import of_choices, of_no_room
 from ffedge.training.odd import without_absurd
 from ffedge.training.records import Report
 from ffedge.training.replay import KEPT_BYTES, keep, kept_file, no_examples
@@ -42,7 +42,6 @@ from ffedge.training.watch import Watcher
 
 TRAIN_ACCURACY_ROWS = 10_000
 RUNS = Path("runs")
-COLOUR = "pictures in colour; the presets pictures and pictures-small train convolutions, which learn more of them"
 SPARE = 2  # times the room that activities take must be free, where nobody asks for them
 
 
@@ -150,11 +149,7 @@ def train(
         state, place = _begin(folder, recipe, watcher, resume=resume, force=force)
         watcher.begun(out)
         notes = [f"{dataset.name}: {note}" for note in dataset.notes] + ([odd] if odd else [])
-        if choice:
-            notes.append(_choice_text(choice, dataset, facts))
-        if facts.picture and facts.picture[2] > 1 and spec.network.widths == NetworkSpec.widths:
-            notes.append(f"{dataset.name}: {COLOUR}")
-        for note in notes:
+        for note in (*notes, *of_choices(spec, choice, dataset, facts)):
             watcher.note(note)
         engine = make_engine(recipe, facts, state, out)
         training = loop(recipe, dataset, facts, engine, folder, watcher, meter, rhythm, out)
@@ -243,7 +238,7 @@ def _prepare(
 ) -> tuple[Dataset, str | None, InputFacts, Recipe, Plan | None]:
     """Open the data, say what was left out, fill in the spec by them, and plan the memory of the onnx engine.
 
-    `out` is where the run is to be, and `how` is for `load`.
+    `out` is where the run is to be, and `how` is for `load`; who is to hear of the data is among it.
     """
     convolving = convolves(spec.network.widths)
     if convolving and is_table(data):
@@ -260,11 +255,13 @@ def _prepare(
     facts, rows = measure(dataset, spec.network.scaling), len(dataset.train.labels)
     recipe = resolve(spec, facts, rows)
     left = rows - recipe.train.held_out(rows)
-    chose = spec.train.cache == "auto" and recipe.train.cache != "none"
-    if chose and has_room(out or RUNS, SPARE * cache_bytes(recipe, facts, left)):
-        with contextlib.suppress(FfedgeError):  # the budget has no room for rows that are read
-            return dataset, odd, facts, *_planned(spec, recipe, facts, left)
-    recipe = resolve(spec.with_train(cache="none"), facts, rows) if chose else recipe
+    if spec.train.cache == "auto" and recipe.train.cache != "none":
+        taken = cache_bytes(recipe, facts, left)
+        if has_room(out or RUNS, SPARE * taken):
+            with contextlib.suppress(FfedgeError):  # the budget has no room for rows that are read
+                return dataset, odd, facts, *_planned(spec, recipe, facts, left)
+        recipe = resolve(spec.with_train(cache="none"), facts, rows)
+        (how["hear"] or Watcher()).note(of_no_room(taken, dataset))
     return dataset, odd, facts, *_planned(spec, recipe, facts, left)
 
 
@@ -275,13 +272,6 @@ def _planned(spec: Spec, recipe: Recipe, facts: InputFacts, rows: int) -> tuple[
     if recipe.train.memory_budget is not None:
         raise ValueError("`memory_budget` needs the onnx engine; torch keeps no budget. Use `engine='onnx'`")
     return recipe, None
-
-
-def _choice_text(choice: dict[str, Any], dataset: Dataset, facts: InputFacts) -> str:
-    """Return one line on what was chosen, and for what."""
-    kind = "an image" if facts.is_image else "a table"
-    data = f"{len(dataset.train.labels):,} rows of {facts.size:,} inputs of {kind}, {facts.n_classes} classes"
-    return f"{dataset.name}: {data}; chose {', '.join(f'{name} {value}' for name, value in choice.items())}"
 
 
 def _accuracies(evaluator: Evaluator, dataset: Dataset) -> dict[str, Any]:

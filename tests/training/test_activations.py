@@ -179,6 +179,7 @@ def test_where_there_is_no_room_nothing_is_kept(tmp_path, monkeypatch, short):
     run = train(deep(**changes), DATA, tmp_path / "run", watcher=heard)
     assert (run.report.spec["train"]["cache"], run.report.plan["disk_bytes"]) == ("none", 0)
     assert "cache" not in heard.notes[-1]
+    assert "the schedule interleaved spares that" in heard.notes[0]
 
 
 def test_the_plan_says_what_it_takes_on_disk():
