@@ -46,18 +46,17 @@ class Augmentation:
 def shifted(images: Array, pixels: int, rng: np.random.Generator, share: float = 1.0) -> Array:
     """Move a share of the images [N, H, W, ...] by up to `pixels` either way, both directions drawn alone.
 
-    Zeros come in. An image that is to move may be drawn to stay, as often as to any other place.
+    What comes in repeats the edge of the image: zeros would be a dark frame, which no image has that is to be told. An
+    image that is to move may be drawn to stay, as often as to any other place.
     """
     drawn = rng.random((len(images), 3))  # row by row, so that a batch may be drawn in parts
     moves = np.floor(drawn[:, :2] * (2 * pixels + 1)).astype(np.int64) - pixels
     moves[drawn[:, 2] >= share] = 0
     height, width = images.shape[1:3]
-    moved = np.zeros_like(images)
-    for dy, dx in np.unique(moves, axis=0):
-        alike = np.flatnonzero((moves == (dy, dx)).all(axis=1))
-        to_y, from_y = _overlap(dy, height)
-        to_x, from_x = _overlap(dx, width)
-        moved[alike, to_y, to_x] = images[alike, from_y, from_x]
+    padded = np.pad(images, [(0, 0), *[(pixels, pixels)] * 2, *[(0, 0)] * (images.ndim - 3)], mode="edge")
+    moved = np.empty_like(images)
+    for place, (top, left) in enumerate(pixels - moves):
+        moved[place] = padded[place, top : top + height, left : left + width]
     return moved
 
 
@@ -75,10 +74,3 @@ def cut_out(images: Array, side: int, rng: np.random.Generator) -> Array:
     for image, (top, left) in zip(result, starts, strict=True):
         image[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = 0
     return result
-
-
-def _overlap(move: int, size: int) -> tuple[slice, slice]:
-    """Return where the part that stays in the picture goes, and where it comes from."""
-    left = max(size - abs(move), 0)
-    to, source = max(move, 0), max(-move, 0)
-    return slice(to, to + left), slice(source, source + left)

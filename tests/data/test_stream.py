@@ -125,21 +125,20 @@ def test_dropout_takes_its_share_of_every_column_and_row(dropout):
 
 
 def naively_shifted(images, pixels, rng, share):
-    result = np.zeros_like(images)
+    result, (height, width) = np.zeros_like(images), images.shape[1:3]
     for n in range(len(images)):
         dy, dx = (int(rng.random() * (2 * pixels + 1)) - pixels for _ in "yx")
         dy, dx = (dy, dx) if rng.random() < share else (0, 0)
-        for y in range(images.shape[1]):
-            for x in range(images.shape[2]):
-                if 0 <= y - dy < images.shape[1] and 0 <= x - dx < images.shape[2]:
-                    result[n, y, x] = images[n, y - dy, x - dx]
+        for y in range(height):
+            for x in range(width):
+                result[n, y, x] = images[n, min(max(y - dy, 0), height - 1), min(max(x - dx, 0), width - 1)]
     return result
 
 
 @pytest.mark.parametrize("pixels", [1, 2, 8])
 @pytest.mark.parametrize("share", [1.0, 0.4])
 @pytest.mark.parametrize("shape", [(40, 6, 5), (40, 6, 5, 3)])
-def test_a_shift_moves_each_image_and_lets_zeros_in(pixels, share, shape):
+def test_a_shift_moves_each_image_and_repeats_its_edge(pixels, share, shape):
     images = np.random.default_rng(5).integers(1, 255, shape, dtype=np.uint8)
     found = shifted(images, pixels, np.random.default_rng(6), share)
     np.testing.assert_array_equal(found, naively_shifted(images, pixels, np.random.default_rng(6), share))
