@@ -171,10 +171,8 @@ def _train(train: TrainSpec, network: NetworkSpec, facts: InputFacts, rows: int)
             f"`{changed}` needs pictures: bytes (uint8) of shape [N, H, W] or [N, H, W, C] with 1, 3 or 4 channels, "
             f"from 8 pixels a side on, got {facts.dtype} [N, {', '.join(map(str, facts.shape))}]. Use `{changed}=0`"
         )
-    side = min(_sides(network, facts))
-    for name, pixels in (("shift", shift), ("cutout", train.cutout)):
-        if pixels > side:
-            raise ValueError(f"`{name}` must be at most {side}, the pictures' smaller side, got {pixels}")
+    if train.cutout > (side := min(_sides(network, facts))):
+        raise ValueError(f"`cutout` must be at most {side}, the pictures' smaller side, got {train.cutout}")
     if isinstance(dropout, str):
         dropout = 0.0 if convolving else TUNED_DROPOUT if facts.is_image else MANY_DROPOUT if many else 0.0
     if isinstance(epochs, str):

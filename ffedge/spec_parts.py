@@ -313,8 +313,8 @@ class TrainSpec:
     )
     shift: int | Literal["auto"] = option(
         0,
-        "images (bytes [N, H, W] or [N, H, W, C]) move by up to so many pixels either way, each by its own draw; auto: "
-        "a sixteenth of their shorter side",
+        "images (bytes [N, H, W] or [N, H, W, C]) move by up to so many pixels either way, each by its own draw, and "
+        "their edge is repeated; auto: a sixteenth of their shorter side",
         between(0, 8),
         auto="data",
         learns=True,

@@ -25,7 +25,6 @@ REFUSED = [
     (PICTURES, {"widths": "8c3", "class_goodness": "tried"}, "Use --class-goodness readout or --class-goodness groups"),
     (PICTURES, {"widths": "99999c3"}, "a convolution takes 1 to 65536 channels, an odd kernel"),
     (PICTURES, {"widths": "8c3", "cutout": "17"}, "--cutout must be at most 16, the pictures' smaller side, got 17"),
-    (PICTURES, {"widths": "8c3", "shift": "17"}, "--shift must be at most 16, the pictures' smaller side, got 17"),
     (None, {"widths": "8c3"}, "--widths names a convolution, which reads pictures, got a table"),
     (None, {"preset": "pictures-small"}, "--widths names a convolution, which reads pictures, got a table"),
 ]
