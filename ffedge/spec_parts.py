@@ -336,7 +336,7 @@ class TrainSpec:
     )
     cutout: int = option(
         0,
-        "side of a square that is set to zero in each image, at a place drawn anew each epoch",
+        "side of a square that gets the mean of its image, at a place drawn anew each epoch",
         NOT_NEGATIVE,
         **PICTURES,
     )

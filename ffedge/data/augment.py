@@ -68,9 +68,9 @@ def mirrored(images: Array, rng: np.random.Generator, share: float) -> Array:
 
 
 def cut_out(images: Array, side: int, rng: np.random.Generator) -> Array:
-    """Set a square of each image [N, H, W, ...] to zero; its middle is in the picture, its edges may not be."""
+    """Give a square of each image [N, H, W, ...] the image's mean; its middle is in the picture, its edges may not be."""
     starts = np.floor(rng.random((len(images), 2)) * images.shape[1:3]).astype(np.int64) - side // 2
     result = images.copy()
     for image, (top, left) in zip(result, starts, strict=True):
-        image[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = 0
+        image[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = image.mean((0, 1))
     return result

@@ -171,8 +171,11 @@ def test_a_mirrored_image_is_turned_left_to_right_and_its_share_are():
 
 
 def test_a_cut_sets_a_square_whose_middle_is_anywhere_to_zero():
-    found = cut_out(np.ones((4000, 6, 5), np.uint8), 3, np.random.default_rng(0))
-    gone = found == 0
+    images = np.full((4000, 6, 5, 2), [0, 9], np.uint8)
+    images[:, ::2] += 100  # rows of 100 and 0, of 109 and 9: whose mean is 50 and 59
+    found = cut_out(images, 3, np.random.default_rng(0))
+    gone = (found == [50, 59]).all(axis=3)
+    np.testing.assert_array_equal(found[~gone], images[~gone])
     sizes = {(int(g.any(axis=1).sum()), int(g.any(axis=0).sum())) for g in gone}
     assert sizes == {(2, 2), (2, 3), (3, 2), (3, 3)}
     assert all(g.sum() == g.any(axis=1).sum() * g.any(axis=0).sum() for g in gone)
