@@ -170,7 +170,7 @@ def test_a_mirrored_image_is_turned_left_to_right_and_its_share_are():
     assert abs(turned.mean() - 0.3) < 5 * np.sqrt(0.3 * 0.7 / 4000)
 
 
-def test_a_cut_sets_a_square_whose_middle_is_anywhere_to_zero():
+def test_a_cut_gives_a_square_whose_middle_is_anywhere_the_mean():
     images = np.full((4000, 6, 5, 2), [0, 9], np.uint8)
     images[:, ::2] += 100  # rows of 100 and 0, of 109 and 9: whose mean is 50 and 59
     found = cut_out(images, 3, np.random.default_rng(0))
