@@ -68,7 +68,7 @@ def mirrored(images: Array, rng: np.random.Generator, share: float) -> Array:
 
 
 def cut_out(images: Array, side: int, rng: np.random.Generator) -> Array:
-    """Give a square of each image [N, H, W, ...] its mean; the middle lies in the picture, the square's edges may not."""
+    """Give a square of each image [N, H, W, ...] its mean; the middle lies in the picture, the edges may not."""
     starts = np.floor(rng.random((len(images), 2)) * images.shape[1:3]).astype(np.int64) - side // 2
     result = images.copy()
     for image, (top, left) in zip(result, starts, strict=True):
