@@ -11,7 +11,7 @@ class PooledSquares(torch.autograd.Function):
     """Means [N, K, rows, columns] of y^2 over the cells of a picture y [N, K, H, W], each of `sides` places.
 
     In y's own precision: as float32 a picture's squares take four times as long. The gradient, 2 y over the places of
-    a cell, is written in one pass; autograd's takes three, and half a step's time where channels are many.
+    a cell, is written in one pass, where autograd takes several.
     """
 
     @staticmethod
