@@ -186,15 +186,6 @@ SCORES = ("balanced_accuracy", "accuracy")
 
 def time_to_accuracy(documents: Results) -> str:
     """Tabulate the seconds of training until a test accuracy is reached, data set by data set."""
-    return _times(documents, "time-to-accuracy")
-
-
-def time_to_accuracy_one_pass(documents: Results) -> str:
-    """Tabulate the same of networks that tell all classes by one pass."""
-    return _times(documents, "time-to-accuracy-one-pass")
-
-
-def _times(documents: Results, name: str) -> str:
     settings, runs = only(documents)
     made = []
     for data in settings["data"]:
@@ -213,7 +204,7 @@ def _times(documents: Results, name: str) -> str:
         f"{counted(len(settings['seeds']), 'seed')}, of the number of epochs that gets there first (in brackets; up to "
         f"{settings['most_epochs']})"
     )
-    return "\n\n".join([*made, caption(text, name)])
+    return "\n\n".join([*made, caption(text, "time-to-accuracy")])
 
 
 def _least(runs: Results, target: float) -> str:
