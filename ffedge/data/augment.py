@@ -46,8 +46,8 @@ class Augmentation:
 def shifted(images: Array, pixels: int, rng: np.random.Generator, share: float = 1.0) -> Array:
     """Move a share of the images [N, H, W, ...] by up to `pixels` either way, both directions drawn alone.
 
-    What comes in repeats the edge of the image: zeros would be a dark frame, which no image has that is to be told. An
-    image that is to move may be drawn to stay, as often as to any other place.
+    What comes in repeats the edge of the image: zeros would be a dark frame, which no image has when the model is
+    asked. An image that is to move may be drawn to stay, as often as to any other place.
     """
     drawn = rng.random((len(images), 3))  # row by row, so that a batch may be drawn in parts
     moves = np.floor(drawn[:, :2] * (2 * pixels + 1)).astype(np.int64) - pixels

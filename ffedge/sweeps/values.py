@@ -28,7 +28,16 @@ def values_of(name: str, value: Any) -> Any:
     if name in _lists() and not all(isinstance(item, list | str) for item in value):
         each = f"`{name}={[[item] for item in value]}` to try each, or `{name}=[{value}]` as one value"
         raise ValueError(f"`{name}` is a list of values, and each is a list itself. Use {each}")
-    return [item for place, item in enumerate(value) if item not in value[:place]]
+    once: dict[str, Any] = {}
+    for item in value:
+        once.setdefault(json.dumps(json.loads(json.dumps(item), parse_float=_number), sort_keys=True), item)
+    return list(once.values())
+
+
+def _number(text: str) -> float | int:
+    """Return a number as an int where it is whole."""
+    value = float(text)
+    return int(value) if value.is_integer() else value
 
 
 def _is_range(value: dict[str, Any]) -> bool:
@@ -57,10 +66,8 @@ def drawn(choices: dict[str, Any], count: int, seed: int) -> list[Fields]:
     """Return so many different combinations drawn at random; all of them where there are no more."""
     if count > MOST_TRIALS:
         raise ValueError(f"`random` must be at most {MOST_TRIALS:,}, got {count}")
-    if all(isinstance(values, list) for values in choices.values()):
-        distinct = [{json.dumps(value, sort_keys=True) for value in values} for values in choices.values()]
-        if math.prod(map(len, distinct)) <= count:
-            return grid(choices)
+    if all(isinstance(values, list) for values in choices.values()) and math.prod(map(len, choices.values())) <= count:
+        return grid(choices)
     points = dict[str, Fields]()
     for n in range(1000 + 20 * count):  # a range of whole numbers may hold fewer than are asked for
         point = dict(_draw(choices, f"{seed}/{n}"))
