@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from ffedge.data import Dataset, Reading, load
     from ffedge.errors import FfedgeError
     from ffedge.learning.files import roll_back
-    from ffedge.learning.learn import Learning, learn
+    from ffedge.learning.learn import learn
     from ffedge.learning.learner import Learner
     from ffedge.learning.merge import Merge, merge
+    from ffedge.learning.result import Learning
     from ffedge.predict.evaluation import Evaluation, evaluate
     from ffedge.predict.monitor import Monitor
     from ffedge.predict.predictor import Prediction, Predictor
@@ -32,9 +33,10 @@ _NAMES = {  # module -> what it holds
     "data": "Dataset Reading load",
     "errors": "FfedgeError",
     "learning.files": "roll_back",
-    "learning.learn": "Learning learn",
+    "learning.learn": "learn",
     "learning.learner": "Learner",
     "learning.merge": "Merge merge",
+    "learning.result": "Learning",
     "predict.evaluation": "Evaluation evaluate",
     "predict.monitor": "Monitor",
     "predict.predictor": "Prediction Predictor",

@@ -16,7 +16,7 @@ from ffedge.errors import StoppedError
 from ffedge.spec import Spec
 
 if TYPE_CHECKING:
-    from ffedge.learning.learn import Learning
+    from ffedge.learning.result import Learning
 
 
 def add_flags(parser: Parser) -> None:

@@ -1,99 +1,39 @@
 """``ffedge learn``: a model file and new rows in; the same file out, which knows more, and the old one beside it."""
 
-import dataclasses
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ffedge import json_text
-from ffedge.data import Data, Dataset, Reading, Split, load
+from ffedge.data import Data, Dataset, Reading, load
 from ffedge.data.matched import numbers_in, unknown_classes
-from ffedge.data.stream import OtherRows, split_rows
-from ffedge.errors import ModelError, StoppedError, TrainingError, one_line
+from ffedge.errors import ModelError, StoppedError, TrainingError
 from ffedge.learning.anchor import Anchor
 from ffedge.learning.classes import Start, opened, with_classes
-from ffedge.learning.files import OLD_KEPT, alone, previous_file, replaced
+from ffedge.learning.files import alone, previous_file, replaced
 from ffedge.learning.guard import MAX_DROP, Measured, to_check, unchecked_classes
-from ffedge.learning.rows import joined
-from ffedge.learning.session import fitted, learning_spec, make_engine
+from ffedge.learning.result import Learning
+from ffedge.learning.work import examples_of, keep_examples, prepare
 from ffedge.meter import PeakMeter, rss_bytes
 from ffedge.model.file import missing
 from ffedge.model.write import write_model
-from ffedge.network import InputFacts
 from ffedge.pages import release_libraries, return_large_blocks
 from ffedge.recipe import Recipe
 from ffedge.training.checkpoint import Checkpoints, Place
 from ffedge.training.disk import check_room, learning_bytes
-from ffedge.training.evaluator import Evaluator
 from ffedge.training.loop import Diverged, Interrupted, Loop
-from ffedge.training.memory import Plan
 from ffedge.training.odd import without_odd
-from ffedge.training.records import LayerRecord
-from ffedge.training.replay import CHECK_SHARE, KEPT_BYTES, Examples, keep, kept_file, no_examples, read_kept
+from ffedge.training.replay import KEPT_BYTES
 from ffedge.training.shown import shows_progress
-from ffedge.training.step import BatchLearner
-from ffedge.training.watch import Journal, Watcher
+from ffedge.training.watch import Watcher
 
-Places = NDArray[np.int64]
-Part = tuple[Split, Places]
 REPLAY_SHARE = 0.5
 FEW_STEPS = 100  # of a layer
-
-
-@dataclass
-class Learning:
-    """What `learn` did.
-
-    Attributes
-    ----------
-    rows : new ones, those held out included.
-    odd_rows, odd : how many beside these are odd (`ffedge.model.readings`) and were left out; why, in a sentence.
-    kept_rows : examples that were learnt again.
-    new, kept : accuracy on new rows that were held out, and on kept examples that are never learnt from; of a class
-        that has none of these, on those that are.
-    unchecked : classes that the model knew and of which no examples are kept: what it forgot of them is not known.
-    accepted : whether the file was replaced; `refused` says why not.
-    layers : a record of each layer that learnt.
-    plan : of memory (`ffedge.training.memory.Plan`).
-    """
-
-    model: str
-    spec: dict[str, Any]
-    rows: int
-    odd_rows: int
-    odd: str | None
-    kept_rows: int
-    classes_added: list[str]
-    new: Measured
-    kept: Measured
-    unchecked: list[str]
-    accepted: bool
-    refused: str | None
-    layers: list[LayerRecord]
-    seconds: float
-    rss_peak_bytes: int
-    import_bytes: int
-    plan: dict[str, Any]
-    previous: str | None = None
-
-    def __repr__(self) -> str:
-        """Say what became of the model, in a line."""
-        became = "replaced" if self.accepted else f"refused: {self.refused}"
-        parts = [
-            f"{name} rows {held.before:.2%} -> {held.after:.2%}"
-            for name, held in (("new", self.new), ("kept", self.kept))
-            if held.before is not None and held.after is not None
-        ]
-        return f"<Learning {one_line(', '.join([self.model, *parts, became]))[:400]}>"
-
-    def to_json(self) -> str:
-        """Return it as indented JSON."""
-        return json_text.text(dataclasses.asdict(self), indent=1)
+FEW = (
+    "{:,} rows make {} steps a layer by the stored epochs and batch size, and may teach little. With auto for both "
+    "they make more"
+)
 
 
 @shows_progress
@@ -159,30 +99,26 @@ def learn(
     with alone(path) as (path, folder):
         stood, before = path.stat(), opened(path)
         hear, facts = watcher or Watcher(), before.facts
-
-        def read(source: Data, label: str | None = None) -> Dataset:
-            return load(
-                source,
-                data_dir,
-                one_class=True,
-                finite=False,
-                table=facts.table,
-                label=label,
-                reading=reading,
-                shape=facts.shape,
-                hear=hear,
-                stop=stop,
-            )
-
-        loaded = read(data, label)
+        read = partial(
+            load,
+            data_dir=data_dir,
+            one_class=True,
+            finite=False,
+            table=facts.table,
+            reading=reading,
+            shape=facts.shape,
+            hear=hear,
+            stop=stop,
+        )
+        loaded = read(data, label=label)
         dataset, odd, told = without_odd(loaded, before.facts)
         added = [*add_classes, *(_new_classes(dataset, before, add_classes) if add_new else ())]
         start = with_classes(before, added) if added else before
         source = None
         if replay_from is not None:
             source = without_odd(read(replay_from), start.facts)[0]
-        stored = _examples(path, start.facts, source, folder, max(kept_bytes, KEPT_BYTES))
-        work = _prepare(start, dataset, stored, replay_share, changes)
+        stored = examples_of(path, start.facts, source, folder, max(kept_bytes, KEPT_BYTES))
+        work = prepare(start, dataset, stored, replay_share, changes)
         active = _layers(layers, work.recipe)
         rows, moments = work.new_rows + len(stored[0]) + len(stored[1]), work.plan.disk_bytes
         held = before.n_bytes if anchor else 0
@@ -190,13 +126,11 @@ def learn(
         unchecked = unchecked_classes(path, before.facts, to_check(*stored), force=force)
         for note in loaded.notes:
             hear.note(f"{loaded.name}: {note}")
-        hold = _anchor(anchor, before, start, active, folder / "anchor")
-        loop = work.loop(folder / "layers", hear, meter, active, hold)
+        loop = work.loop(
+            folder / "layers", hear, meter, active, _anchor(anchor, before, start, active, folder / "anchor")
+        )
         if loop.steps < FEW_STEPS and not {"epochs", "batch_size"} & set(changes):
-            hear.note(
-                f"{work.new_rows:,} rows make {loop.steps} steps a layer by the stored epochs and batch size, and may "
-                "teach little. With auto for both they make more"
-            )
+            hear.note(FEW.format(work.new_rows, loop.steps))
         was = work.accuracies(loop.evaluator if before is start else work.evaluator(before, folder / "before"))
         _train(loop, stop, path)
         now = work.accuracies(loop.evaluator)
@@ -211,7 +145,7 @@ def learn(
             with replaced(path, folder, stood) as (place, examples):
                 write_model(place, start.recipe, start.facts, loop.engine.state(), metadata, known)
                 if kept_bytes:
-                    _keep(path, examples, work, stored, kept_bytes)
+                    keep_examples(path, examples, work, stored, kept_bytes)
         return Learning(
             model=str(path),
             spec=work.recipe.to_dict(),
@@ -234,76 +168,6 @@ def learn(
         )
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What is learnt from, and how.
-
-    Attributes
-    ----------
-    rows : new rows, of which there are `new_rows`, then kept ones to learn again.
-    share : of a batch that is taken from the kept ones.
-    parts : the rows that accuracy is measured on: new ones that are held out, kept ones.
-    not_learnt : those of them that are never learnt from.
-    """
-
-    start: Start
-    recipe: Recipe
-    plan: Plan
-    rows: Dataset
-    new_rows: int
-    share: float
-    parts: tuple[Part, Part]
-    not_learnt: tuple[Part, Part]
-
-    @property
-    def kept_rows(self) -> int:
-        return len(self.rows.train.labels) - self.new_rows
-
-    def loop(self, folder: Path, watcher: Watcher, meter: PeakMeter, layers: list[int], anchor: Anchor) -> Loop:
-        """Return the loop that trains, its layers' files in a folder."""
-        engine = make_engine(self.start, self.recipe, folder)
-        return Loop(
-            self.recipe,
-            self.rows,
-            self.start.facts,
-            engine,
-            Journal(folder),
-            watcher,
-            meter,
-            folder=folder,
-            layers=layers,
-            kept=(self.kept_rows, self.share),
-            stepped=lambda active: anchor.draw_back(engine.state(), active),
-        )
-
-    def evaluator(self, start: Start, folder: Path) -> Evaluator:
-        """Return what measures another model than the one that learns."""
-        recipe = dataclasses.replace(self.recipe, network=start.recipe.network)
-        recipe = recipe.with_train(n_negatives=start.recipe.train.n_negatives)
-        return Evaluator(BatchLearner(recipe, make_engine(start, recipe, folder), start.facts.n_classes))
-
-    def accuracies(self, evaluator: Evaluator) -> list[float | None]:
-        return [evaluator.accuracy(split, rows) if len(rows) else None for split, rows in self.parts]
-
-
-def _prepare(
-    start: Start, dataset: Dataset, stored: tuple[Examples, Examples], share: float, changes: dict[str, Any]
-) -> _Work:
-    again = stored[0] if share else no_examples(start.facts)
-    rows = joined(dataset, start.facts, again)
-    new_rows = len(dataset.train.labels)
-    recipe, plan = fitted(start, learning_spec(start, changes, new_rows), new_rows, len(again))
-    held_out, _ = split_rows(len(rows.train.labels), recipe, len(again))
-    new, check, measured = (rows.train, held_out), _part(stored[1], rows.train), _part(to_check(*stored), rows.train)
-    return _Work(start, recipe, plan, rows, new_rows, share, (new, measured), (new, check))
-
-
-def _part(examples: Examples, otherwise: Split) -> Part:
-    """Return all of some examples as places of a split, which must be one also where there are none."""
-    split = otherwise if examples.rows is None else Split(examples.rows, examples.labels)
-    return split, np.arange(len(examples))
-
-
 def _layers(layers: Sequence[int] | None, recipe: Recipe) -> list[int]:
     count = len(recipe.network.widths)
     if layers is not None and (not layers or not all(0 <= layer < count for layer in layers)):
@@ -314,20 +178,6 @@ def _layers(layers: Sequence[int] | None, recipe: Recipe) -> list[int]:
 def _anchor(share: float, before: Start, start: Start, layers: list[int], folder: Path) -> Anchor:
     files = Checkpoints(folder)
     return Anchor(share, before, start, layers, lambda layer, arrays: files.keep(layer, arrays, finished=True))
-
-
-def _examples(
-    path: Path, facts: InputFacts, source: Dataset | None, folder: Path, most_bytes: int
-) -> tuple[Examples, Examples]:
-    """Return the kept examples of a model, and some of a data set that it learnt from before."""
-    stored = read_kept(kept_file(path), facts)
-    if source is None:
-        return stored
-    split, file = joined(source, facts, no_examples(facts)).train, folder / "kept.safetensors"
-    order = np.random.default_rng(0).permutation(len(split.labels))
-    cut = int(CHECK_SHARE * len(order))
-    keep(file, facts, stored, ((split, order[cut:]), (split, order[:cut])), most_bytes, 0)
-    return read_kept(file, facts)
 
 
 def _train(loop: Loop, stop: Callable[[], bool], path: Path) -> None:
@@ -360,15 +210,3 @@ def _refusal(path: Path, new: Measured, kept: Measured, max_drop: float, *, grow
 def _new_classes(dataset: Dataset, before: Start, named: Sequence[str]) -> list[str]:
     known = (*before.facts.classes, *named)
     return unknown_classes(dataset, dataset.train, numbers_in(dataset, known))
-
-
-def _keep(path: Path, place: Path, work: _Work, stored: tuple[Examples, Examples], most_bytes: int) -> None:
-    """Bring the kept examples up to date with the new rows, those learnt from and those held out; write them apart."""
-    split, held_out = work.rows.train, work.parts[0][1]
-    facts, seed = work.start.facts, work.recipe.train.seed
-    offers = (split, OtherRows(work.new_rows, held_out)), (split, held_out)
-    like = kept_file(path) if kept_file(path).exists() else path
-    if like == path:  # so that the way back leads to none
-        none, nothing = no_examples(facts), (split, held_out[:0])
-        keep(place.with_name(OLD_KEPT), facts, (none, none), (nothing, nothing), 0, seed, like)
-    keep(place, facts, stored, offers, most_bytes, seed, like)
