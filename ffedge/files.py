@@ -239,11 +239,27 @@ def reserved_file(size: int, folder: Path) -> Iterator[IO[bytes]]:
         yield file
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those it lies in, where it is not there yet.
+
+    Raises
+    ------
+    OSError
+        Something else stands there, as a link to what is gone, or the folder above cannot be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        if path.is_symlink() and not path.exists():
+            raise FileNotFoundError(errno.ENOENT, f"it is a link to {os.readlink(path)}, which is not there") from error
+        raise
+
+
 def _hold(path: Path, flags: int, mode: int = 0) -> int:
     """Open and lock a path; the lock goes with the process, however it ends."""
     while True:
         if flags & os.O_DIRECTORY:
-            path.mkdir(parents=True, exist_ok=True)
+            make_folder(path)
         descriptor = os.open(path, flags, 0o666)
         try:
             try:

@@ -24,7 +24,7 @@ from ffedge.data.merged import Sample, StreamSample, needs_doubles, sample_of
 from ffedge.data.rows import ArrayRows, Rows
 from ffedge.data.weights import checked
 from ffedge.errors import DataError
-from ffedge.files import nameless_file, quietly_closed, replacing, writing
+from ffedge.files import make_folder, nameless_file, quietly_closed, replacing, writing
 
 Batches = Iterable[Any] | Callable[[], Iterable[Any]]
 Guard = Callable[[], AbstractContextManager[None]]
@@ -62,7 +62,7 @@ def copied(
         else:
             names = [str(folder / f"{array}.npy") for array in ARRAYS[:2]]
             with guard():
-                folder.mkdir(parents=True, exist_ok=True)
+                make_folder(folder)
             if present := [name for name in names if Path(name).exists()]:
                 raise DataError(f"{present[0]}: exists already. Load it by its path, or pass another folder.")
             paths = [stack.enter_context(replacing(Path(name), guard)) for name in names]

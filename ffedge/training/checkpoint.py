@@ -14,7 +14,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ffedge.errors import ModelError
-from ffedge.files import atomic_file, writing
+from ffedge.files import atomic_file, make_folder, writing
 from ffedge.json_text import parse
 from ffedge.recipe import ALL_ROWS, Recipe
 from ffedge.tensors import TensorFile, write_tensors
@@ -154,7 +154,7 @@ class Checkpoints:
 
     def _write(self, path: Path, tensors: Layer, texts: dict[str, str]) -> None:
         with writing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
         with atomic_file(path) as temporary:
             write_tensors(temporary, tensors, texts)
 

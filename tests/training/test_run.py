@@ -229,6 +229,13 @@ def test_a_file_where_the_folder_should_be_is_named(tmp_path):
         train(small_spec(), clusters(), tmp_path / "run" / "x")
 
 
+def test_a_link_to_a_folder_that_is_gone_is_named(tmp_path):
+    (tmp_path / "run").symlink_to(tmp_path / "card" / "run")
+    with pytest.raises(FfedgeError, match=rf"/run: cannot be made \(it is a link to {tmp_path}/card/run, which is not"):
+        train(small_spec(), clusters(), tmp_path / "run")
+    assert not (tmp_path / "card").exists()
+
+
 def failing(monkeypatch, method, suffix):
     """Let a method of Path fail, as on a full disk, for files that end so."""
     works = getattr(Path, method)
