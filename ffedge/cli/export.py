@@ -128,14 +128,13 @@ def _calibrated(options: Namespace) -> None:
     with atomic_file(options.out) as temporary:
         stored.write(temporary)
         model = temporary.read_bytes()
-        reading, facts = None if options.data else stored.reading, stored.facts
         dataset = load(
             options.data or stored.source,
             options.data_dir,
             finite=False,
-            table=facts.table,
-            reading=reading,
-            shape=facts.shape,
+            table=stored.facts.table,
+            reading=stored.reading,
+            shape=stored.facts.shape,
         )
         write_calibrated(Model(model), Predictor(model), temporary, dataset, options.coverage)
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ffedge.data import NAMES, Reading, Split, load
 from ffedge.data.cache_folder import passing_folder
 from ffedge.data.matched import matched
-from ffedge.data.stream import OtherRows, split_rows, spread_evenly
+from ffedge.data.stream import OtherRows, spread_evenly
 from ffedge.errors import FfedgeError, ModelError
 from ffedge.files import regular_file
 from ffedge.model.file import Model
@@ -17,6 +17,7 @@ from ffedge.network import InputFacts, Layers
 from ffedge.predict.predictor import Predictor
 from ffedge.recipe import Recipe
 from ffedge.training.folder import StoredRun
+from ffedge.training.odd import split_as_trained
 
 
 @dataclass(frozen=True)
@@ -113,14 +114,14 @@ def open_rows(trained: Trained, data: str | None, data_dir: Path | None) -> Held
         raise FfedgeError(
             f"{trained.name}: learnt from {learnt_from!r}, which ffedge does not know by name. Pass `data`"
         )
-    facts, reading = trained.facts, None if data else trained.reading
-    dataset = load(data or learnt_from, data_dir, table=facts.table, reading=reading, shape=facts.shape)
+    facts, source = trained.facts, data or learnt_from
+    dataset = load(source, data_dir, table=facts.table, reading=trained.reading, shape=facts.shape)
     if dataset.sha256 != about.get("sha256"):
         raise FfedgeError(
             f"{trained.name}: learnt from other data than {dataset.name} (their sha256 differs), so that its held-out "
             "rows are not known. Pass `data` with what it was trained on"
         )
-    held_out, learnt = split_rows(len(dataset.train.labels), trained.recipe)
+    held_out, learnt = split_as_trained(dataset, trained.recipe)
     if not len(held_out):
         raise FfedgeError(f"{trained.name}: no rows were held out to choose by. Train with `holdout=0.05`")
     return HeldOut(matched(dataset, dataset.train, trained.facts.classes), held_out, learnt)

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from ffedge.data import Dataset, Split
 from ffedge.data.matched import matched
-from ffedge.data.stream import split_rows, spread_evenly
+from ffedge.data.stream import spread_evenly
 from ffedge.predict.evaluation import predicted
 from ffedge.predict.predictor import Predictor
+from ffedge.training.odd import split_as_trained
 
 SHOWN, SAMPLE, BINS, MOST_ROWS = 24, 2_000, 32, 200_000
 
@@ -112,7 +113,7 @@ def _rows(predictor: Predictor, dataset: Dataset) -> tuple[str, Split, NDArray[n
     if dataset.test is not None:
         count = len(dataset.test.labels)
         return "test rows", dataset.test, spread_evenly(count, MOST_ROWS)
-    held, _ = split_rows(len(dataset.train.labels), predictor.recipe)
+    held, _ = split_as_trained(dataset, predictor.recipe)
     if len(held):
         return "rows held out of training", dataset.train, held[spread_evenly(len(held), MOST_ROWS)]
     return "rows it learnt from", dataset.train, spread_evenly(len(dataset.train.labels), 10_000)

@@ -1,13 +1,13 @@
 """Chooses anew, without training, what a model counts as known and its temperature: for a coverage, on some rows."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.data import Data, Dataset, load
+from ffedge.data import Data, Dataset, Reading, load
 from ffedge.data.matched import matched
-from ffedge.data.stream import split_rows
 from ffedge.errors import DataError, ModelError
 from ffedge.files import atomic_file, stands
 from ffedge.model.calibration import Calibration
@@ -17,6 +17,7 @@ from ffedge.model.temperature import calibrated
 from ffedge.model.write import write_file, write_model
 from ffedge.predict.evaluation import predicted
 from ffedge.predict.predictor import Predictor
+from ffedge.training.odd import split_as_trained
 
 
 def recalibrate(
@@ -26,6 +27,7 @@ def recalibrate(
     out: Path | None = None,
     *,
     data_dir: Path | None = None,
+    reading: Reading | None = None,
     threads: int = 0,
 ) -> Calibration:
     """Write a model whose known answers are the share `coverage` of rows that it has not learnt from.
@@ -40,6 +42,8 @@ def recalibrate(
     coverage : above 0, up to 1.
     out : the file to write; None replaces the model, atomically.
     data_dir : where known data sets are looked for first.
+    reading : what the data's files leave open. Where training had one, it must be the same: it is by their content
+        that the rows are known of which some were held out.
 
     Raises
     ------
@@ -54,7 +58,7 @@ def recalibrate(
     opened, predictor = Model(model), Predictor(model, threads)
     with atomic_file(out or model) as temporary:  # before the work, which is for nothing where it cannot be written
         facts = predictor.facts
-        dataset = load(data, data_dir, finite=False, table=facts.table, shape=facts.shape)
+        dataset = load(data, data_dir, finite=False, table=facts.table, reading=reading, shape=facts.shape)
         calibration = write_calibrated(opened, predictor, temporary, dataset, coverage)
         if stood is not None and not stands(model, stood):
             raise ModelError(f"{model}: another model has taken its place meanwhile, and stands. Recalibrate that")
@@ -86,9 +90,14 @@ def write_calibrated(
 
 def _unseen_rows(predictor: Predictor, dataset: Dataset) -> NDArray[np.int64]:
     """Return the training rows that a model has not learnt from."""
-    rows, about = np.arange(len(dataset.train.labels)), predictor.metadata.get("data")
-    if isinstance(about, dict) and about.get("sha256") == dataset.sha256:
-        rows = split_rows(len(rows), predictor.recipe)[0]
-    if not len(rows):
+    rows, later = np.arange(len(dataset.train.labels)), predictor.metadata.get("learnt")
+    if _tells(predictor.metadata.get("data"), dataset):
+        rows = split_as_trained(dataset, predictor.recipe)[0]
+    if not len(rows) or (isinstance(later, list) and any(_tells(time, dataset) for time in later)):
         raise DataError(f"{dataset.name}: the model has learnt from all of its rows. Pass other data")
     return rows
+
+
+def _tells(about: Any, dataset: Dataset) -> bool:
+    """Say whether what a model tells of data that it learnt from is of this data set."""
+    return isinstance(about, dict) and about.get("sha256") == dataset.sha256

@@ -66,7 +66,7 @@ def export_nir(
     if facts.dtype == "float64" or facts.clip is not None:
         raise FfedgeError(f"{run}: learnt from a table, which its graph prepares, and spikes do not. Train on an .npz")
     with atomic_file(out) as temporary:
-        dataset = load(data or trained.source, data_dir, reading=None if data else trained.reading, shape=facts.shape)
+        dataset = load(data or trained.source, data_dir, reading=trained.reading, shape=facts.shape)
         try:
             raw = samples_of(dataset.train.inputs.take(spread_evenly(len(dataset.train.labels), ROWS)), facts)
         except DataError as error:

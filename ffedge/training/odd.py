@@ -7,14 +7,16 @@ import dataclasses
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ffedge.data import Dataset
 from ffedge.data.checks import block_rows
 from ffedge.data.dataset import chosen
-from ffedge.data.stream import OtherRows
+from ffedge.data.stream import OtherRows, split_rows
 from ffedge.errors import DataError
 from ffedge.model.readings import DEVIATIONS, Readings, left_out
 from ffedge.network import InputFacts
+from ffedge.recipe import Recipe
 from ffedge.training.table_facts import middle_and_spread, sample
 
 SAMPLE_ROWS, SAMPLE_BYTES = 4096, 2**20
@@ -68,19 +70,38 @@ def without_odd(dataset: Dataset, facts: InputFacts) -> tuple[Dataset, int, str 
     DataError
         All of them are.
     """
-    split, readings, odd, start, why = dataset.train, Readings(facts), list[int](), 0, ""
+    odd, why = _odd_rows(dataset, facts)
+    if not len(odd):
+        return dataset, 0, None
+    split = dataset.train
+    rows = len(split.labels)
+    said = left_out(len(odd), rows, int(odd[0]), why)
+    if len(odd) == rows:
+        raise DataError(f"{dataset.name}: {said}. Check the sensor or the units, or train anew")
+    left = chosen(split, OtherRows(rows, odd))
+    return dataclasses.replace(dataset, train=left), len(odd), f"{dataset.name}: {said}"
+
+
+def split_as_trained(dataset: Dataset, recipe: Recipe) -> tuple[NDArray[np.int64], OtherRows]:
+    """Return the training rows that a run held out, in ascending order, and those that it learnt from.
+
+    The data set is what it was trained on. Rows that `without_absurd` leaves out are in neither.
+    """
+    rough, rows = _rough_facts(dataset), len(dataset.train.labels)
+    odd = np.zeros(0, np.int64) if rough is None else _odd_rows(dataset, rough)[0]
+    left = OtherRows(rows, odd)
+    held = left[split_rows(len(left), recipe)[0]]
+    return held, OtherRows(rows, np.sort(np.concatenate([odd, held])))
+
+
+def _odd_rows(dataset: Dataset, facts: InputFacts) -> tuple[NDArray[np.int64], str]:
+    """Return the training rows that are odd for a model, in ascending order, and why the first one is."""
+    inputs, readings, odd, start, why = dataset.train.inputs, Readings(facts), list[int](), 0, ""
     if facts.dtype == "uint8" or dataset.input_dtype != facts.dtype or math.prod(dataset.input_shape) != facts.size:
-        return dataset, 0, None  # bytes, or data of another model, which `joined` refuses
-    for block in split.inputs.blocks(block_rows(split.inputs)):
+        return np.zeros(0, np.int64), ""  # bytes, or data of another model, which `joined` refuses
+    for block in inputs.blocks(block_rows(inputs)):
         found = readings.read(block)[1]
         why = why or next(iter(found.values()), "")
         odd += [start + row for row in found]
         start += len(block)
-    if not odd:
-        return dataset, 0, None
-    said = left_out(len(odd), start, odd[0], why)
-    if len(odd) == start:
-        raise DataError(f"{dataset.name}: {said}. Check the sensor or the units, or train anew")
-    rows = OtherRows(start, np.array(odd, np.int64))
-    left = chosen(split, rows)
-    return dataclasses.replace(dataset, train=left), len(odd), f"{dataset.name}: {said}"
+    return np.array(odd, np.int64), why

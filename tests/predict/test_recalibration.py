@@ -7,6 +7,7 @@ import pytest
 from toys import clusters, make_model, prepared, small_spec
 
 import ffedge
+from ffedge.cli import main
 from ffedge.data.stream import split_rows
 from ffedge.errors import DataError, ModelError
 from tests.predict.test_known import older
@@ -121,3 +122,24 @@ def test_odd_rows_choose_nothing(model, tmp_path):
     np.savez(tmp_path / "odd.npz", x=np.full((9, 16), np.nan), y=np.arange(9) % 4)
     with pytest.raises(DataError, match=r"^odd: all of its rows are odd. Check the sensor"):
         ffedge.recalibrate(model, tmp_path / "odd.npz", 0.9, tmp_path / "m")
+
+
+def test_rows_that_it_went_on_learning_from_are_refused(model, tmp_path):
+    path, more = tmp_path / "model.onnx", clusters(rows=300, seed=4)
+    path.write_bytes(model.read_bytes())
+    assert ffedge.learn(path, more, force=True, max_drop=1.0, progress=False).accepted
+    with pytest.raises(DataError, match=r"^clusters: the model has learnt from all of its rows. Pass other data$"):
+        ffedge.recalibrate(path, more, 0.9)
+    assert ffedge.recalibrate(path, clusters(rows=300, seed=5), 0.9).rows == 300
+
+
+def test_a_share_that_was_taken_aside_to_test_on_is_taken_aside_again(tmp_path):
+    rng, y = np.random.default_rng(0), np.arange(1000) % 4
+    np.savez(tmp_path / "data.npz", x=rng.normal(size=(1000, 8)).astype(np.float32) + y[:, None], y=y)
+    aside = ffedge.Reading(test=0.2)
+    run = ffedge.train(SPEC, tmp_path / "data.npz", tmp_path / "run", reading=aside, progress=False)
+    found = ffedge.recalibrate(run.model, tmp_path / "data.npz", 0.9, reading=aside)
+    assert found.rows == 200  # a quarter of 800
+    words = ["export", str(run.path), "--coverage", "0.9", "--data", str(tmp_path / "data.npz")]
+    assert main([*words, "--out", str(tmp_path / "named.onnx")]) == 0
+    assert ffedge.Predictor(tmp_path / "named.onnx").calibration.rows == 200

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import ffedge
-from ffedge.training.odd import without_absurd
+from ffedge.data.stream import split_rows
+from ffedge.training.odd import split_as_trained, without_absurd
 from ffedge.training.train import plan
 from ffedge.training.watch import Watcher
 
@@ -66,3 +67,18 @@ def test_rows_of_data_that_are_so_are_kept(column):
 
 def test_the_plan_leaves_them_out_too():
     assert plan(SPEC, [sensors(-127)]).peak_bytes > 0
+
+
+@pytest.mark.parametrize("value", [None, -999])
+def test_the_rows_that_training_held_out_are_known_again(tmp_path, value):
+    data = ffedge.load([sensors(value)])
+    run = ffedge.train(SPEC.with_train(holdout=0.1), data, tmp_path / "run")
+    recipe = ffedge.Predictor(run.model).recipe
+    held, learnt = split_as_trained(data, recipe)
+    left = without_absurd(data)[0].train
+    wanted, others = split_rows(len(left.labels), recipe)
+    for found, rows in ((held, wanted), (learnt[np.arange(len(learnt))], others[np.arange(len(others))])):
+        np.testing.assert_array_equal(data.train.inputs.take(found), left.inputs.take(rows))
+    again = ffedge.recalibrate(run.model, data, out=tmp_path / "again.onnx")
+    assert again.rows == len(held)
+    assert again.least_margin == pytest.approx(ffedge.Predictor(run.model).calibration.least_margin, rel=1e-4)
