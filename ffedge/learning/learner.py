@@ -267,7 +267,7 @@ class Learner:
         old, self._check = read_kept(kept_file(self._start.path), facts)
         self._measured = to_check(old, self._check)
         self._unchecked = unchecked_classes(self._start.path, known, self._measured, force=force)
-        self._rng, self._share = generator(self.recipe.train.seed, Draw.KEPT, 0), share
+        self._rng, self._share = generator(self.recipe.train.seed, Draw.KEPT, int(old.seen.sum())), share
         first = self._rng.permutation(len(old))[:capacity]
         self._kept = np.empty((capacity, facts.size), facts.dtype)
         if len(first):

@@ -19,6 +19,7 @@ from ffedge.learning.session import fitted, learning_spec, make_engine
 from ffedge.meter import PeakMeter
 from ffedge.network import InputFacts
 from ffedge.recipe import Recipe
+from ffedge.seeds import Draw, generator
 from ffedge.training.evaluator import Evaluator
 from ffedge.training.loop import Loop
 from ffedge.training.memory import Plan
@@ -119,7 +120,7 @@ def examples_of(
     if source is None:
         return stored
     split, file = joined(source, facts, no_examples(facts)).train, folder / "kept.safetensors"
-    order = np.random.default_rng(0).permutation(len(split.labels))
+    order = generator(0, Draw.KEPT).permutation(len(split.labels))
     cut = int(CHECK_SHARE * len(order))
     keep(file, facts, stored, ((split, order[cut:]), (split, order[:cut])), most_bytes, 0)
     return read_kept(file, facts)

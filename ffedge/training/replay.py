@@ -21,6 +21,7 @@ from ffedge.files import atomic_file, behind_links, writing
 from ffedge.json_text import parse
 from ffedge.network import InputFacts
 from ffedge.pages import on_disk, release
+from ffedge.seeds import Draw, generator
 from ffedge.tensors import TensorFile, write_tensors
 
 Array = NDArray[Any]
@@ -74,7 +75,9 @@ class Reservoir:
         enters = ~self._full[labels] | (drawn * ranks < self._places[labels])
         enters[:free] = False
         for row in np.flatnonzero(enters):
-            result[row] = self._replace(int(labels[row]))
+            label = int(labels[row])
+            if not self._full[label] or drawn[row] * ranks[row] < self._places[label]:  # as it is by now
+                result[row] = self._replace(label)
         return result
 
     def _replace(self, label: int) -> int:
@@ -211,7 +214,7 @@ def _sampled(
     """Draw from old and new rows; return those drawn, in a file without a name, their labels, and what was seen."""
     (split, which), row_bytes = new, facts.size * np.dtype(facts.dtype).itemsize
     capacity = min(most_bytes // (row_bytes + 4), MOST_KEPT, len(old) + len(which))
-    rng = np.random.default_rng([seed, len(old)])
+    rng = generator(seed, Draw.KEPT, int(old.seen.sum()))  # another one each time
     first = rng.permutation(len(old))[:capacity]
     reservoir = Reservoir(capacity, old.labels[first], old.seen, rng)
     source = np.full(capacity, -1, np.int64)  # an old row, or beyond them a place among the new ones

@@ -52,11 +52,14 @@ def test_classes_that_come_one_after_the_other_end_with_the_same_room():
     assert np.bincount(reservoir.labels).tolist() == [10] * 6
 
 
-def test_every_row_of_a_class_is_as_likely_to_be_kept():
+@pytest.mark.parametrize("classes", [1, 4])
+@pytest.mark.parametrize("block", [64, 1000])
+def test_every_row_of_a_class_is_as_likely_to_be_kept(classes, block):
     """Of 1,000 rows 20 are kept, 600 times: each tenth of the stream gets its tenth."""
     hits = np.zeros(10)
     for seed in range(600):
-        _, rows = stream(20, np.zeros(1000, np.int64), 1, seed)
+        labels = np.random.default_rng([classes, seed]).integers(0, classes, 1000)
+        _, rows = stream(20, labels, classes, seed, block)
         hits += np.bincount(rows // 100, minlength=10)
     assert hits.sum() == 12_000
     assert np.abs(hits / 1200 - 1).max() < 0.12  # 4 deviations
