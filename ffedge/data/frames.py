@@ -3,6 +3,7 @@
 A frame has names of columns, gives a column by its name, and some of its rows. Shape letters: n rows of a part.
 """
 
+import contextlib
 import datetime
 import itertools
 import numbers
@@ -188,10 +189,12 @@ def _lacks(value: Any) -> bool:
 def _cells(column: NDArray[Any], kind: str, words: list[str] | None) -> Cells:
     if words is not None:
         return ["" if _lacks(value) else words[int(value)] for value in column.tolist()]
+    if kind == "number" and column.dtype != object:
+        return column.astype(np.float64)
     if kind == "number":
-        known = column.dtype != object
-        return column.astype(np.float64) if known else np.array([_float(value) for value in column.tolist()])
-    if kind in ("time", "nested", "empty"):
+        with contextlib.suppress(TypeError, ValueError):  # a text among them is named by who takes the cells
+            return np.array([_float(value) for value in column.tolist()])
+    if kind in ("time", "nested"):
         return [""] * len(column)
     return [_text(value) for value in column.tolist()]
 

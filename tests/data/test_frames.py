@@ -156,6 +156,21 @@ def test_a_row_that_lacks_something_is_named(tmp_path, row, message):
         ffedge.Predictor(run.model).predict([frame.to_dict("records")[0], row])
 
 
+def test_what_the_first_rows_do_not_show_is_read_by_the_columns_of_the_model():
+    late = np.array([None] * 1200 + [7.5, "8"], object)
+    frame = {"temp": np.arange(1202.0) % 7, "late": late, "state": np.array(["run", "idle"])[np.arange(1202) % 2]}
+    known = load(HuggingFace({**frame, "late": np.arange(1202.0)}), label="state").table
+    found = load(HuggingFace(frame), table=known, label="state").train.inputs.take(np.array([1199, 1200, 1201]))
+    np.testing.assert_array_equal(found[:, 1], [np.nan, 7.5, 8.0])
+
+
+def test_a_text_far_down_a_column_of_numbers_is_named():
+    values = np.array([1.5] * 1100 + ["oops", 2.5], object)
+    frame = HuggingFace({"temp": values, "state": np.array(["run", "idle"])[np.arange(1102) % 2]})
+    with pytest.raises(DataError, match=r"row 1100.*: column 'temp' must be a number, got 'oops'"):
+        load(frame, label="state")
+
+
 def test_gaps_in_a_frame_are_gaps():
     frame = as_pandas().convert_dtypes()
     frame.loc[3, "temp"] = frame.loc[4, "count"] = frame.loc[5, "mode"] = None
