@@ -120,9 +120,11 @@ def learn(
         stored = examples_of(path, start.facts, source, folder, max(kept_bytes, KEPT_BYTES))
         work = prepare(start, dataset, stored, replay_share, changes)
         active = _layers(layers, work.recipe)
-        rows, moments = work.new_rows + len(stored[0]) + len(stored[1]), work.plan.disk_bytes
+        rows = work.new_rows + len(stored[0]) + len(stored[1])
         held = before.n_bytes if anchor else 0
-        check_room(folder, learning_bytes(work.recipe, start.facts, rows, kept_bytes) + moments + held, "learning")
+        check_room(
+            folder, learning_bytes(work.recipe, start.facts, rows, kept_bytes) + work.plan.disk_bytes + held, "learning"
+        )
         unchecked = unchecked_classes(path, before.facts, to_check(*stored), force=force)
         for note in loaded.notes:
             hear.note(f"{loaded.name}: {note}")

@@ -83,8 +83,11 @@ class Checkpoints:
         ----------
         finished : whether the layer has learnt; one that has not can be drawn again, and no generation names it.
         """
-        path = self._layer_file(layer) if finished else self.folder / f"initial-{layer:02d}.safetensors"
+        initial = self.folder / f"initial-{layer:02d}.safetensors"
+        path = self._layer_file(layer) if finished else initial
         self._write(path, arrays, {})
+        if finished:
+            initial.unlink(missing_ok=True)
         file = TensorFile(path)
         if finished:
             self._kept[layer] = file.metadata["sha256"]

@@ -15,11 +15,12 @@ MIB = 2**20
 
 
 def run_bytes(recipe: Recipe, facts: InputFacts, kept_rows: int, kept_bytes: int) -> int:
-    """Return what a run folder takes: generations while one more is written, finished layers, model, kept examples."""
+    """Return what a run folder takes: generations while one more is written, layers that learn no more, or do not yet
+    and are listened to, the model, kept examples as they are drawn and written."""
     weights = _layer_bytes(recipe, facts)
     learning = max(weights) if recipe.train.schedule == "greedy" else sum(weights)
     states = (KEEP + 1) * (1 + len(MOMENTS[recipe.train.optimizer])) * learning
-    return states + 2 * sum(weights) + _examples_bytes(facts, kept_rows, kept_bytes)
+    return states + 2 * sum(weights) + 2 * _examples_bytes(facts, kept_rows, kept_bytes)
 
 
 def learning_bytes(recipe: Recipe, facts: InputFacts, kept_rows: int, kept_bytes: int) -> int:

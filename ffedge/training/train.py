@@ -31,7 +31,7 @@ from ffedge.training.facts import measure
 from ffedge.training.folder import RunFolder, StoredRun, next_folder
 from ffedge.training.layer_cache import cache_bytes
 from ffedge.training.loop import Diverged, Interrupted, Loop
-from ffedge.training.memory import Plan, make_plan
+from ffedge.training.memory import Plan, disk_bytes, make_plan
 from ffedge.training.notes import of_choices, of_no_room
 from ffedge.training.odd import without_absurd
 from ffedge.training.records import Report
@@ -144,8 +144,9 @@ def train(
     source = source_text(data, dataset.name)
     folder = RunFolder(out, recipe, facts, dataset, source, choice, reading)
     with folder.alone():
-        rows, moments = len(dataset.train.labels), plan.disk_bytes if plan else 0
-        check_room(out, run_bytes(recipe, facts, rows, kept_bytes) + moments, "this run")
+        rows = len(dataset.train.labels)
+        beside = disk_bytes(recipe, facts, recipe.train, rows - recipe.train.held_out(rows))
+        check_room(out, run_bytes(recipe, facts, rows, kept_bytes) + beside, "this run")
         state, place = _begin(folder, recipe, watcher, resume=resume, force=force)
         watcher.begun(out)
         notes = [f"{dataset.name}: {note}" for note in dataset.notes] + ([odd] if odd else [])
@@ -295,7 +296,7 @@ def _train_until_stopped(loop: Loop, place: Place, stop: Callable[[], bool], fol
     except Diverged as error:
         if not folder.checkpoints.generations():
             raise TrainingError(f"{error}. There is no checkpoint before it") from error
-        loop.fall_back(folder.checkpoints.newest().state)
+        loop.fall_back(folder.restore().state)  # with the epochs before it, which are told
         return str(error)
     except Interrupted as error:
         raise StoppedError(f"{folder.path}: stopped at a checkpoint. Go on with `resume=True`", folder.path) from error

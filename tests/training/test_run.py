@@ -19,6 +19,7 @@ from ffedge.errors import FfedgeError, TrainingError
 from ffedge.predict.predictor import Predictor
 from ffedge.recipe import Recipe
 from ffedge.spec import Spec
+from ffedge.training import train as module
 from ffedge.training.folder import next_folder
 from ffedge.training.train import train
 
@@ -268,6 +269,16 @@ def test_a_full_disk_is_one_line_that_names_the_file(tmp_path, monkeypatch, meth
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_room_for_kept_activities_is_asked_for_before_the_work(tmp_path, monkeypatch, engine):
+    asked = []
+    monkeypatch.setattr(module, "check_room", lambda folder, n_bytes, what: asked.append(n_bytes))
+    for cache in ("none", "activations"):
+        spec = small_spec(engine=engine, epochs=1, class_goodness="groups", label_mode="none", cache=cache)
+        train(spec, clusters(), tmp_path / cache)
+    assert asked[1] - asked[0] >= 160 * 2 * (12 + 10)  # float16 of both layers below the last
+
+
 def test_a_batch_larger_than_the_data_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"^`batch_size` must be at most the 160 rows that are trained on, got 161$"):
         train(small_spec(batch_size=161), clusters(), tmp_path / "run")
@@ -293,6 +304,24 @@ def test_a_loss_that_is_no_number_leaves_the_last_good_model(tmp_path, engine):
     report = json.loads((path / "report.json").read_text())
     assert report["stopped"].startswith("layer 1, epoch 0: the loss is not a number")
     assert [layer["index"] for layer in report["layers"]] == [0]
+
+
+def test_epochs_that_the_model_of_the_last_checkpoint_has_not_seen_are_not_told(tmp_path):
+    """Layer 1 diverges after an epoch or two, of one step each; the last checkpoint is of layer 0."""
+    more = {"optimizer": "sgd", "weight_decay": 0.0, "variant": "ff", "widths": (12, 10)}
+    spec = small_spec(epochs=3, batch_size=160, rate=(0.02, 1e10), **more)
+    path = tmp_path / "run"
+    with pytest.raises(TrainingError, match="^layer 1, epoch [12]: "), np.errstate(all="ignore"):
+        train(spec, clusters(), path, checkpoint_every="1000")
+    told = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    assert [(record["layer"], record["epoch"]) for record in told] == [(0, 0), (0, 1), (0, 2)]
+    assert [layer["index"] for layer in json.loads((path / "report.json").read_text())["layers"]] == [0]
+
+
+def test_a_layer_that_is_listened_to_before_it_learns_leaves_one_file(tmp_path):
+    train(small_spec(variant="fcff", scope="all", epochs=1), clusters(), tmp_path / "run")
+    names = sorted(path.name for path in (tmp_path / "run" / "checkpoint").glob("*-*"))
+    assert names == [f"layer-{layer:02d}.safetensors" for layer in range(3)]
 
 
 def test_a_loss_that_is_no_number_in_the_first_epoch_says_so(tmp_path):
