@@ -8,7 +8,6 @@ import datetime
 import importlib.metadata
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ffedge.compare.child import ask, variables
+from ffedge.compare.load import Others
 from ffedge.compare.runner import thread_variables
 from ffedge.training.records import machine, versions
 
@@ -77,9 +77,9 @@ def child(module: str, request: dict[str, Any], threads: int, tries: int = TRIES
     answers = []
     for _ in range(tries):
         _wait_for_quiet()
-        before = _times_s()
+        others = Others()
         answer = ask(module, request, thread_variables(threads) | PATHS)
-        answers.append(answer | {"cores_elsewhere": _cores_elsewhere(before)})
+        answers.append(answer | {"cores_elsewhere": others.cores() or 0.0})
         if answers[-1]["cores_elsewhere"] <= QUIET_CORES:
             break
     return min(answers, key=lambda answer: answer["cores_elsewhere"])
@@ -87,25 +87,10 @@ def child(module: str, request: dict[str, Any], threads: int, tries: int = TRIES
 
 def _wait_for_quiet() -> None:
     for _ in range(WAIT_S):
-        before = _times_s()
+        others = Others()
         time.sleep(1)
-        if _cores_elsewhere(before) <= QUIET_CORES:
+        if (others.cores() or 0.0) <= QUIET_CORES:
             break
-
-
-def _cores_elsewhere(before: tuple[float, float, float]) -> float:
-    wall, busy, own = (now - then for now, then in zip(_times_s(), before, strict=True))
-    return max(0.0, busy - own) / wall
-
-
-def _times_s() -> tuple[float, float, float]:
-    """Return now, the busy seconds of all cores (0 where the system does not tell), and this process's share."""
-    own = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    busy, stat = 0.0, Path("/proc/stat")
-    if stat.exists():
-        user, nice, system, _, _, *interrupts = map(int, stat.read_text().splitlines()[0].split()[1:9])
-        busy = (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
-    return time.perf_counter(), busy, own
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -180,7 +165,10 @@ class Lines:
 
     def __init__(self, path: Path) -> None:
         self._path, self._commit = path, {"commit": _commit()}
-        self._results = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        whole, end, torn = path.read_text().rpartition("\n") if path.exists() else ("", "", "")
+        if torn:  # whoever wrote it was stopped
+            path.write_text(whole + end)
+        self._results = [json.loads(line) for line in whole.splitlines()]
 
     def take(self, key: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Return the result of a key, measured where it does not stand in the file."""

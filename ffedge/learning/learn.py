@@ -121,10 +121,8 @@ def learn(
         work = prepare(start, dataset, stored, replay_share, changes)
         active = _layers(layers, work.recipe)
         rows = work.new_rows + len(stored[0]) + len(stored[1])
-        held = before.n_bytes if anchor else 0
-        check_room(
-            folder, learning_bytes(work.recipe, start.facts, rows, kept_bytes) + work.plan.disk_bytes + held, "learning"
-        )
+        beside = work.plan.disk_bytes + (before.n_bytes if anchor else 0)
+        check_room(folder, learning_bytes(work.recipe, start.facts, rows, kept_bytes) + beside, "learning")
         unchecked = unchecked_classes(path, before.facts, to_check(*stored), force=force)
         for note in loaded.notes:
             hear.note(f"{loaded.name}: {note}")

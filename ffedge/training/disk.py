@@ -15,8 +15,11 @@ MIB = 2**20
 
 
 def run_bytes(recipe: Recipe, facts: InputFacts, kept_rows: int, kept_bytes: int) -> int:
-    """Return what a run folder takes: generations while one more is written, layers that learn no more, or do not yet
-    and are listened to, the model, kept examples as they are drawn and written."""
+    """Return what a run folder takes.
+
+    These are generations while one more is written, layers that learn no more or are listened to before they do, the
+    model, and kept examples as they are drawn and written.
+    """
     weights = _layer_bytes(recipe, facts)
     learning = max(weights) if recipe.train.schedule == "greedy" else sum(weights)
     states = (KEEP + 1) * (1 + len(MOMENTS[recipe.train.optimizer])) * learning

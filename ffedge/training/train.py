@@ -117,11 +117,13 @@ def train(
         The spec does not fit the data.
     """
     started, imported, meter, watcher = time.perf_counter(), rss_bytes(), PeakMeter(), watcher or Watcher()
+    if resume and out is None:
+        raise ValueError("`resume` needs `out`, the folder of the run to go on with")
     rhythm, out = Rhythm(checkpoint_every), None if out is None else Path(out)
     release_libraries()
     return_large_blocks()
     table = None
-    if resume and out:
+    if resume and out is not None:
         stored = StoredRun.read(out)
         spec, data = _begun_with(stored, spec, data)
         table, reading = stored.facts.table, reading or stored.reading

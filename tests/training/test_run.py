@@ -279,6 +279,13 @@ def test_room_for_kept_activities_is_asked_for_before_the_work(tmp_path, monkeyp
     assert asked[1] - asked[0] >= 160 * 2 * (12 + 10)  # float16 of both layers below the last
 
 
+def test_to_resume_a_folder_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="^`resume` needs `out`, the folder"):
+        train(small_spec(), clusters(), resume=True)
+    assert not os.listdir(tmp_path)
+
+
 def test_a_batch_larger_than_the_data_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"^`batch_size` must be at most the 160 rows that are trained on, got 161$"):
         train(small_spec(batch_size=161), clusters(), tmp_path / "run")
@@ -311,7 +318,7 @@ def test_epochs_that_the_model_of_the_last_checkpoint_has_not_seen_are_not_told(
     more = {"optimizer": "sgd", "weight_decay": 0.0, "variant": "ff", "widths": (12, 10)}
     spec = small_spec(epochs=3, batch_size=160, rate=(0.02, 1e10), **more)
     path = tmp_path / "run"
-    with pytest.raises(TrainingError, match="^layer 1, epoch [12]: "), np.errstate(all="ignore"):
+    with pytest.raises(TrainingError, match=r"^layer 1, epoch [12]: "), np.errstate(all="ignore"):
         train(spec, clusters(), path, checkpoint_every="1000")
     told = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     assert [(record["layer"], record["epoch"]) for record in told] == [(0, 0), (0, 1), (0, 2)]
