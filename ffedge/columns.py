@@ -149,9 +149,9 @@ class Table:
         return cls(tuple(columns), data["label"])
 
 
-def numbered(count: int, label: str = "y") -> Table:
+def numbered(count: int) -> Table:
     """Return columns of numbers that have no names: ``x0``, ``x1``, …"""
-    return Table(tuple(Column(f"x{place}") for place in range(count)), label)
+    return Table(tuple(Column(f"x{place}") for place in range(count)), "y")
 
 
 def number(text: str, *, comma: bool = False) -> float:

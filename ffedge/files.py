@@ -239,6 +239,13 @@ def reserved_file(size: int, folder: Path) -> Iterator[IO[bytes]]:
         yield file
 
 
+def free_bytes(folder: Path) -> int | None:
+    """Return the room on the disk of a folder, which need not exist yet; None where the system does not tell."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    system = os.statvfs(there)
+    return system.f_bavail * system.f_frsize if system.f_blocks else None
+
+
 def make_folder(path: Path) -> None:
     """Make a folder, and those it lies in, where it is not there yet.
 

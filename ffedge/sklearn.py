@@ -20,6 +20,7 @@ from ffedge.data.weights import checked
 from ffedge.errors import DataError, FfedgeError, one_line
 from ffedge.files import atomic_file
 from ffedge.learning.learner import Learner
+from ffedge.model.file import Model
 from ffedge.model.temperature import softened
 from ffedge.predict.predictor import Prediction, Predictor
 from ffedge.spec import Spec
@@ -331,7 +332,7 @@ class _Network:
         self._model, self._predictor = b"", None
 
     def _opened(self, batch_size: int) -> Learner:
-        rate = Predictor(self._model).recipe.train.rate if self._from_nothing else None
+        rate = Model(self._model).recipe.train.rate if self._from_nothing else None
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
             path.write_bytes(self._model)

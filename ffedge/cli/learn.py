@@ -28,14 +28,8 @@ def add_flags(parser: Parser) -> None:
     flag(parser, "--add-class", added, str, default=[], dest="add_classes", metavar="NAME", action="append")
     flag(parser, "--add-new", "Add every class of the rows that the model does not know.")
     flag(parser, "--layers", "The layers that learn. (default: all)", reader(tuple[int, ...]))
-    flag(
-        parser,
-        "--replay",
-        "Room for kept examples beside the model; 0 keeps none.",
-        SIZE,
-        default="4MiB",
-        dest="kept_bytes",
-    )
+    kept = "Room for kept examples beside the model; 0 keeps none."
+    flag(parser, "--keep-examples", kept, SIZE, default="4MiB", dest="kept_bytes")
     flag(parser, "--replay-share", "Share of kept examples in each batch, against forgetting.", NUMBER, default=0.5)
     back = "Share of the way back to where it stood that each weight goes after a step; 1: only added classes learn."
     flag(parser, "--anchor", back, NUMBER, default=0.0)

@@ -4,7 +4,6 @@ from argparse import Namespace
 from pathlib import Path
 
 from ffedge.cli.parser import Parser, Plays, argument, check_data_dir, flag, shared
-from ffedge.errors import FfedgeError
 
 PAGE = Plays(only_with=("html",))
 
@@ -42,11 +41,11 @@ def _write(options: Namespace) -> None:
     from ffedge.cli.commands import with_flags
     from ffedge.files import atomic_file
     from ffedge.page.page import page
+    from ffedge.training.folder import check_free
     from ffedge.training.records import Report
     from ffedge.training.shown import progress
 
-    if options.html.exists() and not options.force:
-        raise FfedgeError(f"{options.html}: exists already. Choose another `html`, or use `force`")
+    check_free(options.html, force=options.force, name="html")
     check_data_dir(options, options.data or Report.read(options.run / "report.json").data["name"])
     with progress() as hear:
         text = page(

@@ -62,11 +62,11 @@ def load(
         classes already.
     label, leave_out : of a table, the name of the label's column (None: the last one), and of columns not to take.
     table : of a model (`ffedge.network.InputFacts`): the columns that are taken, by their names.
-    stop : asked while a table is read; True ends that with a StoppedError.
+    stop : asked while a table or class folders are read; True ends that with a StoppedError.
     finite : refuse files that hold NaN or infinity; else these are rows like others, which a model calls odd.
     reading : what the files leave open: the size of pictures, the time bins of events, rows to test on.
     shape : of a row, where a model has one that files in class folders are to be brought to.
-    hear : is told how reading goes.
+    hear : is told how the reading of a table or of class folders goes.
 
     Notes
     -----
@@ -99,7 +99,9 @@ def load(
     elif tabular:
         from ffedge.data.tables import load_table
 
-        dataset = load_table(source, label=label, leave_out=leave_out, table=table, one_class=one_class, stop=stop)
+        dataset = load_table(
+            source, label=label, leave_out=leave_out, table=table, one_class=one_class, hear=hear, stop=stop
+        )
     else:
         where = None if folder is None else Path(folder)
         dataset = _of_arrays(source, data_dir, progress, where, table, one_class=one_class, finite=finite)

@@ -26,7 +26,7 @@ from ffedge.data.folder_kinds import KINDS, Kind
 from ffedge.data.reading import Listener, Reading
 from ffedge.data.rows import Rows
 from ffedge.errors import DataError, StoppedError, one_line
-from ffedge.files import atomic_file, in_turn
+from ffedge.files import atomic_file, free_bytes, in_turn
 
 Stop = Callable[[], bool]
 TRAIN, TESTS = "train", ("test", "valid", "validation", "val")
@@ -229,9 +229,8 @@ def _decode(
 
 
 def _check_room(place: Path, n_bytes: int, kind: Kind) -> None:
-    system = os.statvfs(place)
-    free = system.f_bavail * system.f_frsize
-    if system.f_blocks and free < n_bytes:
+    free = free_bytes(place)
+    if free is not None and free < n_bytes:
         needs = f"has {free >> 20} MiB free, but the {kind.noun}s take {(n_bytes >> 20) + 1} MiB there"
         raise DataError(f"{place}: {needs}. Free space, use a smaller `{kind.takes[0]}`, or {TO_MEND}")
 

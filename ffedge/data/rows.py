@@ -216,26 +216,18 @@ class Chosen(RowSource):
 
 
 class ChosenLabels:
-    """Some labels of a source, or others in their place: indexed by arrays of rows."""
+    """Some labels of a source, by their rows: indexed by arrays of rows."""
 
-    def __init__(self, labels: "Labels", which: Any = None, numbers: NDArray[np.int64] | None = None) -> None:
-        """Choose.
-
-        Parameters
-        ----------
-        which : rows of the source; None takes all.
-        numbers : [C] what stands for each label; None leaves them.
-        """
-        self._labels, self._which, self._numbers = labels, which, numbers
+    def __init__(self, labels: "Labels", which: Any) -> None:
+        self._labels, self._which = labels, which
 
     def __len__(self) -> int:
         """Give how many there are."""
-        return len(self._labels if self._which is None else self._which)
+        return len(self._which)
 
     def __getitem__(self, rows: NDArray[np.integer]) -> NDArray[np.integer]:
         """Return the labels of the rows [n]."""
-        labels = self._labels[rows if self._which is None else self._which[rows]]
-        return labels if self._numbers is None else self._numbers[labels]
+        return self._labels[self._which[rows]]
 
 
 Labels = NDArray[np.integer] | Rows | ChosenLabels  # [N], indexed by arrays of rows

@@ -7,8 +7,8 @@ import difflib
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -285,6 +285,3 @@ def _near(name: str, names: Iterable[str]) -> str:
         return f"Did you mean {near[0]!r}?"
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return f"It has {', '.join(map(repr, names[:MOST_NAMED]))}{more}"
-
-
-Note = Callable[[str], Any]

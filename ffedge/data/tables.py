@@ -18,6 +18,7 @@ from ffedge.data.dataset import Dataset, Split
 from ffedge.data.files import JSON_TEXTS, STDIN, TYPED
 from ffedge.data.frames import FrameTable, is_frame
 from ffedge.data.label_column import MOST_LABEL_BYTES, told_of
+from ffedge.data.reading import Listener
 from ffedge.data.rows import Labels, Rows, open_to_read
 from ffedge.data.table_schema import Schema, Source
 from ffedge.data.table_text import TextTable, open_bytes
@@ -71,6 +72,7 @@ def load_table(
     leave_out: Sequence[str] = (),
     table: Table | None = None,
     one_class: bool = False,
+    hear: Listener | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Dataset:
     """Copy table files to rows on disk, which go with the process.
@@ -82,6 +84,7 @@ def load_table(
     leave_out : names of columns that are not taken.
     table : of a model: the columns that it takes, by their names.
     one_class : whether rows of one class will do.
+    hear : is told how many rows have been read.
     stop : asked after each chunk.
 
     Raises
@@ -91,15 +94,16 @@ def load_table(
     StoppedError
         `stop` said so.
     """
-    schema, place = Schema(table, label, leave_out), writable_folder("temporary")
+    schema, place, hear = Schema(table, label, leave_out), writable_folder("temporary"), hear or Listener()
     files = [] if is_frame(source) else files_of(source)
     with contextlib.ExitStack() as stack:
         with writing(place, TO_MEND, DataError):
             inputs, codes = (stack.enter_context(nameless_file(place)) for _ in range(2))
-        copy = _Copy(schema, inputs[0], codes[0], place, stop)
+        copy = _Copy(schema, inputs[0], codes[0], place, hear, stop)
         for each in map(opened, files) if files else [contextlib.nullcontext(FrameTable(source))]:
             with each as one:
                 copy.add(one)
+        hear.read(copy.rows, copy.rows)
         name = _name(files) if files else one.name
         if not copy.rows:
             raise DataError(f"{name}: holds no rows with a label. Check the column {schema.label!r}")
@@ -132,9 +136,16 @@ class _Copy:
     """Writes rows and the codes of their labels, and what they hash to."""
 
     def __init__(
-        self, schema: Schema, inputs: IO[bytes], codes: IO[bytes], place: Path, stop: Callable[[], bool]
+        self,
+        schema: Schema,
+        inputs: IO[bytes],
+        codes: IO[bytes],
+        place: Path,
+        hear: Listener,
+        stop: Callable[[], bool],
     ) -> None:
-        self._schema, self._inputs, self._codes, self._place, self._stop = schema, inputs, codes, place, stop
+        self._schema, self._inputs, self._codes, self._place = schema, inputs, codes, place
+        self._hear, self._stop = hear, stop
         self.rows, self._digests = 0, (hashlib.sha256(), hashlib.sha256())
         self._unlabelled, self._first = 0, ""
 
@@ -157,6 +168,7 @@ class _Copy:
             for digest, part in zip(self._digests, (np.ascontiguousarray(inputs).data, small.data), strict=True):
                 digest.update(part)  # however the rows are cut
             self.rows += len(inputs)
+            self._hear.read(self.rows, None)
         with writing(self._place, TO_MEND, DataError):
             self._inputs.flush()
             self._codes.flush()

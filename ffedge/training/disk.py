@@ -1,11 +1,11 @@
 """Room on the disk, asked for before the work: a full card would end it hours later."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 
 from ffedge.errors import FfedgeError
+from ffedge.files import free_bytes
 from ffedge.network import InputFacts, layers_of, trained
 from ffedge.recipe import Recipe
 from ffedge.rule.optimizer import MOMENTS
@@ -33,17 +33,14 @@ def learning_bytes(recipe: Recipe, facts: InputFacts, kept_rows: int, kept_bytes
 
 def has_room(folder: Path, n_bytes: int) -> bool:
     """Tell whether the disk of a folder, which need not exist, has room for so many bytes."""
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    system = os.statvfs(there)
-    return not system.f_blocks or system.f_bavail * system.f_frsize >= n_bytes
+    free = free_bytes(folder)
+    return free is None or free >= n_bytes
 
 
 def check_room(folder: Path, n_bytes: int, what: str) -> None:
     """Raise FfedgeError where a folder's disk has no room for what it is to hold, what is there already included."""
-    system = os.statvfs(folder)
-    free = system.f_bavail * system.f_frsize
-    taken = sum(file.lstat().st_size for file in folder.rglob("*"))
-    if system.f_blocks and free + taken < n_bytes:
+    free, taken = free_bytes(folder), sum(file.lstat().st_size for file in folder.rglob("*"))
+    if free is not None and free + taken < n_bytes:
         wanted = f"{what} takes {n_bytes / MIB:.1f} MiB there"
         raise FfedgeError(f"{folder}: has {free / MIB:.1f} MiB free, but {wanted}. Free space, or choose another place")
 

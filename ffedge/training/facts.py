@@ -17,7 +17,6 @@ from ffedge.training.table_facts import (
 )
 
 BLOCK_BYTES = 2**20
-SAMPLE_ROWS, SAMPLE_BYTES = 4096, 2**20
 FEW = 0.05  # of the values of an input
 FAR_DEVIATION = 3.0  # times the deviation by quartiles
 STROKES_SHARE = 0.2  # of the way from the darkest to the brightest: handwritten digits have 0.13, clothes 0.29
@@ -103,8 +102,7 @@ def _has_far_values(source: RowSource) -> bool:
 
     As a sensor's error values do, which are too many to be left out (`ffedge.training.odd`).
     """
-    size = int(np.prod(source.row_shape))
-    rows = sample(source, min(SAMPLE_ROWS, max(2, SAMPLE_BYTES // (8 * size))))
+    rows = sample(source)
     middle, spread = middle_and_spread(rows, QUARTERS, BETWEEN_QUARTERS)
     far = np.mean(np.abs(rows - middle) > CLIP * spread, axis=0)
     return bool(np.any((spread > 0) & (far > 0) & (far <= FEW) & (rows.std(axis=0) > FAR_DEVIATION * spread)))

@@ -207,10 +207,10 @@ def export(run: Path, out: Path, *, force: bool = False) -> None:
         StoredRun.read(run).write(temporary)
 
 
-def check_free(out: Path, *, force: bool) -> None:
-    """Raise FfedgeError where a file to write exists, without `force`."""
+def check_free(out: Path, *, force: bool, name: str = "out") -> None:
+    """Raise FfedgeError where a file to write exists, without `force`; `name` is of the argument that names it."""
     if out.exists() and not force:
-        raise FfedgeError(f"{out}: exists already. Choose another `out`, or use `force`")
+        raise FfedgeError(f"{out}: exists already. Choose another `{name}`, or use `force`")
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from ffedge.data.rows import Rows, places
 from ffedge.data.stream import Chunk, Stream
 from ffedge.engine.base import Engine, on_host
 from ffedge.errors import FfedgeError
-from ffedge.files import reserved_file
+from ffedge.files import reserved_file, writing
 from ffedge.labels import Labels, tried_labels
 from ffedge.network import InputFacts, layers_of
 from ffedge.recipe import Recipe
@@ -160,13 +160,18 @@ class _FileRows:
         except OSError as error:
             what = f"{size / 1e9:.2f} GB of activities cannot be kept ({error.strerror or error})"
             raise FfedgeError(f"{folder}: {what}. Free space, or use `cache='none'`") from error
+        self._folder = folder
         weakref.finalize(self, os.close, self._descriptor)
         self.take = self._rows.take
 
     def put(self, start: int, rows: Array) -> None:
         """Write rows from a place on."""
         block = np.ascontiguousarray(rows, self._rows.dtype)
-        os.pwrite(self._descriptor, block.data, start * (block.nbytes // len(block)))
+        left, at = block.data.cast("B"), start * (block.nbytes // len(block))
+        with writing(self._folder, "use `cache='none'`"):
+            while left:  # a call writes 2 GiB at most
+                written = os.pwrite(self._descriptor, left, at)
+                left, at = left[written:], at + written
 
 
 def cache_bytes(recipe: Recipe, facts: InputFacts, rows: int) -> int:

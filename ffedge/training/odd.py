@@ -19,7 +19,6 @@ from ffedge.network import InputFacts
 from ffedge.recipe import Recipe
 from ffedge.training.table_facts import middle_and_spread, sample
 
-SAMPLE_ROWS, SAMPLE_BYTES = 4096, 2**20
 TAILS = (0.01, 0.99)
 BETWEEN_TAILS = 4.653  # deviations of a normal distribution
 
@@ -39,8 +38,7 @@ def _rough_facts(dataset: Dataset) -> InputFacts | None:
     inputs = dataset.train.inputs
     if dataset.input_dtype == "uint8":
         return None
-    size, table = math.prod(inputs.row_shape), dataset.table
-    rows = sample(inputs, min(SAMPLE_ROWS, max(2, SAMPLE_BYTES // (8 * size))))
+    table, rows = dataset.table, sample(inputs)
     middle, spread = middle_and_spread(rows, TAILS, BETWEEN_TAILS)
     filled = np.where(np.isnan(rows), middle, rows) if table else rows
     spread = np.where(spread > 0, spread, filled.std(axis=0))  # of an input that is nearly always the same

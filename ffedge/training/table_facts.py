@@ -15,7 +15,7 @@ from ffedge.network import InputFacts
 
 Floats = NDArray[np.float64]
 BLOCK_BYTES = 2**20
-SAMPLE_ROWS, SAMPLE_BYTES = 16384, 2**22
+SAMPLE_ROWS, SAMPLE_BYTES = 4096, 2**20
 QUARTERS = (0.25, 0.75)
 BETWEEN_QUARTERS = 1.349  # deviations of a normal distribution
 CLIP = 10.0  # deviations; beyond, a value says only that it is far out
@@ -73,14 +73,14 @@ def measure_table(dataset: Dataset, scaling: str) -> InputFacts:
 
 def quartiles(source: RowSource) -> tuple[Floats, Floats]:
     """Return the median [I] of evenly spread rows, NaN left out, and the deviation [I] by their quartiles."""
+    return middle_and_spread(sample(source, 4 * SAMPLE_ROWS, 4 * SAMPLE_BYTES), QUARTERS, BETWEEN_QUARTERS)
+
+
+def sample(source: RowSource, most_rows: int = SAMPLE_ROWS, most_bytes: int = SAMPLE_BYTES) -> Floats:
+    """Return evenly spread rows [n, I]: two at least, and else so many that they take no more room than that."""
     size = int(np.prod(source.row_shape))
-    count = min(SAMPLE_ROWS, max(2, SAMPLE_BYTES // (8 * size)))
-    return middle_and_spread(sample(source, count), QUARTERS, BETWEEN_QUARTERS)
-
-
-def sample(source: RowSource, count: int) -> Floats:
-    """Return evenly spread rows [n, I]."""
-    return source.take(spread_evenly(len(source), count)).reshape(-1, int(np.prod(source.row_shape))).astype(np.float64)
+    count = min(most_rows, max(2, most_bytes // (8 * size)))
+    return source.take(spread_evenly(len(source), count)).reshape(-1, size).astype(np.float64)
 
 
 def middle_and_spread(rows: Floats, ends: tuple[float, float], between: float) -> tuple[Floats, Floats]:

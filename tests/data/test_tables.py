@@ -10,6 +10,7 @@ import pytest
 
 from ffedge import Predictor, Reading, load, train
 from ffedge.columns import Column, Table
+from ffedge.data.reading import Listener
 from ffedge.data.tables import table_blocks
 from ffedge.errors import DataError, StoppedError
 from ffedge.spec import Spec
@@ -264,6 +265,13 @@ def test_reading_can_be_stopped_and_a_full_disk_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(module._Copy, "__init__", lambda self, s, x, *rest: whole(self, s, Full(x), *rest))
     with pytest.raises(DataError, match="No space left"):
         load(path)
+
+
+def test_it_is_told_how_far_the_reading_is(tmp_path, monkeypatch):
+    told, hear = [], Listener()
+    monkeypatch.setattr(hear, "read", lambda *seen: told.append(seen))
+    load([str(write(tmp_path / name)) for name in ("a.csv", "b.csv")], hear=hear)
+    assert told == [(60, None), (120, None), (120, 120)]
 
 
 def test_memory_does_not_grow_with_the_rows(tmp_path):

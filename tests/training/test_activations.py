@@ -1,5 +1,7 @@
 """Kept activities: the same learning but for rounding, one pass of each layer's rows through it, and resuming."""
 
+import errno
+import os
 from itertools import product
 
 import numpy as np
@@ -83,6 +85,19 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, engine, kind):
         train(spec, DATA, tmp_path / "parts", stop=lambda: next(count) == 80)  # of 144 batches: in the third layer
     parts = train(spec, DATA, tmp_path / "parts", resume=True)
     assert parts.model.read_bytes() == whole.model.read_bytes()
+
+
+def test_a_disk_that_writes_a_part_at_a_time_keeps_all_and_one_that_fails_is_told(tmp_path, monkeypatch):
+    whole, true = train(cached(), DATA, tmp_path / "whole"), os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda file, data, at: true(file, data[:1000], at))
+    assert train(cached(), DATA, tmp_path / "parts").model.read_bytes() == whole.model.read_bytes()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(FfedgeError, match=r"/run: cannot be written \(No space.*, or use `cache='none'`$"):
+        train(cached(), DATA, tmp_path / "run")
 
 
 def test_nothing_is_left_in_the_folder(tmp_path):

@@ -281,7 +281,7 @@ def test_room_for_kept_activities_is_asked_for_before_the_work(tmp_path, monkeyp
 
 def test_to_resume_a_folder_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="^`resume` needs `out`, the folder"):
+    with pytest.raises(ValueError, match=r"^`resume` needs `out`, the folder"):
         train(small_spec(), clusters(), resume=True)
     assert not os.listdir(tmp_path)
 
