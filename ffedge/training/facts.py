@@ -102,7 +102,9 @@ def _has_far_values(source: RowSource) -> bool:
 
     As a sensor's error values do, which are too many to be left out (`ffedge.training.odd`).
     """
-    rows = sample(source)
-    middle, spread = middle_and_spread(rows, QUARTERS, BETWEEN_QUARTERS)
-    far = np.mean(np.abs(rows - middle) > CLIP * spread, axis=0)
-    return bool(np.any((spread > 0) & (far > 0) & (far <= FEW) & (rows.std(axis=0) > FAR_DEVIATION * spread)))
+    for rows in sample(source):
+        middle, spread = middle_and_spread(rows, QUARTERS, BETWEEN_QUARTERS)
+        far = np.mean(np.abs(rows - middle) > CLIP * spread, axis=0)
+        if np.any((spread > 0) & (far > 0) & (far <= FEW) & (rows.std(axis=0) > FAR_DEVIATION * spread)):
+            return True
+    return False

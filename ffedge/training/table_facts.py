@@ -4,18 +4,21 @@ Shape letters: n rows of a sample, I columns, J of them numbers.
 """
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.data import Dataset, RowSource
+from ffedge.data.rows import places
 from ffedge.data.stream import spread_evenly
 from ffedge.network import InputFacts
 
 Floats = NDArray[np.float64]
 BLOCK_BYTES = 2**20
 SAMPLE_ROWS, SAMPLE_BYTES = 4096, 2**20
+LEAST_ROWS, READINGS = 256, 16
 QUARTERS = (0.25, 0.75)
 BETWEEN_QUARTERS = 1.349  # deviations of a normal distribution
 CLIP = 10.0  # deviations; beyond, a value says only that it is far out
@@ -73,18 +76,30 @@ def measure_table(dataset: Dataset, scaling: str) -> InputFacts:
 
 def quartiles(source: RowSource) -> tuple[Floats, Floats]:
     """Return the median [I] of evenly spread rows, NaN left out, and the deviation [I] by their quartiles."""
-    return middle_and_spread(sample(source, 4 * SAMPLE_ROWS, 4 * SAMPLE_BYTES), QUARTERS, BETWEEN_QUARTERS)
+    rows = sample(source, 4 * SAMPLE_ROWS, 4 * SAMPLE_BYTES)
+    parts = [middle_and_spread(block, QUARTERS, BETWEEN_QUARTERS) for block in rows]
+    middle, spread = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return middle, spread
 
 
-def sample(source: RowSource, most_rows: int = SAMPLE_ROWS, most_bytes: int = SAMPLE_BYTES) -> Floats:
-    """Return evenly spread rows [n, I]: two at least, and else so many that they take no more room than that."""
+def sample(source: RowSource, most_rows: int = SAMPLE_ROWS, most_bytes: int = SAMPLE_BYTES) -> Iterator[Floats]:
+    """Yield evenly spread rows [n, W], the same ones each time, of some inputs after the other.
+
+    These are so many rows that they take no more room than that, but 256 at least, by which quantiles can be told; of
+    many inputs a part at a time, in at most 16 readings.
+    """
     size = int(np.prod(source.row_shape))
-    count = min(most_rows, max(2, most_bytes // (8 * size)))
-    return source.take(spread_evenly(len(source), count)).reshape(-1, size).astype(np.float64)
+    rows = spread_evenly(len(source), min(most_rows, max(LEAST_ROWS, most_bytes // (8 * size))))
+    width = max(most_bytes // (8 * len(rows)), -(-size // READINGS))
+    blocks = [rows[part] for part in places(len(rows), max(1, most_bytes // (8 * size)))]
+    for start in range(0, size, width):
+        parts = (source.take(block).reshape(-1, size)[:, start : start + width] for block in blocks)
+        yield np.concatenate([part.astype(np.float64) for part in parts])
 
 
 def middle_and_spread(rows: Floats, ends: tuple[float, float], between: float) -> tuple[Floats, Floats]:
     """Return the median [I] of rows, NaN left out, and the deviation [I] by two quantiles; 0 where there are none."""
-    known: Any = np.where(np.isnan(rows).all(axis=0), 0.0, rows)
-    middle, low, high = np.nanquantile(known, (0.5, *ends), axis=0)
+    gaps = np.isnan(rows)
+    known: Any = np.where(gaps.all(axis=0), 0.0, rows)
+    middle, low, high = (np.nanquantile if gaps.any() else np.quantile)(known, (0.5, *ends), axis=0)
     return middle, (high - low) / between

@@ -82,3 +82,31 @@ def test_the_rows_that_training_held_out_are_known_again(tmp_path, value):
     again = ffedge.recalibrate(run.model, data, out=tmp_path / "again.onnx")
     assert again.rows == len(held)
     assert again.least_margin == pytest.approx(ffedge.Predictor(run.model).calibration.least_margin, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("rows", "shape", "values"),
+    [
+        (100, (128, 128, 3), lambda rng, size: rng.random(size)),
+        (200, (10_000,), lambda rng, size: rng.lognormal(size=size)),
+        (2000, (1500,), lambda rng, size: rng.exponential(size=size) * (rng.random(size) < 0.02)),
+        (2000, (1500,), lambda rng, size: rng.exponential(size=size) * (rng.random(size) < 0.001)),
+    ],
+    ids=["pictures", "long tails", "sparse", "nearly empty"],
+)
+def test_good_rows_of_many_inputs_are_kept(rows, shape, values):
+    x = values(np.random.default_rng(1), (rows, *shape)).astype(np.float32)
+    data = ffedge.load([(x, np.arange(rows) % 2)])
+    assert without_absurd(data)[1:] == (0, None)
+
+
+def test_one_absurd_value_among_many_inputs_is_found():
+    x = np.random.default_rng(1).normal(size=(300, 5000)).astype(np.float32)
+    x[217, 4321] = 65535
+    assert without_absurd(ffedge.load([(x, np.arange(300) % 2)]))[1] == 1
+
+
+def test_what_is_not_rare_is_no_fault():
+    x, y = sensors()
+    x[::10, 0] = -999
+    assert without_absurd(ffedge.load([(x, y)]))[1] == 0
