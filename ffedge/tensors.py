@@ -25,7 +25,7 @@ DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype(np.float32), "F64": np.dtype
 KINDS = {dtype.name: kind for kind, dtype in DTYPES.items()}
 NO_DIGEST = "0" * 64
 MARK = b'"sha256":"'
-MAX_HEADER_BYTES = 2**22
+MAX_HEADER_BYTES = 2**23
 
 
 def write_tensors(path: Path, tensors: dict[str, Array], metadata: dict[str, str]) -> str:

@@ -13,15 +13,17 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ffedge.errors import ModelError
+from ffedge.errors import DataError, ModelError
 from ffedge.files import atomic_file, make_folder, writing
 from ffedge.json_text import parse
+from ffedge.network import InputFacts
 from ffedge.recipe import ALL_ROWS, Recipe
-from ffedge.tensors import TensorFile, write_tensors
+from ffedge.tensors import MAX_HEADER_BYTES, TensorFile, write_tensors
 
 Layer = dict[str, NDArray[Any]]
 State = list[Layer]
 KEEP = 2
+MOST_FACTS_BYTES = MAX_HEADER_BYTES * 3 // 4  # of a header, which tells more
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,15 @@ class Generation:
     about: dict[str, Any]
     kept: dict[int, str]
     torn: tuple[str, ...] = ()
+
+
+def check_holds(facts: InputFacts, name: str) -> None:
+    """Raise DataError where the offsets and scales of a data set's inputs are more than a checkpoint holds."""
+    if len(json.dumps(facts.to_dict())) > MOST_FACTS_BYTES:
+        raise DataError(
+            f"{name}: has {facts.size:,} inputs, and an offset or a scale of each is more than a checkpoint holds. Use "
+            "`scaling='standard'`, or fewer inputs, such as smaller pictures"
+        )
 
 
 class Checkpoints:

@@ -24,7 +24,7 @@ from ffedge.pages import release_libraries, return_large_blocks
 from ffedge.recipe import Recipe, convolves
 from ffedge.resolve import chosen, resolve
 from ffedge.spec import Spec
-from ffedge.training.checkpoint import Place, State
+from ffedge.training.checkpoint import Place, State, check_holds
 from ffedge.training.disk import check_room, has_room, run_bytes
 from ffedge.training.evaluator import Evaluator
 from ffedge.training.facts import measure
@@ -256,6 +256,7 @@ def _prepare(
         resolve(spec, InputFacts(dataset.input_shape, dtype, dataset.classes), len(dataset.train.labels))
     dataset, _, odd = without_absurd(dataset)
     facts, rows = measure(dataset, spec.network.scaling), len(dataset.train.labels)
+    check_holds(facts, dataset.name)
     recipe = resolve(spec, facts, rows)
     left = rows - recipe.train.held_out(rows)
     if spec.train.cache == "auto" and recipe.train.cache != "none":

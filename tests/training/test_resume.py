@@ -14,7 +14,8 @@ import pytest
 from safetensors.numpy import load_file
 from toys import GROUPS, READOUT, clusters, small_spec
 
-from ffedge.errors import FfedgeError, ModelError, StoppedError
+import ffedge
+from ffedge.errors import DataError, FfedgeError, ModelError, StoppedError
 from ffedge.training.train import train
 
 DATA = clusters(rows=100, noise=1.5, test_rows=40)
@@ -272,3 +273,21 @@ def test_an_engine_that_goes_on_has_the_moments_of_before(tmp_path):
     assert {"layers.0.W.m", "layers.0.W.v", "layers.0.gamma.v"} <= set(tensors)
     assert all(np.abs(tensors[name]).max() > 0 for name in ("layers.0.W.m", "layers.0.W.v"))
     assert "layers.1.W.m" not in tensors
+
+
+def of_many_inputs(count):
+    x = np.random.default_rng(0).normal(size=(8, count)).astype(np.float32)
+    return ffedge.load([(x, np.arange(8) % 2)]), ffedge.Spec.make(widths=(4,), epochs=1, holdout=0.0)
+
+
+def test_more_inputs_than_a_checkpoint_holds_are_refused_before_training(tmp_path):
+    data, spec = of_many_inputs(250_000)
+    with pytest.raises(DataError, match=r"^minibatches: has 250,000 inputs, and an offset or a scale of each is"):
+        train(spec, data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_as_many_as_it_holds_can_be_resumed(tmp_path):
+    data, spec = of_many_inputs(140_000)
+    train(spec, data, tmp_path / "run")
+    train(None, data, tmp_path / "run", resume=True)
