@@ -20,7 +20,7 @@ from ffedge.errors import DataError, one_line
 
 WHOLE = re.compile(r"([-+]?\d+)\.0*")  # a whole number that a program has written as a fraction
 QUANTITY = re.compile(r"[-+]?\d*[.,]\d+([eE][-+]?\d+)?")
-MOST_NAMED = 10
+MOST_NAMED, MOST_SHOWN = 10, 4
 MEASURE = re.compile(r"\D{0,3}[-+]?[\d.,' \u00a0]*\d\s*\D{0,8}")  # 45 %, 21.5 °C, 1 234
 FEW_TEXTS = 20
 
@@ -110,6 +110,13 @@ class Schema:
                 notes.append(f"{what}. Write numbers without signs, and leave out what names the rows")
         return notes
 
+    def is_header(self, cells: Sequence[str]) -> bool:
+        """Tell whether a line holds the names that are looked for: of the model's columns, or those a user gave."""
+        if self._columns:
+            return {column.name for column in self._columns} <= set(cells)
+        given = {name for name in (self._label, *self._leave_out) if name is not None}
+        return kind_of(sorted(given), comma=False) not in ("number", "empty") and given <= set(cells)
+
     @property
     def gaps(self) -> list[str]:
         """Names of the columns in which values were missing."""
@@ -147,18 +154,16 @@ class Schema:
     def _decide(self, names: tuple[str, ...], source: Source) -> None:
         if strange := [name for name in self._leave_out if name not in names]:
             raise DataError(f"{source.name}: has no column {strange[0]!r} to leave out. {_near(strange[0], names)}")
+        if source.names is None:
+            shown = ", ".join(str(cells[0]) for cells in source.sample[:MOST_SHOWN] if len(cells))
+            self.notes.append(
+                f"no header was found: the first line is taken as a row ({shown}, …). Write names above the columns, "
+                "or name the label's column if the line is one of names"
+            )
         kinds = [kind_of(cells, comma=source.comma) if not isinstance(cells, str) else cells for cells in source.sample]
         usable = [i for i, name in enumerate(names) if name not in self._leave_out]
-        named = [i for i in usable if names[i] or kinds[i] != "empty"]
-        if not named:
-            raise DataError(f"{source.name}: has no columns left. Check the file")
-        label = self._label if self._label is not None else names[named[-1]]
-        if label not in names or label in self._leave_out:
-            raise DataError(f"{source.name}: has no column {label!r} for the label. {_near(label, names)}")
-        self.label, at = label, names.index(label)
-        if kinds[at] == "time" or not label:
-            what = f"{label!r} holds times" if label else "has no name"
-            raise DataError(f"{source.name}: its last column {what}. Name the label's column: `label={names[0]!r}`")
+        self.label = label = self._label_of(names, kinds, source)
+        at = names.index(label)
         left: dict[str, list[str]] = {"time": [], "empty": [], "nested": []}
         for i in usable:
             if i == at:
@@ -174,6 +179,21 @@ class Schema:
         self.notes += [f"left out the columns {words[k]}: {', '.join(v)}" for k, v in left.items() if v]
         if not self._columns:
             raise DataError(f"{source.name}: holds no column to learn from beside the label {label!r}. Check the file")
+
+    def _label_of(self, names: tuple[str, ...], kinds: list[str], source: Source) -> str:
+        named = [name for name, kind in zip(names, kinds, strict=True) if name or kind != "empty"]
+        last = next((name for name in reversed(named) if name not in self._leave_out), None)
+        if last is None:
+            raise DataError(f"{source.name}: has no columns left. Check the file")
+        label = self._label if self._label is not None else last
+        if label in self._leave_out:
+            raise DataError(f"{source.name}: column {label!r} is named as the label and to be left out. Choose one")
+        if label not in names:
+            raise DataError(f"{source.name}: has no column {label!r} for the label. {_near(label, names)}")
+        if kinds[names.index(label)] == "time" or not label:
+            what = f"{label!r} holds times" if label else "has no name"
+            raise DataError(f"{source.name}: its last column {what}. Name the label's column: `label={names[0]!r}`")
+        return label
 
     def inputs(self, source: Source, places: Places, chunk: Chunk) -> NDArray[np.float64]:
         """Return a chunk's cells as numbers [n, I].

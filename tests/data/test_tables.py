@@ -219,6 +219,10 @@ def test_what_may_surprise_about_labels_and_test_rows_is_told(tmp_path):
     assert any("10, 30: the other numbers from 0 to 30 never occur" in note for note in notes)
     assert any("to test on, u: left out 20 rows without a label" in note for note in notes)
     assert any("differ in case" in note for note in load(write(path, changed(1, 4, "ON"))).notes)
+    assert any("class 'ON' has a single row" in note for note in load(path).notes)
+    dataset = load(write(path, [[i, ("1", "01", "-0", "0")[i % 4]] for i in range(20)], ["x", "y"]))
+    assert any("'-0', '0', '01', '1' differ in how the number" in note for note in dataset.notes)
+    assert load(write(path, [[i, ("+-1", "1")[i % 2]] for i in range(20)], ["x", "y"])).classes == ("+-1", "1")
 
 
 def test_a_label_that_is_not_there_is_refused_with_those_that_are(tmp_path):
