@@ -169,12 +169,19 @@ def number(text: str, *, comma: bool = False) -> float:
             raise ValueError(f"must be a number with a decimal comma, got {text!r}")
         text = text.replace(",", ".")
     try:
+        if not is_plain(text):
+            raise ValueError
         value = float(text)
     except ValueError:
         raise ValueError(f"must be a number, got {text!r}") from None
     if math.isinf(value):
         raise ValueError(f"must be a finite number, got {text!r}")
     return value
+
+
+def is_plain(text: str) -> bool:
+    """Tell whether Python reads as numbers in a text what others do: not 12_34, nor digits of further scripts."""
+    return text.isascii() and "_" not in text
 
 
 def one_text(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.columns import MAX_CATEGORIES, NO_TEXT, UNKNOWN, Column, Kind, Table, number, one_text, whole_text
+from ffedge.columns import MAX_CATEGORIES, NO_TEXT, UNKNOWN, Column, Kind, Table, is_plain, number, one_text, whole_text
 from ffedge.data.label_column import MAX_CLASSES
 from ffedge.data.table_text import ALIKE, Cells, Chunk, column_names, kind_of
 from ffedge.errors import DataError, one_line
@@ -273,7 +273,7 @@ def _numbers(cells: Cells, source: Source, chunk: Chunk, column: _Column) -> NDA
         values = cells
     else:
         try:
-            if source.comma:
+            if source.comma or not is_plain("".join(cells)):
                 raise ValueError("each cell is looked at")
             values = np.array(list(map(float, cells)), np.float64)
         except ValueError:

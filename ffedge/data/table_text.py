@@ -19,6 +19,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ffedge import json_text
 from ffedge.columns import NO_NUMBER, number
 from ffedge.data.idx import GZIP_MAGIC
 from ffedge.data.rows import open_to_read
@@ -72,6 +73,8 @@ class TextTable:
         There are no rows, or it is no table.
     """
 
+    _above: tuple[str, ...] = ()  # cells of a comment that stands directly above the first row
+
     def __init__(
         self,
         file: IO[bytes],
@@ -81,7 +84,6 @@ class TextTable:
         is_header: Callable[[Sequence[str]], bool] = lambda _: False,
     ) -> None:
         self.name, self.separator = name, ""
-        self._above: tuple[str, ...] = ()  # cells of a comment that stands directly above the first row
         lines = _lines(file, name)
         first = list(itertools.islice(lines, SAMPLE_LINES))
         as_json = as_json or next((line.lstrip()[:1] == "{" for line in first if line.strip()), False)
@@ -152,9 +154,13 @@ class TextTable:
             if not text.strip():
                 continue
             try:
-                values = json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
-            except (ValueError, RecursionError):
+                values = json.loads(
+                    text, parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=json_text.once
+                )
+            except (json.JSONDecodeError, RecursionError):
                 values = None
+            except ValueError as error:
+                raise DataError(f"{self.name}, line {line}: {error}. Mend the line") from None
             if not isinstance(values, dict) or not values:
                 raise DataError(f"{self.name}, line {line}: must be a JSON object of columns. Mend the line")
             if not names:

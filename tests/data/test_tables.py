@@ -143,6 +143,8 @@ def changed(row, column, value):
     ("rows", "head", "said"),
     [
         (changed(40, 1, "warm"), HEAD, r"line 42: column 'temp' must be a number, got 'warm'"),
+        (changed(40, 1, "1_2"), HEAD, r"line 42: column 'temp' must be a number, got '1_2'"),
+        (changed(40, 1, "\u0663"), HEAD, r"line 42: column 'temp' must be a number, got '\u0663'"),
         (changed(40, 1, "inf"), HEAD, r"line 42: column 'temp' must be a finite number"),
         (changed(40, 4, "3.5"), HEAD, r"line 42: the label's column 'state' holds 3.5, a quantity"),
         ([*ROWS, ROWS[0][:3]], HEAD, r"line 62: has 3 cells, but those before it 5"),
@@ -175,6 +177,7 @@ def test_what_cannot_be_meant_is_refused_by_line_and_column(tmp_path, rows, head
         (gzip.compress(b"a,b\n1,x\n" * 999, mtime=0)[:-9], "cannot be read to its end"),
         (b'{"a": 1, "b": "x"}\n{"a": [1], "b": "y"}\n', "line 2: column 'a'"),
         (b'{"a": 1, "b": "x"}\n{"c": 1}\n', "line 2: has the column 'c'"),
+        (b'{"a": 1, "b": "x"}\n{"a": 1, "b": "x", "a": 2}\n', "line 2: has 'a' twice"),
         (b'{"a": 1, "b": "x"}\n' + b"[" * 100_000 + b"\n", "line 2: must be a JSON object"),
     ],
 )
@@ -210,6 +213,11 @@ def test_columns_of_texts_that_look_like_numbers_or_names_of_rows_are_told(tmp_p
         f"column {name!r} is learnt as {count} different texts" for name, count in (("hum", 50), ("id", 99))
     ]
     assert "'0%'" in notes[0]
+
+
+def test_names_of_rows_with_an_underscore_are_texts(tmp_path):
+    dataset = load(write(tmp_path / "t.csv", [[f"12_{i % 9}", i % 2] for i in range(40)], ["id", "y"]))
+    assert dataset.table.columns[0].categories == tuple(f"12_{i}" for i in range(9))
 
 
 def test_what_may_surprise_about_labels_and_test_rows_is_told(tmp_path):
