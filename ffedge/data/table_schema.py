@@ -13,7 +13,19 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.columns import MAX_CATEGORIES, NO_TEXT, UNKNOWN, Column, Kind, Table, is_plain, number, one_text, whole_text
+from ffedge.columns import (
+    MAX_CATEGORIES,
+    NO_TEXT,
+    UNKNOWN,
+    Column,
+    Kind,
+    Table,
+    is_plain,
+    number,
+    one_text,
+    spelt_as,
+    whole_text,
+)
 from ffedge.data.label_column import MAX_CLASSES
 from ffedge.data.table_text import ALIKE, Cells, Chunk, column_names, kind_of
 from ffedge.errors import DataError, one_line
@@ -225,7 +237,7 @@ class Schema:
 
     def _new_code(self, column: _Column, text: str, source: Source, chunk: Chunk, row: int) -> float:
         where = f"{source.name}, {chunk.where(row)}: column {column.name!r}"
-        if (text := one_text(text)) in column.codes:
+        if (text := spelt_as(one_text(text), column.codes)) in column.codes:
             return column.codes[text]
         if column.known is not None:
             count, first = self.unknown.get(column.name, (0, f"{text!r} on {chunk.where(row)}"))
@@ -261,7 +273,7 @@ class Schema:
             raise DataError(f"{where} holds {text}, a quantity, and ffedge classifies. Name another: `label='NAME'`")
         if one_line(text) != text:
             raise DataError(f"{where} holds {text!r}, which is no line of plain text. Rename it")
-        name = whole[1] if whole else text
+        name = whole[1] if whole else spelt_as(text, self.labels)
         if name not in self.labels and len(self.labels) == MAX_CLASSES:
             raise DataError(f"{where} is where more than {MAX_CLASSES} labels differ. Name another: `label='NAME'`")
         self._texts[text] = code = self.labels.setdefault(name, len(self.labels))

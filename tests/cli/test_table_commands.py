@@ -201,6 +201,18 @@ def test_a_row_is_no_header_whatever_is_wrong_with_it(ffedge: Ffedge, model, mon
     assert (done.code, answers[5]["label"]) == (0, "idle")
 
 
+def test_a_category_that_the_model_does_not_know_is_told_by_line_and_is_not_odd(ffedge: Ffedge, model, monkeypatch):
+    lines = "1700000000,20,N\n1700000000,20,W\n1e300,20,W\n"
+    known, other, odd = map(json.loads, asked(ffedge, monkeypatch, lines, "predict", model, "-").out.splitlines())
+    said = "column 'wind' has a category that the model does not know"
+    assert said not in known.get("why", [])
+    assert other["why"][0] == said
+    assert "far from the training rows" in odd["why"][0]
+    rows = [[1.7e9, 20, 0], [1.7e9, 20, -1], [1.7e9, np.inf, -1]]
+    for answer in (Predictor(model).predict(rows), Learner(model).predict(rows)):
+        assert (answer.unknown, list(answer.odd)) == ({1: said}, [2])
+
+
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_stream_trains(ffedge: Ffedge, place, monkeypatch, tmp_path, as_json):
     text = (place / "a.csv").read_text()

@@ -7,6 +7,7 @@ import pytest
 
 from ffedge import load
 from ffedge.columns import Column, Table
+from ffedge.data.matched import matched
 from ffedge.data.tables import table_blocks
 from ffedge.errors import DataError
 
@@ -72,6 +73,18 @@ def test_a_models_numbered_columns_are_found_by_their_names(tmp_path):
     path = write(tmp_path / "t.csv", [row[:2] for row in ROWS], "0,1")
     ((_, rows, _),) = table_blocks(path, table, 100)
     assert rows.tolist() == np.array(ROWS)[:, [1, 0]].tolist()
+
+
+def test_a_truth_is_one_category_and_one_label_in_every_file(tmp_path):
+    rows = [(i % 3 == 0, i % 2 == 0) for i in range(30)]
+    (tmp_path / "a.csv").write_text("on,runs\n" + "".join(f"{on},{runs}\n" for on, runs in rows))
+    (tmp_path / "b.jsonl").write_text("".join(f'{{"on": {on}, "runs": {runs}}}\n'.lower() for on, runs in rows))
+    first, both = load(tmp_path / "a.csv"), load([tmp_path / "a.csv", tmp_path / "b.jsonl"], label="runs")
+    second = load(tmp_path / "b.jsonl", table=first.table)
+    assert (both.classes, both.table) == (first.classes, first.table)
+    for dataset in (first, second):
+        assert dataset.train.inputs.take(np.arange(30)).tolist() == [[0.0 if on else 1.0] for on, _ in rows]
+    assert matched(second, second.train, first.classes).labels[np.arange(30)].tolist() == [runs for _, runs in rows]
 
 
 def test_a_space_after_the_separator_is_no_part_of_a_quoted_cell(tmp_path):
