@@ -17,7 +17,7 @@ from ffedge.errors import DataError
 from ffedge.model.readings import DEVIATIONS, Readings, left_out
 from ffedge.network import InputFacts
 from ffedge.recipe import Recipe
-from ffedge.training.table_facts import middle_and_spread, sample
+from ffedge.training.table_facts import middle_and_spread, refuse_huge, sample
 
 TAILS = (0.01, 0.99)
 BETWEEN_TAILS = 4.653  # deviations of a normal distribution
@@ -33,6 +33,7 @@ def without_absurd(dataset: Dataset) -> tuple[Dataset, int, str | None]:
     return (dataset, 0, None) if rough is None else without_odd(dataset, rough)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what comes of numbers such as 1e308 is refused
 def _rough_facts(dataset: Dataset) -> InputFacts | None:
     """Return facts by a sample's quantiles; None for bytes, which are never absurd."""
     inputs = dataset.train.inputs
@@ -42,6 +43,7 @@ def _rough_facts(dataset: Dataset) -> InputFacts | None:
     middle, spread = middle_and_spread(rows, TAILS, BETWEEN_TAILS)
     filled = np.where(np.isnan(rows), middle, rows) if table else rows
     spread = np.where(spread > 0, spread, filled.std(axis=0))  # of an input that is nearly always the same
+    refuse_huge(dataset, middle + spread)
     scale = np.where(spread > 0, 1.0 / np.where(spread > 0, spread, 1.0), np.finfo(np.float32).tiny)
     far = np.abs(filled - middle) * scale
     if table:  # whose categories are never far, and whose gaps are no fault

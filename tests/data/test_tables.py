@@ -325,6 +325,16 @@ def test_the_other_scalings_are_those_of_arrays(tmp_path, scaling):
         np.testing.assert_allclose(getattr(of_table, field), wanted, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("scaling", ["auto", "feature", "range"])
+def test_numbers_beyond_all_scaling_are_refused_by_their_column_and_one_of_them_is_left_out(tmp_path, scaling):
+    spec = Spec.make(widths=(4,), epochs=1, scaling=scaling)
+    huge = write(tmp_path / "t.csv", [[i % 7, (-1) ** i * 1e308, i % 2] for i in range(60)], ["a", "b", "y"])
+    with pytest.raises(DataError, match="column 'b' has numbers too large to be scaled"):
+        train(spec, huge, out=tmp_path / "run")
+    one = write(tmp_path / "u.csv", [[i % 7, 1e308 if i == 50 else i % 5, i % 2] for i in range(200)], ["a", "b", "y"])
+    assert "1 of 200 rows are odd" in train(spec, one, out=tmp_path / "run").report.data["odd"]
+
+
 def test_a_large_number_keeps_its_deviation(tmp_path):
     stamps = 1.7e12 + np.random.default_rng(0).normal(size=400)
     path = write(tmp_path / "t.csv", [[repr(float(s)), i % 2] for i, s in enumerate(stamps)], ["stamp", "y"])
