@@ -34,7 +34,8 @@ WHOLE = re.compile(r"([-+]?\d+)\.0*")  # a whole number that a program has writt
 QUANTITY = re.compile(r"[-+]?\d*[.,]\d+([eE][-+]?\d+)?")
 MOST_NAMED, MOST_SHOWN = 10, 4
 MEASURE = re.compile(r"\D{0,3}[-+]?[\d.,' \u00a0]*\d\s*\D{0,8}")  # 45 %, 21.5 °C, 1 234
-FEW_TEXTS = 20
+UNIT = re.compile(r"([^\w\s.,#+-]?)\s*[-+]?(\d+(?:[., \u00a0]\d+)*)\s*([^\d\s.,:/-].{0,7})?")
+FEW_TEXTS, FEWEST_TEXTS = 20, 3
 
 
 class Source(Protocol):
@@ -115,9 +116,7 @@ class Schema:
         notes = []
         for column in self._columns:
             texts = list(column.codes)
-            if column.known is not None or len(texts) <= FEW_TEXTS:
-                continue
-            if 2 * len(texts) > rows or sum(map(bool, map(MEASURE.fullmatch, texts))) >= ALIKE * len(texts):
+            if column.known is None and _are_measures(texts, rows):
                 what = f"column {column.name!r} is learnt as {len(texts)} different texts, such as {texts[0]!r}"
                 notes.append(f"{what}. Write numbers without signs, and leave out what names the rows")
         return notes
@@ -278,6 +277,20 @@ class Schema:
             raise DataError(f"{where} is where more than {MAX_CLASSES} labels differ. Name another: `label='NAME'`")
         self._texts[text] = code = self.labels.setdefault(name, len(self.labels))
         return code
+
+
+def _are_measures(texts: list[str], rows: int) -> bool:
+    """Tell whether the categories of a column look like numbers with a sign, or like names of the rows.
+
+    Few of them do only if they have one sign or unit, or decimal commas: `A1`, `1b` and `2` are names.
+    """
+    if len(texts) > FEW_TEXTS:
+        return 2 * len(texts) > rows or sum(map(bool, map(MEASURE.fullmatch, texts))) >= ALIKE * len(texts)
+    found = [unit.groups("") for unit in map(UNIT.fullmatch, texts) if unit]
+    units = Counter((sign, name) for sign, _, name in found)
+    if not any("," in value for _, value, _ in found):
+        del units["", ""]
+    return len(texts) >= FEWEST_TEXTS and max(units.values(), default=0) >= ALIKE * len(texts)
 
 
 def _numbers(cells: Cells, source: Source, chunk: Chunk, column: _Column) -> NDArray[np.float64]:

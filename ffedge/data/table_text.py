@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge import json_text
-from ffedge.columns import NO_NUMBER, number
+from ffedge.columns import BREAKS, NO_NUMBER, number
 from ffedge.data.idx import GZIP_MAGIC
 from ffedge.data.rows import open_to_read
 from ffedge.errors import DataError, one_line
@@ -134,8 +134,14 @@ class TextTable:
 
     def _whole_rows(self, rows: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Yield rows of the first one's width; blank lines and empty cells beyond it are left out."""
-        width = 0
+        width = last = 0
         for line, row in rows:
+            if line > last + 1 and self._swallows_rows(row, width or len(row)):
+                raise DataError(
+                    f"{self.name}, line {last + 1}: a cell in quotation marks goes on to line {line}, over lines that "
+                    "are rows like others. Is a quotation mark too much?"
+                )
+            last = line
             if len(row) != width:
                 if not any(map(str.strip, row)) and len(row) <= 1:
                     continue
@@ -147,6 +153,12 @@ class TextTable:
                     )
                 row = row[:width]  # noqa: PLW2901
             yield line, tuple(map(str.strip, row))
+
+    def _swallows_rows(self, row: list[str], width: int) -> bool:
+        """Tell whether a row that stands on several lines has as many cells on each of them as a row has."""
+        lines = BREAKS.split("\0".join(row).rstrip())  # it marks where a cell ends
+        ends = re.compile(rf"\0|{re.escape(self.separator)}(?! )")  # a comma within a sentence has a space behind it
+        return len(lines) > 1 and all(len(ends.findall(line)) == width - 1 > 0 for line in lines)
 
     def _json(self, lines: Iterable[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
         names: tuple[str, ...] = ()
