@@ -35,6 +35,7 @@ QUANTITY = re.compile(r"[-+]?\d*[.,]\d+([eE][-+]?\d+)?")
 MOST_NAMED, MOST_SHOWN = 10, 4
 MEASURE = re.compile(r"\D{0,3}[-+]?[\d.,' \u00a0]*\d\s*\D{0,8}")  # 45 %, 21.5 °C, 1 234
 UNIT = re.compile(r"([^\w\s.,#+-]?)\s*[-+]?(\d+(?:[., \u00a0]\d+)*)\s*([^\d\s.,:/-].{0,7})?")
+RISING_ROWS = 20  # fewer are in order too often
 FEW_TEXTS, FEWEST_TEXTS = 20, 3
 
 
@@ -57,6 +58,14 @@ class _Column:
         self.name, self.kind, self.known = name, kind, known
         self.codes = {} if known is None else dict(known.codes)
         self.gaps = False
+        self.rises, self._last = known is None and kind == "number", -math.inf
+
+    def follow(self, values: NDArray[np.float64]) -> None:
+        """Take notice of the next cells [n] as numbers."""
+        self.gaps = self.gaps or bool(np.isnan(values).any())
+        if self.rises:
+            self.rises = bool(values[0] > self._last and (values[1:] > values[:-1]).all())
+            self._last = values[-1]
 
     def column(self) -> Column:
         """Return what it has become."""
@@ -127,6 +136,14 @@ class Schema:
             return {column.name for column in self._columns} <= set(cells)
         given = {name for name in (self._label, *self._leave_out) if name is not None}
         return kind_of(sorted(given), comma=False) not in ("number", "empty") and given <= set(cells)
+
+    def rising_notes(self, rows: int) -> list[str]:
+        """Name columns of numbers that only rise: of later rows, a model has learnt no such numbers."""
+        names = [column.name for column in self._columns if column.rises]
+        if not names or rows < RISING_ROWS:
+            return []
+        what = f"column {names[0]!r} rises" if len(names) == 1 else f"columns {', '.join(names[:MOST_NAMED])} rise"
+        return [f"{what} from row to row, as clocks and row numbers do. Leave out what does not tell the classes"]
 
     @property
     def gaps(self) -> list[str]:
@@ -221,7 +238,7 @@ class Schema:
                 out[:, at] = _numbers(cells, source, chunk, column)
             else:
                 out[:, at] = self._codes(column, cells, source, chunk)
-            column.gaps = column.gaps or bool(np.isnan(out[:, at]).any())
+            column.follow(out[:, at])
         return out
 
     def _codes(self, column: _Column, cells: Cells, source: Source, chunk: Chunk) -> list[float]:

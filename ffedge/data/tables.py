@@ -184,7 +184,8 @@ class _Copy:
 
     def notes(self) -> list[str]:
         """Say what a user should know of the rows."""
-        notes = self._schema.unknown_notes() + self._schema.category_notes(self.rows)
+        schema = self._schema
+        notes = schema.unknown_notes() + schema.category_notes(self.rows) + schema.rising_notes(self.rows)
         if self._unlabelled:
             notes.append(f"left out {self._unlabelled} rows without a label, the first at {self._first}")
         return [

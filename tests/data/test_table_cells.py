@@ -38,11 +38,23 @@ NAMES = (
 
 @pytest.mark.parametrize("texts", [*MEASURES, *NAMES])
 def test_a_few_texts_that_have_one_sign_or_unit_are_told_and_names_with_numbers_are_not(tmp_path, texts):
-    rows = [[i / 7, texts[i % len(texts)], "uv"[i % 2]] for i in range(60)]
+    rows = [[i % 7 / 8, texts[i % len(texts)], "uv"[i % 2]] for i in range(60)]
     notes = load(write(tmp_path / "t.csv", rows, ["a", "b", "y"])).notes
     assert [note.split(",")[0] for note in notes] == (
         [f"column 'b' is learnt as {len(texts)} different texts"] if texts in MEASURES else []
     )
+
+
+def test_a_clock_and_a_row_number_are_told_and_what_falls_once_or_lacks_a_cell_is_not(tmp_path):
+    count = 9000  # more than a part that is read at a time
+    rows = [[1.8e9 + 60 * i, i, i if i else "", i % 8999, i // 2, i % 5, i % 2] for i in range(count)]
+    head = ["time", "row", "gap", "falls", "stays", "x", "y"]
+    (note,) = [note for note in load(write(tmp_path / "t.csv", rows, head)).notes if "rise" in note]
+    assert note.startswith("columns time, row rise from row to row")
+    assert load(write(tmp_path / "u.csv", [[row[0], *row[5:]] for row in rows[:20]], ["t", "x", "y"])).notes == (
+        "column 't' rises from row to row, as clocks and row numbers do. Leave out what does not tell the classes",
+    )
+    assert not load(write(tmp_path / "u.csv", [[row[0], *row[5:]] for row in rows[:19]], ["t", "x", "y"])).notes
 
 
 def test_names_of_rows_with_an_underscore_are_texts(tmp_path):
