@@ -30,7 +30,7 @@ from ffedge.data.label_column import MAX_CLASSES
 from ffedge.data.table_text import ALIKE, Cells, Chunk, column_names, kind_of
 from ffedge.errors import DataError, one_line
 
-WHOLE = re.compile(r"([-+]?\d+)\.0*")  # a whole number that a program has written as a fraction
+WHOLE = re.compile(r"([-+]?\d+)\.0*")
 QUANTITY = re.compile(r"[-+]?\d*[.,]\d+([eE][-+]?\d+)?")
 MOST_NAMED, MOST_SHOWN = 10, 4
 MEASURE = re.compile(r"\D{0,3}[-+]?[\d.,' \u00a0]*\d\s*\D{0,8}")  # 45 %, 21.5 °C, 1 234
@@ -284,16 +284,23 @@ class Schema:
         if text in NO_TEXT:
             return -1
         where = f"{source.name}, {chunk.where(row)}: the label's column {self.label!r}"
-        whole = WHOLE.fullmatch(text)
-        if whole is None and QUANTITY.fullmatch(text):
+        name = spelt_as(_as_whole(text), self.labels)
+        if QUANTITY.fullmatch(name):
             raise DataError(f"{where} holds {text}, a quantity, and ffedge classifies. Name another: `label='NAME'`")
         if one_line(text) != text:
             raise DataError(f"{where} holds {text!r}, which is no line of plain text. Rename it")
-        name = whole[1] if whole else spelt_as(text, self.labels)
         if name not in self.labels and len(self.labels) == MAX_CLASSES:
             raise DataError(f"{where} is where more than {MAX_CLASSES} labels differ. Name another: `label='NAME'`")
         self._texts[text] = code = self.labels.setdefault(name, len(self.labels))
         return code
+
+
+def _as_whole(text: str) -> str:
+    """Return a whole number that is written as a fraction as one; other texts as they are."""
+    if whole := WHOLE.fullmatch(text):
+        return whole[1]
+    is_whole = "," not in text and QUANTITY.fullmatch(text) and float(text).is_integer()
+    return whole_text(float(text)) if is_whole else text
 
 
 def _are_measures(texts: list[str], rows: int) -> bool:

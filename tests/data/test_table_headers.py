@@ -87,6 +87,14 @@ def test_a_truth_is_one_category_and_one_label_in_every_file(tmp_path):
     assert matched(second, second.train, first.classes).labels[np.arange(30)].tolist() == [runs for _, runs in rows]
 
 
+def test_a_table_as_numpy_writes_it_is_read(tmp_path):
+    rows = np.array([[*row[:4], 5 * row[4]] for row in ROWS])
+    np.savetxt(tmp_path / "t.csv", rows, delimiter=",", header="a,b,c,d,y")
+    dataset = load(tmp_path / "t.csv")
+    assert (dataset.table.names, dataset.classes) == (("a", "b", "c", "d"), ("0", "5", "10"))
+    assert dataset.train.inputs.take(np.arange(60)).tolist() == rows[:, :4].tolist()
+
+
 def test_a_space_after_the_separator_is_no_part_of_a_quoted_cell(tmp_path):
     rows = [f'{i}, "{"NS"[i % 2]}, wind", "{("on", "off")[i % 2]}"' for i in range(20)]
     (tmp_path / "t.csv").write_text("\n".join(['"temp", "wind", "state"', *rows]))
