@@ -7,7 +7,8 @@ a value is missing, -1 for a category that the model does not know.
 import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Self
@@ -22,6 +23,7 @@ MOST_TEXT, MOST_BRACKETS = 3 << 19, 40_000  # characters of a table in a model, 
 BREAKS = re.compile(r"\s*[\r\n]\s*")
 NO_TEXT = frozenset(("", "NA", "N/A", "n/a", "NaN", "nan", "NAN", "null", "NULL", "#N/A", "<NA>"))
 NO_NUMBER = NO_TEXT | {"na", "none", "None", "NONE", "Null", "nil", "-", "--", "?", "*", "#N/A N/A", "-nan", "-NaN"}
+TRUTH = {text: same for same in (("true", "True", "TRUE"), ("false", "False", "FALSE")) for text in same}
 UNKNOWN = -1.0
 
 
@@ -62,7 +64,9 @@ class Column:
             return math.nan
         if self.kind == "category":
             text = whole_text(value) if isinstance(value, int | float) else one_text(str(value))
-            return math.nan if text in NO_TEXT else float(self.codes.get(text, UNKNOWN))
+            if text not in self.codes and type(value) in (int, float):
+                text = self._by_value.get(value, text)  # 1.5 in a program is 1.50 in a table
+            return math.nan if text in NO_TEXT else float(self.codes.get(spelt_as(text, self.codes), UNKNOWN))
         if isinstance(value, str):
             try:
                 return number(value)
@@ -76,6 +80,14 @@ class Column:
     def codes(self) -> dict[str, int]:
         """The code of each category."""
         return {text: code for code, text in enumerate(self.categories)}
+
+    @cached_property
+    def _by_value(self) -> dict[float, str]:
+        values: dict[float, str] = {}
+        for text in self.categories:
+            with suppress(ValueError):
+                values.setdefault(number(text), text)
+        return values
 
 
 @dataclass(frozen=True)
@@ -169,6 +181,8 @@ def number(text: str, *, comma: bool = False) -> float:
             raise ValueError(f"must be a number with a decimal comma, got {text!r}")
         text = text.replace(",", ".")
     try:
+        if not is_plain(text):
+            raise ValueError
         value = float(text)
     except ValueError:
         raise ValueError(f"must be a number, got {text!r}") from None
@@ -177,9 +191,19 @@ def number(text: str, *, comma: bool = False) -> float:
     return value
 
 
+def is_plain(text: str) -> bool:
+    """Tell whether Python reads as numbers in a text what others do: not 12_34, nor digits of further scripts."""
+    return text.isascii() and "_" not in text
+
+
 def one_text(text: str) -> str:
     """Return a category as a line: where a quoted cell is broken into lines, a space stands between them."""
     return BREAKS.sub(" ", text.strip())
+
+
+def spelt_as(text: str, known: Container[str]) -> str:
+    """Return a text as it is known: programs write true, True and TRUE for one thing."""
+    return text if text in known else next((same for same in TRUTH.get(text, ()) if same in known), text)
 
 
 def whole_text(value: float) -> str:

@@ -35,6 +35,15 @@ def parse(text: str) -> Any:
     return value
 
 
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of JSON of its pairs; ValueError where a name comes twice."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"has {next(name for name in names if names.count(name) > 1)!r} twice")
+    return made
+
+
 def text(value: Any, indent: int | None = None) -> str:
     """Return a value as JSON that a strict reader takes.
 

@@ -45,7 +45,7 @@ TABLE = {
     "network": Allowed("columns errors fields kinds layers recipe", "numpy"),
     "engine": Allowed(f"errors pages recipe spec turns {NETWORK}", "numpy onnxruntime", "torch"),
     "model": Allowed(f"engine {BASE} {NETWORK}", "numpy"),
-    "data": Allowed("class_weight columns errors files recipe seeds spec", "numpy", "PIL pyarrow"),
+    "data": Allowed("class_weight columns errors files json_text recipe seeds spec", "numpy", "PIL pyarrow"),
     "training": Allowed(f"data engine model {BASE} {NETWORK}", "numpy", "onnxruntime tqdm"),
     "learning": Allowed(f"data engine model predict training {BASE} {NETWORK}", "numpy"),
     "predict": Allowed(f"data engine model training {BASE} {NETWORK}", "numpy"),

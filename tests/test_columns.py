@@ -25,6 +25,21 @@ def test_a_missing_column_and_what_is_no_number_are_refused_by_name():
             TABLE.row({"temp": value, "wind": "north"})
 
 
+@pytest.mark.parametrize("categories", [("true", "False"), ("True", "false"), ("TRUE", "FALSE")])
+def test_a_truth_is_one_however_it_is_spelt(categories):
+    column = Column("on", "category", categories)
+    assert [column.code(value) for value in (True, "true", "True", "TRUE")] == [0] * 4
+    assert [column.code(value) for value in (False, "false", "False", "FALSE", "no")] == [1, 1, 1, 1, -1]
+    both = Column("on", "category", ("True", "true"))
+    assert [both.code(value) for value in ("True", "true", True, "TRUE")] == [0, 1, 1, 1]
+
+
+def test_a_number_is_the_category_of_its_value_and_a_text_only_of_its_spelling():
+    column = Column("size", "category", ("1.50", "2", "1.1", "02", "x"))
+    assert [column.code(value) for value in (1.5, 2, 2.0, 1.1, 3)] == [0, 1, 1, 2, -1]
+    assert [column.code(value) for value in ("1.50", "1.5", "1.10", "02")] == [0, -1, -1, 3]
+
+
 def test_a_network_gets_a_number_for_each_number_and_one_for_each_category():
     assert (TABLE.features, TABLE.numbers, TABLE.indicators) == (3, [0], ([1, 1], [0.0, 1.0]))
 

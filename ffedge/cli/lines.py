@@ -5,6 +5,7 @@ table it may be an object of the columns by name, with an ``id`` if no column is
 order of the model's columns, or of a header line that came before.
 """
 
+import contextlib
 import json
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 
 from ffedge import json_text
 from ffedge.cli.stop import Stop
+from ffedge.columns import NO_TEXT
+from ffedge.columns import number as as_number
 from ffedge.errors import DataError, one_line
 from ffedge.network import InputFacts
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from ffedge.columns import Table
 
 LINE_BYTES, NUMBER_BYTES = 2**16, 32
+MARK = b"\xef\xbb\xbf"  # of byte order
 MOST_LINE_BYTES, MOST_BRACKETS = 2**23, 2**17  # beyond them a line would take more than 200 MB
 
 
@@ -35,9 +39,15 @@ class Line(NamedTuple):
 
 
 def read_lines(source: IO[bytes], facts: InputFacts, stop: Stop) -> Iterator[Line]:
-    """Yield each line that is not blank, as soon as it is there."""
+    """Yield each line that is not blank, as soon as it is there.
+
+    Raises
+    ------
+    DataError
+        A line of CSV looks like a header, and lacks a column of the model or has it twice.
+    """
     names = facts.table.names if facts.table else ()
-    number, most = 0, min(LINE_BYTES + NUMBER_BYTES * facts.size, MOST_LINE_BYTES)
+    number, first, most = 0, True, min(LINE_BYTES + NUMBER_BYTES * facts.size, MOST_LINE_BYTES)
     while not stop():
         stop.busy = False
         text = source.readline(most)
@@ -45,18 +55,20 @@ def read_lines(source: IO[bytes], facts: InputFacts, stop: Stop) -> Iterator[Lin
         if not text:
             return
         number += 1
+        text = text.removeprefix(MARK) if number == 1 else text
         if len(text) == most and not text.endswith(b"\n"):
             while (rest := source.readline(most)) and not rest.endswith(b"\n"):
                 pass
             yield Line(number, None, f"longer than {most} bytes", {})
         elif facts.table and text.strip() and text.lstrip()[:1] not in b"[{":
             cells = _cells(text)
-            if set(facts.table.names) <= set(cells):
-                names = cells  # a header
+            if _is_header(cells, facts.table, first=first):
+                names = _header(number, cells, facts.table)
             else:
                 yield _csv_line(number, cells, names, facts.table)
         elif text.strip():
             yield _line(number, text, facts)
+        first = first and not text.strip()
 
 
 def answer(result: dict[str, Any]) -> None:
@@ -84,7 +96,7 @@ def _line(number: int, text: bytes, facts: InputFacts) -> Line:
     try:
         if text.count(b"[") + text.count(b"{") > MOST_BRACKETS:
             raise ValueError("holds too many lists and objects")
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=json_text.once)
         if isinstance(value, dict):
             about = {} if facts.table and "id" in facts.table.names else _id(value)
             if facts.table and "input" not in value:
@@ -109,8 +121,33 @@ def _line(number: int, text: bytes, facts: InputFacts) -> Line:
 def _cells(text: bytes) -> tuple[str, ...]:
     import csv
 
-    rows = list(csv.reader([text.decode(errors="replace")]))
+    rows = list(csv.reader([text.decode(errors="replace")], skipinitialspace=True))
     return tuple(cell.strip() for cell in rows[0]) if rows else ()
+
+
+def _is_header(cells: tuple[str, ...], table: "Table", *, first: bool) -> bool:
+    """Tell whether a line of CSV holds names: a column's, or such as no column can have as a value, and no number."""
+    named = set(table.names) & set(cells)
+    if len(named) == len(table.names) and (first or not all(_is_value(name, table) for name in named)):
+        return True
+    strange = first and table.numbers and 1 < len(set(cells)) == len(table.names)
+    return bool(named or strange) and not any(_is_value(cell, table) for cell in cells)
+
+
+def _is_value(cell: str, table: "Table") -> bool:
+    """Tell whether a cell is a number, a gap, or a category that the model knows."""
+    with contextlib.suppress(ValueError):
+        as_number(cell)
+        return True
+    return cell in NO_TEXT or any(column.codes.get(cell) is not None for column in table.columns)
+
+
+def _header(number: int, cells: tuple[str, ...], table: "Table") -> tuple[str, ...]:
+    for name in table.names:
+        if cells.count(name) != 1:
+            fault = f"has two columns {name!r}" if name in cells else f"looks like a header, but lacks {name!r}"
+            raise DataError(f"stdin, line {number}: {fault}. Mend it, as the order of what follows is not known")
+    return cells
 
 
 def _csv_line(number: int, cells: tuple[str, ...], names: tuple[str, ...], table: "Table") -> Line:

@@ -192,9 +192,9 @@ def _said(
         zip(found.place, found.margin, found.scores, found.known, strict=True)
     ):
         score = float(scores[label])
-        why: tuple[str, ...] = (found.odd[row],) if row in found.odd else ()
-        if bounds and not known and not why:
-            why = bounds.why_not(score, float(margin))
+        why = tuple(reasons[row] for reasons in (found.odd, found.unknown) if row in reasons)
+        if bounds and not known and row not in found.odd:
+            why += bounds.why_not(score, float(margin))
         yield {
             "label": classes[label] if known or not reject else UNKNOWN,
             "class": int(label),

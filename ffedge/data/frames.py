@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ffedge.columns import number
 from ffedge.data.table_text import CHUNK_CELLS, CHUNK_ROWS, SAMPLE_ROWS, Cells, Chunk
 from ffedge.errors import DataError
 
@@ -200,7 +201,7 @@ def _cells(column: NDArray[Any], kind: str, words: list[str] | None) -> Cells:
 
 
 def _float(value: Any) -> float:
-    return np.nan if _lacks(value) else float(value)
+    return np.nan if _lacks(value) else number(value) if isinstance(value, str) else float(value)
 
 
 def _text(value: Any) -> str:

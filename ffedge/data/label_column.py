@@ -4,8 +4,9 @@ Numbers are names like words: 10, 20 and 30 make three classes. Numbers from 0 t
 """
 
 import math
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from ffedge.data.cache_folder import filling, writable_folder
 from ffedge.data.rows import Labels, Rows, RowSource
+from ffedge.data.rows import places as blocks_of
 from ffedge.errors import DataError, one_line
 from ffedge.files import nameless_file
 
@@ -23,6 +25,7 @@ MOST_LABEL_BYTES = 1 << 20  # kept in memory
 MANY_NUMBERS, FEW_ROWS = 20, 10  # so many different numbers, of so few rows each, are a quantity
 MOST_NUMBERS = 50  # different ones with gaps between them, of however many rows
 MOST_SHOWN = 6
+WHOLE = re.compile(r"[-+]?[0-9]{1,300}")  # a label that is a whole number
 BINS = "ffedge classifies: it learns classes, not quantities. Cut a quantity into bins, as np.digitize(y, edges) does"
 
 
@@ -68,11 +71,12 @@ def as_labels(
     if rows.dtype.kind not in "biufUS":
         raise DataError(f"{name}: labels must be integers or strings, got {rows.dtype}. Convert them.")
     notes: tuple[str, ...] = ()
+    tells = classes is None and not quantities
     if classes is None:
         classes, notes = _classes(rows, name, quantities=quantities)
     places = {label: place for place, label in enumerate(classes)}
     labels = _stored(rows, name, places, np.min_scalar_type(len(classes) - 1))
-    return LabelColumn(labels, tuple(classes), notes)
+    return LabelColumn(labels, tuple(classes), notes + tuple(told_of_lone(labels, classes) if tells else ()))
 
 
 def distinct(block: NDArray[Any], start: int, name: str) -> tuple[list[str], NDArray[np.intp]]:
@@ -157,9 +161,20 @@ def told_of(names: Sequence[str], rows: int, what: str) -> list[str]:
     DataError
         They are such numbers as a quantity has.
     """
-    if all(name.lstrip("+-").isdecimal() for name in names):
-        return _told_of_numbers(sorted(set(map(int, names))), rows, what, "write a letter before them")
+    if all(map(WHOLE.fullmatch, names)):
+        notes = _told_of_numbers(sorted(set(map(int, names))), rows, what, "write a letter before them")
+        return notes + _told_of_alike(names)
     return _told_of_words(set(names), set(names))
+
+
+def told_of_lone(labels: Labels, names: Sequence[str]) -> list[str]:
+    """Name the classes of a single row among labels [N]: most are misspelt, or were cut off."""
+    counts = np.zeros(len(names), np.int64)
+    for part in blocks_of(len(labels), LABEL_ROWS):
+        counts += np.bincount(labels[part], minlength=len(names))
+    lone = [name for name, count in zip(names, counts, strict=True) if count == 1]
+    what = "class" if len(lone) == 1 else "each of the classes"
+    return [f"{what} {_shown(lone)} has a single row. Is it spelled as it should be?"] if lone else []
 
 
 def _told_of_numbers(values: list[int], rows: int, name: str, remedy: str = "pass them as strings") -> list[str]:
@@ -184,12 +199,17 @@ def _told_of_words(seen: set[str], names: set[str]) -> list[str]:
     notes = []
     if padded := sorted(label for label in seen if label not in names):
         notes.append(f"labels {_shown(padded)}: white space around them is left out")
+    return notes + _told_of_alike(names)
+
+
+def _told_of_alike(names: Iterable[str]) -> list[str]:
     folded: dict[str, list[str]] = {}
     for label in sorted(names):
-        folded.setdefault(" ".join(label.casefold().split()), []).append(label)
-    if alike := [label for same in folded.values() if len(same) > 1 for label in same]:
-        notes.append(f"labels {_shown(alike)} differ in case or white space alone, and are classes of their own")
-    return notes
+        same = str(int(label)) if WHOLE.fullmatch(label) else " ".join(label.casefold().split())
+        folded.setdefault(same, []).append(label)
+    alike = [label for same in folded.values() if len(same) > 1 for label in same]
+    how = "in how the number is written" if any(map(WHOLE.fullmatch, alike)) else "in case or white space"
+    return [f"labels {_shown(alike)} differ {how} alone, and are classes of their own"] if alike else []
 
 
 def _shown(labels: list[str]) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ffedge.columns import spelt_as
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.rows import Labels, places
 from ffedge.errors import DataError
@@ -56,7 +57,7 @@ def numbers_in(dataset: Dataset, classes: tuple[str, ...]) -> NDArray[np.int64]:
     """
     by_name = {name.strip(): place for place, name in enumerate(classes)}
     by_name |= {name: place for place, name in enumerate(classes)}
-    numbers = np.array([by_name.get(name, -1) for name in dataset.classes], np.int64)
+    numbers = np.array([by_name.get(spelt_as(name, by_name), -1) for name in dataset.classes], np.int64)
     words = not any(name.lstrip("-").isdecimal() for name in classes)
     if words and (numbers < 0).all() and all(name.isdecimal() for name in dataset.classes):
         wanted = [int(name) for name in dataset.classes]

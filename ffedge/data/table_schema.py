@@ -13,16 +13,30 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.columns import MAX_CATEGORIES, NO_TEXT, UNKNOWN, Column, Kind, Table, number, one_text, whole_text
+from ffedge.columns import (
+    MAX_CATEGORIES,
+    NO_TEXT,
+    UNKNOWN,
+    Column,
+    Kind,
+    Table,
+    is_plain,
+    number,
+    one_text,
+    spelt_as,
+    whole_text,
+)
 from ffedge.data.label_column import MAX_CLASSES
 from ffedge.data.table_text import ALIKE, Cells, Chunk, column_names, kind_of
 from ffedge.errors import DataError, one_line
 
-WHOLE = re.compile(r"([-+]?\d+)\.0*")  # a whole number that a program has written as a fraction
+WHOLE = re.compile(r"([-+]?\d+)\.0*")
 QUANTITY = re.compile(r"[-+]?\d*[.,]\d+([eE][-+]?\d+)?")
-MOST_NAMED = 10
+MOST_NAMED, MOST_SHOWN = 10, 4
 MEASURE = re.compile(r"\D{0,3}[-+]?[\d.,' \u00a0]*\d\s*\D{0,8}")  # 45 %, 21.5 °C, 1 234
-FEW_TEXTS = 20
+UNIT = re.compile(r"([^\w\s.,#+-]?)\s*[-+]?(\d+(?:[., \u00a0]\d+)*)\s*([^\d\s.,:/-].{0,7})?")
+RISING_ROWS = 20  # fewer are in order too often
+FEW_TEXTS, FEWEST_TEXTS = 20, 3
 
 
 class Source(Protocol):
@@ -44,6 +58,14 @@ class _Column:
         self.name, self.kind, self.known = name, kind, known
         self.codes = {} if known is None else dict(known.codes)
         self.gaps = False
+        self.rises, self._last = known is None and kind == "number", -math.inf
+
+    def follow(self, values: NDArray[np.float64]) -> None:
+        """Take notice of the next cells [n] as numbers."""
+        self.gaps = self.gaps or bool(np.isnan(values).any())
+        if self.rises:
+            self.rises = bool(values[0] > self._last and (values[1:] > values[:-1]).all())
+            self._last = values[-1]
 
     def column(self) -> Column:
         """Return what it has become."""
@@ -103,12 +125,25 @@ class Schema:
         notes = []
         for column in self._columns:
             texts = list(column.codes)
-            if column.known is not None or len(texts) <= FEW_TEXTS:
-                continue
-            if 2 * len(texts) > rows or sum(map(bool, map(MEASURE.fullmatch, texts))) >= ALIKE * len(texts):
+            if column.known is None and _are_measures(texts, rows):
                 what = f"column {column.name!r} is learnt as {len(texts)} different texts, such as {texts[0]!r}"
                 notes.append(f"{what}. Write numbers without signs, and leave out what names the rows")
         return notes
+
+    def is_header(self, cells: Sequence[str]) -> bool:
+        """Tell whether a line holds the names that are looked for: of the model's columns, or those a user gave."""
+        if self._columns:
+            return {column.name for column in self._columns} <= set(cells)
+        given = {name for name in (self._label, *self._leave_out) if name is not None}
+        return kind_of(sorted(given), comma=False) not in ("number", "empty") and given <= set(cells)
+
+    def rising_notes(self, rows: int) -> list[str]:
+        """Name columns of numbers that only rise: of later rows, a model has learnt no such numbers."""
+        names = [column.name for column in self._columns if column.rises]
+        if not names or rows < RISING_ROWS:
+            return []
+        what = f"column {names[0]!r} rises" if len(names) == 1 else f"columns {', '.join(names[:MOST_NAMED])} rise"
+        return [f"{what} from row to row, as clocks and row numbers do. Leave out what does not tell the classes"]
 
     @property
     def gaps(self) -> list[str]:
@@ -147,18 +182,16 @@ class Schema:
     def _decide(self, names: tuple[str, ...], source: Source) -> None:
         if strange := [name for name in self._leave_out if name not in names]:
             raise DataError(f"{source.name}: has no column {strange[0]!r} to leave out. {_near(strange[0], names)}")
+        if source.names is None:
+            shown = ", ".join(str(cells[0]) for cells in source.sample[:MOST_SHOWN] if len(cells))
+            self.notes.append(
+                f"no header was found: the first line is taken as a row ({shown}, …). Write names above the columns, "
+                "or name the label's column if the line is one of names"
+            )
         kinds = [kind_of(cells, comma=source.comma) if not isinstance(cells, str) else cells for cells in source.sample]
         usable = [i for i, name in enumerate(names) if name not in self._leave_out]
-        named = [i for i in usable if names[i] or kinds[i] != "empty"]
-        if not named:
-            raise DataError(f"{source.name}: has no columns left. Check the file")
-        label = self._label if self._label is not None else names[named[-1]]
-        if label not in names or label in self._leave_out:
-            raise DataError(f"{source.name}: has no column {label!r} for the label. {_near(label, names)}")
-        self.label, at = label, names.index(label)
-        if kinds[at] == "time" or not label:
-            what = f"{label!r} holds times" if label else "has no name"
-            raise DataError(f"{source.name}: its last column {what}. Name the label's column: `label={names[0]!r}`")
+        self.label = label = self._label_of(names, kinds, source)
+        at = names.index(label)
         left: dict[str, list[str]] = {"time": [], "empty": [], "nested": []}
         for i in usable:
             if i == at:
@@ -175,6 +208,21 @@ class Schema:
         if not self._columns:
             raise DataError(f"{source.name}: holds no column to learn from beside the label {label!r}. Check the file")
 
+    def _label_of(self, names: tuple[str, ...], kinds: list[str], source: Source) -> str:
+        named = [name for name, kind in zip(names, kinds, strict=True) if name or kind != "empty"]
+        last = next((name for name in reversed(named) if name not in self._leave_out), None)
+        if last is None:
+            raise DataError(f"{source.name}: has no columns left. Check the file")
+        label = self._label if self._label is not None else last
+        if label in self._leave_out:
+            raise DataError(f"{source.name}: column {label!r} is named as the label and to be left out. Choose one")
+        if label not in names:
+            raise DataError(f"{source.name}: has no column {label!r} for the label. {_near(label, names)}")
+        if kinds[names.index(label)] == "time" or not label:
+            what = f"{label!r} holds times" if label else "has no name"
+            raise DataError(f"{source.name}: its last column {what}. Name the label's column: `label={names[0]!r}`")
+        return label
+
     def inputs(self, source: Source, places: Places, chunk: Chunk) -> NDArray[np.float64]:
         """Return a chunk's cells as numbers [n, I].
 
@@ -190,7 +238,7 @@ class Schema:
                 out[:, at] = _numbers(cells, source, chunk, column)
             else:
                 out[:, at] = self._codes(column, cells, source, chunk)
-            column.gaps = column.gaps or bool(np.isnan(out[:, at]).any())
+            column.follow(out[:, at])
         return out
 
     def _codes(self, column: _Column, cells: Cells, source: Source, chunk: Chunk) -> list[float]:
@@ -205,7 +253,7 @@ class Schema:
 
     def _new_code(self, column: _Column, text: str, source: Source, chunk: Chunk, row: int) -> float:
         where = f"{source.name}, {chunk.where(row)}: column {column.name!r}"
-        if (text := one_text(text)) in column.codes:
+        if (text := spelt_as(one_text(text), column.codes)) in column.codes:
             return column.codes[text]
         if column.known is not None:
             count, first = self.unknown.get(column.name, (0, f"{text!r} on {chunk.where(row)}"))
@@ -236,16 +284,37 @@ class Schema:
         if text in NO_TEXT:
             return -1
         where = f"{source.name}, {chunk.where(row)}: the label's column {self.label!r}"
-        whole = WHOLE.fullmatch(text)
-        if whole is None and QUANTITY.fullmatch(text):
+        name = spelt_as(_as_whole(text), self.labels)
+        if QUANTITY.fullmatch(name):
             raise DataError(f"{where} holds {text}, a quantity, and ffedge classifies. Name another: `label='NAME'`")
         if one_line(text) != text:
             raise DataError(f"{where} holds {text!r}, which is no line of plain text. Rename it")
-        name = whole[1] if whole else text
         if name not in self.labels and len(self.labels) == MAX_CLASSES:
             raise DataError(f"{where} is where more than {MAX_CLASSES} labels differ. Name another: `label='NAME'`")
         self._texts[text] = code = self.labels.setdefault(name, len(self.labels))
         return code
+
+
+def _as_whole(text: str) -> str:
+    """Return a whole number that is written as a fraction as one; other texts as they are."""
+    if whole := WHOLE.fullmatch(text):
+        return whole[1]
+    is_whole = "," not in text and QUANTITY.fullmatch(text) and float(text).is_integer()
+    return whole_text(float(text)) if is_whole else text
+
+
+def _are_measures(texts: list[str], rows: int) -> bool:
+    """Tell whether the categories of a column look like numbers with a sign, or like names of the rows.
+
+    Few of them do only if they have one sign or unit, or decimal commas: `A1`, `1b` and `2` are names.
+    """
+    if len(texts) > FEW_TEXTS:
+        return 2 * len(texts) > rows or sum(map(bool, map(MEASURE.fullmatch, texts))) >= ALIKE * len(texts)
+    found = [unit.groups("") for unit in map(UNIT.fullmatch, texts) if unit]
+    units = Counter((sign, name) for sign, _, name in found)
+    if not any("," in value for _, value, _ in found):
+        del units["", ""]
+    return len(texts) >= FEWEST_TEXTS and max(units.values(), default=0) >= ALIKE * len(texts)
 
 
 def _numbers(cells: Cells, source: Source, chunk: Chunk, column: _Column) -> NDArray[np.float64]:
@@ -253,7 +322,7 @@ def _numbers(cells: Cells, source: Source, chunk: Chunk, column: _Column) -> NDA
         values = cells
     else:
         try:
-            if source.comma:
+            if source.comma or not is_plain("".join(cells)):
                 raise ValueError("each cell is looked at")
             values = np.array(list(map(float, cells)), np.float64)
         except ValueError:

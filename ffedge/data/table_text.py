@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -19,7 +19,8 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ffedge.columns import NO_NUMBER, number
+from ffedge import json_text
+from ffedge.columns import BREAKS, NO_NUMBER, number
 from ffedge.data.idx import GZIP_MAGIC
 from ffedge.data.rows import open_to_read
 from ffedge.errors import DataError, one_line
@@ -53,6 +54,10 @@ class Chunk(NamedTuple):
 class TextTable:
     """A table of text.
 
+    Parameters
+    ----------
+    is_header : tells a line that holds the names which are looked for.
+
     Attributes
     ----------
     name : what errors call it.
@@ -60,7 +65,6 @@ class TextTable:
     width : count of the columns.
     comma : whether decimals come after a comma.
     separator : between cells; empty for JSON.
-    skipped : lines before the first row.
     sample : the first rows.
 
     Raises
@@ -69,8 +73,17 @@ class TextTable:
         There are no rows, or it is no table.
     """
 
-    def __init__(self, file: IO[bytes], name: str, *, as_json: bool = False) -> None:
-        self.name, self.separator, self.skipped = name, "", 0
+    _above: tuple[str, ...] = ()  # cells of a comment that stands directly above the first row
+
+    def __init__(
+        self,
+        file: IO[bytes],
+        name: str,
+        *,
+        as_json: bool = False,
+        is_header: Callable[[Sequence[str]], bool] = lambda _: False,
+    ) -> None:
+        self.name, self.separator = name, ""
         lines = _lines(file, name)
         first = list(itertools.islice(lines, SAMPLE_LINES))
         as_json = as_json or next((line.lstrip()[:1] == "{" for line in first if line.strip()), False)
@@ -82,9 +95,13 @@ class TextTable:
         columns = [list(cells) for cells in zip(*(row for _, row in head), strict=True)]
         self.comma = not as_json and has_decimal_commas(columns, self.separator)
         self.names: tuple[str, ...] | None = None
-        if as_json or has_header(columns, comma=self.comma):
-            self.names, head, self.skipped = head[0][1], head[1:], head[0][0]
+        alike = len(self._above) == len(columns)
+        above = [[text, *cells] for text, cells in zip(self._above, columns, strict=True)] if alike else []
+        if as_json or is_header(head[0][1]) or has_header(columns, comma=self.comma):
+            self.names, head = head[0][1], head[1:]
             columns = [cells[1:] for cells in columns]
+        elif above and (is_header(self._above) or has_header(above, comma=self.comma)):
+            self.names = self._above
         if not head:
             raise DataError(f"{name}: holds no rows below its header. Check the file")
         self.width, self._rows = len(columns), itertools.chain(head, rows)
@@ -105,17 +122,26 @@ class TextTable:
                 yield Chunk(list(zip(*rows, strict=True)), lines, "line")
 
     def _csv(self, first: list[str], lines: Iterator[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
-        skipped = 0
+        skipped, above = 0, ""
         while first and (not first[0].strip() or first[0].startswith(("#", "sep="))):  # what stands above a header
-            skipped, first = skipped + 1, first[1:]
+            skipped, above, first = skipped + 1, first[0], first[1:]
         self.separator = separator_of(first)
-        reader = csv.reader(itertools.chain(first, lines), delimiter=self.separator)
+        reader = csv.reader(itertools.chain(first, lines), delimiter=self.separator, skipinitialspace=True)
+        if above.startswith("#"):
+            cells = csv.reader([above.strip("# \r\n")], delimiter=self.separator, skipinitialspace=True)
+            self._above = tuple(map(str.strip, next(cells, ())))
         return self._whole_rows((skipped + reader.line_num, row) for row in reader)
 
     def _whole_rows(self, rows: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Yield rows of the first one's width; blank lines and empty cells beyond it are left out."""
-        width = 0
+        width = last = 0
         for line, row in rows:
+            if line > last + 1 and self._swallows_rows(row, width or len(row)):
+                raise DataError(
+                    f"{self.name}, line {last + 1}: a cell in quotation marks goes on to line {line}, over lines that "
+                    "are rows like others. Is a quotation mark too much?"
+                )
+            last = line
             if len(row) != width:
                 if not any(map(str.strip, row)) and len(row) <= 1:
                     continue
@@ -128,15 +154,25 @@ class TextTable:
                 row = row[:width]  # noqa: PLW2901
             yield line, tuple(map(str.strip, row))
 
+    def _swallows_rows(self, row: list[str], width: int) -> bool:
+        """Tell whether a row that stands on several lines has as many cells on each of them as a row has."""
+        lines = BREAKS.split("\0".join(row).rstrip())  # it marks where a cell ends
+        ends = re.compile(rf"\0|{re.escape(self.separator)}(?! )")  # a comma within a sentence has a space behind it
+        return len(lines) > 1 and all(len(ends.findall(line)) == width - 1 > 0 for line in lines)
+
     def _json(self, lines: Iterable[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
         names: tuple[str, ...] = ()
         for line, text in enumerate(lines, start=1):
             if not text.strip():
                 continue
             try:
-                values = json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
-            except (ValueError, RecursionError):
+                values = json.loads(
+                    text, parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=json_text.once
+                )
+            except (json.JSONDecodeError, RecursionError):
                 values = None
+            except ValueError as error:
+                raise DataError(f"{self.name}, line {line}: {error}. Mend the line") from None
             if not isinstance(values, dict) or not values:
                 raise DataError(f"{self.name}, line {line}: must be a JSON object of columns. Mend the line")
             if not names:
@@ -225,7 +261,7 @@ def separator_of(lines: list[str]) -> str:
     """Return what separates the cells of some lines: what makes most of them alike, and then the most cells."""
 
     def rank(separator: str) -> tuple[float, int]:
-        widths = [len(row) for row in csv.reader(lines, delimiter=separator) if any(row)]
+        widths = [len(row) for row in csv.reader(lines, delimiter=separator, skipinitialspace=True) if any(row)]
         common = max(set(widths), key=widths.count) if widths else 0
         return (widths.count(common) / len(widths), common) if common > 1 else (0.0, 0)
 
@@ -251,11 +287,28 @@ def has_header(columns: list[list[str]], *, comma: bool) -> bool:
     votes = [kind_of([cell], comma=comma) not in (kind, "empty") for cell, kind in zip(first, kinds, strict=True)]
     votes = [vote for vote, kind in zip(votes, kinds, strict=True) if kind in ("number", "time")]
     if votes:
-        return 2 * sum(votes) > len(votes)
+        return 2 * sum(votes) > len(votes) or _has_numbered_names(columns)
     named = [cell for cell in first if cell]
     recur = any(column[0] in column[1:] for column in columns if column[0])
     numbers = any(kind_of([cell], comma=comma) != "category" for cell in named)
     return bool(named) and len(set(named)) == len(named) and not recur and not numbers
+
+
+def _has_numbered_names(columns: list[list[str]]) -> bool:
+    """Tell whether the first of some rows holds whole numbers that rise, as the names of a frame's columns or years do,
+    and a label's name that no row has as its label; or 0, 1, 2, … above decimals.
+    """
+    named = [column for column in columns if column[0]]
+    counts = [int(column[0]) for column in named if re.fullmatch(r"[0-9]{1,9}", column[0])]
+    texts = [column for column in named if not _is_number(column[0], comma=False)]
+    if len(counts) + len(texts) < len(named) or not all(a < b for a, b in itertools.pairwise(counts)):
+        return False
+    if not texts:
+        decimals = any(POINT.fullmatch(cell) or COMMA.fullmatch(cell) for column in columns for cell in column[1:])
+        return len(counts) > 3 and counts == list(range(len(counts))) and decimals
+    label = named[-1]
+    once = not any(column[0] in column[1:] for column in texts)
+    return label is texts[-1] and once and 2 * len(set(label[1:])) < len(label)
 
 
 def kind_of(cells: Cells, *, comma: bool) -> str:

@@ -17,7 +17,7 @@ from ffedge.data.cache_folder import TO_MEND, writable_folder
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.files import JSON_TEXTS, STDIN, TYPED
 from ffedge.data.frames import FrameTable, is_frame
-from ffedge.data.label_column import MOST_LABEL_BYTES, told_of
+from ffedge.data.label_column import MOST_LABEL_BYTES, WHOLE, told_of, told_of_lone
 from ffedge.data.reading import Listener
 from ffedge.data.rows import Labels, Rows, open_to_read
 from ffedge.data.table_schema import Schema, Source
@@ -52,8 +52,8 @@ def files_of(source: str | Path | Sequence[str | Path]) -> list[str]:
 
 
 @contextlib.contextmanager
-def opened(file: str) -> Iterator[Source]:
-    """Yield one table, open at its first row."""
+def opened(file: str, schema: Schema) -> Iterator[Source]:
+    """Yield one table, open at its first row; what the schema looks for tells a header."""
     if file.lower().endswith(TYPED):
         from ffedge.data.arrow import TypedTable
 
@@ -62,7 +62,8 @@ def opened(file: str) -> Iterator[Source]:
         return
     with open_bytes(file) as content:
         as_json = file.lower().removesuffix(".gz").endswith(JSON_TEXTS)
-        yield TextTable(content, "standard input" if file == STDIN else file, as_json=as_json)
+        name = "standard input" if file == STDIN else file
+        yield TextTable(content, name, as_json=as_json, is_header=schema.is_header)
 
 
 def load_table(
@@ -100,7 +101,8 @@ def load_table(
         with writing(place, TO_MEND, DataError):
             inputs, codes = (stack.enter_context(nameless_file(place)) for _ in range(2))
         copy = _Copy(schema, inputs[0], codes[0], place, hear, stop)
-        for each in map(opened, files) if files else [contextlib.nullcontext(FrameTable(source))]:
+        tables = (opened(file, schema) for file in files)
+        for each in tables if files else [contextlib.nullcontext(FrameTable(source))]:
             with each as one:
                 copy.add(one)
         hear.read(copy.rows, copy.rows)
@@ -117,6 +119,7 @@ def load_table(
             raise DataError(f"{name}: all labels are {names[0]}, but training needs 2 classes or more. Add rows")
         told = [] if one_class else told_of(names, copy.rows, f"{name}: the label's column {schema.label!r}")
         labels = _labels(codes[0], place, copy.rows, numbers)
+        told += [] if one_class else told_of_lone(labels, names)
     dataset = Dataset(name, Split(rows, labels), None, names, copy.sha256())
     return replace(dataset, table=schema.table, notes=tuple(schema.notes + copy.notes() + told))
 
@@ -124,7 +127,7 @@ def load_table(
 def table_blocks(file: str | Path, table: Table, most_rows: int) -> Iterator[tuple[int, NDArray[np.float64], Schema]]:
     """Yield the rows of a file as a model's table takes them: the first one's number, the rows [n, I], the schema."""
     schema, start = Schema(table, wants_label=False), 0
-    with opened(str(file)) as source:
+    with opened(str(file), schema) as source:
         places = schema.places(source)
         for chunk in source.chunks(most_rows):
             inputs = schema.inputs(source, places, chunk)
@@ -181,7 +184,8 @@ class _Copy:
 
     def notes(self) -> list[str]:
         """Say what a user should know of the rows."""
-        notes = self._schema.unknown_notes() + self._schema.category_notes(self.rows)
+        schema = self._schema
+        notes = schema.unknown_notes() + schema.category_notes(self.rows) + schema.rising_notes(self.rows)
         if self._unlabelled:
             notes.append(f"left out {self._unlabelled} rows without a label, the first at {self._first}")
         return [
@@ -198,7 +202,7 @@ def _name(files: list[str]) -> str:
 def _classes(schema: Schema) -> tuple[tuple[str, ...], NDArray[np.uint16]]:
     """Return the classes' names in order, and the number of each label code."""
     names = list(schema.labels)
-    whole = all(name.lstrip("+-").isdecimal() for name in names)
+    whole = all(map(WHOLE.fullmatch, names))
     ordered = sorted(names, key=lambda n: (int(n), n)) if whole else sorted(names)
     return tuple(ordered), np.array([ordered.index(name) for name in names], CODE)
 

@@ -194,7 +194,8 @@ class Learner:
         known = np.isfinite(scores.sum(axis=1))
         known[list(odd)] = False
         place, margin = scores.argmax(axis=1), best_and_margin(scores)[1]
-        return Prediction(place, margin, scores, known, goodness, odd=odd, classes=self.classes)
+        unknown = self._readings.unknown(raw, odd)
+        return Prediction(place, margin, scores, known, goodness, odd=odd, unknown=unknown, classes=self.classes)
 
     def save(self, path: str | Path) -> None:
         """Write the model as it is now, and its kept examples beside it; the files take their places whole.

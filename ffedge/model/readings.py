@@ -3,7 +3,7 @@
 Shape letters: N samples, I inputs of a sample.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import numpy as np
@@ -43,9 +43,10 @@ class Readings:
             largest = float(np.finfo(kind).max)
             ends = [np.clip(end, -largest, largest) for end in (offset - room, offset, offset + room)]
         self._least, self._mean, self._most = (end.astype(kind) for end in ends)
-        self._may_lack = np.zeros(1, np.bool_)
+        self._may_lack, self._codes = np.zeros(1, np.bool_), list[int]()
         if facts.table:
-            columns, codes = facts.table.columns, [at for at, c in enumerate(facts.table.columns) if c.categories]
+            columns = facts.table.columns
+            self._codes = codes = [at for at, column in enumerate(columns) if column.categories]
             self._least[codes], self._most[codes] = -np.inf, np.inf  # of an unknown category there is nothing to cut
             self._mean[codes] = UNKNOWN
             self._may_lack = np.array([column.gaps for column in columns])
@@ -81,6 +82,19 @@ class Readings:
         near = np.clip(rows[odd], self._least, self._most)
         rows[odd] = np.where(np.isnan(near) & ~self._may_lack, self._mean, near)
         return rows.reshape(samples.shape), why
+
+    def unknown(self, samples: Array, odd: Container[int]) -> dict[int, str]:
+        """Return which of N samples beside the odd ones have a category that the model does not know, and where."""
+        if not self.facts.table:
+            return {}
+        names, strange = self.facts.table.names, samples[:, self._codes] == UNKNOWN
+        return {
+            int(
+                row
+            ): f"column {names[self._codes[strange[row].argmax()]]!r} has a category that the model does not know"
+            for row in np.flatnonzero(strange.any(axis=1))
+            if row not in odd
+        }
 
     def _of_names(self, inputs: Any) -> Array:
         """Return inputs to a table's model as an array; where they have names, as rows [N, I] by these."""

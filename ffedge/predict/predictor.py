@@ -40,6 +40,8 @@ class Prediction:
     goodness : [N, L, C] float32 of each layer; empty unless asked for.
     odd : of each row that is odd (`ffedge.model.readings`): its number and why, such as "input 2 is not a number".
         Its other fields are the answer to the nearest row that is not.
+    unknown : of each further row of a table with a category that the model does not know: its number and the column.
+        It counts as none of the categories, and the row as one like others.
     classes : [C] names, in the order of the places.
     temperature : that makes probabilities of the scores (`proba`); None where none was fitted.
     """
@@ -50,6 +52,7 @@ class Prediction:
     known: NDArray[np.bool_]
     goodness: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
     odd: dict[int, str] = field(default_factory=dict, kw_only=True)
+    unknown: dict[int, str] = field(default_factory=dict, kw_only=True)
     classes: tuple[str, ...] = field(default=(), kw_only=True)
     temperature: float | None = field(default=None, kw_only=True)
 
@@ -175,7 +178,8 @@ class Predictor:
         ]
         values = parts[0] if len(parts) == 1 else [np.concatenate(each) for each in zip(*parts, strict=True)]
         values[names.index("known")][list(odd)] = False
-        return Prediction(*values, odd=odd, classes=self.classes, temperature=self.temperature)
+        unknown = self._readings.unknown(samples, odd)
+        return Prediction(*values, odd=odd, unknown=unknown, classes=self.classes, temperature=self.temperature)
 
     def __reduce__(self) -> NoReturn:
         """Refuse."""

@@ -17,7 +17,7 @@ from ffedge.errors import DataError
 from ffedge.model.readings import DEVIATIONS, Readings, left_out
 from ffedge.network import InputFacts
 from ffedge.recipe import Recipe
-from ffedge.training.table_facts import middle_and_spread, sample
+from ffedge.training.table_facts import middle_and_spread, refuse_huge, sample
 
 NONE = np.zeros(0, np.int64)
 FEW = 0.05  # of the rows
@@ -44,6 +44,7 @@ def _absurd_rows(dataset: Dataset) -> tuple[NDArray[np.int64], str]:
     return (odd, why) if len(odd) <= max(1, FEW * len(dataset.train.labels)) else (NONE, "")
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what comes of numbers such as 1e308 is refused
 def _rough_facts(dataset: Dataset) -> InputFacts:
     """Return facts by a sample's quantiles."""
     inputs, table = dataset.train.inputs, dataset.table
@@ -55,6 +56,7 @@ def _rough_facts(dataset: Dataset) -> InputFacts:
     for rows in sample(inputs):
         part = slice(at, at + rows.shape[1])
         middle[part], spread = middle_and_spread(rows, TAILS, BETWEEN_TAILS)
+        refuse_huge(dataset, middle[part] + spread, at)
         filled = np.where(np.isnan(rows), middle[part], rows) if table else rows
         spread[(filled != middle[part]).mean(axis=0) < OTHERS] = 0.0
         scale[part] = np.where(spread > 0, 1.0 / np.where(spread > 0, spread, 1.0), np.finfo(np.float32).tiny)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ffedge.data import Dataset, RowSource
 from ffedge.data.rows import places
 from ffedge.data.stream import spread_evenly
+from ffedge.errors import DataError
 from ffedge.network import InputFacts
 
 Floats = NDArray[np.float64]
@@ -25,8 +26,15 @@ CLIP = 10.0  # deviations; beyond, a value says only that it is far out
 STILL = 1e-15  # of the size of a number: differences that are rounding
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what comes of numbers such as 1e308 is refused
 def measure_table(dataset: Dataset, scaling: str) -> InputFacts:
-    """Return the facts of a table's rows: a fill for each column of numbers, offset and scale."""
+    """Return the facts of a table's rows: a fill for each column of numbers, offset and scale.
+
+    Raises
+    ------
+    DataError
+        A column has numbers whose spread is beyond doubles.
+    """
     table, source = dataset.table, dataset.train.inputs
     assert table is not None
     size, numbers = len(table.columns), table.numbers
@@ -51,6 +59,7 @@ def measure_table(dataset: Dataset, scaling: str) -> InputFacts:
     else:
         most = np.abs(np.array([middle + low, middle + high]))[:, numbers or [0]].max()
         offset, width = 0 * ones, ones * (most if kind == "range" else 1.0)
+    refuse_huge(dataset, offset + width)
     still = width <= STILL * np.maximum(np.abs(middle), np.finfo(np.float64).tiny)
     scale = np.where(still, 1.0, 1.0 / np.where(still, 1.0, width))
     codes = [at for at in range(size) if at not in set(numbers)]
@@ -72,6 +81,16 @@ def measure_table(dataset: Dataset, scaling: str) -> InputFacts:
         clip=CLIP if kind == "robust" else None,
         table=dataclasses.replace(table, columns=columns),
     )
+
+
+def refuse_huge(dataset: Dataset, spread: Floats, first: int = 0) -> None:
+    """Raise DataError where what tells the spread [W] of columns, from the `first` one on, is not finite."""
+    if dataset.table and not np.isfinite(spread).all():
+        name = dataset.table.names[first + int(np.isfinite(spread).argmin())]
+        raise DataError(
+            f"{dataset.name}: column {name!r} has numbers too large to be scaled. Write it in another unit, or "
+            f"leave it out: `leave_out=[{name!r}]`"
+        )
 
 
 def quartiles(source: RowSource) -> tuple[Floats, Floats]:
@@ -97,6 +116,7 @@ def sample(source: RowSource, most_rows: int = SAMPLE_ROWS, most_bytes: int = SA
         yield np.concatenate([part.astype(np.float64) for part in parts])
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what comes of numbers such as 1e308 is refused
 def middle_and_spread(rows: Floats, ends: tuple[float, float], between: float) -> tuple[Floats, Floats]:
     """Return the median [I] of rows, NaN left out, and the deviation [I] by two quantiles; 0 where there are none."""
     gaps = np.isnan(rows)

@@ -168,6 +168,51 @@ def test_lines_of_stdin_are_objects_by_column_lists_or_csv(ffedge: Ffedge, model
     assert "must have 3 cells" in found[6]["error"]
 
 
+ASKED = "N,20,1700000000\nS,20,1700000020\nE,20.5,1700000040\n"  # an idle, a run, a fault
+
+
+@pytest.mark.parametrize("before", ["\ufeff", "", "\n", '{"temp": 20, "wind": "N", "stamp": 1}\n'])
+def test_a_header_names_the_cells_below_it_whatever_stands_before(ffedge: Ffedge, model, monkeypatch, before):
+    done = asked(ffedge, monkeypatch, f'{before}wind, "temp",stamp\n{ASKED}', "predict", model, "-")
+    assert [json.loads(line)["label"] for line in done.out.splitlines()[-3:]] == ["idle", "run", "fault"]
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("Wind,temp,stamp", "looks like a header, but lacks 'wind'"),
+        ("temp,stamp", "looks like a header, but lacks 'wind'"),
+        ("Wind,Temp,Stamp", "looks like a header, but lacks 'stamp'"),
+        ("wind,temp,stamp,temp", "has two columns 'temp'"),
+    ],
+)
+def test_what_follows_a_header_that_lacks_a_column_is_not_answered(ffedge: Ffedge, model, monkeypatch, header, said):
+    done = asked(ffedge, monkeypatch, f"{header}\n{ASKED}", "predict", model, "-")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith(f"ffedge: stdin, line 1: {said}")
+
+
+def test_a_row_is_no_header_whatever_is_wrong_with_it(ffedge: Ffedge, model, monkeypatch):
+    lines = ["warm,warm,N", "12_34,20,N", "\u0661,20,N", "1,2,stamp", '{"temp": 1, "temp": 2, "wind": "N", "stamp": 1}']
+    done = asked(ffedge, monkeypatch, "\n".join([*lines, "1700000000,20,N\n"]), "predict", model, "-")
+    answers = [json.loads(line) for line in done.out.splitlines()]
+    wrong = ["must be a number, got 'warm'", "got '12_34'", "got '\u0661'", "", "has 'temp' twice"]
+    assert all(text in answer.get("error", "") for text, answer in zip(wrong, answers, strict=False))
+    assert (done.code, answers[5]["label"]) == (0, "idle")
+
+
+def test_a_category_that_the_model_does_not_know_is_told_by_line_and_is_not_odd(ffedge: Ffedge, model, monkeypatch):
+    lines = "1700000000,20,N\n1700000000,20,W\n1e300,20,W\n"
+    known, other, odd = map(json.loads, asked(ffedge, monkeypatch, lines, "predict", model, "-").out.splitlines())
+    said = "column 'wind' has a category that the model does not know"
+    assert said not in known.get("why", [])
+    assert other["why"][0] == said
+    assert "far from the training rows" in odd["why"][0]
+    rows = [[1.7e9, 20, 0], [1.7e9, 20, -1], [1.7e9, np.inf, -1]]
+    for answer in (Predictor(model).predict(rows), Learner(model).predict(rows)):
+        assert (answer.unknown, list(answer.odd)) == ({1: said}, [2])
+
+
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_stream_trains(ffedge: Ffedge, place, monkeypatch, tmp_path, as_json):
     text = (place / "a.csv").read_text()

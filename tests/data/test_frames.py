@@ -164,10 +164,11 @@ def test_what_the_first_rows_do_not_show_is_read_by_the_columns_of_the_model():
     np.testing.assert_array_equal(found[:, 1], [np.nan, 7.5, 8.0])
 
 
-def test_a_text_far_down_a_column_of_numbers_is_named():
-    values = np.array([1.5] * 1100 + ["oops", 2.5], object)
+@pytest.mark.parametrize("text", ["oops", "12_34"])
+def test_a_text_far_down_a_column_of_numbers_is_named(text):
+    values = np.array([1.5] * 1100 + [text, 2.5], object)
     frame = HuggingFace({"temp": values, "state": np.array(["run", "idle"])[np.arange(1102) % 2]})
-    with pytest.raises(DataError, match=r"row 1100.*: column 'temp' must be a number, got 'oops'"):
+    with pytest.raises(DataError, match=r"row 1100.*: column 'temp' must be a number, got '" + text):
         load(frame, label="state")
 
 

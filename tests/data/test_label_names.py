@@ -43,6 +43,21 @@ WAYS = {
         "labels 'walk ': white space around them is",
     ),
     "cases": (np.array(["Walk", "run", "walk"])[PLACES], ("Walk", "run", "walk"), "'Walk', 'walk' differ in case or"),
+    "spellings": (
+        np.array(["1", "01", "+1", "0"])[np.arange(240) % 4],
+        ("+1", "0", "01", "1"),
+        "labels '+1', '01', '1' differ in how the number is written alone",
+    ),
+    "one row": (
+        np.array(["ok", "o", "worn"])[np.where(PLACES == 1, np.arange(240) == 1, PLACES)],
+        ("o", "ok", "worn"),
+        "class 'o' has a single row",
+    ),
+    "rows": (
+        np.where(np.arange(240) < 2, np.arange(240) + 1, 0),
+        ("0", "1", "2"),
+        "each of the classes '1', '2' has a single row",
+    ),
     "plain": (PLACES, ("0", "1", "2"), None),
 }
 

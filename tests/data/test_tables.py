@@ -143,6 +143,8 @@ def changed(row, column, value):
     ("rows", "head", "said"),
     [
         (changed(40, 1, "warm"), HEAD, r"line 42: column 'temp' must be a number, got 'warm'"),
+        (changed(40, 1, "1_2"), HEAD, r"line 42: column 'temp' must be a number, got '1_2'"),
+        (changed(40, 1, "\u0663"), HEAD, r"line 42: column 'temp' must be a number, got '\u0663'"),
         (changed(40, 1, "inf"), HEAD, r"line 42: column 'temp' must be a finite number"),
         (changed(40, 4, "3.5"), HEAD, r"line 42: the label's column 'state' holds 3.5, a quantity"),
         ([*ROWS, ROWS[0][:3]], HEAD, r"line 62: has 3 cells, but those before it 5"),
@@ -175,6 +177,7 @@ def test_what_cannot_be_meant_is_refused_by_line_and_column(tmp_path, rows, head
         (gzip.compress(b"a,b\n1,x\n" * 999, mtime=0)[:-9], "cannot be read to its end"),
         (b'{"a": 1, "b": "x"}\n{"a": [1], "b": "y"}\n', "line 2: column 'a'"),
         (b'{"a": 1, "b": "x"}\n{"c": 1}\n', "line 2: has the column 'c'"),
+        (b'{"a": 1, "b": "x"}\n{"a": 1, "b": "x", "a": 2}\n', "line 2: has 'a' twice"),
         (b'{"a": 1, "b": "x"}\n' + b"[" * 100_000 + b"\n", "line 2: must be a JSON object"),
     ],
 )
@@ -219,6 +222,10 @@ def test_what_may_surprise_about_labels_and_test_rows_is_told(tmp_path):
     assert any("10, 30: the other numbers from 0 to 30 never occur" in note for note in notes)
     assert any("to test on, u: left out 20 rows without a label" in note for note in notes)
     assert any("differ in case" in note for note in load(write(path, changed(1, 4, "ON"))).notes)
+    assert any("class 'ON' has a single row" in note for note in load(path).notes)
+    dataset = load(write(path, [[i, ("1", "01", "-0", "0")[i % 4]] for i in range(20)], ["x", "y"]))
+    assert any("'-0', '0', '01', '1' differ in how the number" in note for note in dataset.notes)
+    assert load(write(path, [[i, ("+-1", "1")[i % 2]] for i in range(20)], ["x", "y"])).classes == ("+-1", "1")
 
 
 def test_a_label_that_is_not_there_is_refused_with_those_that_are(tmp_path):
