@@ -125,7 +125,7 @@ def read_image(
     Image, ImageOps = _pillow()
     if (axes := picture_axes(shape)) is None:
         raise DataError(
-            f"{path}: is a picture, but the model takes inputs of shape {list(shape)}. "
+            f"{path}: is read as a picture, but the model takes inputs of shape {list(shape)}. "
             "Pass them in a .npy or .npz file."
         )
     size, mode = (axes.width, axes.height), MODES[axes.channels]

@@ -30,6 +30,7 @@ WAYS = {
     ),
     "masks": (np.array([0, 128, 255], "u1")[PLACES], ("0", "128", "255"), "other numbers from 0 to 255 never occur"),
     "signs": (np.array([-1, 1])[PLACES % 2], ("-1", "1"), "the other numbers from -1 to 1 never occur"),
+    "around 0": (PLACES - 1, ("-1", "0", "1"), "labels -1 to 1 are taken as the names of 3 classes"),
     "floats": (np.array([2.0, 10.0, 3.0])[PLACES], ("2", "3", "10"), "labels 2, 3, 10: the other numbers from 0 to"),
     "a gap": (
         np.array([0, 1, 3])[PLACES],
