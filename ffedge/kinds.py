@@ -2,7 +2,9 @@
 
 import functools
 import importlib
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from ffedge.layers.base import Layer, Parameter
@@ -26,6 +28,14 @@ def kind_and_words(item: int | str) -> tuple[str, str]:
 def is_convolution(item: int | str) -> bool:
     """Say whether an item of ``widths`` names a convolution."""
     return kind_and_words(item)[0] == "conv"
+
+
+def refuse_convolution(widths: Sequence[int | str], got: str, remedy: str) -> NoReturn:
+    """Raise the ValueError for widths that are not all dense, where what is read is no picture."""
+    item = next(filter(is_convolution, widths))
+    if not re.match(r"\d+c\d", str(item)):
+        raise ValueError(f"`widths` has {item!r}, which is no number of units. {remedy}")
+    raise ValueError(f"`widths` names a convolution, which reads pictures, got {got}. {remedy}")
 
 
 def repeats(item: int | str) -> bool:

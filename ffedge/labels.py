@@ -1,7 +1,11 @@
 """How labels are tried: the wrong ones that go beside the true one, and where a label can stand in an input.
 
+And which names of classes look like numbers.
+
 Shape letters: N samples, C classes, K wrong labels a sample, M = 1 + K.
 """
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,3 +60,11 @@ def is_free(first_inputs: NDArray[np.generic]) -> NDArray[np.bool_]:
     """Say for each row of the first C inputs [N, C] whether it is empty, so that a label may stand there."""
     free: NDArray[np.bool_] = (first_inputs == 0).all(axis=1)
     return free
+
+
+def like_number(name: str) -> bool:
+    """Say whether a class's name may be taken for a number, as 10, -1, 01 and 2.0 may."""
+    try:
+        return math.isfinite(float(name))
+    except ValueError:
+        return False

@@ -15,6 +15,7 @@ from ffedge.columns import Table
 from ffedge.errors import one_line
 from ffedge.fields import is_double, is_finite
 from ffedge.kinds import goodness_of, kind_and_words, layer_kind, parameters_of, repeats
+from ffedge.labels import like_number
 from ffedge.layers.base import Layer, Picture, Place
 from ffedge.recipe import Network, Recipe
 
@@ -147,6 +148,11 @@ def label_numbers(classes: tuple[str, ...]) -> Array | None:
     if classes == tuple(map(str, range(len(classes)))) or not all(map(_is_number, classes)):
         return None
     return np.array([int(name) for name in classes], np.int64)
+
+
+def places_are_labels(classes: tuple[str, ...]) -> bool:
+    """Say whether a whole number can only be a class's place: no class is called by another number."""
+    return all(name == str(place) or not like_number(name) for place, name in enumerate(classes))
 
 
 def _is_number(name: str) -> bool:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from ffedge.class_weight import check_names
-from ffedge.kinds import class_goodness_kind, is_convolution
+from ffedge.kinds import class_goodness_kind, is_convolution, refuse_convolution
 from ffedge.network import InputFacts, layers_of, picture_of, spelt_out
 from ffedge.recipe import Recipe, convolves, held_out, loss_slope
 from ffedge.spec import Spec
@@ -107,7 +107,7 @@ def _layout(network: NetworkSpec, shape: tuple[int, ...]) -> Literal["hwc", "chw
         found = network.layout
     if found == "none" and convolves(network.widths):
         remedy = "Use `layout='hwc'` or `layout='chw'`" if len(shape) == 3 else "Use dense layers, as in 500,500"
-        raise ValueError(f"`widths` names a convolution, which reads pictures, got rows of {list(shape)}. {remedy}")
+        refuse_convolution(network.widths, f"rows of {list(shape)}", remedy)
     if len(shape) not in {"hwc": (2, 3), "chw": (3,), "none": (len(shape),)}[found]:
         raise ValueError(f"`layout='{found}'` does not fit rows of {list(shape)}. Leave it out")
     return found

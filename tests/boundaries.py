@@ -42,10 +42,10 @@ TABLE = {
     "layers": Allowed("columns kinds onnx seeds", "numpy", "torch"),  # a layer's torch twin stands beside its graph
     "rule": Allowed("kinds layers onnx seeds spec_parts", "numpy", "torch"),
     "columns": Allowed("errors json_text"),
-    "network": Allowed("columns errors fields kinds layers recipe", "numpy"),
+    "network": Allowed("columns errors fields kinds labels layers recipe", "numpy"),
     "engine": Allowed(f"errors pages recipe spec turns {NETWORK}", "numpy onnxruntime", "torch"),
     "model": Allowed(f"engine {BASE} {NETWORK}", "numpy"),
-    "data": Allowed("class_weight columns errors files json_text recipe seeds spec", "numpy", "PIL pyarrow"),
+    "data": Allowed("class_weight columns errors files json_text labels recipe seeds spec", "numpy", "PIL pyarrow"),
     "training": Allowed(f"data engine model {BASE} {NETWORK}", "numpy", "onnxruntime tqdm"),
     "learning": Allowed(f"data engine model predict training {BASE} {NETWORK}", "numpy"),
     "predict": Allowed(f"data engine model training {BASE} {NETWORK}", "numpy"),

@@ -1,6 +1,7 @@
 """ffedge eval."""
 
 import dataclasses
+import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from ffedge.cli.reading_flags import add_skip_broken, reading_of
 from ffedge.cli.spec_flags import reader
 from ffedge.cli.spikes import is_spiking
 from ffedge.cli.tables import percent, print_table
-from ffedge.errors import FfedgeError
+from ffedge.errors import FfedgeError, plain
 
 if TYPE_CHECKING:
     from ffedge.columns import Table
@@ -55,7 +56,13 @@ def _of_model(options: Namespace) -> None:
     predictor = Predictor(options.model, options.threads, options.provider)
     about = predictor.metadata.get("data")
     learnt_from, facts = str(about.get("name")) if isinstance(about, dict) else "", predictor.facts
-    found = evaluate(predictor, _data(options, learnt_from, facts.shape, facts.table), on_train=options.train)
+    dataset = _data(options, learnt_from, facts.shape, facts.table)
+    if dataset.test is None and not options.train and dataset.name == learnt_from:
+        same = isinstance(about, dict) and about.get("sha256") == dataset.sha256
+        said = "these rows" if same else "data of this name, and so perhaps from these rows"
+        told = f"{plain(dataset.name)}: the model learnt from {said}. New ones tell how good it is"
+        print(f"ffedge: {told}", file=sys.stderr)
+    found = evaluate(predictor, dataset, on_train=options.train)
     if options.json:
         print(json_text.text(dataclasses.asdict(found)))
         return

@@ -197,18 +197,23 @@ def _said(made: "Form") -> str:
     if made.accuracy is None or made.lost is None:
         return f"{made.name}{tried}"
     lost = f"{abs(100 * made.lost):.2f} points {'more' if made.lost < 0 else 'less'} than the model as trained"
-    return f"{made.name}{tried}: accuracy {100 * made.accuracy:.2f} % on held-out rows, {lost}"
+    said = f"{made.name}{tried}: accuracy {100 * made.accuracy:.2f} % on held-out rows, {lost}"
+    if made.failed_known is None or made.model_failed_known is None:
+        return said
+    shares = f"{100 * made.failed_known:.0f} % (as trained {100 * made.model_failed_known:.0f} %)"
+    return f"{said}; of readings as of a failed sensor {shares} count as known"
 
 
 def _print(table: "list[Row]") -> None:
     from ffedge.cli.tables import percent, print_table
 
-    sizes = list(table[0].call_s)
+    sizes, failed = list(table[0].call_s), table[0].failed_known is not None
     rows = [
         [
             row.name + (f" ({row.candidates} labels)" if row.candidates else ""),
             percent(row.accuracy),
             "-" if row.lost is None else f"{100 * row.lost:.2f}",
+            *([percent(row.failed_known)] if failed else []),
             *(f"{1e3 * row.call_s[size]:.4f}" if row.call_s else "-" for size in sizes),
             "-" if row.n_bytes is None else f"{row.n_bytes:,}",
         ]
@@ -216,7 +221,14 @@ def _print(table: "list[Row]") -> None:
     ]
     print_table(
         "held-out rows; one thread of this machine",
-        ["form", "accuracy", "points lost", *(f"ms, batch {size}" for size in sizes), "bytes"],
+        [
+            "form",
+            "accuracy",
+            "points lost",
+            *(["failed sensor\nknown"] if failed else []),
+            *(f"ms, batch {size}" for size in sizes),
+            "bytes",
+        ],
         rows,
     )
     for row in table:

@@ -184,7 +184,8 @@ def _sample(value: Any, facts: InputFacts) -> NDArray[Any]:
     if array.dtype.kind not in "iuf":
         raise ValueError("must be numbers" if array.dtype.kind != "O" else "its numbers are beyond 64 bits, or missing")
     if array.shape not in (facts.shape, (facts.size,)):
-        raise ValueError(f"must have shape {list(facts.shape)} or [{facts.size}], got {list(array.shape)}")
+        flat = "" if len(facts.shape) == 1 else f" or [{facts.size}]"
+        raise ValueError(f"must have shape {list(facts.shape)}{flat}, got {list(array.shape)}")
     if facts.dtype == "uint8" and not ((array >= 0) & (array <= 255) & (array == np.floor(array))).all():
         raise ValueError("must be whole numbers from 0 to 255")
     with np.errstate(over="ignore"):  # what is not finite is odd, which the predictor tells

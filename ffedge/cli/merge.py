@@ -24,13 +24,17 @@ def add_flags(parser: Parser) -> None:
     flag(parser, "--rows", rows, whole(0), nargs="+")
     flag(parser, "--method", METHOD_HELP, one_of("mean", "median", "trimmed"), default="mean")
     flag(parser, "--most-norm", MOST_HELP, NUMBER)
+    flag(parser, "--force", "Replace the file.")
     flag(parser, "--json", "Print one JSON document.")
 
 
 def run(options: Namespace) -> None:
     """Make one model of several that learnt apart, on rows that never left their boards."""
     from ffedge.learning.merge import merge
+    from ffedge.training.folder import check_free
 
+    if options.out not in options.models:  # which `merge` refuses, forced or not
+        check_free(options.out, force=options.force)
     merged = merge(options.models, options.out, rows=options.rows, method=options.method, most_norm=options.most_norm)
     if options.json:
         print(merged.to_json())

@@ -145,7 +145,7 @@ def _of_files(predictor: "Predictor | SpikingPredictor", options: Namespace) -> 
 def blocks(facts: "InputFacts", options: Namespace) -> "Iterator[tuple[Path, int, NDArray[Any]]]":
     """Yield the rows of all files a block at a time: the file, the first row's number, the rows."""
     from ffedge.data import files_of, read_inputs
-    from ffedge.data.files import is_table
+    from ffedge.data.files import TEXTS, TYPED, is_idx, is_table
     from ffedge.pages import release_libraries
 
     begins = True
@@ -153,6 +153,8 @@ def blocks(facts: "InputFacts", options: Namespace) -> "Iterator[tuple[Path, int
         if is_table(path):
             yield from _table_blocks(path, facts, options)
             continue
+        if facts.table is not None and path.suffix not in {".npy", ".npz"} and path.exists() and not is_idx(path):
+            raise DataError(f"{path}: is no table by its name. Pass a {', '.join((*TEXTS, *TYPED))}, .npy or .npz file")
         source = read_inputs(path, facts.shape, facts.dtype, resize=options.resize, invert=options.invert)
         for number, inputs in enumerate(source.blocks(ROWS)):
             if begins:  # what importing the readers of files has left: 4 MiB that the first run would stand upon

@@ -13,13 +13,13 @@ from ffedge.data.cache_folder import cache_folder, sha256_of
 from ffedge.data.copy_batches import NAME, Batches, copied
 from ffedge.data.dataset import Dataset, assemble
 from ffedge.data.download import fetch
-from ffedge.data.files import IDX_FILES, arrays_of, holds_arrays, idx_file, is_table, open_array
+from ffedge.data.files import IDX_FILES, arrays_of, holds_arrays, idx_file, is_table, open_array, source_text
 from ffedge.data.frames import is_frame, pairs_of
 from ffedge.data.known import NAMES, KnownDataset
 from ffedge.data.merged import KEPT_DOUBLE
 from ffedge.data.reading import Listener, Reading
 from ffedge.data.rows import Rows
-from ffedge.errors import DataError
+from ffedge.errors import DataError, one_line
 
 SYSTEM_FOLDER = Path("/usr/share/datasets")
 Data = str | Path | Sequence[str | Path] | Batches | Dataset  # or a table in memory
@@ -88,6 +88,9 @@ def load(
     tabular = frame or is_table(source)
     if (label is not None or leave_out) and not tabular:
         raise ValueError("`label` and `leave_out` are for tables. Leave them out")
+    if tabular and table is None and shape is not None:
+        told = one_line(source_text(source, NAME))
+        raise DataError(f"{told}: is a table, but the model learns from arrays. Pass a .npz file")
     files = _class_folders(source, reading, shape, hear, stop)
     if files is not None:
         dataset = assemble(_name(Path(str(source))), files, None, one_class=one_class)

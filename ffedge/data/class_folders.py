@@ -32,7 +32,7 @@ Stop = Callable[[], bool]
 TRAIN, TESTS = "train", ("test", "valid", "validation", "val")
 LOOKED_AT = 64  # files, to choose how they are read
 BATCH_BYTES, BATCH_ROWS = 1 << 20, 256
-FORMAT = 1  # of what stands in the cache
+FORMAT = 2  # of what stands in the cache
 
 
 def holds_folders(path: Path) -> bool:

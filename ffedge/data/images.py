@@ -4,7 +4,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ MOST_PIXELS = 3 << 22
 SLOW = ("ppm", "ppm_plain")  # decoders that Pillow has in Python: a microsecond for each value
 BLOCK_VALUES = 1 << 18
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # by the number of channels
-ORIENTATION = 0x0112  # in Exif: above 4 the picture lies on its side
+WIDTH, HEIGHT, ORIENTATION = 0x0100, 0x0101, 0x0112  # in Exif; an orientation above 4: the picture lies on its side
 
 
 def read_inputs(
@@ -100,7 +100,7 @@ def read_image(
 ) -> NDArray[np.uint8]:
     """Read a picture as a row of the shape that a data set or a model has: the one way in which ffedge does.
 
-    It is set upright, transparent parts become white (but for 4 channels), and 16 bits keep the upper 8.
+    It is set upright, transparent parts become white (but for 4 channels), and 16 bits of grey keep the upper 8.
 
     Parameters
     ----------
@@ -117,14 +117,15 @@ def read_image(
     Raises
     ------
     DataError
-        If the file is no picture, too large, or of another size; or `shape` is none of a picture.
+        If the file is no picture, too large, of another size, or of a kind that does not tell what is white; or `shape`
+        is none of a picture.
     FfedgeError
         If Pillow is not installed.
     """
     Image, ImageOps = _pillow()
     if (axes := picture_axes(shape)) is None:
         raise DataError(
-            f"{path}: is a picture, but the model takes inputs of shape {list(shape)}. "
+            f"{path}: is read as a picture, but the model takes inputs of shape {list(shape)}. "
             "Pass them in a .npy or .npz file."
         )
     size, mode = (axes.width, axes.height), MODES[axes.channels]
@@ -134,20 +135,27 @@ def read_image(
             warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as picture:
-                turned = picture.getexif().get(ORIENTATION, 1) > 4
-                _check_size(picture, path, size, resize, turned)
+                if not resize and sorted(picture.size) != sorted(size):
+                    _refuse_size(path, picture.size, size)
                 if not picture.info.get("progressive"):  # such a one must be decoded whole
                     picture.draft(mode, (max(size), max(size)))
                 _check_weight(picture, path)
+                _check_mode(picture, path)
+                orientation = _load(picture)
                 flat = _flat(picture, mode)
-            if flat.size != (lying := size[::-1] if turned else size):
+            lying = size[::-1] if orientation > 4 else size
+            if not resize and flat.size != lying:
+                _refuse_size(path, flat.size[::-1] if orientation > 4 else flat.size, size)
+            if flat.size != lying:
                 flat = flat.resize(lying, Image.Resampling.BILINEAR)
+            flat.getexif()[ORIENTATION] = orientation
             ImageOps.exif_transpose(flat, in_place=True)
     except DataError:
         raise
     except Exception as error:  # Pillow raises whatever its readers come upon
         raise DataError(f"{path}: is no picture that can be read ({error}). Convert it to PNG.") from error
     values = np.array(flat, np.uint8)
+    assert values.shape[:2] == (axes.height, axes.width)  # reshape would hide swapped ones
     if axes.first:
         values = np.moveaxis(values, -1, 0)
     values = np.ascontiguousarray(values).reshape(shape)
@@ -162,8 +170,14 @@ def picture_size(path: Path) -> tuple[int, int]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path, formats=FORMATS) as picture:
-                turned = picture.getexif().get(ORIENTATION, 1) > 4
-                return (picture.width, picture.height) if turned else (picture.height, picture.width)
+                if picture.format == "PNG":  # whose Exif may stand at its end, so that Pillow decodes it
+                    _check_weight(picture, path)
+                exif, (width, height) = picture.getexif(), picture.size
+                if picture.format == "TIFF":  # whose size Pillow may have swapped
+                    width, height = exif[WIDTH], exif[HEIGHT]
+                return (width, height) if exif.get(ORIENTATION, 1) > 4 else (height, width)
+    except DataError:
+        raise
     except Exception as error:
         raise DataError(f"{path}: is no picture that can be read ({error}). Convert it to PNG.") from error
 
@@ -199,13 +213,11 @@ def _pillow() -> "tuple[Any, Any]":
     return Image, ImageOps
 
 
-def _check_size(picture: "Image", path: str | Path, size: tuple[int, int], resize: bool, turned: bool) -> None:
-    """Refuse a picture of another size, where it is not to be resized, before it is decoded."""
-    if not resize and (picture.size[::-1] if turned else picture.size) != size:
-        raise DataError(
-            f"{path}: is {picture.width}x{picture.height} pixels, but the model takes {size[0]}x{size[1]}. "
-            "Resize it or pass `resize=True`."
-        )
+def _refuse_size(path: str | Path, found: tuple[int, int], size: tuple[int, int]) -> NoReturn:
+    raise DataError(
+        f"{path}: is {found[0]}x{found[1]} pixels, but the model takes {size[0]}x{size[1]}. "
+        "Resize it or pass `resize=True`."
+    )
 
 
 def _check_weight(picture: "Image", path: str | Path) -> None:
@@ -214,6 +226,25 @@ def _check_weight(picture: "Image", path: str | Path) -> None:
     if weight * picture.width * picture.height > MOST_PIXELS:
         most = f"more than {MOST_PIXELS / weight / 1e6:.1f} million"
         raise DataError(f"{path}: is {picture.width}x{picture.height} pixels, {most}. Make it smaller first.")
+
+
+def _check_mode(picture: "Image", path: str | Path) -> None:
+    """Refuse a picture whose values do not tell what is black and what is white."""
+    if picture.mode == "F" or (picture.mode == "I" and picture.format == "TIFF"):
+        kind = "floats" if picture.mode == "F" else "signed or 32-bit integers"
+        raise DataError(f"{path}: holds {kind}, which do not tell what is white. Save it with 8 or 16 bits.")
+    if picture.mode == "LAB":
+        raise DataError(f"{path}: has its colours in LAB, which are not read. Save it in RGB.")
+
+
+def _load(picture: "Image") -> int:
+    """Decode a picture, and return the orientation that is yet to be undone; 1: it stands upright."""
+    if picture.format == "TIFF":  # which Pillow turns itself, though wrongly where it maps the file
+        picture.filename = ""  # type: ignore[attr-defined]
+        picture.load()
+        return 1
+    picture.load()
+    return int(picture.getexif().get(ORIENTATION, 1))
 
 
 def _weight(picture: "Image") -> int:
@@ -229,14 +260,13 @@ def _flat(picture: "Image", mode: str) -> "Image":
     from PIL import Image, ImageChops
 
     if picture.mode == "I" or picture.mode.startswith("I;16"):  # convert("L") would clip to 255
-        values, information = np.asarray(picture), picture.info
-        picture.close()
+        values = np.asarray(picture)
+        picture.im = None  # type: ignore[assignment]  # after `close` the end of `with` fails in older Pillows
         upper, flat = np.empty(values.size, np.uint8), values.reshape(-1)
         for start in range(0, flat.size, BLOCK_VALUES):
             part = slice(start, start + BLOCK_VALUES)
             upper[part] = np.clip(flat[part], 0, 65535) >> 8
         grey = Image.fromarray(upper.reshape(values.shape))
-        grey.info.update(information)
         return grey if mode == "L" else grey.convert(mode)
     if "A" not in picture.mode and "transparency" in picture.info:
         picture = picture.convert("RGBA")

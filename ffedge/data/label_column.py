@@ -188,7 +188,7 @@ def _told_of_numbers(values: list[int], rows: int, name: str, remedy: str = "pas
         )
     if values == list(range(count)) or count < 2:
         return []
-    if not gaps:
+    if not gaps or high - min(low, 0) + 1 == count:
         return [f"labels {low} to {high} are taken as the names of {count} classes"]
     shown = ", ".join(map(str, values[:MOST_SHOWN])) + (", …" if count > MOST_SHOWN else "")
     between = f"the other numbers from {min(low, 0)} to {high} never occur"

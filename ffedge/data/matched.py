@@ -9,6 +9,7 @@ from ffedge.columns import spelt_as
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.rows import Labels, places
 from ffedge.errors import DataError
+from ffedge.labels import like_number
 
 LABEL_BLOCK = 2**14
 MOST_NAMED = 10
@@ -58,8 +59,7 @@ def numbers_in(dataset: Dataset, classes: tuple[str, ...]) -> NDArray[np.int64]:
     by_name = {name.strip(): place for place, name in enumerate(classes)}
     by_name |= {name: place for place, name in enumerate(classes)}
     numbers = np.array([by_name.get(spelt_as(name, by_name), -1) for name in dataset.classes], np.int64)
-    words = not any(name.lstrip("-").isdecimal() for name in classes)
-    if words and (numbers < 0).all() and all(name.isdecimal() for name in dataset.classes):
+    if not any(map(like_number, classes)) and (numbers < 0).all() and all(name.isdecimal() for name in dataset.classes):
         wanted = [int(name) for name in dataset.classes]
         numbers = np.array([place if place < len(classes) else -1 for place in wanted], np.int64)
     return numbers

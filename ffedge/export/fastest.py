@@ -25,6 +25,7 @@ class Row:
 
     Attributes
     ----------
+    failed_known : as of a `Form`.
     call_s : by batch size, the median seconds of a call; empty where the form was not made.
     why_not : why it was not made; empty where it was.
     """
@@ -34,6 +35,7 @@ class Row:
     lost: float | None
     n_bytes: int | None
     candidates: int | None
+    failed_known: float | None
     call_s: dict[int, float]
     why_not: str = ""
 
@@ -75,12 +77,17 @@ def fastest(
     tell("timing")
     models = {MODEL: trained.model} | {name: form.model for name, form in made.items()}
     seconds = {size: _timed(models, rows, size) for size in BATCHES}
+    as_trained = Form(MODEL, trained.model, forms.model_accuracy, 0.0, failed_known=forms.model_failed_known)
     table = [
-        Row(f.name, f.accuracy, f.lost, len(f.model), f.candidates, {size: seconds[size][f.name] for size in BATCHES})
-        for f in (Form(MODEL, trained.model, forms.model_accuracy, 0.0), *made.values())
+        Row(f.name, f.accuracy, f.lost, len(f.model), f.candidates, f.failed_known, _calls(seconds, f.name))
+        for f in (as_trained, *made.values())
     ]
-    table += [Row(name, None, None, None, None, {}, why) for name, why in refused.items()]
+    table += [Row(name, None, None, None, None, None, {}, why) for name, why in refused.items()]
     return made[min(made, key=lambda name: seconds[BATCHES[0]][name])], table
+
+
+def _calls(seconds: dict[int, dict[str, float]], name: str) -> dict[int, float]:
+    return {size: seconds[size][name] for size in BATCHES}
 
 
 def _timed(models: dict[str, bytes], rows: HeldOut, size: int) -> dict[str, float]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ffedge.errors import FfedgeError
 from ffedge.export.candidates import fewest_candidates
+from ffedge.export.failed import failed_readings, known_share
 from ffedge.export.fold import fold
 from ffedge.export.readout import train_head
 from ffedge.export.source import HeldOut, Trained
@@ -47,6 +48,8 @@ class Form:
     accuracy, lost : on the held-out rows, and how much less that is than the model's as trained; None for a form
         ``exact`` that was made without rows.
     candidates : labels that the deeper layers try; None for all.
+    failed_known, model_failed_known : share of readings as of a failed sensor (`ffedge.export.failed`) that count as
+        known by the form, and by the model as trained; None where it was not measured.
     """
 
     name: str
@@ -54,6 +57,8 @@ class Form:
     accuracy: float | None = None
     lost: float | None = None
     candidates: int | None = None
+    failed_known: float | None = None
+    model_failed_known: float | None = None
 
 
 class Forms:
@@ -114,6 +119,11 @@ class Forms:
         return self._held_out(self._trained.predictor)[0]
 
     @functools.cached_property
+    def model_failed_known(self) -> float | None:
+        """The share of failed readings that the model as trained counts as known."""
+        return known_share(self._trained.predictor, self._failed)
+
+    @functools.cached_property
     def candidates(self) -> int:
         """The labels that the deeper layers of a pruned form try."""
         return fewest_candidates(self._trained, self._rows)
@@ -123,6 +133,10 @@ class Forms:
         if self._rows_or_none is None:
             raise ValueError("`rows` must be given for every form but exact")
         return self._rows_or_none
+
+    @functools.cached_property
+    def _failed(self) -> Array | None:
+        return failed_readings(self._rows, self._trained.facts) if self._rows_or_none else None
 
     @functools.cached_property
     def _readout(self) -> dict[str, Array]:
@@ -173,7 +187,9 @@ class Forms:
         if "proba.scale" in weights:
             graph = with_proba(graph)
         metadata |= {"form": about} | (known.to_dict() if known else {"known": None})
-        return Form(name, file_bytes(graph, weights, metadata), accuracy, lost, candidates)
+        model = file_bytes(graph, weights, metadata)
+        failed = known_share(Predictor(model, threads=1), self._failed)
+        return Form(name, model, accuracy, lost, candidates, failed, self.model_failed_known)
 
     def _held_out(self, predictor: Predictor) -> tuple[float, Calibration | None]:
         """Return a predictor's accuracy on the held-out rows, and the calibration that they give it."""

@@ -28,7 +28,7 @@ from ffedge.learning.session import stream_recipe
 from ffedge.model.calibration import Calibration, best_and_margin
 from ffedge.model.readings import Readings, left_out
 from ffedge.model.write import write_model
-from ffedge.network import InputFacts, label_numbers
+from ffedge.network import InputFacts, label_numbers, places_are_labels
 from ffedge.pages import release_libraries, return_large_blocks
 from ffedge.predict.predictor import Prediction
 from ffedge.seeds import Draw, generator, key
@@ -147,7 +147,8 @@ class Learner:
         ----------
         x : [n, ...] in the shape and type of the training data, or flattened; or one sample. Of a table as for
             `Predictor.predict`.
-        y : [n] or one: the classes' names, or their numbers as in `Prediction.label`.
+        y : [n] or one: the classes' names, or their numbers as in `Prediction.label`. Names alone, where some that are
+            no numbers stand beside others, or some look like numbers, as 01: a number may be a name or a place there.
         weights : [n], 0 or more: what each row counts in the loss; None: 1, as a kept example does.
 
         Returns
@@ -341,6 +342,12 @@ class Learner:
         if labels.shape != (count,):
             raise DataError(f"labels must number {count}, one a row, got shape {list(labels.shape)}")
         names, known = None if named else label_numbers(self.classes), np.arange(len(self.classes))
+        if not named and names is None and not places_are_labels(self.classes):
+            some = ", ".join(self.classes[:MOST_NAMED])
+            raise DataError(
+                f"labels must be names as texts, got {labels.dtype}: some of {some} look like numbers, "
+                "so that a number may be a name or a place"
+            )
         if labels.dtype.kind not in "iu" or not np.isin(labels, known if names is None else names).all():
             allowed = f"numbers from 0 to {known[-1]}" if names is None else ", ".join(self.classes[:MOST_NAMED])
             raise DataError(f"labels must be {allowed}, or names of classes")

@@ -99,30 +99,44 @@ class Readings:
     def _of_names(self, inputs: Any) -> Array:
         """Return inputs to a table's model as an array; where they have names, as rows [N, I] by these."""
         assert self.facts.table is not None
-        if _has_columns(inputs):
-            return self._of_columns(inputs, len(inputs))
-        one = _named(inputs)
+        if (names := _columns_of(inputs)) is not None:
+            return self._of_columns(inputs, names, len(inputs))
+        one = self._named(inputs)
         if one is not None and one and all(np.ndim(value) == 1 for value in one.values()):
-            return self._of_columns(one, len(next(iter(one.values()))))
+            return self._of_columns(one, {name: name for name in one}, len(next(iter(one.values()))))
         rows = inputs if one is None else [one]
-        if not isinstance(rows, list | tuple) or not rows or _named(rows[0]) is None:
+        if not isinstance(rows, list | tuple) or not rows or self._named(rows[0]) is None:
             return np.asarray(inputs)
         out = np.empty((len(rows), self.facts.size))
         for number, row in enumerate(rows):
-            values = {name: _or_none(value) for name, value in (_named(row) or {}).items()}
+            values = {name: _or_none(value) for name, value in (self._named(row) or {}).items()}
             try:
                 out[number] = self.facts.table.row(values)
             except ValueError as error:
                 raise DataError(f"inputs: row {number} (from 0) {error}") from error
         return out
 
-    def _of_columns(self, frame: Any, count: int) -> Array:
-        """Return a table in memory as rows [N, I], by the columns' names."""
+    def _named(self, row: Any) -> Mapping[str, Any] | None:
+        """Return values by name, of a dict or of a row of pandas; None where there are none.
+
+        Names that are no texts, as 0 and 1, are names if they are those of the table; else a row has only places.
+        """
+        assert self.facts.table is not None
+        if not isinstance(row, Mapping) and hasattr(row, "to_dict") and hasattr(row, "index"):
+            row = row.to_dict()
+        if not isinstance(row, Mapping):
+            return None
+        named = {str(name): value for name, value in row.items()}
+        texts = all(isinstance(name, str) for name in row)
+        return named if texts or named.keys() >= {column.name for column in self.facts.table.columns} else None
+
+    def _of_columns(self, frame: Any, names: Mapping[str, Any], count: int) -> Array:
+        """Return a table in memory as rows [N, I], by its columns' names, which are given by their texts."""
         assert self.facts.table is not None
         out = np.empty((count, self.facts.size))
         for at, column in enumerate(self.facts.table.columns):
             try:
-                values = np.asarray(frame[column.name])
+                values = np.asarray(frame[names[column.name]])
             except Exception as error:  # each library raises a class of its own
                 raise DataError(f"inputs lack the column {column.name!r}") from error
             try:
@@ -148,18 +162,13 @@ class Readings:
         return f"{name} is {found:g}, far from the training rows: not within {least:.3g} to {most:.3g}"
 
 
-def _has_columns(inputs: Any) -> bool:
-    """Tell whether inputs are a table in memory, of pandas, polars, pyarrow or Hugging Face's datasets."""
+def _columns_of(inputs: Any) -> dict[str, Any] | None:
+    """Return the names by their texts of a table in memory (pandas, polars, pyarrow, datasets); None of others."""
     names = getattr(inputs, "column_names", None)
     names = getattr(inputs, "columns", None) if names is None else names
-    return names is not None and not callable(names) and hasattr(inputs, "__getitem__")
-
-
-def _named(row: Any) -> Mapping[str, Any] | None:
-    """Return values by name, of a dict or of a row of pandas; None where there are none."""
-    if not isinstance(row, Mapping) and hasattr(row, "to_dict") and hasattr(row, "index"):
-        row = row.to_dict()
-    return row if isinstance(row, Mapping) and all(isinstance(name, str) for name in row) else None
+    if names is None or callable(names) or not hasattr(inputs, "__getitem__"):
+        return None
+    return {str(name): name for name in names}
 
 
 def _or_none(value: Any) -> Any:
@@ -194,6 +203,8 @@ def samples_of(array: Array, facts: InputFacts) -> Array:
             raise DataError(f"inputs must be whole numbers from 0 to 255 as in training, got {array.dtype}")
         if array.size and not 0 <= array.min() <= array.max() <= 255:
             raise DataError(f"inputs must be from 0 to 255 as in training, got {array.min()} to {array.max()}")
+    if array.dtype == np.uint8 and kind != np.uint8 and facts.table is None:  # which train as bytes
+        raise DataError(f"inputs are uint8, but the model takes {kind}. Convert them as the train data")
     if array.dtype.kind not in "iuf":
         raise DataError(f"inputs must be numbers, got {array.dtype}")
     if array.dtype == kind:

@@ -75,7 +75,7 @@ class Prediction:
 
         if self.temperature is None:
             raise ModelError(
-                "the model has no probabilities: none were fitted on rows held out. Use `ffedge recalibrate` with rows "
+                "the model has no probabilities: none were fitted on rows held out. Use `ffedge.recalibrate` with rows "
                 "that it has not learnt from, or train anew"
             )
         return softened(self.scores, self.temperature)

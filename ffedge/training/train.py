@@ -18,6 +18,7 @@ from ffedge.engine.base import Engine
 from ffedge.engine.onnx import OnnxEngine
 from ffedge.errors import FfedgeError, StoppedError, TrainingError
 from ffedge.files import atomic_file
+from ffedge.kinds import refuse_convolution
 from ffedge.meter import PeakMeter, anonymous_bytes, rss_bytes
 from ffedge.network import InputFacts
 from ffedge.pages import release_libraries, return_large_blocks
@@ -245,9 +246,7 @@ def _prepare(
     """
     convolving = convolves(spec.network.widths)
     if convolving and is_table(data):
-        raise ValueError(
-            "`widths` names a convolution, which reads pictures, got a table. Use dense ones, as in 500,500"
-        )
+        refuse_convolution(spec.network.widths, "a table", "Use dense layers, as in 500,500")
     dataset = load(data, data_dir, **how)
     if dataset.sample is not None:
         refuse_merged(dataset.sample, dataset.name)

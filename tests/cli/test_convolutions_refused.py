@@ -26,6 +26,8 @@ REFUSED = [
     (PICTURES, {"widths": "99999c3"}, "a convolution takes 1 to 65536 channels, an odd kernel"),
     (PICTURES, {"widths": "8c3", "cutout": "17"}, "--cutout must be at most 16, the pictures' smaller side, got 17"),
     (None, {"widths": "8c3"}, "--widths names a convolution, which reads pictures, got a table"),
+    (None, {"widths": "1e3"}, "--widths has '1e3', which is no number of units. Use dense layers, as in 500,500"),
+    ((64,), {"widths": "500.0"}, "--widths has '500.0', which is no number of units. Use dense layers, as in 500,500"),
     (None, {"preset": "pictures-small"}, "--widths names a convolution, which reads pictures, got a table"),
 ]
 

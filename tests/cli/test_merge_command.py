@@ -45,6 +45,17 @@ def test_it_says_whose_rows_count_and_the_model_predicts_and_learns_on(
     assert ffedge("learn", out, "--data", boards[0].with_suffix(".npz"), "--epochs", 1, "--max-drop", 1).code == 0
 
 
+def test_a_file_that_exists_is_replaced_by_force_alone(ffedge: Ffedge, boards: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "all.onnx"
+    out.write_bytes(b"mine")
+    done = ffedge("merge", *boards, "--out", out)
+    assert (done.code, done.out) == (1, "")
+    assert done.err == f"ffedge: {out}: exists already. Choose another --out, or use --force\n"
+    assert out.read_bytes() == b"mine"
+    assert ffedge("merge", *boards, "--out", out, "--force").code == 0
+    assert len(Predictor(out).classes) == len(Predictor(boards[0]).classes)
+
+
 def test_json_holds_the_same(ffedge: Ffedge, boards: list[Path], tmp_path: Path) -> None:
     words = ["--out", tmp_path / "all.onnx", "--rows", 5, 3, 0, "--json"]
     found = json.loads(ffedge("merge", *boards, *words).out)

@@ -11,6 +11,26 @@ from ffedge import Predictor
 from tests.cli.conftest import CLASSES, Ffedge, bars, spawn
 
 
+def test_eval_says_where_the_model_learnt_from_the_rows(ffedge: Ffedge, tmp_path: Path) -> None:
+    images, labels = bars(120, 0)
+    for name, rows in (("a.npz", slice(0, 100)), ("b.npz", slice(100, None))):
+        np.savez(tmp_path / name, x=images[rows], y=labels[rows])
+    for out, share in (("whole", ()), ("share", ("--test", 0.2))):
+        assert ffedge("train", "--data", tmp_path / "a.npz", "--epochs", 1, "--out", tmp_path / out, *share).code == 0
+
+    def told(run: str, *words: object) -> str:
+        done = ffedge("eval", tmp_path / run / "model.onnx", "--data", *words)
+        assert done.code == 0
+        return done.err
+
+    same = "ffedge: a: the model learnt from these rows. New ones tell how good it is\n"
+    assert told("whole", tmp_path / "a.npz") == same
+    assert told("share", tmp_path / "a.npz") == same.replace(
+        "these rows", "data of this name, and so perhaps from these rows"
+    )
+    assert told("whole", tmp_path / "a.npz", "--train") == told("whole", tmp_path / "b.npz") == ""
+
+
 def test_eval_counts_every_row_by_class_and_label(ffedge: Ffedge, run_folder: Path, data: Path) -> None:
     done = ffedge("eval", run_folder / "model.onnx", "--data", data, "--json")
     found, (images, labels) = json.loads(done.out), bars(200, 1)

@@ -34,6 +34,33 @@ def test_help_is_asked_for_or_given_where_no_command_is_named(ffedge: Ffedge) ->
     assert all(f"\n  {name} " in ffedge("--help").out for name in COMMANDS)
 
 
+def said_by_the_package() -> set[str]:
+    """Return every text in the sources, with {} for what is put into it."""
+    texts = set()
+    for path in Path(ffedge.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                parts = [part.value if isinstance(part, ast.Constant) else "{}" for part in node.values]
+                texts.add("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.add(node.value)
+    return texts
+
+
+def test_every_command_and_flag_that_a_text_names_is_there() -> None:
+    flags = {name: {word for a in parser_of(name)._actions for word in a.option_strings} for name in COMMANDS}
+    every, named = {"--version", "--help", "--show-completion"}.union(*flags.values()), 0
+    for text in said_by_the_package():
+        for command in re.findall(r"`ffedge\s+([^`{]*)", text):
+            word, *rest = command.split()
+            named += 1
+            assert word in {*COMMANDS, "--help"}, text
+            assert {flag for flag in rest if flag.startswith("--")} <= flags.get(word, set()), text
+        if "pip install" not in text:
+            assert set(re.findall(r"(?<![\w`<-])--[a-z][a-z-]+", text)) <= every, text
+    assert named > 20
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [

@@ -102,6 +102,30 @@ def test_a_missing_column_a_picture_flag_and_a_model_of_arrays_are_refused(ffedg
     assert "--resize plays no part" in ffedge("predict", model, place / "b.csv", "--resize").line
 
 
+def test_what_is_no_table_by_its_name_is_refused_by_the_names_that_are(ffedge: Ffedge, model, tmp_path):
+    (tmp_path / "t.json").write_text('[{"stamp": 1, "temp": 2, "wind": "N"}]')
+    done = ffedge("predict", model, tmp_path / "t.json")
+    assert (done.code, done.out) == (1, "")
+    assert done.line == (
+        f"ffedge: {tmp_path / 't.json'}: is no table by its name. Pass a .csv, .tsv, .tab, .jsonl, .ndjson, .parquet, "
+        ".feather, .arrow, .npy or .npz file"
+    )
+
+
+@pytest.mark.parametrize("command", ["eval", "learn"])
+def test_a_table_is_refused_by_a_model_of_arrays(ffedge: Ffedge, place, run_folder, command):
+    done = ffedge(command, run_folder / "model.onnx", "--data", place / "a.csv")
+    assert (done.code, done.out) == (1, "")
+    assert done.line == f"ffedge: {place / 'a.csv'}: is a table, but the model learns from arrays. Pass a .npz file"
+
+
+def test_a_list_on_stdin_of_another_length_is_told_the_one_shape(ffedge: Ffedge, monkeypatch, tmp_path):
+    np.savez(tmp_path / "d.npz", x=np.random.default_rng(0).normal(size=(60, 4)).astype("f4"), y=np.arange(60) % 2)
+    assert ffedge("train", "--data", tmp_path / "d.npz", "--epochs", 1, "--out", tmp_path / "run").code == 0
+    done = asked(ffedge, monkeypatch, "[1, 2, 3]\n", "predict", tmp_path / "run" / "model.onnx", "-")
+    assert json.loads(done.out)["error"] == "must have shape [4], got [3]"
+
+
 def test_learning_goes_on_from_a_table_and_resume_from_the_same(ffedge: Ffedge, place, tmp_path):
     out = tmp_path / "run"
     words = ("--data", place / "a.csv", place / "b.csv", "--epochs", "2", "--widths", "8")

@@ -132,6 +132,20 @@ def test_a_model_takes_rows_that_are_dicts_and_columns_of_one(tmp_path):
     }
 
 
+def test_columns_whose_names_are_numbers_are_found_by_their_texts(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(RNG.normal(size=(60, 3)))
+    frame["y"] = frame[0] > 0
+    run = ffedge.train(ffedge.Spec.make(widths=(8,), epochs=1), frame, tmp_path / "run", label="y")
+    predictor = ffedge.Predictor(run.model)
+    wanted, turned = predictor.predict(frame[[0, 1, 2]].to_numpy()).scores, frame[["y", 2, 0, 1]]
+    assert [column.name for column in predictor.facts.table.columns] == ["0", "1", "2"]
+    for given in (frame, turned, turned.to_dict("records"), turned.to_dict("list"), turned.rename(columns=str)):
+        np.testing.assert_array_equal(predictor.predict(given).scores, wanted)
+    for one in (turned.iloc[7], turned.iloc[7].to_dict()):
+        np.testing.assert_array_equal(predictor.predict(one).scores, wanted[7:8])
+
+
 REST = {"count": 1, "mode": "a", "open": True}
 
 

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from ffedge.data.images import read_image, read_inputs
+from ffedge.data.images import picture_size, read_image, read_inputs
 from ffedge.errors import DataError, FfedgeError
 
 GREY = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
@@ -62,6 +62,73 @@ def test_a_turned_photograph_is_set_upright(saved):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned a quarter clockwise
     np.testing.assert_array_equal(read_image(saved(GREY, exif=exif), (4, 3)), np.rot90(GREY, -1))
+
+
+AS_STORED = {  # of an upright picture, by the orientation that its file tells
+    1: lambda upright: upright,
+    2: np.fliplr,
+    3: lambda upright: np.rot90(upright, 2),
+    4: np.flipud,
+    5: lambda upright: upright.swapaxes(0, 1),
+    6: np.rot90,
+    7: lambda upright: np.rot90(upright, 2).swapaxes(0, 1),
+    8: lambda upright: np.rot90(upright, -1),
+}
+WAYS = {
+    "a.jpg": {"quality": 100},
+    "a.png": {},
+    "a.webp": {"lossless": True},
+    "a.tif": {},
+    "b.tif": {"compression": "tiff_lzw"},
+}
+
+
+@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("kind", ["grey", "colour", "16 bits"])
+@pytest.mark.parametrize("orientation", AS_STORED)
+def test_every_orientation_of_every_format_is_set_upright(saved, name, kind, orientation):
+    if kind == "16 bits" and name in {"a.jpg", "a.webp"}:
+        pytest.skip("holds 8 bits")
+    upright = np.repeat(np.repeat(np.array([[0, 80], [160, 255], [40, 200]], np.uint8), 8, axis=0), 20, axis=1)
+    if kind == "colour":
+        upright = np.dstack([upright, 255 - upright, upright // 2])
+    exif = pytest.importorskip("PIL.Image", reason="needs Pillow").Exif()
+    exif[0x0112] = orientation
+    told = {"tiffinfo": {0x0112: orientation}} if name.endswith("tif") else {"exif": exif}
+    stored = np.ascontiguousarray(AS_STORED[orientation](upright))
+    path = saved(stored.astype(np.uint16) << 8 if kind == "16 bits" else stored, name, **told, **WAYS[name])
+    assert picture_size(path) == (24, 40)
+    small = np.array(upright[4::8, 10::20])  # of each patch the middle
+    for height, width in ((24, 40), (48, 60)):
+        read = read_image(path, (height, width, *upright.shape[2:]), resize=height != 24)
+        middles = read[height // 6 :: height // 3, width // 4 :: width // 2]
+        assert np.abs(middles.astype(int) - small).max() <= 6
+    with pytest.raises(DataError, match=r"is \d+x\d+ pixels, but the model takes 24x40. Resize it"):
+        read_image(path, (40, 24, *upright.shape[2:]))
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [(np.float32, "floats"), (np.int32, "signed or 32-bit integers")])
+def test_a_tiff_that_does_not_tell_what_is_white_is_refused(saved, dtype, kind):
+    path = saved(GREY.astype(dtype), "a.tif")
+    with pytest.raises(DataError) as caught:
+        read_image(path, (3, 4))
+    assert str(caught.value) == f"{path}: holds {kind}, which do not tell what is white. Save it with 8 or 16 bits."
+
+
+def test_colours_in_lab_are_refused(tmp_path):
+    image = pytest.importorskip("PIL.Image", reason="needs Pillow")
+    image.new("LAB", (4, 3)).save(tmp_path / "a.tif")
+    with pytest.raises(DataError, match=r"has its colours in LAB, which are not read. Save it in RGB.$"):
+        read_image(tmp_path / "a.tif", (3, 4, 3))
+
+
+def test_a_png_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    image = pytest.importorskip("PIL.Image", reason="needs Pillow")
+    image.new("1", (4000, 4000)).save(tmp_path / "a.png")
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", lambda _: pytest.fail("was decoded"))
+    for read in (lambda path: read_image(path, (3, 4), resize=True), picture_size):
+        with pytest.raises(DataError, match=r"is 4000x4000 pixels, more than 12.6 million. Make it smaller first"):
+            read(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg"])

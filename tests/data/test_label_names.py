@@ -30,6 +30,7 @@ WAYS = {
     ),
     "masks": (np.array([0, 128, 255], "u1")[PLACES], ("0", "128", "255"), "other numbers from 0 to 255 never occur"),
     "signs": (np.array([-1, 1])[PLACES % 2], ("-1", "1"), "the other numbers from -1 to 1 never occur"),
+    "around 0": (PLACES - 1, ("-1", "0", "1"), "labels -1 to 1 are taken as the names of 3 classes"),
     "floats": (np.array([2.0, 10.0, 3.0])[PLACES], ("2", "3", "10"), "labels 2, 3, 10: the other numbers from 0 to"),
     "a gap": (
         np.array([0, 1, 3])[PLACES],
@@ -168,3 +169,32 @@ def test_learning_goes_by_names(tmp_path, tens):
     done = ffedge.learn(tens, tmp_path / "day.npz", force=True, epochs=1, max_drop=1)
     assert done.accepted
     assert ffedge.Predictor(tens).classes == ("10", "20", "30")
+
+
+@pytest.mark.parametrize("names", [("1", "2", "x"), ("01", "02", "03"), ("0", "2", "x"), ("1.0", "2.0", "3.0")])
+def test_a_number_that_may_be_a_name_or_a_place_is_not_learnt_from(tmp_path, names):
+    data = saved(tmp_path, x=X, y=np.array(names)[PLACES])
+    (tmp_path / "m.onnx").write_bytes(make_model(small_spec(), data)[0])
+    learner = ffedge.Learner(tmp_path / "m.onnx", force=True)
+    with pytest.raises(DataError) as caught:
+        learner.observe(X[:2], [1, 1])
+    assert str(caught.value) == (
+        f"labels must be names as texts, got int64: some of {', '.join(names)} look like numbers, "
+        "so that a number may be a name or a place"
+    )
+    assert learner.rows == 0
+    assert learner._numbers([names[1], names[0]], 2).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("names", [("run", "sit", "walk"), ("0", "1", "new")])
+def test_a_number_is_a_place_where_it_can_be_nothing_else(tmp_path, names):
+    data = saved(tmp_path, x=X, y=np.array(names)[PLACES])
+    (tmp_path / "m.onnx").write_bytes(make_model(small_spec(), data)[0])
+    assert ffedge.Learner(tmp_path / "m.onnx", force=True)._numbers([2, 0], 2).tolist() == [2, 0]
+
+
+def test_numbers_of_a_file_are_no_places_of_classes_that_look_like_numbers(tmp_path):
+    data = saved(tmp_path, x=X, y=np.array(["1.0", "2.0", "3.0"])[PLACES])
+    (tmp_path / "m.onnx").write_bytes(make_model(small_spec(), data)[0])
+    with pytest.raises(DataError, match="has the class '1', which the model does not know"):
+        evaluate(ffedge.Predictor(tmp_path / "m.onnx"), saved(tmp_path, x=X, y=PLACES % 2 + 1))

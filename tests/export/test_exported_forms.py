@@ -245,3 +245,35 @@ def test_a_form_that_loses_too_much_stands_in_the_table_and_is_not_taken(trained
 def test_calls_are_timed_on_held_out_rows(trained, rows):
     times = fastest._timed({"model": trained.model}, rows, 100)
     assert 0 < times["model"] < 1
+
+
+@pytest.fixture(scope="module")
+def of_readings(tmp_path_factory):
+    """Two sensors whose readings tell the class, as a run and the rows that were held out."""
+    folder, rng = tmp_path_factory.mktemp("readings"), np.random.default_rng(0)
+    labels = np.arange(900) % 3
+    x = rng.normal(size=(900, 2)) + 4 * np.array([[0, 0], [1, 0], [0, 1]])[labels]
+    np.savez(folder / "d.npz", x=x.astype(np.float32), y=labels)
+    run = train(Spec.make(widths=(40, 40), epochs=10, holdout=0.2), folder / "d.npz", folder / "run")
+    model = read_trained(run.path)
+    return model, open_rows(model, None, None)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_form_tells_how_many_readings_of_a_failed_sensor_it_knows(of_readings, name):
+    model, rows = of_readings
+    form, facts = Forms(model, rows, 100.0).make(name), model.facts
+    raw = np.array(rows.split.inputs.take(rows.held_out), np.float32)
+    for row, values in enumerate(raw):
+        place, side = row % 2, (1, -1)[row // 2 % 2]
+        values[place] = facts.offset[place] + side * 3 * facts.largest / facts.scale[place]
+    answers = [Predictor(file, threads=1).predict(raw) for file in (form.model, model.model)]
+    assert not answers[0].odd, "such a reading is far, not odd"
+    assert [form.failed_known, form.model_failed_known] == pytest.approx([float(a.known.mean()) for a in answers])
+    assert form.model_failed_known < 0.2
+    if name == "head":
+        assert form.failed_known > 0.5
+
+
+def test_bytes_cannot_be_readings_of_a_failed_sensor(made):
+    assert {(form.failed_known, form.model_failed_known) for form in made.values()} == {(None, None)}

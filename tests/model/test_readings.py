@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from networks import DATA, rows_of
 from toys import make_model, model_bytes, prepared, random_layers, small_spec, some_facts
 
+from ffedge import Spec, train
 from ffedge.data.dataset import Dataset, Split
 from ffedge.data.rows import ArrayRows
 from ffedge.model.readings import Readings
@@ -108,6 +109,18 @@ def test_other_engines_do_not_know_what_has_no_finite_answer(value):
     given[1, 9] = value
     session = onnxruntime.InferenceSession(MODEL, providers=["CPUExecutionProvider"])
     assert session.run(["known"], {"input": given})[0].tolist() == [True, False]
+
+
+def test_other_engines_take_a_tables_missing_number_as_the_median_and_ffedge_knows_no_such_answer(tmp_path):
+    rows = "".join(f"{place % 7},{place % 3},{'ab'[place % 2]}\n" for place in range(300))
+    (tmp_path / "d.csv").write_text(f"x,z,state\n{rows}")
+    run = train(Spec.make(widths=(8,), epochs=1), tmp_path / "d.csv", tmp_path / "run")
+    session = onnxruntime.InferenceSession(run.model, providers=["CPUExecutionProvider"])
+    asked = np.array([[np.nan, 1.0], [3.0, 1.0]])
+    for scores in session.run(["scores", "known"], {"input": asked}):
+        np.testing.assert_array_equal(scores[0], scores[1])
+    found = Predictor(run.model).predict(asked)
+    assert (found.known[0], found.odd) == (False, {0: "column 'x' is missing, as in no training row"})
 
 
 def test_bytes_are_never_odd_and_pictures_say_where():
