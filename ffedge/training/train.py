@@ -1,40 +1,35 @@
 """A whole training run: a spec and a data set in; a run folder with model.onnx, report.json and metrics.jsonl out."""
 
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from ffedge.data import Data, Dataset, Reading, load
+from ffedge.data import Data, Dataset, Reading
 from ffedge.data.cache_folder import sha256_of
-from ffedge.data.files import is_table, source_text
-from ffedge.data.merged import refuse_merged
+from ffedge.data.files import source_text
 from ffedge.data.stream import spread_evenly
 from ffedge.engine.base import Engine
 from ffedge.engine.onnx import OnnxEngine
 from ffedge.errors import FfedgeError, StoppedError, TrainingError
 from ffedge.files import atomic_file
-from ffedge.kinds import refuse_convolution
-from ffedge.meter import PeakMeter, anonymous_bytes, rss_bytes
+from ffedge.meter import PeakMeter, rss_bytes
 from ffedge.network import InputFacts
 from ffedge.pages import release_libraries, return_large_blocks
-from ffedge.recipe import Recipe, convolves
-from ffedge.resolve import chosen, resolve
+from ffedge.recipe import Recipe
+from ffedge.resolve import chosen
 from ffedge.spec import Spec
-from ffedge.training.checkpoint import Place, State, check_holds
-from ffedge.training.disk import check_room, has_room, run_bytes
+from ffedge.training.checkpoint import Place, State
+from ffedge.training.disk import check_room, run_bytes
 from ffedge.training.evaluator import Evaluator
-from ffedge.training.facts import measure
 from ffedge.training.folder import RunFolder, StoredRun, next_folder
-from ffedge.training.layer_cache import cache_bytes
 from ffedge.training.loop import Diverged, Interrupted, Loop
-from ffedge.training.memory import Plan, disk_bytes, make_plan
-from ffedge.training.notes import of_choices, of_no_room
-from ffedge.training.odd import without_absurd
+from ffedge.training.memory import Plan, disk_bytes
+from ffedge.training.notes import of_choices
+from ffedge.training.prepare import Prepared, prepare
 from ffedge.training.records import Report
 from ffedge.training.replay import KEPT_BYTES, keep, kept_file, no_examples
 from ffedge.training.rhythm import Rhythm
@@ -43,7 +38,6 @@ from ffedge.training.watch import Watcher
 
 TRAIN_ACCURACY_ROWS = 10_000
 RUNS = Path("runs")
-SPARE = 2  # times the room that activities take must be free, where nobody asks for them
 
 
 @dataclass(frozen=True)
@@ -130,29 +124,19 @@ def train(
         table, reading = stored.facts.table, reading or stored.reading
     data, reading = "mnist-mini" if data is None else data, reading or Reading()
     spec = spec or Spec.make()
-    dataset, odd, facts, recipe, plan = _prepare(
-        spec,
-        data,
-        data_dir,
-        out,
-        label=label,
-        leave_out=leave_out,
-        table=table,
-        reading=reading,
-        hear=watcher,
-        stop=stop,
-    )
+    how = {"label": label, "leave_out": leave_out, "table": table, "reading": reading, "hear": watcher, "stop": stop}
+    prepared = prepare(spec, data, data_dir, out or RUNS, **how)
+    dataset, facts, recipe = prepared.dataset, prepared.facts, prepared.recipe
     choice = chosen(spec, recipe)
     out = out or next_folder(RUNS, recipe.rule.variant, dataset.name)
     source = source_text(data, dataset.name)
     folder = RunFolder(out, recipe, facts, dataset, source, choice, reading)
     with folder.alone():
-        rows = len(dataset.train.labels)
-        beside = disk_bytes(recipe, facts, recipe.train, rows - recipe.train.held_out(rows))
-        check_room(out, run_bytes(recipe, facts, rows, kept_bytes) + beside, "this run")
+        beside = disk_bytes(recipe, facts, recipe.train, prepared.left)
+        check_room(out, run_bytes(recipe, facts, prepared.rows, kept_bytes) + beside, "this run")
         state, place = _begin(folder, recipe, watcher, resume=resume, force=force)
         watcher.begun(out)
-        notes = [f"{dataset.name}: {note}" for note in dataset.notes] + ([odd] if odd else [])
+        notes = [f"{dataset.name}: {note}" for note in dataset.notes] + ([prepared.odd] if prepared.odd else [])
         for note in (*notes, *of_choices(spec, choice, dataset, facts)):
             watcher.note(note)
         engine = make_engine(recipe, facts, state, out)
@@ -160,23 +144,15 @@ def train(
         del state
         stopped = _train_until_stopped(training, place, stop, folder)
         release_libraries()  # of what training ran, so that writing and measuring do not come on top of it
-        model = out / "model.onnx"
-        with atomic_file(model) as temporary:
-            StoredRun.read(out).write(temporary)
-        if kept_bytes:
-            offers = (dataset.train, training.rows), (dataset.train, training.held_out)
-            none = no_examples(facts)
-            keep(kept_file(model), facts, (none, none), offers, kept_bytes, recipe.train.seed)
-        about: dict[str, Any] = {"name": dataset.name, "sha256": dataset.sha256}
-        about |= {"notes": list(dataset.notes)} if dataset.notes else {}
+        model = _write_model(folder, training, prepared, kept_bytes)
         report = Report(
             spec=recipe.to_dict(),
-            data=about | ({"odd": odd} if odd else {}),
+            data=_about(prepared),
             input=facts.to_dict(),
             layers=training.layer_records(),
             import_bytes=imported,
             chosen=folder.chosen,
-            plan=plan.to_dict() if plan else None,
+            plan=prepared.plan.to_dict() if prepared.plan else None,
             in_place=engine.in_place,
             stopped=stopped,
             **_accuracies(training.evaluator, dataset),
@@ -231,50 +207,29 @@ def plan(
         The spec does not fit the data, or is for the torch engine, which has no plan.
     """
     release_libraries()
-    planned = _prepare(spec, data, data_dir, None, label=label, leave_out=leave_out, reading=reading, hear=watcher)[-1]
+    how = {"label": label, "leave_out": leave_out, "reading": reading, "hear": watcher}
+    planned = prepare(spec, data, data_dir, RUNS, **how).plan
     if planned is None:
         raise ValueError("`engine` must be onnx to plan memory, got 'torch'")
     return planned
 
 
-def _prepare(
-    spec: Spec, data: Data, data_dir: Path | None, out: Path | None, **how: Any
-) -> tuple[Dataset, str | None, InputFacts, Recipe, Plan | None]:
-    """Open the data, say what was left out, fill in the spec by them, and plan the memory of the onnx engine.
-
-    `out` is where the run is to be, and `how` is for `load`; who is to hear of the data is among it.
-    """
-    convolving = convolves(spec.network.widths)
-    if convolving and is_table(data):
-        refuse_convolution(spec.network.widths, "a table", "Use dense layers, as in 500,500")
-    dataset = load(data, data_dir, **how)
-    if dataset.sample is not None:
-        refuse_merged(dataset.sample, dataset.name)
-    if convolving:  # what fits no picture is refused before all rows are read
-        dtype: Literal["uint8", "float32"] = "uint8" if dataset.input_dtype == "uint8" else "float32"
-        resolve(spec, InputFacts(dataset.input_shape, dtype, dataset.classes), len(dataset.train.labels))
-    dataset, _, odd = without_absurd(dataset)
-    facts, rows = measure(dataset, spec.network.scaling), len(dataset.train.labels)
-    check_holds(facts, dataset.name)
-    recipe = resolve(spec, facts, rows)
-    left = rows - recipe.train.held_out(rows)
-    if spec.train.cache == "auto" and recipe.train.cache != "none":
-        taken = cache_bytes(recipe, facts, left)
-        if has_room(out or RUNS, SPARE * taken):
-            with contextlib.suppress(FfedgeError):  # the budget has no room for rows that are read
-                return dataset, odd, facts, *_planned(spec, recipe, facts, left)
-        recipe = resolve(spec.with_train(cache="none"), facts, rows)
-        (how["hear"] or Watcher()).note(of_no_room(taken, dataset))
-    return dataset, odd, facts, *_planned(spec, recipe, facts, left)
+def _write_model(folder: RunFolder, training: Loop, prepared: Prepared, kept_bytes: int) -> Path:
+    """Write the model of the newest checkpoint, and examples of what it learnt from beside it."""
+    model, split, facts = folder.path / "model.onnx", prepared.dataset.train, prepared.facts
+    with atomic_file(model) as temporary:
+        StoredRun.read(folder.path).write(temporary)
+    if kept_bytes:
+        offers, none = ((split, training.rows), (split, training.held_out)), no_examples(facts)
+        keep(kept_file(model), facts, (none, none), offers, kept_bytes, prepared.recipe.train.seed)
+    return model
 
 
-def _planned(spec: Spec, recipe: Recipe, facts: InputFacts, rows: int) -> tuple[Recipe, Plan | None]:
-    """Plan the memory of the onnx engine."""
-    if recipe.train.engine != "torch":
-        return make_plan(spec, recipe, facts, anonymous_bytes(), rows)
-    if recipe.train.memory_budget is not None:
-        raise ValueError("`memory_budget` needs the onnx engine; torch keeps no budget. Use `engine='onnx'`")
-    return recipe, None
+def _about(prepared: Prepared) -> dict[str, Any]:
+    """Return what the report says of the data."""
+    dataset = prepared.dataset
+    notes = {"notes": list(dataset.notes)} if dataset.notes else {}
+    return {"name": dataset.name, "sha256": dataset.sha256} | notes | ({"odd": prepared.odd} if prepared.odd else {})
 
 
 def _accuracies(evaluator: Evaluator, dataset: Dataset) -> dict[str, Any]:

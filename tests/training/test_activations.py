@@ -177,7 +177,7 @@ def test_a_deep_network_keeps_activities_by_itself_says_so_and_goes_on_with_it(t
     with pytest.raises(StoppedError):
         train(deep(), DATA, tmp_path / "run", watcher=heard, stop=lambda: next(count) == 70)
     assert heard.notes[-1].endswith(", cache activations")
-    monkeypatch.setattr("ffedge.training.train.has_room", lambda *_: False)  # what it began with stays
+    monkeypatch.setattr("ffedge.training.prepare.has_room", lambda *_: False)  # what it began with stays
     run = train(deep(), DATA, tmp_path / "run", resume=True)
     assert run.report.spec["train"]["cache"] == "activations"
     assert Model(run.model).layer(5)["W"].tobytes() == Model(asked.model).layer(5)["W"].tobytes()
@@ -187,9 +187,9 @@ def test_a_deep_network_keeps_activities_by_itself_says_so_and_goes_on_with_it(t
 def test_where_there_is_no_room_nothing_is_kept(tmp_path, monkeypatch, short):
     changes, heard = {}, Notes()
     if short == "disk":
-        monkeypatch.setattr("ffedge.training.train.has_room", lambda *_: False)
+        monkeypatch.setattr("ffedge.training.prepare.has_room", lambda *_: False)
     else:
-        monkeypatch.setattr("ffedge.training.train.anonymous_bytes", lambda: 2**26)
+        monkeypatch.setattr("ffedge.training.prepare.anonymous_bytes", lambda: 2**26)
         changes = {"memory_budget": plan(deep(cache="none", memory_budget=2**36), DATA).floor_bytes}
     run = train(deep(**changes), DATA, tmp_path / "run", watcher=heard)
     assert (run.report.spec["train"]["cache"], run.report.plan["disk_bytes"]) == ("none", 0)
