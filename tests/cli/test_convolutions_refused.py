@@ -52,7 +52,7 @@ def test_what_cannot_be_is_refused_before_rows_are_read(
     assert done.err.startswith("ffedge: ")
     assert done.err.count("\n") == 1
     assert not (tmp_path / "run").exists()
-    monkeypatch.setattr("ffedge.training.train.without_absurd", lambda dataset: pytest.fail("rows are read"))
+    monkeypatch.setattr("ffedge.training.prepare.without_absurd", lambda dataset: pytest.fail("rows are read"))
     preset, fields = asked.get("preset", "tuned"), {n: v for n, v in asked.items() if n != "preset"}
     widths = {"widths": tuple(fields["widths"].split(","))} if "widths" in fields else {}
     cutout = {"cutout": int(fields["cutout"])} if "cutout" in fields else {}
