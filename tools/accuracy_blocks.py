@@ -95,12 +95,13 @@ def accuracy_pictures(*results: Results) -> str:
             own = of(runs, data_name=data)
             spec, state = own[0]["spec"], sum(layer["state_bytes"] for layer in own[0]["layers"]) / MIB
             rule, epochs = spec["rule"], f"{spec['train']['epochs']} epochs"
-            network = ", ".join([",".join(spec["network"]["widths"]), rule["variant"], epochs])
+            told = spec["network"]["class_goodness"]
+            network = ", ".join([",".join(spec["network"]["widths"]), rule["variant"], told, epochs])
             engine = " ".join(
                 spec["train"][key] for key in ("engine", "precision") if spec["train"].get(key, "float32") != "float32"
             )
             rows.append([DATA[data], f"`{network}`", engine, percent(percents(own)), f"{state:.1f}", peaks(own)])
-    columns = ["data", "layers, variant", "engine", "test accuracy (each seed)", "weights and moments, MiB"]
+    columns = ["data", "layers, variant, class goodness", "engine", "test accuracy (each seed)", "weights and moments, MiB"]
     return table([*columns, "peak, MiB (imports)"], rows, "Mean (each seed)", *names)
 
 
