@@ -107,7 +107,7 @@ class FFClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X : [n, I] numbers; NaN where one is missing.
         y : [n] classes: numbers or names.
         sample_weight : [n], 0 or more: what each row counts in the loss, beside its class's weight; only their
-            proportions matter.
+            proportions matter. A row of weight 0 is as one that is not there.
 
         Raises
         ------
@@ -117,11 +117,13 @@ class FFClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             A loss is not a number. Use a smaller `rate`.
         """
         rows, labels = self._checked(X, y, reset=True)
-        self.classes_, codes = np.unique(labels, return_inverse=True)
-        self._refuse_one_class()
         weights = _weights(sample_weight, len(rows))
         if weights is not None and not weights.any():
             raise ValueError("sample_weight must be above 0 for some row, got zeros alone")
+        if weights is not None:  # a row of weight 0 is as one that is not there
+            rows, labels, weights = rows[weights > 0], labels[weights > 0], weights[weights > 0]
+        self.classes_, codes = np.unique(labels, return_inverse=True)
+        self._refuse_one_class()
         gaps = np.asarray(np.isnan(rows).any(axis=0)) if rows.dtype.kind == "f" else None
         dataset = self._dataset(rows, codes, gaps, weights)
         self._network = _Network(trained_model(self._spec(), dataset, _Warner()), self._threads())

@@ -99,6 +99,7 @@ class Spec:
         """
         if preset not in PRESETS:
             raise ValueError(f"`preset` must be one of {', '.join(PRESETS)}, got {preset!r}")
+        changes = {name: _plain(value) for name, value in changes.items()}
         values = {**PRESETS[preset], **changes}
         if unknown := sorted(set(values) - set(cls.options())):
             raise ValueError(f"a spec has no field {unknown[0]!r}. Use {', '.join(sorted(cls.options()))}")
@@ -143,6 +144,7 @@ class Spec:
 
     def with_train(self, **changes: Any) -> Self:
         """Return it with other fields of its training."""
+        changes = {name: _plain(value) for name, value in changes.items()}
         return dataclasses.replace(self, train=dataclasses.replace(self.train, **changes))
 
     def to_dict(self) -> dict[str, Any]:
@@ -167,3 +169,10 @@ class Spec:
                 raise ValueError(f"{name} must have just the fields {', '.join(sorted(options(part)))}")
             parts[name] = part(**given)
         return cls(**parts)
+
+
+def _plain(value: Any) -> Any:
+    """Return numpy's numbers and arrays as those of Python."""
+    if isinstance(value, tuple | list):
+        return tuple(map(_plain, value))
+    return _plain(value.tolist()) if hasattr(value, "tolist") else value

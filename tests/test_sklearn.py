@@ -226,3 +226,22 @@ def test_without_scikit_learn_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.base", None)
     with pytest.raises(FfedgeError, match=r"needs scikit-learn .* Run: pip install 'ffedge\[sklearn\]'"):
         importlib.import_module("ffedge.sklearn")
+
+
+def test_a_row_of_weight_0_is_as_one_that_is_not_there():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 300)
+    x, wrong = rng.normal(size=(300, 3)) + 2 * y[:, None], rng.random(300) < 0.5
+    given = np.where(wrong, 1 - y, y)
+    weighted = FFClassifier(epochs=3, random_state=0).fit(x, given, sample_weight=1.0 - wrong)
+    one = np.ones((~wrong).sum())
+    absent = FFClassifier(epochs=3, random_state=0).fit(x[~wrong], y[~wrong], sample_weight=one)
+    np.testing.assert_array_equal(weighted.predict_proba(x), absent.predict_proba(x))
+
+
+def test_columns_of_bools_and_settings_of_numpy_are_taken():
+    y = np.arange(200) % 2
+    x = np.stack([y > 0, y < 1, np.arange(200) % 3 > 1], axis=1)
+    found = FFClassifier(epochs=np.int64(3)).fit(x, y)
+    assert found.score(x, y) == 1.0
+    np.testing.assert_array_equal(found.predict(x), found.predict(x.astype(float)))

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -225,3 +226,9 @@ def test_a_missing_or_unknown_field_is_refused(part):
     ):
         with pytest.raises(ValueError, match=f"^{part} must have just the fields .*{name}"):
             Spec.from_dict(damaged)
+
+
+def test_numbers_of_numpy_are_numbers():
+    given = Spec.make(seed=np.int64(2), widths=np.array([50, 40]), rate=np.array([0.5]), epochs=np.int64(3))
+    assert given == Spec.make(seed=2, widths=(50, 40), rate=(0.5,), epochs=3)
+    assert given.to_dict() == Spec.make(seed=2, widths=(50, 40), rate=(0.5,), epochs=3).to_dict()

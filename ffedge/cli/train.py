@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import shlex
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -73,7 +74,8 @@ def run(options: Namespace) -> int:
         except StoppedError as error:
             if error.folder is None:
                 return fail(str(error), 128 + stop.number)
-            again = f"{error.folder}: stopped at a checkpoint. Go on with: ffedge train --resume --out {error.folder}"
+            place = shlex.quote(str(error.folder))
+            again = f"{error.folder}: stopped at a checkpoint. Go on with: ffedge train --resume --out {place}"
             return fail(again, 128 + stop.number)
     return 0
 

@@ -86,6 +86,8 @@ def load(
     if (pairs := pairs_of(source, label)) is not None:
         source, label, frame = pairs, None, False
     tabular = frame or is_table(source)
+    if isinstance(leave_out, str):
+        raise ValueError(f"`leave_out` must be a list of names, got {leave_out!r}. Use [{leave_out!r}]")
     if (label is not None or leave_out) and not tabular:
         raise ValueError("`label` and `leave_out` are for tables. Leave them out")
     if tabular and table is None and shape is not None:

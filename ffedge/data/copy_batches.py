@@ -87,7 +87,7 @@ class _Copy:
         self, inputs: IO[bytes], codes: IO[bytes], weights: IO[bytes] | None, guard: Guard, wide: bool | None
     ) -> None:
         self._inputs, self._codes, self._weights, self._guard, self._wide = inputs, codes, weights, guard, wide
-        self.weighted = False
+        self.weighted = self._idle = False
         self._rows, self.sample = 0, StreamSample()
         self._names: dict[str, int] = {}  # as they came, in that order
         self._kind, self._named = "", False
@@ -97,6 +97,8 @@ class _Copy:
     def add(self, name: str, batch: Any) -> None:
         """Write a minibatch; `name` is what errors call it."""
         x, y, w = _arrays(name, batch)
+        if w is not None and not w.all():  # a row that counts nothing is none: nothing is chosen by it, or kept
+            x, y, w, self._idle = x[w > 0], y[w > 0], w[w > 0], True
         if len(x) == 0:
             return
         if self._wide is None:
@@ -123,6 +125,8 @@ class _Copy:
 
     def finish(self, labels: IO[bytes]) -> None:
         """Write how many rows there are, and the labels."""
+        if not self._rows and self._idle:
+            raise DataError(f"{NAME}: all rows have weight 0. Give some a weight above it.")
         if not self._rows:
             raise DataError(f"{NAME}: there are none. Pass pairs (x, y), and not a generator that was used before.")
         names = list(self._names)

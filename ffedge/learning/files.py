@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ffedge.errors import FfedgeError, ModelError
-from ffedge.files import atomic_file, behind_links, confirm, in_turn, locked, replaceable, stands, sync, writing
+from ffedge.files import atomic_file, confirm, in_turn, locked, replaceable, stands, sync, writing
 from ffedge.training.replay import kept_file
 
 PREVIOUS = ".previous"
@@ -126,8 +126,12 @@ def check_stands(path: Path, stood: os.stat_result) -> None:
 
 
 def standing(path: Path) -> dict[Path, os.stat_result]:
-    """Return how a file stands now, by its path and by that behind its links; nothing where there is none."""
-    return {place.absolute(): path.stat() for place in (path, behind_links(path)) if path.is_file()}
+    """Return how a file stands now, by its path and by that behind its links; nothing where there is none.
+
+    However a path is spelled, by links to folders too, it is the same.
+    """
+    places = (Path(os.path.realpath(path.parent)) / path.name, Path(os.path.realpath(path)))
+    return {place: path.stat() for place in places if path.is_file()}
 
 
 def _folder(path: Path) -> Path:

@@ -21,7 +21,7 @@ from ffedge.errors import DataError, TrainingError
 from ffedge.files import atomic_file, behind_links, in_turn, writing
 from ffedge.labels import wrong_labels
 from ffedge.learning.anchor import Anchor
-from ffedge.learning.classes import opened, with_classes
+from ffedge.learning.classes import names_of, opened, with_classes
 from ffedge.learning.files import check_stands, standing
 from ffedge.learning.guard import MAX_DROP, Measured, to_check, unchecked_classes
 from ffedge.learning.session import stream_recipe
@@ -107,7 +107,7 @@ class Learner:
         self._learning, self._turns = Turns(), Turns()  # who changes the weights or needs them still; who computes
         self._stood = standing(Path(model))
         before = opened(Path(model))
-        self._start = start = with_classes(before, list(add_classes)) if add_classes else before
+        self._start = start = with_classes(before, names_of(add_classes)) if add_classes else before
         self.facts, count = start.facts, len(start.recipe.network.widths)
         self._readings = Readings(self.facts)
         self._active = sorted(set(range(count) if layers is None else layers))
@@ -149,7 +149,8 @@ class Learner:
             `Predictor.predict`.
         y : [n] or one: the classes' names, or their numbers as in `Prediction.label`. Names alone, where some that are
             no numbers stand beside others, or some look like numbers, as 01: a number may be a name or a place there.
-        weights : [n], 0 or more: what each row counts in the loss; None: 1, as a kept example does.
+        weights : [n], 0 or more: what each row counts in the loss; None: 1, as a kept example does. A row of weight 0
+            is not kept.
 
         Returns
         -------
@@ -299,6 +300,8 @@ class Learner:
         self._anchor.draw_back(self._engine.state(), self._active)
         self.steps, self.rows = self.steps + 1, self.rows + count
         if len(self._kept):
+            if own is not None:  # a kept example counts as others do
+                raw, labels = raw[own[:count] > 0], labels[own[:count] > 0]
             places = self._reservoir.offer(labels)
             self._kept[places[places >= 0]] = raw[places >= 0]
         return sum(sums.loss for sums in self._batches.sums.values()) / len(self._active) / len(batch)

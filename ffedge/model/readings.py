@@ -199,13 +199,13 @@ def samples_of(array: Array, facts: InputFacts) -> Array:
         raise DataError(f"inputs must have shape {dims(shape)} or [N, …], got {dims(array.shape)}")
     kind = np.dtype(facts.dtype)
     if kind == np.uint8 and array.dtype != np.uint8:
-        if array.dtype.kind not in "iu":
+        if array.dtype.kind not in "biu":
             raise DataError(f"inputs must be whole numbers from 0 to 255 as in training, got {array.dtype}")
         if array.size and not 0 <= array.min() <= array.max() <= 255:
             raise DataError(f"inputs must be from 0 to 255 as in training, got {array.min()} to {array.max()}")
     if array.dtype == np.uint8 and kind != np.uint8 and facts.table is None:  # which train as bytes
         raise DataError(f"inputs are uint8, but the model takes {kind}. Convert them as the train data")
-    if array.dtype.kind not in "iuf":
+    if array.dtype.kind not in "biuf":
         raise DataError(f"inputs must be numbers, got {array.dtype}")
     if array.dtype == kind:
         return np.ascontiguousarray(samples)

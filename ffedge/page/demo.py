@@ -48,7 +48,7 @@ class Demo:
         self._model, self._path, self._save, self._note = Predictor(model, threads), model, save, ""
         self._teaching, self._corrections = threading.Lock(), 0
         for place in (save, kept_file(save)) if save else ():
-            check_free(place, force=force)
+            check_free(place, force=force, name="save")
         self._threads = threads
         self._learner = self._opened()
         self._examples = self._kept(model)

@@ -167,6 +167,8 @@ def _network(graph: Any) -> SpikingNetwork:
     fields = FIELDS | ({"layout"} if about["format"] == WITH_CONVOLUTIONS else set())
     if set(about) != fields or about["dt"] != STEP_S:
         raise ValueError(f"its metadata must have just the fields {', '.join(sorted(fields))}, and a dt of {STEP_S:g}")
+    if strange := [name for name in ("data", "version", "label_mode", "reset") if not isinstance(about[name], str)]:
+        raise ValueError(f"its {strange[0]} must be a text")
     chain = ("flatten", "affine", "neuron", "pool")
     names = ["input", *(layer[kind] for layer in about["layers"] for kind in chain if kind in layer), "output"]
     if sorted(map(tuple, graph["edges"].asstr()[()])) != sorted(itertools.pairwise(names)):

@@ -130,7 +130,7 @@ class Examples:
 def kept_file(model: Path) -> Path:
     """Return where a model's examples stand."""
     model = behind_links(model)
-    return model.with_name(f"{model.stem}.kept.safetensors")
+    return model.with_name(f"{model.name.removesuffix('.onnx')}.kept.safetensors")
 
 
 def no_examples(facts: InputFacts) -> Examples:

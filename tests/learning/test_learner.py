@@ -1,12 +1,14 @@
 """A learner of a stream: the interleaved step, memory that stays flat, and what it refuses."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from oracle import Oracle
 from toys import GROUPS, READOUT, clusters, in_child, learnt, make_model, small_spec
 
 from ffedge import Predictor
-from ffedge.errors import DataError, ModelError, TrainingError
+from ffedge.errors import DataError, FfedgeError, ModelError, TrainingError
 from ffedge.labels import wrong_labels
 from ffedge.learning.learner import Learner
 from ffedge.model.file import Model
@@ -298,3 +300,33 @@ def test_memory_stays_flat_over_many_small_batches_of_any_size(tmp_path):
     )
     first, last = map(int, printed.split())
     assert last - first < 2**20
+
+
+def test_a_row_of_weight_0_is_not_kept(tmp_path):
+    learner, counts = Learner(written(tmp_path), force=True), np.arange(90) % 3 > 0
+    for own in np.array_split(np.arange(90), 5):
+        learner.observe(ROWS[own], LABELS[own], counts[own])
+    learner.save(tmp_path / "other.onnx")
+    kept, _ = read_kept(kept_file(tmp_path / "other.onnx"), learner.facts)
+    found = {row.tobytes() for row in kept.take(np.arange(len(kept)))}
+    assert found == {row.tobytes() for row in ROWS[:90][counts]}
+
+
+@pytest.mark.parametrize("spelled", ["link/m.onnx", "dir/../dir/m.onnx", "dir/m.onnx"])
+def test_another_learners_model_stays_however_its_path_is_spelled(tmp_path, spelled):
+    model = written(tmp_path)
+    (tmp_path / "dir").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "dir")
+    place = tmp_path / "dir" / "m.onnx"
+    place.write_bytes(model.read_bytes())
+    one, other = (Learner(path, force=True) for path in (place, tmp_path / spelled))
+    one.save(place)
+    with pytest.raises(FfedgeError, match="another"):
+        other.save(tmp_path / spelled)
+    with pytest.raises(FfedgeError, match="another"):
+        other.save(place)
+
+
+def test_kept_examples_of_names_with_a_point_stand_apart():
+    assert kept_file(Path("model-0.1")) != kept_file(Path("model-0.2"))
+    assert kept_file(Path("model.onnx")) == Path("model.kept.safetensors")

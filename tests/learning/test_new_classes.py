@@ -210,3 +210,8 @@ def test_a_class_must_be_new_and_fit(tmp_path):
         learn(path, FOUR, add_classes=["a", "b"])
     with pytest.raises(ValueError, match="names that differ"):
         learn(written(tmp_path), FOUR, add_classes=["a", "a"])
+
+
+def test_a_text_is_no_list_of_names(tmp_path):
+    with pytest.raises(ValueError, match=r"^`add_classes` must be a list of names, got 'wet'. Use \['wet'\]$"):
+        Learner(written(tmp_path), add_classes="wet", force=True)

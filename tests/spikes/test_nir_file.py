@@ -125,6 +125,7 @@ REFUSED = {
     "other timesteps": (lambda f: about(f, timesteps=10**9), "`timesteps` must be 1 to 4096"),
     "another dt": (lambda f: about(f, dt=1.0), "and a dt of 0.0001"),
     "another reset": (lambda f: about(f, reset="none"), "label_mode and reset must be known"),
+    "data that are a list": (lambda f: about(f, data=[1]), "its data must be a text"),
     "a layer of text": (lambda f: about(f, layers=["a"]), "its edges must make a chain"),
     "metadata no JSON": (replaced(META, "{"), "Expecting property name"),
     "metadata of a list": (replaced(META, "[]"), "'list' object has no attribute"),

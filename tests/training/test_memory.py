@@ -20,7 +20,9 @@ WIDE = small_spec(widths=(512, 512), batch_size=128, epochs=1)
 
 @pytest.fixture(autouse=True)
 def steady_start(monkeypatch):
-    monkeypatch.setattr("ffedge.training.prepare.anonymous_bytes", lambda: 30 * MIB)  # else it differs from call to call
+    monkeypatch.setattr(
+        "ffedge.training.prepare.anonymous_bytes", lambda: 30 * MIB
+    )  # else it differs from call to call
 
 
 def of_budget(spec, budget):

@@ -161,7 +161,7 @@ def test_what_are_no_weights_of_rows_is_one_line(weights, message):
 
 
 def test_weights_of_nothing_and_of_some_are_refused(tmp_path):
-    with pytest.raises(DataError, match=r"the weights of all rows that are learnt from are 0. Give some"):
+    with pytest.raises(DataError, match=r"^minibatches: all rows have weight 0. Give some"):
         ffedge.train(SPEC, [(X, Y, np.zeros(3000))], tmp_path / "run")
     with pytest.raises(DataError, match=r"minibatch 1 .*Make them alike"):
         ffedge.load([(X, Y, np.ones(3000)), (X, Y)])
@@ -170,3 +170,16 @@ def test_weights_of_nothing_and_of_some_are_refused(tmp_path):
     assert not list(tmp_path.glob("copy/*"))
     with pytest.raises(ValueError, match="`class_weight` names 'fault', but the classes are 0, 1"):
         ffedge.train(SPEC.with_train(class_weight="fault=3"), [(X, Y)], tmp_path / "other")
+
+
+def test_rows_of_weight_0_are_neither_kept_nor_calibrated_by(tmp_path):
+    wrong = np.arange(len(X)) % 3 == 0
+    spec = SPEC.with_train(holdout=0.2)
+    y = np.where(wrong, (Y + 1) % (Y.max() + 1), Y)
+    weighted = ffedge.train(spec, [(X, y, 1.0 - wrong)], tmp_path / "weighted")
+    absent = ffedge.train(spec, [(X[~wrong], Y[~wrong], np.ones((~wrong).sum()))], tmp_path / "absent")
+    assert same(weighted, absent)
+    kept = [(run.path / "model.kept.safetensors").read_bytes() for run in (weighted, absent)]
+    assert kept[0] == kept[1]
+    with pytest.raises(DataError, match=r"^minibatches: all rows have weight 0"):
+        ffedge.load([(X, Y, np.zeros(len(X)))])
