@@ -101,8 +101,8 @@ def accuracy_pictures(*results: Results) -> str:
                 spec["train"][key] for key in ("engine", "precision") if spec["train"].get(key, "float32") != "float32"
             )
             rows.append([DATA[data], f"`{network}`", engine, percent(percents(own)), f"{state:.1f}", peaks(own)])
-    columns = ["data", "layers, variant, class goodness", "engine", "test accuracy (each seed)", "weights and moments, MiB"]
-    return table([*columns, "peak, MiB (imports)"], rows, "Mean (each seed)", *names)
+    columns = ["data", "layers, variant, class goodness", "engine", "test accuracy (each seed)"]
+    return table([*columns, "weights and moments, MiB", "peak, MiB (imports)"], rows, "Mean (each seed)", *names)
 
 
 def accuracy_default(documents: Results) -> str:

@@ -9,7 +9,7 @@ import paper_blocks
 from results import COMMANDS
 
 PAPER = ("paper", "paper-whole", "paper-whole-fashion")  # its arms on few rows, over seeds, and on the paper's own
-PICTURES = tuple(f"accuracy-pictures-{name}" for name in ("small", "grey", "bfloat16", "wide"))
+PICTURES = tuple(f"accuracy-pictures-{name}" for name in ("small", "grey", "bfloat16", "wide", "top-groups"))
 BLOCKS: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
     "machine": (tuple(COMMANDS), cost.machine),
     "accuracy-one-pass": (("accuracy-groups", "accuracy-readout", "accuracy"), reached.accuracy_one_pass),
