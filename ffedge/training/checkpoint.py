@@ -98,7 +98,8 @@ class Checkpoints:
         path = self._layer_file(layer) if finished else initial
         self._write(path, arrays, {})
         if finished:
-            initial.unlink(missing_ok=True)
+            with writing(self.folder):
+                initial.unlink(missing_ok=True)
         file = TensorFile(path)
         if finished:
             self._kept[layer] = file.metadata["sha256"]

@@ -167,8 +167,12 @@ def test_inputs_of_another_type_are_refused(predictor, images):
     for value, name in ((np.full((2, 16), "1"), "<U1"), (np.zeros((2, 16), complex), "complex128")):
         with pytest.raises(DataError, match=f"^inputs must be numbers, got {name}$"):
             predictor.predict(value)
-    with pytest.raises(DataError, match=r"^inputs must be numbers, got bool$"):
-        predictor.predict(np.zeros((2, 16), bool))
+
+
+def test_bools_are_taken_as_0_and_1_as_training_takes_them(predictor):
+    seen = np.arange(32).reshape(2, 16) % 3 > 0
+    found, wanted = (predictor.predict(seen.astype(kind)).scores for kind in (bool, np.float32))
+    np.testing.assert_array_equal(found, wanted)
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.uint32, np.int16, list])
