@@ -88,13 +88,9 @@ class Readings:
         if not self.facts.table:
             return {}
         names, strange = self.facts.table.names, samples[:, self._codes] == UNKNOWN
-        return {
-            int(
-                row
-            ): f"column {names[self._codes[strange[row].argmax()]]!r} has a category that the model does not know"
-            for row in np.flatnonzero(strange.any(axis=1))
-            if row not in odd
-        }
+        rows = [int(row) for row in np.flatnonzero(strange.any(axis=1)) if row not in odd]
+        first = {row: names[self._codes[strange[row].argmax()]] for row in rows}
+        return {row: f"column {name!r} has a category that the model does not know" for row, name in first.items()}
 
     def _of_names(self, inputs: Any) -> Array:
         """Return inputs to a table's model as an array; where they have names, as rows [N, I] by these."""
