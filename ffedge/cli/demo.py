@@ -9,7 +9,7 @@ from ffedge.cli.stop import Stop
 
 def add_flags(parser: Parser) -> None:
     """Describe the words of the command."""
-    argument(parser, "model", "A model.onnx, which stays as it is.")
+    argument(parser, "model", "A model.onnx, which stays as it is unless --save names it.")
     flag(parser, "--port", "Of this machine, which nobody else reaches; 0 takes a free one.", PORT, default=8000)
     flag(parser, "--save", "Write here what has learnt, after each correction.", Path, metavar="FILE")
     flag(parser, "--force", "Replace that file.", plays=Plays(only_with=("save",)))

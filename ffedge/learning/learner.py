@@ -101,6 +101,8 @@ class Learner:
     ) -> None:
         if not 0 <= replay_share < 1:
             raise ValueError(f"`replay_share` must be in [0, 1), got {replay_share}")
+        if kept_bytes < 0:
+            raise ValueError(f"`kept_bytes` must not be negative, got {kept_bytes}")
         if "memory_budget" in changes:
             release_libraries()
             return_large_blocks()

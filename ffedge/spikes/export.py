@@ -79,6 +79,8 @@ def export_nir(
             raw = samples_of(split.inputs.take(spread_evenly(len(split.labels), traces)), facts)
             with atomic_file(beside) as also:
                 write_traces(traced(network, raw, timesteps), also)
+        elif force:
+            beside.unlink(missing_ok=True)  # it is of the network that is replaced
     return network
 
 

@@ -98,6 +98,8 @@ def test_traces_stand_beside_the_file_and_eval_compares_them(place):
     assert line(*words, code=2) == "ffedge: --timesteps plays no part for traces. Leave it out"
     words = ("eval", place / "spiking" / "model.onnx", "--data", beside)
     assert line(*words, code=2).startswith(f"ffedge: --data {beside}: traces are of a NIR file, not of ")
+    ffedge("export", place / "spiking", "--nir", out, "--timesteps", 16, "--force")
+    assert not beside.exists()
 
 
 def test_eval_measures_each_number_of_timesteps_and_early_decisions(place):
