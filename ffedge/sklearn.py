@@ -115,7 +115,20 @@ class FFClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             The rows are no numbers, or of one class, or a parameter is outside its rule.
         TrainingError
             A loss is not a number. Use a smaller `rate`.
+
+        Notes
+        -----
+        Where it fails, the classifier stays as it was.
         """
+        before = dict(self.__dict__)
+        try:
+            self._fit(X, y, sample_weight)
+        except BaseException:
+            self.__dict__ = before
+            raise
+        return self
+
+    def _fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> None:
         rows, labels = self._checked(X, y, reset=True)
         weights = _weights(sample_weight, len(rows))
         if weights is not None and not weights.any():
@@ -127,7 +140,6 @@ class FFClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         gaps = np.asarray(np.isnan(rows).any(axis=0)) if rows.dtype.kind == "f" else None
         dataset = self._dataset(rows, codes, gaps, weights)
         self._network = _Network(trained_model(self._spec(), dataset, _Warner()), self._threads())
-        return self
 
     def partial_fit(
         self,

@@ -245,3 +245,13 @@ def test_columns_of_bools_and_settings_of_numpy_are_taken():
     found = FFClassifier(epochs=np.int64(3)).fit(x, y)
     assert found.score(x, y) == 1.0
     np.testing.assert_array_equal(found.predict(x), found.predict(x.astype(float)))
+
+
+def test_a_fit_that_fails_leaves_the_classifier_as_it_was():
+    y = np.arange(200) % 3
+    x = np.eye(3)[y] + np.random.default_rng(0).normal(scale=0.1, size=(200, 3))
+    found = FFClassifier(epochs=3, random_state=0).fit(x, np.array(["a", "b", "c"])[y])
+    before = found.predict(x)
+    with pytest.raises(ValueError, match="rate"):
+        found.set_params(rate=-1).fit(x[:, :2], np.array(["z", "y", "x"])[y])
+    np.testing.assert_array_equal(found.predict(x), before)

@@ -53,7 +53,11 @@ def page(
     report, hear, lacking = Report.read(run / "report.json"), hear or Listener(), []
     sections = [_summary(report, run)]
     try:
-        sections.append(epochs(metrics(run, len(report.spec["network"]["widths"]))))
+        records = metrics(run, len(report.spec["network"]["widths"]))
+        told = sum(layer.epochs for layer in report.layers)
+        if len(records) < told:
+            lacking.append(f"metrics.jsonl tells {len(records)} of {told} epochs of layers. The others are not shown")
+        sections.append(epochs(records))
     except FfedgeError as error:
         lacking.append(str(error))
     sections += [_cost(report), beside(bench) if bench else ""]

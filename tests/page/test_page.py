@@ -176,6 +176,8 @@ def test_what_is_lacking_is_said_in_a_line_and_the_rest_is_shown(pictures, tmp_p
     assert "Seconds of each layer" in text
     assert "First layer" in text
     assert "Loss of each layer" not in text
+    (run / "metrics.jsonl").write_text("".join((pictures[0] / "metrics.jsonl").read_text().splitlines(True)[:-1]))
+    assert re.search(r"metrics.jsonl tells \d+ of \d+ epochs of layers. The others are not shown", page(run))
     again = page(run, str(pictures[1]))  # where the data are is said
     assert "The surest mistakes" in again
     (run / "model.onnx").unlink()
