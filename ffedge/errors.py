@@ -55,3 +55,9 @@ def one_line(text: str) -> str:
     """Return a text as one line for a terminal: control characters escaped, the middle of a long one left out."""
     line = plain(text)
     return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 303]} … {line[-300:]}"
+
+
+def refuse_text(given: object, name: str) -> None:
+    """Raise ValueError for a text where a list of names is asked for: its letters would be taken as names."""
+    if isinstance(given, str):
+        raise ValueError(f"`{name}` must be a list of names, got {given!r}. Use [{given!r}]")

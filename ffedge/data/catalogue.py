@@ -19,7 +19,7 @@ from ffedge.data.known import NAMES, KnownDataset
 from ffedge.data.merged import KEPT_DOUBLE
 from ffedge.data.reading import Listener, Reading
 from ffedge.data.rows import Rows
-from ffedge.errors import DataError, one_line
+from ffedge.errors import DataError, one_line, refuse_text
 
 SYSTEM_FOLDER = Path("/usr/share/datasets")
 Data = str | Path | Sequence[str | Path] | Batches | Dataset  # or a table in memory
@@ -86,8 +86,7 @@ def load(
     if (pairs := pairs_of(source, label)) is not None:
         source, label, frame = pairs, None, False
     tabular = frame or is_table(source)
-    if isinstance(leave_out, str):
-        raise ValueError(f"`leave_out` must be a list of names, got {leave_out!r}. Use [{leave_out!r}]")
+    refuse_text(leave_out, "leave_out")
     if (label is not None or leave_out) and not tabular:
         raise ValueError("`label` and `leave_out` are for tables. Leave them out")
     if tabular and table is None and shape is not None:

@@ -30,7 +30,7 @@ from ffedge.data.label_column import MAX_CLASSES
 from ffedge.data.table_text import ALIKE, Cells, Chunk, column_names, kind_of
 from ffedge.errors import DataError, one_line
 
-WHOLE = re.compile(r"([-+]?\d+)\.0*")
+WHOLE = re.compile(r"([-+]?\d+)\.0*")  # a whole number that a program has written as a fraction
 QUANTITY = re.compile(r"[-+]?\d*[.,]\d+([eE][-+]?\d+)?")
 MOST_NAMED, MOST_SHOWN = 10, 4
 MEASURE = re.compile(r"\D{0,3}[-+]?[\d.,' \u00a0]*\d\s*\D{0,8}")  # 45 %, 21.5 °C, 1 234

@@ -3,7 +3,7 @@
 Shape letters: I inputs of a sample, H units, C classes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -71,13 +71,6 @@ def opened(path: Path) -> Start:
     model.check_learns()
     about = model.metadata, model.recipe, model.facts, model.calibration
     return Start(path, model.parts.n_bytes, *about, model.layer, model.fingerprint)
-
-
-def names_of(given: Sequence[str]) -> list[str]:
-    """Return names of classes; ValueError for a text, whose letters would be names."""
-    if isinstance(given, str):
-        raise ValueError(f"`add_classes` must be a list of names, got {given!r}. Use [{given!r}]")
-    return list(given)
 
 
 def with_classes(start: Start, names: list[str]) -> Start:

@@ -8,9 +8,9 @@ from typing import Any
 
 from ffedge.data import Data, Dataset, Reading, load
 from ffedge.data.matched import numbers_in, unknown_classes
-from ffedge.errors import ModelError, StoppedError, TrainingError
+from ffedge.errors import ModelError, StoppedError, TrainingError, refuse_text
 from ffedge.learning.anchor import Anchor
-from ffedge.learning.classes import Start, names_of, opened, with_classes
+from ffedge.learning.classes import Start, opened, with_classes
 from ffedge.learning.files import alone, previous_file, replaced
 from ffedge.learning.guard import MAX_DROP, Measured, to_check, unchecked_classes
 from ffedge.learning.result import Learning
@@ -93,6 +93,7 @@ def learn(
     return_large_blocks()
     if not 0 <= replay_share < 1:
         raise ValueError(f"`replay_share` must be in [0, 1), got {replay_share}")
+    refuse_text(add_classes, "add_classes")
     path = Path(model)
     if not path.is_file():
         raise ModelError(f"{path}: {missing(path)}")
@@ -112,7 +113,7 @@ def learn(
         )
         loaded = read(data, label=label)
         dataset, odd, told = without_odd(loaded, before.facts)
-        added = [*names_of(add_classes), *(_new_classes(dataset, before, add_classes) if add_new else ())]
+        added = [*add_classes, *(_new_classes(dataset, before, add_classes) if add_new else ())]
         start = with_classes(before, added) if added else before
         source = None
         if replay_from is not None:

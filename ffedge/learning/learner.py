@@ -17,11 +17,11 @@ from ffedge.data import Split
 from ffedge.data.stream import Chunk, kept_inputs
 from ffedge.data.weights import StreamWeights, checked
 from ffedge.engine.onnx import OnnxEngine
-from ffedge.errors import DataError, TrainingError
+from ffedge.errors import DataError, TrainingError, refuse_text
 from ffedge.files import atomic_file, behind_links, in_turn, writing
 from ffedge.labels import wrong_labels
 from ffedge.learning.anchor import Anchor
-from ffedge.learning.classes import names_of, opened, with_classes
+from ffedge.learning.classes import opened, with_classes
 from ffedge.learning.files import check_stands, standing
 from ffedge.learning.guard import MAX_DROP, Measured, to_check, unchecked_classes
 from ffedge.learning.session import stream_recipe
@@ -103,13 +103,14 @@ class Learner:
             raise ValueError(f"`replay_share` must be in [0, 1), got {replay_share}")
         if kept_bytes < 0:
             raise ValueError(f"`kept_bytes` must not be negative, got {kept_bytes}")
+        refuse_text(add_classes, "add_classes")
         if "memory_budget" in changes:
             release_libraries()
             return_large_blocks()
         self._learning, self._turns = Turns(), Turns()  # who changes the weights or needs them still; who computes
         self._stood = standing(Path(model))
         before = opened(Path(model))
-        self._start = start = with_classes(before, names_of(add_classes)) if add_classes else before
+        self._start = start = with_classes(before, list(add_classes)) if add_classes else before
         self.facts, count = start.facts, len(start.recipe.network.widths)
         self._readings = Readings(self.facts)
         self._active = sorted(set(range(count) if layers is None else layers))

@@ -343,3 +343,8 @@ def test_typed_files_give_the_same_rows(tmp_path, name):
     (tmp_path / name).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match="cannot be read"):
         load(tmp_path / name)
+
+
+def test_a_text_is_no_list_of_columns(tmp_path):
+    with pytest.raises(ValueError, match=r"^`leave_out` must be a list of names, got 'temp'. Use \['temp'\]$"):
+        load(write(tmp_path / "t.csv"), leave_out="temp")
