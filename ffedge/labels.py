@@ -38,6 +38,12 @@ def wrong_labels(true: Labels, places: Labels, n_negatives: int, n_classes: int,
     return (steps + 1 + true[:, None]) % n_classes
 
 
+def gumbel_noise(rng: "np.random.Generator", shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Draw noise that, added to logarithms of weights, makes the largest one a draw by these weights."""
+    noise: NDArray[np.float64] = -np.log(-np.log(rng.random(shape).clip(1e-12, 1 - 1e-12)))
+    return noise
+
+
 def hard_labels(goodness: NDArray[np.float32], true: Labels, n_negatives: int, rng: "np.random.Generator") -> Labels:
     """Draw K different wrong labels [N, K] from the softmax of the class goodness [N, C], never the true one.
 
@@ -45,8 +51,7 @@ def hard_labels(goodness: NDArray[np.float32], true: Labels, n_negatives: int, r
     -----
     Adding Gumbel noise and taking the K largest draws without replacement (arXiv:1903.06059, section 2.3).
     """
-    noise = -np.log(-np.log(rng.random(goodness.shape).clip(1e-12, 1 - 1e-12)))
-    scores = goodness + noise
+    scores = goodness + gumbel_noise(rng, goodness.shape)
     scores[np.arange(len(true)), true] = -np.inf
     return np.argpartition(-scores, n_negatives - 1, axis=1)[:, :n_negatives].astype(np.int64)
 

@@ -46,7 +46,7 @@ TABLE = {
     "engine": Allowed(f"errors pages recipe spec turns {NETWORK}", "numpy onnxruntime", "torch"),
     "model": Allowed(f"engine {BASE} {NETWORK}", "numpy"),
     "data": Allowed("class_weight columns errors files json_text labels recipe seeds spec", "numpy", "PIL pyarrow"),
-    "training": Allowed(f"data engine model {BASE} {NETWORK}", "numpy", "onnxruntime tqdm"),
+    "training": Allowed(f"data engine model {BASE} {NETWORK}", "numpy", "onnxruntime torch tqdm"),
     "learning": Allowed(f"data engine model predict training {BASE} {NETWORK}", "numpy"),
     "predict": Allowed(f"data engine model training {BASE} {NETWORK}", "numpy"),
     # forms are made on a workstation: a graph is built, run on held-out rows and, for int8, given to the quantizer
@@ -68,4 +68,13 @@ TABLE = {
     ),
 }
 # loaded by a command that has begun its work, so what stands in functions may be imported
-LATE = ("engine/torch.py", "rule/squares.py", "export/int8.py", "cli/progress.py", "cli/lines.py")
+LATE = (
+    "engine/torch.py",
+    "engine/repeated.py",
+    "training/repeated.py",
+    "training/held.py",
+    "rule/squares.py",
+    "export/int8.py",
+    "cli/progress.py",
+    "cli/lines.py",
+)

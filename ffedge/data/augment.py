@@ -28,10 +28,15 @@ class Augmentation:
         asked = ((Draw.SHIFT, train.shift), (Draw.MIRROR, train.mirror), (Draw.CUTOUT, train.cutout))
         self._draws = {draw: generator(train.seed, draw, *where) for draw, each in asked if each}
 
+    @property
+    def changes(self) -> bool:
+        """Whether anything is asked for."""
+        return bool(self._draws)
+
     def of(self, images: Array) -> Array:
         """Return the next pictures of the batch, changed."""
         train, draws = self._train, self._draws
-        if not draws:
+        if not self.changes:
             return images
         seen = np.moveaxis(images, 1, -1) if self._first else images
         if train.shift:

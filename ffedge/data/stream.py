@@ -27,14 +27,14 @@ class Chunk:
 
     Attributes
     ----------
-    raw : [N, I] as stored; [N, 0] where nobody reads them.
+    raw : [N, I] as stored; [N, 0] where nobody reads them; a tensor where a device holds the rows.
     labels : [N] the true ones.
     positions : [N] places of the rows in the stream's rows.
     mask : [N, D] uint8, 0 where dropout takes an input out; None without dropout.
     weights : [N] float32 of the rows in the loss; None where all count alike.
     """
 
-    raw: Array
+    raw: Any
     labels: NDArray[np.int64]
     positions: NDArray[np.int64]
     mask: Array | None
@@ -89,6 +89,7 @@ class Stream:
     share : of each batch that is taken from the kept examples.
     channels_first : whether a sample is a picture of axes channels, height, width.
     weights : of the source's rows, indexed by arrays of rows (`ffedge.data.weights`); None: all count alike.
+    held : takes rows [N] of the source where a device holds them all, which pictures that change pass by.
     """
 
     source: RowSource
@@ -100,6 +101,7 @@ class Stream:
     share: float = 0.0
     channels_first: bool = False
     weights: Any = None
+    held: Callable[[NDArray[np.int64]], Any] | None = None
 
     @property
     def batch_size(self) -> int:
@@ -149,7 +151,7 @@ class Stream:
     def _unread(self, rows: NDArray[np.int64]) -> tuple[Array, None]:
         return np.empty((len(rows), 0), self.source.dtype), None
 
-    def noise(self, *where: int) -> Callable[[NDArray[np.int64]], tuple[Array, Array | None]]:
+    def noise(self, *where: int) -> Callable[[NDArray[np.int64]], tuple[Any, Array | None]]:
         """Return what reads the next rows [N] of the source as one draw has them, as ``raw`` and ``mask`` of a chunk.
 
         Parameters
@@ -160,8 +162,10 @@ class Stream:
         dropout = generator(self.train.seed, Draw.DROPOUT, *where) if share else None
         augmentation = Augmentation(self.train, where, channels_first=self.channels_first)
 
-        def read(rows: NDArray[np.int64]) -> tuple[Array, Array | None]:
+        def read(rows: NDArray[np.int64]) -> tuple[Any, Array | None]:
             mask = None if dropout is None else kept_inputs(len(rows), self.first_inputs, share, dropout)
+            if self.held and not augmentation.changes:
+                return self.held(rows), mask
             return np.ascontiguousarray(augmentation.of(self.source.take(rows)).reshape(len(rows), -1)), mask
 
         return read

@@ -34,6 +34,13 @@ def on_host(values: Any) -> Array:
     return array
 
 
+def summed(loss: Any, goodness: Any) -> Any:
+    """Return [3], as a tensor: a loss, and the sums over samples of the goodness [N, M] of true and of wrong labels."""
+    import torch
+
+    return torch.stack([loss, goodness[:, 0].sum(), goodness[:, 1:].mean(1).sum()])
+
+
 class Engine(Protocol):
     """Holds the state of all layers and runs their steps; the methods are described in `ffedge.engine.onnx`."""
 

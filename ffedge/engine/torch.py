@@ -20,7 +20,7 @@ from ffedge.engine.base import Learned
 from ffedge.engine.kernels import FOLLOWING, HOMEOSTASIS
 from ffedge.errors import FfedgeError
 from ffedge.kinds import goodness_of, parameters_of
-from ffedge.layers import inputs
+from ffedge.layers.inputs import TorchInputs
 from ffedge.network import InputFacts, adds_input, layers_of
 from ffedge.pages import keep_freed_blocks
 from ffedge.recipe import Recipe
@@ -57,6 +57,8 @@ class TorchEngine:
         keep_freed_blocks()
         if recipe.train.threads and self.device.type == "cpu":
             torch.set_num_threads(recipe.train.threads)
+        self.places = 0  # how often parameters or moments have become other tensors
+        self._inputs = TorchInputs(recipe.network, facts, self.device)
         self._parameters: list[dict[str, Tensor]] = [{} for _ in state]
         self._moments: list[dict[str, Array]] = [{} for _ in state]
         for layer, arrays in enumerate(state):
@@ -77,6 +79,7 @@ class TorchEngine:
 
     def place(self, layer: int, arrays: dict[str, Array]) -> None:
         """Take a layer's parameters, and moments that were saved, from these arrays."""
+        self.places += 1
         parameters = {name: self._tensor(value) for name, value in arrays.items() if "." not in name}
         fixed = {"power"} | {n for n, p in parameters_of(self.layers[layer]).items() if p.follows}
         self._parameters[layer] = {name: value.requires_grad_(name not in fixed) for name, value in parameters.items()}
@@ -84,7 +87,8 @@ class TorchEngine:
 
     def begin(self, layers: list[int], *, chunked: bool) -> None:
         """Make the optimisers of the layers that learn next, with the moments that were saved."""
-        train, rule = self.recipe.train, self.recipe.rule
+        train, rule, device = self.recipe.train, self.recipe.rule, self.device
+        self.places += 1
         for i in layers:
             values, parameters = self._parameters[i], parameters_of(self.layers[i])
             groups: list[dict[str, Any]] = [
@@ -94,10 +98,10 @@ class TorchEngine:
                 }
                 for decays, share in ((True, train.weight_decay), (False, 0.0))
             ]
-            self._optimizers[i] = [_optimizer(train.optimizer, groups, train.momentum)]
+            self._optimizers[i] = [_optimizer(train.optimizer, groups, train.momentum, device)]
             if rule.variant == "acff":
                 gamma: list[dict[str, Any]] = [{"params": [values["gamma"]], "weight_decay": 0.0}]
-                self._optimizers[i].append(_optimizer(rule.gamma_optimizer, gamma, ADAM_DECAYS[0]))
+                self._optimizers[i].append(_optimizer(rule.gamma_optimizer, gamma, ADAM_DECAYS[0], device))
             for name, parameter, optimizer, kind in self._trained(i, self._optimizers[i]):
                 saved = {m: self._moments[i][f"{name}.{m}"] for m in MOMENTS[kind] if f"{name}.{m}" in self._moments[i]}
                 if saved:
@@ -105,16 +109,16 @@ class TorchEngine:
 
     def finish(self, layers: list[int]) -> None:
         """Free the optimisers."""
+        self.places += 1
         for i in layers:
             self._optimizers.pop(i, None)
             self._moments[i].clear()
 
-    def product(self, raw: Array, mask: Array | None) -> Source:
+    def product(self, raw: Array | Tensor, mask: Array | Tensor | None) -> Source:
         """Scale raw inputs [N, I] and drop those whose mask [N, D] is 0."""
-        train, given = self.recipe.train, self._uploaded(raw)
-        given = given if raw.dtype == np.float64 else given.float()
-        drawn = None if mask is None else self._uploaded(mask)
-        x, value = inputs.torch(given, drawn, self.recipe.network, self.facts, train.input_dropout)
+        given, drawn = self.uploaded(raw), None if mask is None else self.uploaded(mask)
+        given = given if given.dtype == torch.float64 else given.float()
+        x, value = self._inputs(given, drawn, self.recipe.train.input_dropout)
         return Source(len(x), x, value)
 
     def source(self, rows: Array, samples: int) -> Source:
@@ -126,7 +130,7 @@ class TorchEngine:
         return source.rows.flatten(1).float().cpu().numpy()
 
     @torch.no_grad()
-    def forward(self, layer: int, source: Source, labels: Array | None) -> tuple[Source, Tensor]:
+    def forward(self, layer: int, source: Source, labels: Array | Tensor | None) -> tuple[Source, Tensor]:
         """Run a layer for labels [N, M] (None: all C); return the next layer's source and goodness [N, M]."""
         y, _ = self._activity(layer, source, labels)
         g = self._goodness(layer, source, y, labels)
@@ -141,26 +145,27 @@ class TorchEngine:
         self,
         layer: int,
         source: Source,
-        labels: Array,
+        labels: Array | Tensor,
         other: Array | Tensor,
         *,
         batch: int,
         step: int,
-        rate: float,
+        rate: float | Tensor,
         emit: bool,
-        weights: Array | None = None,
+        weights: Array | Tensor | None = None,
     ) -> Learned:
         """Take one learning step, or add to the gradients where a batch comes in chunks (batch > N)."""
         statistics: dict[str, Tensor] = {}
         y, tried = self._activity(layer, source, labels, statistics)
         g = self._goodness(layer, source, y, labels)
-        heard, gamma = torch.as_tensor(other, device=self.device), self._parameters[layer].get("gamma")
+        gamma = self._parameters[layer].get("gamma")
+        heard = None if gamma is None else torch.as_tensor(other, device=self.device)
         G = collaboration.torch(g, heard, gamma, self.recipe.rule)
         losses = loss.torch(G, self.recipe.rule)
         mean = (losses if weights is None else losses * self._tensor(weights)).sum() / batch
         total = mean
         if self.recipe.rule.similarity:
-            apart = similarity.torch(y, self._uploaded(labels[:, 0]), self.layers[layer].place.classes)
+            apart = similarity.torch(y, self.uploaded(labels[:, 0]), self.layers[layer].place.classes)
             total = mean + self.recipe.rule.similarity * apart * (source.samples / batch)
         total.backward()  # type: ignore[no-untyped-call]
         rows = self._passed_on(layer, source, y.detach()) if emit else None
@@ -173,7 +178,7 @@ class TorchEngine:
         following = Source(source.samples, rows, source.value) if rows is not None else None
         return Learned(following, g.detach(), mean.detach())
 
-    def apply(self, layer: int, *, step: int, rate: float) -> None:
+    def apply(self, layer: int, *, step: int, rate: float | Tensor) -> None:
         """Step with the gradients, and clear them."""
         for which, optimizer in enumerate(self._optimizers[layer]):
             for group in optimizer.param_groups:
@@ -196,26 +201,42 @@ class TorchEngine:
             for name, share in following.items():
                 parameters[name] += share * (measured[name] - parameters[name])
 
+    def forget_gradients(self) -> None:
+        """Drop gradients, and what is measured of a batch, of a step that came to nothing."""
+        self._measured.clear()
+        for optimizers in self._optimizers.values():
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+
+    def uploaded(self, values: Array | Tensor) -> Tensor:
+        """Return a copy on the device, of the array's type, for which nobody waits; or what is there already."""
+        return self.staged(values).to(self.device, non_blocking=True)
+
+    def staged(self, values: Array | Tensor) -> Tensor:
+        """Return a copy of an array in memory from which a device reads without making anybody wait."""
+        given = values if isinstance(values, Tensor) else torch.tensor(values)
+        return given.pin_memory() if self.device.type == "cuda" and given.device.type == "cpu" else given
+
     @property
     def buffer_bytes(self) -> int:
         """Torch keeps no buffers between steps."""
         return 0
 
-    def _goodness(self, layer: int, source: Source, y: Tensor, labels: Array | None) -> Tensor:
+    def _goodness(self, layer: int, source: Source, y: Tensor, labels: Array | Tensor | None) -> Tensor:
         """Return the goodness [N, M] of labels [N, M] (None: all C)."""
         g = goodness_of(self.layers[layer]).torch(y, self._parameters[layer]).view(source.samples, -1)
         if labels is None or self.recipe.network.tries_labels:
             return g
-        return g.gather(1, self._uploaded(labels))
+        return g.gather(1, self.uploaded(labels))
 
     def _activity(
-        self, layer: int, source: Source, labels: Array | None, statistics: dict[str, Tensor] | None = None
+        self, layer: int, source: Source, labels: Array | Tensor | None, statistics: dict[str, Tensor] | None = None
     ) -> tuple[Tensor, int]:
         """Return y [R, H] for labels [N, M] (None: all C), and R / N."""
         here = self.layers[layer]
         if labels is None:
-            labels = np.tile(np.arange(here.place.classes), (source.samples, 1))
-        flat = self._uploaded(labels.reshape(-1))
+            labels = torch.arange(here.place.classes, device=self.device).repeat(source.samples, 1)
+        flat = self.uploaded(labels.reshape(-1))
         tried = self.recipe.network.rows_a_sample(labels.shape[1])
         half = self.recipe.train.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16) if half else contextlib.nullcontext():
@@ -247,19 +268,14 @@ class TorchEngine:
             if parameter.requires_grad and (name != "gamma" or len(optimizers) > 1)
         ]
 
-    def _uploaded(self, array: Array) -> Tensor:
-        """Return a copy on the device, of the array's type; nobody waits for it."""
-        given = torch.tensor(array)
-        pinned = given.pin_memory() if self.device.type == "cuda" else given
-        return pinned.to(self.device, non_blocking=True)
-
-    def _tensor(self, array: Array) -> Tensor:
-        return self._uploaded(np.asarray(array, np.float32))
+    def _tensor(self, values: Array | Tensor) -> Tensor:
+        return self.uploaded(values if isinstance(values, Tensor) else np.asarray(values, np.float32))
 
 
-def _optimizer(kind: str, groups: list[dict[str, Any]], momentum: float) -> Optimizer:
+def _optimizer(kind: str, groups: list[dict[str, Any]], momentum: float, device: torch.device) -> Optimizer:
     if kind == "adam":
-        return AdamW(groups, betas=(momentum, ADAM_DECAYS[1]), eps=ADAM_EPSILON, fused=True)
+        betas, recorded = (momentum, ADAM_DECAYS[1]), device.type == "cuda"
+        return AdamW(groups, betas=betas, eps=ADAM_EPSILON, fused=True, capturable=recorded)
     return SGD(
         [{**group, "weight_decay": 0.0} for group in groups],
         lr=1.0,

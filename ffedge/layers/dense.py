@@ -136,12 +136,12 @@ class Dense(Plain):
         tried: int,
         measured: "dict[str, Tensor] | None" = None,
     ) -> "Tensor":
-        import torch.nn.functional as F
+        import torch
 
         x = x.flatten(1)
         z = (x.repeat_interleave(tried, 0) if self.place.shares else x) @ p["W"] + p["b"]
         if self.place.sees_label:
             scale = value.repeat_interleave(tried, 0) if self.place.shares else self.place.label_scale
-            onehot = F.one_hot(labels, self.place.classes)
+            onehot = labels[:, None] == torch.arange(self.place.classes, device=labels.device)
             z = z + (onehot * scale) @ p["V"]  # a product, as an index's gradient does not repeat bit for bit
         return z.relu() if self.place.bound is None else z.clamp(0.0, self.place.bound)

@@ -4,7 +4,7 @@ Shape letters: N samples, I raw inputs of a sample, D inputs of the first layer,
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -111,45 +111,57 @@ def _inputs(network: "Network", facts: "InputFacts") -> int:
     return facts.features + (facts.n_classes if network.label_mode == "concat" else 0)
 
 
-def torch(
-    raw: "Tensor", mask: "Tensor | None", network: "Network", facts: "InputFacts", input_dropout: float
-) -> "tuple[Tensor, Tensor]":
-    """Return what the first layer reads [N, D], and the label's value [N, 1]."""
-    import torch
+class TorchInputs:
+    """What `read` does, by torch; its constants lie on the device, as work that is repeated needs them."""
 
-    start = facts.n_classes if network.label_mode == "overlay" else 0
-    offset, scale = (v if len(v) == 1 else v[start:] for v in (facts.offset, facts.scale))
-    if facts.table is not None:
-        x = _torch_columns(raw, facts, facts.table)
-    else:
+    def __init__(self, network: "Network", facts: "InputFacts", device: Any) -> None:
+        import torch
+
+        self._network, self._facts = network, facts
+        self._start = facts.n_classes if network.label_mode == "overlay" else 0
         wide = torch.float64 if facts.dtype == "float64" else torch.float32
-        x = raw[:, start:] - torch.tensor(offset, dtype=wide, device=raw.device)
-        x = _torch_cut(x * torch.tensor(scale, dtype=wide, device=raw.device), facts)
-    if network.turns_channels(facts.shape):
-        x = x.view(-1, *facts.shape).permute(0, 3, 1, 2).flatten(1)
-    if mask is not None:
-        x = x * mask / (1.0 - input_dropout)
-    value = torch.full((len(x), 1), network.label_scale, device=raw.device)
-    if network.input_norm != "none":
-        squares = x.square().sum(1, keepdim=True) + (value.square() if network.tries_labels else 0.0)
-        squares = squares / _inputs(network, facts) if network.input_norm == "rms" else squares
-        length = squares.sqrt() + NORM_EPSILON
-        x, value = x / length, value / length
-    return x, value
 
+        def constant(values: Sequence[float]) -> "Tensor":
+            return torch.tensor(values, dtype=wide, device=device)
 
-def _torch_cut(x: "Tensor", facts: "InputFacts") -> "Tensor":
-    return (x if facts.clip is None else x.clamp(-facts.clip, facts.clip)).float()
+        if facts.table is None:
+            start = self._start
+            self._offset, self._scale = (constant(v if len(v) == 1 else v[start:]) for v in (facts.offset, facts.scale))
+            return
+        numbers, (places, codes) = facts.table.numbers, facts.table.indicators
+        self._numbers, self._places = (torch.tensor(at, dtype=torch.int64, device=device) for at in (numbers, places))
+        self._fills, self._codes = constant([facts.table.columns[at].fill for at in numbers]), constant(codes)
+        self._offset, self._scale = (constant([v[at] for at in numbers]) for v in (facts.offset, facts.scale))
 
+    def __call__(self, raw: "Tensor", mask: "Tensor | None", input_dropout: float) -> "tuple[Tensor, Tensor]":
+        """Return what the first layer reads [N, D] of raw rows [N, I], and the label's value [N, 1]."""
+        import torch
 
-def _torch_columns(raw: "Tensor", facts: "InputFacts", table: "Table") -> "Tensor":
-    """Do what `_columns` does."""
-    import torch
+        network, facts = self._network, self._facts
+        if facts.table is None:
+            x = self._cut((raw[:, self._start :] - self._offset) * self._scale)
+        else:
+            x = self._columns(raw)
+        if network.turns_channels(facts.shape):
+            x = x.view(-1, *facts.shape).permute(0, 3, 1, 2).flatten(1)
+        if mask is not None:
+            x = x * mask / (1.0 - input_dropout)
+        value = torch.full((len(x), 1), network.label_scale, device=raw.device)
+        if network.input_norm != "none":
+            squares = x.square().sum(1, keepdim=True) + (value.square() if network.tries_labels else 0.0)
+            squares = squares / _inputs(network, facts) if network.input_norm == "rms" else squares
+            length = squares.sqrt() + NORM_EPSILON
+            x, value = x / length, value / length
+        return x, value
 
-    def doubles(values: Sequence[float]) -> "Tensor":
-        return torch.tensor(values, dtype=torch.float64, device=raw.device)
+    def _columns(self, raw: "Tensor") -> "Tensor":
+        """Do what `_columns` does."""
+        import torch
 
-    numbers, (places, codes) = table.numbers, table.indicators
-    x = torch.where(raw[:, numbers].isnan(), doubles([table.columns[at].fill for at in numbers]), raw[:, numbers])
-    offset, scale = (doubles([values[at] for at in numbers]) for values in (facts.offset, facts.scale))
-    return torch.cat([_torch_cut((x - offset) * scale, facts), (raw[:, places] == doubles(codes)).float()], dim=1)
+        numbers = raw.index_select(1, self._numbers)
+        x = (torch.where(numbers.isnan(), self._fills, numbers) - self._offset) * self._scale
+        return torch.cat([self._cut(x), (raw.index_select(1, self._places) == self._codes).float()], dim=1)
+
+    def _cut(self, x: "Tensor") -> "Tensor":
+        clip = self._facts.clip
+        return (x if clip is None else x.clamp(-clip, clip)).float()

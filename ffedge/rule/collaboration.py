@@ -57,6 +57,6 @@ def gamma_gradient(g: GraphBuilder, slope: str) -> str:
     return g.op("ReduceSum", g.op("Mul", slope, "other"), keepdims=0, out="grad.gamma")
 
 
-def torch(goodness: "Tensor", other: "Tensor", gamma: "Tensor | None", rule: "Rule") -> "Tensor":
-    """Return G [N, M] from goodness and the sum over the others [N, M]."""
-    return goodness - rule.theta + (gamma * other if gamma is not None else 0.0)
+def torch(goodness: "Tensor", other: "Tensor | None", gamma: "Tensor | None", rule: "Rule") -> "Tensor":
+    """Return G [N, M] from goodness and the sum over the others [N, M], if it listens to any."""
+    return goodness - rule.theta + (gamma * other if gamma is not None and other is not None else 0.0)

@@ -79,10 +79,11 @@ class Loop:
         channels_first = recipe.network.layout == "chw"
         source, inputs = dataset.train, self._layers[0].place.inputs
         weights = row_weights(source, self.rows, recipe.train.class_weight, facts.classes)
-        self._stream = Stream(
-            source.inputs, source.labels, self.rows, recipe.train, inputs, *kept, channels_first, weights
-        )
         self.learner = batch_learner(recipe, engine, facts.n_classes)
+        held = self.learner.held(source.inputs)
+        self._stream = Stream(
+            source.inputs, source.labels, self.rows, recipe.train, inputs, *kept, channels_first, weights, held
+        )
         self.evaluator = Evaluator(self.learner)
         self._cache = None
         if recipe.train.cache == "activations":

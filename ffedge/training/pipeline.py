@@ -22,8 +22,17 @@ TIMED = 3  # chunks on one thread, by whose time the layers are cut into parts; 
 
 
 def batch_learner(recipe: Recipe, engine: Engine, n_classes: int) -> BatchLearner:
-    """Return what runs batches: layers beside each other where they learn at once and memory is not what counts."""
+    """Return what runs batches: layers beside each other where they learn at once and memory is not what counts.
+
+    On CUDA as work that is repeated.
+    """
     train = recipe.train
+    if train.engine == "torch" and train.device.startswith("cuda"):
+        from ffedge.engine.torch import TorchEngine
+        from ffedge.training.repeated import RepeatedBatches
+
+        assert isinstance(engine, TorchEngine)
+        return RepeatedBatches(recipe, engine, n_classes)
     sparing = train.schedule == "greedy" or train.memory_budget is not None
     if isinstance(engine, OnnxEngine) and thread_count(train) > 1 and not sparing:
         return Pipeline(recipe, engine, n_classes)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ffedge.data.rows import RowSource
 from ffedge.data.stream import Chunk
-from ffedge.engine.base import Engine, on_host
+from ffedge.engine.base import Engine, on_host, summed
 from ffedge.labels import Labels, hard_labels, tried_labels
 from ffedge.recipe import Recipe, Train
 from ffedge.rule.collaboration import others
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 Wrong = Callable[[Chunk], Labels]
 MAX_ROWS = 512
-MOST_WAITING = 2**17  # values of goodness that wait to be counted
+MOST_WAITING = 1024  # chunks that wait to be counted
 EVALUATED = 256  # samples
 EVALUATED_VALUES = 2**14  # of goodness, so that depth costs no memory
 
@@ -54,26 +55,34 @@ class LayerSums:
     negative: float = 0.0
     samples: int = 0
     lost: bool = False
-    _waiting: list[tuple[Any, Any]] = field(default_factory=list)
-    _values: int = 0
+    _waiting: list[tuple[Any, int]] = field(default_factory=list)
 
     def add(self, loss: Any, goodness: Any) -> None:
-        """Add the loss and goodness [N, M] of a chunk; of a device's only now and then, so as not to wait for it."""
-        self._waiting.append((loss, goodness))
-        self._values += math.prod(goodness.shape)
-        at_hand = isinstance(goodness, np.ndarray) or goodness.device.type == "cpu"
-        if at_hand or self._values >= MOST_WAITING:
+        """Add the loss, summed over samples, and goodness [N, M] of a chunk."""
+        if not isinstance(goodness, np.ndarray) and goodness.device.type != "cpu":
+            self.add_sums(summed(loss, goodness), len(goodness))
+            return
+        values = on_host(goodness)
+        positive, negative = values[:, 0].sum(dtype=np.float64), values[:, 1:].mean(axis=1, dtype=np.float64).sum()
+        self._add(float(loss), float(positive), float(negative), len(values))
+
+    def add_sums(self, sums: Any, samples: int) -> None:
+        """Add what `summed` gave of some samples on a device; only now and then, so as not to wait for it."""
+        self._waiting.append((sums, samples))
+        if len(self._waiting) >= MOST_WAITING:
             self.settle()
 
     def settle(self) -> None:
         """Count what waits to be counted."""
-        for loss, values in self._waiting:
-            goodness, self.loss = on_host(values), self.loss + float(loss)
-            self.samples += len(goodness)
-            self.positive += float(goodness[:, 0].sum(dtype=np.float64))
-            self.negative += float(goodness[:, 1:].mean(axis=1, dtype=np.float64).sum())
-            self.lost = self.lost or not math.isfinite(loss)
-        self._waiting, self._values = [], 0
+        for sums, samples in self._waiting:
+            loss, positive, negative = on_host(sums).tolist()
+            self._add(loss, positive, negative, samples)
+        self._waiting = []
+
+    def _add(self, loss: float, positive: float, negative: float, samples: int) -> None:
+        self.loss, self.positive, self.negative = self.loss + loss, self.positive + positive, self.negative + negative
+        self.samples += samples
+        self.lost = self.lost or not math.isfinite(loss)
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,7 @@ class Work:
     ----------
     samples : of its batch.
     applies : whether the batch came in several chunks, of which it is the last.
-    labels : [N, M] that are tried, the true one first.
+    labels : [N, M] that are tried, the true one first; an array or the engine's own.
     source : what the next layer reads.
     heard : [N, M] what a layer hears of those before the first one that a chunk passes.
     goodness : [N, M] of each layer that it has passed, and of those ahead that one listens to, as the engine has it.
@@ -114,7 +123,7 @@ class Work:
     samples: int
     turn: Turn
     applies: bool
-    labels: Labels = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    labels: Any = None
     source: Any = None
     heard: Floats | None = None
     goodness: dict[int, Any] = field(default_factory=dict)
@@ -148,6 +157,10 @@ class BatchLearner:
 
     def close(self) -> None:
         """End what runs beside; nothing is learnt after it."""
+
+    def held(self, source: RowSource) -> Callable[[NDArray[np.int64]], Any] | None:
+        """Return what takes rows of a source where the engine works, if it holds them there."""
+        return None
 
     def class_goodness(self, source: Any, layers: int, engine: Engine | None = None) -> Floats:
         """Return the goodness [N, layers, C] of every class in the first layers, in bounded memory."""
@@ -219,9 +232,13 @@ class BatchLearner:
             weights=work.chunk.weights,
         )
         work.source, goodness[layer] = learned.source, learned.goodness
-        self.sums.setdefault(layer, LayerSums()).add(learned.loss * work.samples, learned.goodness)
+        self._count(layer, learned.loss * work.samples, learned.goodness)
         if work.applies:
             engine.apply(layer, step=turn.step, rate=turn.rates[layer])
+
+    def _count(self, layer: int, loss: Any, goodness: Any) -> None:
+        """Take down what a layer's step gave: a loss, summed over samples, and goodness [N, M]."""
+        self.sums.setdefault(layer, LayerSums()).add(loss, goodness)
 
     def _wrong(self, engine: Engine, chunk: Chunk, first: Any, turn: Turn) -> Labels:
         if turn.wrong is not None:
