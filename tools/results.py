@@ -53,11 +53,11 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
         f"--threads 0 --name accuracy-pictures-bfloat16 -- {HALF}"
     ),
     "accuracy-pictures-wide": (
-        "python bench/accuracy.py --data cifar-10 --variants ff --preset pictures --epochs 20 --seeds 0 1 --threads 0 "
+        "python bench/accuracy.py --data cifar-10 --variants ff --preset pictures --epochs 20 --seeds 0 1 2 --threads 0 "
         f"--name accuracy-pictures-wide -- --size 32 --widths 96c3p2,192c3,384c3p2,384c3 {HALF}"
     ),
     "accuracy-pictures-top-groups": (
-        "python bench/accuracy.py --data cifar-10 --variants ff --preset pictures --epochs 18 --seeds 0 --threads 0 "
+        "python bench/accuracy.py --data cifar-10 --variants ff --preset pictures --epochs 22 --seeds 0 --threads 0 "
         "--name accuracy-pictures-top-groups -- --size 32 --widths 80c3,160c3p2,160c3,320c3p2,320c3,320c3p2,320c3 "
         "--class-goodness top-groups --engine torch --precision bfloat16 --chunk-size 256 --holdout 0"
     ),
