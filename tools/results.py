@@ -53,8 +53,8 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
         f"--threads 0 --name accuracy-pictures-bfloat16 -- {HALF}"
     ),
     "accuracy-pictures-wide": (
-        "python bench/accuracy.py --data cifar-10 --variants ff --preset pictures --epochs 20 --seeds 0 1 2 --threads 0 "
-        f"--name accuracy-pictures-wide -- --size 32 --widths 96c3p2,192c3,384c3p2,384c3 {HALF}"
+        "python bench/accuracy.py --data cifar-10 --variants ff --preset pictures --epochs 20 --seeds 0 1 2 "
+        f"--threads 0 --name accuracy-pictures-wide -- --size 32 --widths 96c3p2,192c3,384c3p2,384c3 {HALF}"
     ),
     "accuracy-pictures-top-groups": (
         "python bench/accuracy.py --data cifar-10 --variants ff --preset pictures --epochs 22 --seeds 0 --threads 0 "

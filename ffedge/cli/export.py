@@ -74,7 +74,9 @@ def run(options: Namespace) -> None:
         form, table = _in_a_form(options)
     else:
         form, table = None, []
-        _as_trained(options)
+        if drawn := _as_trained(options):
+            named = ", ".join(map(str, drawn))
+            print(f"{options.run}: the run is not at its end: layers {named} have not begun to learn", file=sys.stderr)
     out: Path = options.out
     size = out.stat().st_size
     if options.json:
@@ -100,7 +102,8 @@ def _tell_of_kept(model: Path, copy: Path) -> None:
         print(f"to go on learning from it, copy {kept} to {beside}")
 
 
-def _as_trained(options: Namespace) -> None:
+def _as_trained(options: Namespace) -> list[int]:
+    """Write the model as trained; return the layers that have not begun to learn."""
     from ffedge.training.folder import export
 
     run: Path = options.run
@@ -109,13 +112,14 @@ def _as_trained(options: Namespace) -> None:
     if not run.is_dir():
         raise ValueError(f"export of the model file {run} needs --form or --fastest")
     if options.coverage is None:
-        export(run, options.out, force=options.force)
-    else:
-        _calibrated(options)
+        return export(run, options.out, force=options.force)
+    _calibrated(options)
+    return []
 
 
 def _calibrated(options: Namespace) -> None:
     from ffedge.data import load
+    from ffedge.errors import DataError
     from ffedge.files import atomic_file
     from ffedge.model.file import Model
     from ffedge.predict.predictor import Predictor
@@ -136,6 +140,11 @@ def _calibrated(options: Namespace) -> None:
             reading=stored.reading,
             shape=stored.facts.shape,
         )
+        if options.data is None and dataset.sha256 != stored.data["sha256"]:
+            raise DataError(
+                f"{dataset.name}: has changed since {options.run} learnt from it, so that its held-out rows are not "
+                "known. Pass --data with rows that it has not learnt from"
+            )
         write_calibrated(Model(model), Predictor(model), temporary, dataset, options.coverage)
 
 

@@ -87,7 +87,7 @@ def _data(
     """Open the data that a run learnt from, and no other: they must have its checksum."""
     reading = None
     try:
-        stored = StoredRun.read(run)
+        stored = StoredRun.read(run, though_learnt=True)
         source, reading = data or stored.source, stored.reading
     except ModelError:
         if data is None:

@@ -21,10 +21,10 @@ from ffedge.training.odd import split_as_trained
 
 
 def recalibrate(
-    model: Path,
+    model: Path | str,
     data: Data,
     coverage: float = 0.95,
-    out: Path | None = None,
+    out: Path | str | None = None,
     *,
     data_dir: Path | None = None,
     reading: Reading | None = None,
@@ -54,9 +54,10 @@ def recalibrate(
     ValueError
         The coverage is outside its range.
     """
+    model, target = Path(model), Path(out or model)
     stood = model.stat() if model.is_file() else None
     opened, predictor = Model(model), Predictor(model, threads)
-    with atomic_file(out or model) as temporary:  # before the work, which is for nothing where it cannot be written
+    with atomic_file(target) as temporary:  # before the work, which is for nothing where it cannot be written
         facts = predictor.facts
         dataset = load(data, data_dir, finite=False, table=facts.table, reading=reading, shape=facts.shape)
         calibration = write_calibrated(opened, predictor, temporary, dataset, coverage)

@@ -169,8 +169,20 @@ class StoredRun:
     known: Calibration | None
 
     @classmethod
-    def read(cls, run: Path) -> Self:
-        """Read a run folder; ModelError where there is no checkpoint that can be read."""
+    def read(cls, run: Path, *, though_learnt: bool = False) -> Self:
+        """Read a run folder.
+
+        Parameters
+        ----------
+        though_learnt : also where the run's model has gone on learning, so that it is more than the checkpoint.
+
+        Raises
+        ------
+        ModelError
+            There is no checkpoint that can be read, or the model has learnt since.
+        """
+        if not though_learnt:
+            _refuse_learnt(run / "model.onnx")
         generation = Checkpoints(run / "checkpoint").newest()
         about = generation.about
         with _checkpoint_used(generation.path):
@@ -194,8 +206,13 @@ class StoredRun:
         write_model(out, self.recipe, self.facts, self.layers(), about, self.known)
 
 
-def export(run: Path, out: Path, *, force: bool = False) -> None:
+def export(run: Path, out: Path, *, force: bool = False) -> list[int]:
     """Write the model of a run's newest checkpoint, also of a run that is not at its end.
+
+    Returns
+    -------
+    list
+        The layers that have not begun to learn, whose weights are as drawn.
 
     Raises
     ------
@@ -203,14 +220,33 @@ def export(run: Path, out: Path, *, force: bool = False) -> None:
         `out` exists (without `force`), or there is no checkpoint that can be read.
     """
     check_free(out, force=force)
+    stored = StoredRun.read(run)
     with atomic_file(out) as temporary:
-        StoredRun.read(run).write(temporary)
+        stored.write(temporary)
+    return [layer for layer, arrays in enumerate(stored.state) if not arrays]
 
 
 def check_free(out: Path, *, force: bool, name: str = "out") -> None:
     """Raise FfedgeError where a file to write exists, without `force`; `name` is of the argument that names it."""
     if out.exists() and not force:
         raise FfedgeError(f"{out}: exists already. Choose another `{name}`, or use `force`")
+
+
+def _refuse_learnt(model: Path) -> None:
+    """Raise ModelError where a run's model has learnt since: what stands for it would lack that, or replace it."""
+    if not model.is_file():
+        return
+    from ffedge.model.file import Model
+
+    try:
+        learnt = Model(model).metadata.get("learnt")
+    except ModelError:  # a damaged one is nothing to lose
+        return
+    if learnt:
+        raise ModelError(
+            f"{model}: has learnt since it was trained, and the run's checkpoint has not. Use the file itself, or move "
+            "it away to go on with the run"
+        )
 
 
 @contextlib.contextmanager

@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 from toys import clusters, small_spec
 
+import ffedge
 from ffedge.cli import main
-from ffedge.errors import FfedgeError, ModelError
+from ffedge.errors import FfedgeError, ModelError, StoppedError
+from ffedge.export.source import read_trained
 from ffedge.model.file import Model
 from ffedge.predict import recalibration
+from ffedge.spikes.export import export_nir
 from ffedge.training.disk import check_room, run_bytes
+from ffedge.training.folder import export
 from ffedge.training.train import train
 
 DATA = clusters(rows=200)
@@ -38,6 +42,48 @@ def test_an_export_for_another_coverage_is_the_run_recalibrated(run, tmp_path):
     found, wanted = (Model(tmp_path / name).calibration for name in ("m.onnx", "wanted.onnx"))
     assert found == wanted
     assert found != Model(run.model).calibration
+
+
+def test_a_run_whose_model_has_learnt_since_is_neither_gone_on_with_nor_exported(run, tmp_path):
+    """Its checkpoint is older than the model, which would be replaced, or left behind without a word."""
+    folder = tmp_path / "run"
+    shutil.copytree(run.path, folder)
+    ffedge.learn(folder / "model.onnx", clusters(rows=200, seed=3), max_drop=1.0)
+    before = (folder / "model.onnx").read_bytes()
+    ways = {
+        "resume": lambda: train(None, DATA, folder, resume=True),
+        "export": lambda: export(folder, tmp_path / "out.onnx"),
+        "form": lambda: read_trained(folder),
+        "spikes": lambda: export_nir(folder, tmp_path / "out.nir"),
+    }
+    for name, way in ways.items():
+        with pytest.raises(ModelError, match=r"model.onnx: has learnt since it was trained"):
+            way()
+        assert (folder / "model.onnx").read_bytes() == before, name
+    assert sorted(os.listdir(tmp_path)) == ["run"]
+    (folder / "model.onnx").unlink()
+    export(folder, tmp_path / "out.onnx")
+    assert Model(tmp_path / "out.onnx").metadata.get("learnt") is None
+
+
+def test_data_that_have_grown_choose_no_coverage(tmp_path, capsys):
+    """Which rows were held out is not known of them: nearly all were learnt from."""
+    split = DATA.train
+    np.savez(tmp_path / "data.npz", x=split.inputs.take(np.arange(199)), y=split.labels[:199])
+    grown = train(small_spec(holdout=0.2, epochs=1), tmp_path / "data.npz", tmp_path / "run")
+    np.savez(tmp_path / "data.npz", x=split.inputs.take(np.arange(200)), y=split.labels)
+    words = ["export", str(grown.path), "--out", str(tmp_path / "m.onnx"), "--coverage", "0.9"]
+    assert main(words) == 1
+    assert "has changed since" in capsys.readouterr().err
+    assert not (tmp_path / "m.onnx").exists()
+
+
+def test_an_export_of_a_run_that_is_not_at_its_end_names_the_layers_that_lack(tmp_path, capsys):
+    asked = iter([False] * 5)
+    with pytest.raises(StoppedError):
+        train(small_spec(), DATA, tmp_path / "run", stop=lambda: next(asked, True))
+    assert main(["export", str(tmp_path / "run"), "--out", str(tmp_path / "m.onnx")]) == 0
+    assert "the run is not at its end: layers 1, 2 have not begun to learn" in capsys.readouterr().err
 
 
 def test_a_place_that_cannot_be_written_is_refused_before_the_work(run, tmp_path, monkeypatch):

@@ -81,7 +81,7 @@ def test_a_model_older_than_probabilities_gets_them(model, tmp_path):
 def test_a_model_is_replaced_where_no_other_place_is_named(model, tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(model.read_bytes())
-    ffedge.recalibrate(path, DATA, 0.6)
+    ffedge.recalibrate(str(path), DATA, 0.6)
     assert ffedge.Predictor(path).calibration.coverage == 0.6
     assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
 
