@@ -106,7 +106,7 @@ def make_plan(spec: Spec, recipe: Recipe, facts: InputFacts, process_bytes: int,
         fitting = next((choice for choice in choices if total(parts_of(choice)) <= budget), None)
         if fitting is None:
             halves = [train.chunk_size >> n for n in range(1, train.chunk_size.bit_length())]
-            fewer = next((n for n in halves if recipe.compares_samples and least_of(n) <= budget), None)
+            fewer = next((n for n in halves if n > 1 and recipe.compares_samples and least_of(n) <= budget), None)
             raise FfedgeError(_refusal(recipe, budget, least, fewer))
         best = fitting
     parts = parts_of(best)

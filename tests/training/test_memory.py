@@ -79,6 +79,17 @@ def test_a_convolution_that_does_not_fit_is_told_which_chunk_does():
         plan(spec.with_train(memory_budget=60 * MIB), data)
 
 
+def test_nobody_is_told_to_learn_by_the_statistics_of_one_sample():
+    """Where a channel has one place, a sample's statistics leave nothing of it."""
+    inputs = np.random.default_rng(0).integers(0, 256, (64, 96, 96, 3), np.uint8)
+    data = Dataset("pictures", Split(ArrayRows(inputs), np.arange(64) % 4), None, tuple("abcd"), "sha")
+    spec = Spec.make(widths=("32c3", "32c3p2"), chunk_size=32, batch_size=32, epochs=1, threads=1, holdout=0.0)
+    one, two = (plan(spec.with_train(chunk_size=n), data).floor_bytes for n in (1, 2))
+    assert one + MIB < two
+    with pytest.raises(FfedgeError, match=r"Use narrower layers or smaller pictures$"):
+        plan(spec.with_train(memory_budget=one + MIB), data)
+
+
 def test_no_budget_cuts_what_a_similarity_compares():
     spec = Spec.make(widths=(300, 200), class_goodness="readout", similarity=1.0, batch_size=512, threads=1)
     data = clusters(rows=2000, inputs=64)
