@@ -72,7 +72,7 @@ LATE = (
     "engine/torch.py",
     "engine/repeated.py",
     "training/repeated.py",
-    "training/held.py",
+    "training/device_rows.py",
     "rule/squares.py",
     "export/int8.py",
     "cli/progress.py",

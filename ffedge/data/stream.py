@@ -89,7 +89,7 @@ class Stream:
     share : of each batch that is taken from the kept examples.
     channels_first : whether a sample is a picture of axes channels, height, width.
     weights : of the source's rows, indexed by arrays of rows (`ffedge.data.weights`); None: all count alike.
-    held : takes rows [N] of the source where a device holds them all, which pictures that change pass by.
+    on_device : takes rows [N] of the source where a device holds them all, which pictures that change pass by.
     """
 
     source: RowSource
@@ -101,7 +101,7 @@ class Stream:
     share: float = 0.0
     channels_first: bool = False
     weights: Any = None
-    held: Callable[[NDArray[np.int64]], Any] | None = None
+    on_device: Callable[[NDArray[np.int64]], Any] | None = None
 
     @property
     def batch_size(self) -> int:
@@ -164,8 +164,8 @@ class Stream:
 
         def read(rows: NDArray[np.int64]) -> tuple[Any, Array | None]:
             mask = None if dropout is None else kept_inputs(len(rows), self.first_inputs, share, dropout)
-            if self.held and not augmentation.changes:
-                return self.held(rows), mask
+            if self.on_device and not augmentation.changes:
+                return self.on_device(rows), mask
             return np.ascontiguousarray(augmentation.of(self.source.take(rows)).reshape(len(rows), -1)), mask
 
         return read

@@ -80,9 +80,9 @@ class Loop:
         source, inputs = dataset.train, self._layers[0].place.inputs
         weights = row_weights(source, self.rows, recipe.train.class_weight, facts.classes)
         self.learner = batch_learner(recipe, engine, facts.n_classes)
-        held = self.learner.held(source.inputs)
+        on_device = self.learner.on_device(source.inputs)
         self._stream = Stream(
-            source.inputs, source.labels, self.rows, recipe.train, inputs, *kept, channels_first, weights, held
+            source.inputs, source.labels, self.rows, recipe.train, inputs, *kept, channels_first, weights, on_device
         )
         self.evaluator = Evaluator(self.learner)
         self._cache = None

@@ -23,7 +23,7 @@ from ffedge.engine.repeated import Repeated
 from ffedge.engine.torch import TorchEngine
 from ffedge.labels import gumbel_noise, tried_labels
 from ffedge.recipe import Recipe
-from ffedge.training.held import HeldRows, fits
+from ffedge.training.device_rows import DeviceRows, fits
 from ffedge.training.step import BatchLearner, LayerSums, Turn, Work
 
 
@@ -55,9 +55,9 @@ class RepeatedBatches(BatchLearner):
         self._places, self._steps = -1, 0
         self._made: dict[int, Tensor] | None = None
 
-    def held(self, source: RowSource) -> Callable[[NDArray[np.int64]], Any] | None:
+    def on_device(self, source: RowSource) -> Callable[[NDArray[np.int64]], Any] | None:
         """Return what takes rows of a source on the device, if they have room there."""
-        return HeldRows(source, self.engine.device).take if fits(source, self.engine.device) else None
+        return DeviceRows(source, self.engine.device).take if fits(source, self.engine.device) else None
 
     def batch(self, chunks: Iterable[Chunk], samples: int, turn: Turn) -> int | None:
         """Learn from one batch of `samples` samples; return a layer whose loss is not a number, as known by now."""

@@ -158,7 +158,7 @@ class BatchLearner:
     def close(self) -> None:
         """End what runs beside; nothing is learnt after it."""
 
-    def held(self, source: RowSource) -> Callable[[NDArray[np.int64]], Any] | None:
+    def on_device(self, source: RowSource) -> Callable[[NDArray[np.int64]], Any] | None:
         """Return what takes rows of a source where the engine works, if it holds them there."""
         return None
 

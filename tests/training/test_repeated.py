@@ -43,9 +43,9 @@ def taped(monkeypatch):
     return tapes
 
 
-def learnt(spec, data, repeats, held=False):
+def learnt(spec, data, repeats, on_device=False):
     """Train, at rates that are numbers of 32 bits as in a tensor; return the loop and its journal's records."""
-    from ffedge.training.held import HeldRows
+    from ffedge.training.device_rows import DeviceRows
     from ffedge.training.repeated import RepeatedBatches
 
     recipe, facts = prepared(spec.with_train(**ALIKE), data)
@@ -54,9 +54,9 @@ def learnt(spec, data, repeats, held=False):
     rate = loop._rate
     loop._rate = lambda *where: float(np.float32(rate(*where)))
     loop.learner = (RepeatedBatches if repeats else BatchLearner)(recipe, loop.engine, facts.n_classes)
-    if held:
-        rows = HeldRows(data.train.inputs, loop.engine.device)
-        object.__setattr__(loop._stream, "held", rows.take)
+    if on_device:
+        rows = DeviceRows(data.train.inputs, loop.engine.device)
+        object.__setattr__(loop._stream, "on_device", rows.take)
     loop.train(Place(), lambda: False)
     return loop, journal.records
 
@@ -150,7 +150,7 @@ def test_a_place_in_a_run_is_taken_up_where_it_was(taped):
 @pytest.mark.parametrize("name", ["hard labels", "dropout", "pictures", "pictures that move"])
 def test_rows_that_the_device_holds_are_the_same_rows(name, taped):
     spec, data = SPECS[name]
-    ours, theirs = learnt(spec, data, True, held=True), learnt(spec, data, True)
+    ours, theirs = learnt(spec, data, True, on_device=True), learnt(spec, data, True)
     for a, b in zip(ours[0].engine.state(), theirs[0].engine.state(), strict=True):
         np.testing.assert_array_equal(a["W"], b["W"])
 

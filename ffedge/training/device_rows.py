@@ -13,7 +13,7 @@ SHARE = 0.5  # of the device's free memory, at most
 BLOCK_BYTES = 2**26  # that are on their way together
 
 
-class HeldRows:
+class DeviceRows:
     """All rows of a source, copied to a device."""
 
     def __init__(self, source: RowSource, device: torch.device) -> None:
