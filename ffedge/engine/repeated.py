@@ -15,12 +15,12 @@ class Repeated:
     """Some work, recorded on CUDA as a graph after its first runs, and replayed from then on.
 
     A graph repeats the kernels, not the Python code: what changes from run to run must stand in tensors that the work
-    reads, and what it makes counts as soon as the next run begins no more. On other devices each run is the code's.
+    reads, and the next run writes over what it returned. Other devices run the code each time.
 
     Parameters
     ----------
     work : returns tensors; it asks the device for no number.
-    undo : puts right what a recording that failed has left; it is told once, as a warning, and each run is the code's.
+    undo : clears what a recording that failed has left. A warning tells of that, and the code runs each time.
 
     Notes
     -----

@@ -97,7 +97,7 @@ class RepeatedBatches(BatchLearner):
         return {name: array for name, array in given.items() if array is not None}
 
     def _batch(self, given: list[dict[str, Any]], turn: Turn) -> _Batch:
-        tensors = [{name: self.engine.uploaded(array).clone() for name, array in part.items()} for part in given]
+        tensors = [{name: self.engine.uploaded(array) for name, array in part.items()} for part in given]
         rates = {layer: torch.zeros((), device=self.engine.device) for layer in turn.active}
         step = Repeated(self.engine.device, partial(self._step, tensors, rates), self.engine.forget_gradients)
         return _Batch(tensors, rates, step)
