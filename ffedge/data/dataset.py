@@ -51,6 +51,7 @@ class Dataset:
     notes : a sentence for each thing about the labels, or how a table was read, that the user may not know.
     table : the columns of a table file, or of numbers that float32 would spoil; the inputs are float64 [N, I], NaN
         where a value is missing.
+    by_number : whether the labels of the files are numbers of an array, which may be places of a model's classes.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Dataset:
     sample: Sample | None = None
     notes: tuple[str, ...] = ()
     table: Table | None = None
+    by_number: bool = False
 
     def __repr__(self) -> str:
         """Say what it is, in a line."""
@@ -131,7 +133,8 @@ def assemble(
         test = Split(as_inputs(inputs, inputs.name, **how), as_labels(labels, labels.name, column.names).labels)
     sha256 = hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
     classes = known.classes if known else column.names
-    return Dataset(name, train, test, classes, sha256, None if table else sample, notes, table)
+    by_number = pairs[0][1].dtype.kind in "biuf"
+    return Dataset(name, train, test, classes, sha256, None if table else sample, notes, table, by_number)
 
 
 def _check_pair(inputs: Rows, labels: Rows, first: Rows) -> None:

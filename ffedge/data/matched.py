@@ -54,12 +54,14 @@ def matched(dataset: Dataset, split: Split, classes: tuple[str, ...]) -> Split:
 def numbers_in(dataset: Dataset, classes: tuple[str, ...]) -> NDArray[np.int64]:
     """Return the place of each of a data set's classes among a model's; -1 for one that the model does not know.
 
-    Where the model's classes are words and the data set's are numbers, these are the places.
+    Where the model's classes are words and the labels are numbers of an array, these are the places. Names of folders
+    and texts of a table are names alone.
     """
     by_name = {name.strip(): place for place, name in enumerate(classes)}
     by_name |= {name: place for place, name in enumerate(classes)}
     numbers = np.array([by_name.get(spelt_as(name, by_name), -1) for name in dataset.classes], np.int64)
-    if not any(map(like_number, classes)) and (numbers < 0).all() and all(name.isdecimal() for name in dataset.classes):
+    are_places = dataset.by_number and not any(map(like_number, classes)) and (numbers < 0).all()
+    if are_places and all(name.isdecimal() for name in dataset.classes):
         wanted = [int(name) for name in dataset.classes]
         numbers = np.array([place if place < len(classes) else -1 for place in wanted], np.int64)
     return numbers

@@ -9,6 +9,7 @@ from toys import make_model, small_spec
 
 import ffedge
 from ffedge.data import Dataset, load
+from ffedge.data.matched import matched
 from ffedge.errors import DataError
 from ffedge.predict.evaluation import evaluate
 
@@ -198,3 +199,18 @@ def test_numbers_of_a_file_are_no_places_of_classes_that_look_like_numbers(tmp_p
     (tmp_path / "m.onnx").write_bytes(make_model(small_spec(), data)[0])
     with pytest.raises(DataError, match="has the class '1', which the model does not know"):
         evaluate(ffedge.Predictor(tmp_path / "m.onnx"), saved(tmp_path, x=X, y=PLACES % 2 + 1))
+
+
+def test_names_of_folders_and_texts_are_no_places_though_they_look_like_numbers(tmp_path):
+    image, words = pytest.importorskip("PIL.Image", reason="needs Pillow"), ("run", "sit", "walk")
+    by_number = saved(tmp_path, x=X, y=PLACES)
+    assert matched(by_number, by_number.train, words).labels[np.arange(4)].tolist() == [0, 1, 2, 0]
+    for name in ("1", "2"):
+        (tmp_path / "days" / name).mkdir(parents=True)
+        for shade in range(4):
+            image.fromarray(np.full((12, 12), 40 * shade, np.uint8)).save(tmp_path / "days" / name / f"{shade}.png")
+    (tmp_path / "days.csv").write_text("heat,level\n" + "".join(f"{i},{1 + i % 2}\n" for i in range(40)))
+    texts = saved(tmp_path, x=X, y=PLACES.astype(str))
+    for named in (load(tmp_path / "days"), load(tmp_path / "days.csv"), texts):
+        with pytest.raises(DataError, match=r"has the class '[01]', which the model does not know \(its classes: run"):
+            matched(named, named.train, words)
