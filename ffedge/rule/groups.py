@@ -8,7 +8,7 @@ Shape letters: as in `ffedge.rule.goodness`; K channels of P places each, H = K 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,36 @@ def pooled_squares(y: "Tensor", *sides: int) -> "Tensor":
 def group_sizes(channels: int, classes: int) -> list[int]:
     """Return the channels of each group."""
     return [channels // classes + (c < channels % classes) for c in range(classes)]
+
+
+class Block(NamedTuple):
+    """Groups of one size, side by side.
+
+    Attributes
+    ----------
+    start, stop : its squares among all of a sample's.
+    groups : how many groups it holds.
+    """
+
+    start: int
+    stop: int
+    groups: int
+
+    @property
+    def size(self) -> int:
+        """Squares of a group."""
+        return (self.stop - self.start) // self.groups
+
+
+def blocks_of(channels: int, classes: int, squares: int = 1) -> list[Block]:
+    """Return the blocks, one or two, of groups of channels, each of so many squares."""
+    sizes = group_sizes(channels, classes)
+    result, start = [], 0
+    for size in sorted(set(sizes), reverse=True):  # the first groups may have one channel more
+        count = sizes.count(size)
+        result.append(Block(start, start + count * size * squares, count))
+        start = result[-1].stop
+    return result
 
 
 @dataclass(frozen=True)
@@ -93,8 +123,9 @@ class Groups(Goodness):
     def torch(self, y: "Tensor", p: Mapping[str, "Tensor"]) -> "Tensor":  # noqa: D102
         import torch
 
-        groups = torch.split(pooled_squares(y, *y.shape[2:]), group_sizes(y.shape[1], self.layer.place.classes), 1)
-        return torch.stack([group.mean(1) for group in groups], 1)
+        squares, blocks = pooled_squares(y, *y.shape[2:]), blocks_of(y.shape[1], self.layer.place.classes)
+        means = [squares[:, b.start : b.stop].reshape(len(y), b.groups, b.size).mean(2) for b in blocks]
+        return means[0] if len(means) == 1 else torch.cat(means, 1)
 
     def matrix(self, arrays: Mapping[str, Array]) -> Array | None:  # noqa: D102
         return np.repeat(self._shares(), self._places, axis=0) / np.float32(self._places)

@@ -8,33 +8,18 @@ Shape letters: as in `ffedge.rule.goodness`; S squares of a sample, Q of a group
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 from ffedge.layers.base import Array, Names
 from ffedge.onnx.graph import FLOAT, GraphBuilder
 from ffedge.rule.goodness import Goodness
-from ffedge.rule.groups import Groups, group_sizes, pooled_squares
+from ffedge.rule.groups import Block, Groups, blocks_of, pooled_squares
 from ffedge.rule.readout import Grid
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 SHARE = 4  # one of so many
-
-
-class Block(NamedTuple):
-    """Groups of one size, side by side.
-
-    Attributes
-    ----------
-    start, stop : its squares among all of a sample's.
-    groups, taken : how many groups it holds, and how many squares are taken of each.
-    """
-
-    start: int
-    stop: int
-    groups: int
-    taken: int
 
 
 @dataclass(frozen=True)
@@ -55,12 +40,12 @@ class TopGroups(Groups):
         for block, squares in self._blocks(g, y):
             last = g.op("ReduceMin", self._top(g, block, squares), axes=[2], keepdims=1)
             above, level = (g.op("Cast", g.op(kind, last, squares), to=FLOAT) for kind in ("Less", "Equal"))
-            left = g.op("Sub", g.const(block.taken), g.sum(above, 2, keep=True))
+            left = g.op("Sub", g.const(_taken(block)), g.sum(above, 2, keep=True))
             shares = g.op("Add", above, g.op("Mul", level, g.op("Div", left, g.sum(level, 2, keep=True))))
             part = dg
             if block.groups < self.layer.place.classes:
                 part = g.op("Slice", dg, g.ints(first), g.ints(first + block.groups), g.ints(1))
-            part = g.op("Mul", g.op("Unsqueeze", part, g.ints(2)), g.const(2.0 / block.taken))
+            part = g.op("Mul", g.op("Unsqueeze", part, g.ints(2)), g.const(2.0 / _taken(block)))
             each.append(g.op("Reshape", g.op("Mul", shares, part), g.ints(-1, block.stop - block.start)))
             first += block.groups
         dq = each[0] if len(each) == 1 else g.op("Concat", *each, axis=1)
@@ -78,10 +63,10 @@ class TopGroups(Groups):
         squares, each = pooled_squares(y, *(self._grid.squares if self._grid else ())), []
         for block in self._sizes():
             part = squares[:, block.start : block.stop].reshape(len(y), block.groups, -1)
-            last = part.detach().topk(block.taken, 2, sorted=False).values.amin(2, keepdim=True)
+            last = part.detach().topk(_taken(block), 2, sorted=False).values.amin(2, keepdim=True)
             above, level = part > last, part == last
-            shares = above + level * ((block.taken - above.sum(2, keepdim=True)) / level.sum(2, keepdim=True))
-            each.append((part * shares).sum(2) / block.taken)
+            shares = above + level * ((_taken(block) - above.sum(2, keepdim=True)) / level.sum(2, keepdim=True))
+            each.append((part * shares).sum(2) / _taken(block))
         return torch.cat(each, 1)
 
     @property
@@ -90,15 +75,8 @@ class TopGroups(Groups):
         return None if picture is None else Grid(picture)
 
     def _sizes(self) -> list[Block]:
-        channels, classes = self.layer.channels, self.layer.place.classes
-        squares = 1 if self._grid is None else self._grid.features // channels  # of a channel
-        sizes = group_sizes(channels, classes)
-        result, start = [], 0
-        for size in sorted(set(sizes), reverse=True):  # the first groups may have one channel more
-            stop = start + sizes.count(size) * size * squares
-            result.append(Block(start, stop, sizes.count(size), -(-size * squares // SHARE)))
-            start = stop
-        return result
+        squares = 1 if self._grid is None else self._grid.features // self.layer.channels  # of a channel
+        return blocks_of(self.layer.channels, self.layer.place.classes, squares)
 
     def _blocks(self, g: GraphBuilder, y: str) -> Iterator[tuple[Block, str]]:
         """Yield each block and its squares [N, groups, Q]."""
@@ -109,9 +87,14 @@ class TopGroups(Groups):
             part = squares
             if len(blocks) > 1:
                 part = g.op("Slice", squares, g.ints(block.start), g.ints(block.stop), g.ints(1))
-            yield block, g.op("Reshape", part, g.ints(-1, block.groups, (block.stop - block.start) // block.groups))
+            yield block, g.op("Reshape", part, g.ints(-1, block.groups, block.size))
 
     def _top(self, g: GraphBuilder, block: Block, squares: str) -> str:
         """Return the largest squares of each group: [N, groups, taken]."""
         names = f"{squares}.top", f"{squares}.places"
-        return g.ops("TopK", [squares, g.ints(block.taken)], names, axis=2)[0]
+        return g.ops("TopK", [squares, g.ints(_taken(block))], names, axis=2)[0]
+
+
+def _taken(block: Block) -> int:
+    """Return how many squares are taken of each group."""
+    return -(-block.size // SHARE)
