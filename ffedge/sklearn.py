@@ -23,6 +23,7 @@ from ffedge.learning.learner import Learner
 from ffedge.model.file import Model
 from ffedge.model.temperature import softened
 from ffedge.predict.predictor import Prediction, Predictor
+from ffedge.presets import PRESETS
 from ffedge.spec import Spec
 from ffedge.training.in_memory import trained_model, untrained_model
 from ffedge.training.watch import Watcher
@@ -247,7 +248,9 @@ class FFClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return 1 if self.n_jobs is None else max(0, self.n_jobs)
 
     def _spec(self) -> Spec:
-        """Return what is asked for."""
+        """Return what is asked for; ValueError where it is for pictures, whose sides rows [n, I] do not tell."""
+        if "widths" in PRESETS.get(self.preset, {}):
+            raise ValueError(f"`preset` must be one for rows of numbers, got {self.preset!r}. Use `ffedge.train`")
         rate: Any = (self.rate,) if isinstance(self.rate, int | float) else self.rate
         named = {"epochs": self.epochs, "batch_size": self.batch_size, "rate": rate}
         named |= {"class_goodness": self.class_goodness, "scaling": self.scaling}

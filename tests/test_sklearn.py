@@ -255,3 +255,8 @@ def test_a_fit_that_fails_leaves_the_classifier_as_it_was():
     with pytest.raises(ValueError, match="rate"):
         found.set_params(rate=-1).fit(x[:, :2], np.array(["z", "y", "x"])[y])
     np.testing.assert_array_equal(found.predict(x), before)
+
+
+def test_a_preset_for_pictures_is_refused():
+    with pytest.raises(ValueError, match=r"`preset` must be one for rows of numbers, got 'pictures-small'\. Use"):
+        FFClassifier(preset="pictures-small").fit(np.eye(4, dtype=np.float32).repeat(9, 0), np.arange(36) % 2)

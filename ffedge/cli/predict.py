@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from ffedge import json_text
 from ffedge.cli.parser import NUMBER, Parser, argument, flag, shared, whole
+from ffedge.cli.reading_flags import add_skip_broken
 from ffedge.errors import DataError, one_line, plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ffedge.data import RowSource
     from ffedge.network import InputFacts
     from ffedge.predict.predictor import Prediction, Predictor
     from ffedge.spikes import SpikingPredictor
@@ -44,6 +46,7 @@ def add_files(parser: Parser) -> None:
         "sample a line on stdin (of a table: also an object by column, or a CSV line).",
         nargs="+",
     )
+    add_skip_broken(parser)
 
 
 def run(options: Namespace) -> None:
@@ -70,8 +73,9 @@ def from_stdin(options: Namespace) -> bool:
     stdin = Path("-") in options.files
     if stdin and len(options.files) > 1:
         raise ValueError("- must stand alone: samples come from stdin or from files")
-    if idle := options.given & ({"resize", "invert"} if stdin else {"strict"}):
-        raise ValueError(f"--{min(idle)} plays no part for {'lines of stdin' if stdin else 'files'}. Leave it out")
+    if idle := options.given & ({"resize", "invert", "skip_broken"} if stdin else {"strict"}):
+        name = min(idle).replace("_", "-")
+        raise ValueError(f"--{name} plays no part for {'lines of stdin' if stdin else 'files'}. Leave it out")
     return stdin
 
 
@@ -144,8 +148,8 @@ def _of_files(predictor: "Predictor | SpikingPredictor", options: Namespace) -> 
 
 def blocks(facts: "InputFacts", options: Namespace) -> "Iterator[tuple[Path, int, NDArray[Any]]]":
     """Yield the rows of all files a block at a time: the file, the first row's number, the rows."""
-    from ffedge.data import files_of, read_inputs
-    from ffedge.data.files import TEXTS, TYPED, is_idx, is_table
+    from ffedge.data import files_of
+    from ffedge.data.files import TEXTS, TYPED, is_table
     from ffedge.pages import release_libraries
 
     begins = True
@@ -153,14 +157,37 @@ def blocks(facts: "InputFacts", options: Namespace) -> "Iterator[tuple[Path, int
         if is_table(path):
             yield from _table_blocks(path, facts, options)
             continue
-        if facts.table is not None and path.suffix not in {".npy", ".npz"} and path.exists() and not is_idx(path):
+        if facts.table is not None and not _is_array(path) and path.exists():
             raise DataError(f"{path}: is no table by its name. Pass a {', '.join((*TEXTS, *TYPED))}, .npy or .npz file")
-        source = read_inputs(path, facts.shape, facts.dtype, resize=options.resize, invert=options.invert)
-        for number, inputs in enumerate(source.blocks(ROWS)):
+        source = _read(path, facts, options)
+        for number, inputs in enumerate(source.blocks(ROWS) if source else ()):
             if begins:  # what importing the readers of files has left: 4 MiB that the first run would stand upon
                 release_libraries()
                 begins = False
             yield path, number * ROWS, inputs
+    if begins and options.skip_broken:
+        raise DataError(f"{options.files[0]}: nothing of it can be read, so that nothing is left. Pass other files")
+
+
+def _read(path: Path, facts: "InputFacts", options: Namespace) -> "RowSource | None":
+    """Open a file; None, and a line, where it is a picture or a recording that does not fit and may be left out."""
+    from ffedge.data import read_inputs
+
+    if options.skip_broken and _is_array(path):
+        raise ValueError(f"{path}: is no picture or recording, so that `skip_broken` plays no part. Leave it out")
+    try:
+        return read_inputs(path, facts.shape, facts.dtype, resize=options.resize, invert=options.invert)
+    except DataError as error:
+        if not options.skip_broken:
+            raise
+        print(f"ffedge: {one_line(str(error))}; left out", file=sys.stderr)
+        return None
+
+
+def _is_array(path: Path) -> bool:
+    from ffedge.data.files import is_idx
+
+    return path.suffix in {".npy", ".npz"} or is_idx(path)
 
 
 def _table_blocks(path: Path, facts: "InputFacts", options: Namespace) -> "Iterator[tuple[Path, int, NDArray[Any]]]":
@@ -168,7 +195,7 @@ def _table_blocks(path: Path, facts: "InputFacts", options: Namespace) -> "Itera
 
     if facts.table is None:
         raise DataError(f"{path}: is a table, but the model learnt from arrays. Pass a .npy or .npz file")
-    if idle := options.given & {"resize", "invert"}:
+    if idle := options.given & {"resize", "invert", "skip_broken"}:
         raise ValueError(f"{path}: is no picture, so that `{min(idle)}` plays no part. Leave it out")
     schema = None
     for start, inputs, schema in table_blocks(path, facts.table, ROWS):  # noqa: B007

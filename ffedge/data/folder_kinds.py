@@ -14,6 +14,7 @@ from ffedge.data.reading import BINS, Reading
 from ffedge.errors import DataError
 
 KEPT_SIDE, MIXED_SIDE, LEAST_SIDE = 64, 32, 8
+ODD_SHARE = 10  # one picture of so many may be smaller than all are made
 COLOURFUL = 8  # by how much the values of a pixel differ at least
 
 
@@ -53,20 +54,21 @@ class _Pictures:
     takes = ("size", "colour", "skip_broken")
 
     def shape(self, files: Iterable[Path], reading: Reading) -> tuple[int, ...]:
-        sizes, colourful, size, colour = set[tuple[int, int]](), False, reading.size, reading.colour
+        sizes, colourful, size, colour = list[tuple[int, int]](), False, reading.size, reading.colour
         for file in files if size is None or colour is None else ():
             try:
-                sizes.add(picture_size(file))
+                sizes.append(picture_size(file))
                 if colour is None and not colourful:
                     values = read_image(file, (MIXED_SIDE, MIXED_SIDE, 3), resize=True)
                     colourful = int((values.max(axis=2) - values.min(axis=2)).max()) >= COLOURFUL
             except DataError:
                 continue  # is told where all are read
         if size is None:
-            least = min((min(size) for size in sizes), default=MIXED_SIDE)
+            sides = sorted(min(each) for each in sizes) or [MIXED_SIDE]
+            least = sides[len(sides) // ODD_SHARE]
             size = (side := max(LEAST_SIDE, min(MIXED_SIDE, least)), side)
-            if len(sizes) == 1 and least >= LEAST_SIDE and max(*sizes.copy().pop()) <= KEPT_SIDE:
-                size = sizes.pop()
+            if len(set(sizes)) == 1 and least >= LEAST_SIDE and max(sizes[0]) <= KEPT_SIDE:
+                size = sizes[0]
         assert isinstance(size, tuple)
         return (*size, 3) if (colourful if colour is None else colour) else size
 

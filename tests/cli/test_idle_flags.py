@@ -39,12 +39,12 @@ COMMANDS: dict[str, tuple[Words, dict[str, Words]]] = {
     "predict": (
         ["PLACE/run/model.onnx", "PLACE/rows.npy"],
         {"--resize": [], "--invert": [], "--reject": [], "--proba": [], "--strict": [], "--threads": [1]}
-        | {"--timesteps": [4], "--margin": [0.5], "--json": []},
+        | {"--timesteps": [4], "--margin": [0.5], "--json": [], "--skip-broken": []},
     ),
     "monitor": (
         ["PLACE/run/model.onnx", "PLACE/rows.npy"],
         {"--window": [5], "--false-alarm-every": [50], "--resize": [], "--invert": [], "--strict": []}
-        | {"--threads": [1], "--json": []},
+        | {"--threads": [1], "--json": [], "--skip-broken": []},
     ),
     "eval": (
         ["PLACE/run/model.onnx", "--data", "PLACE/bars.npz"],

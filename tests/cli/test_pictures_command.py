@@ -82,6 +82,28 @@ def test_predict_and_monitor_take_files_and_folders(run: Path, photos: Path, ffe
     assert done.out.startswith("6 samples, ")
 
 
+def test_pictures_that_cannot_be_read_are_left_out_where_asked(
+    run: Path, photos: Path, tmp_path: Path, ffedge: Ffedge
+) -> None:
+    broken = photos / "test" / "sky" / "0.jpg"
+    broken.write_bytes(broken.read_bytes()[:40])
+    for command, lines in (("predict", 1 + 17), ("monitor", 1)):
+        words = (command, run / "model.onnx", photos / "test", "--resize")
+        done = ffedge(*words)
+        assert (done.code, done.line.startswith(f"ffedge: {broken}: is no picture that can be read")) == (1, True)
+        done = ffedge(*words, "--skip-broken")
+        assert (done.code, len(done.out.splitlines()), len(done.err.splitlines())) == (0, lines, 1)
+        assert done.line.startswith(f"ffedge: {broken}: is no picture that can be read")
+    found = json.loads(ffedge("predict", *words[1:], "--skip-broken", "--json").out)["samples"]
+    assert str(broken) not in {sample["file"] for sample in found}
+    done = ffedge("predict", run / "model.onnx", broken, "--resize", "--skip-broken")
+    assert (done.code, done.out, len(done.err.splitlines())) == (1, "", 2)
+    np.save(tmp_path / "a.npy", np.zeros((2, 12, 12, 3), np.uint8))
+    assert ffedge("predict", run / "model.onnx", tmp_path / "a.npy", "--skip-broken").line == (
+        f"ffedge: {tmp_path}/a.npy: is no picture or recording, so that --skip-broken plays no part. Leave it out"
+    )
+
+
 def test_monitor_says_nothing_of_drift_where_it_saw_no_sample(run: Path, tmp_path: Path, ffedge: Ffedge) -> None:
     (tmp_path / "a.png").write_bytes(b"x")
     done = ffedge("monitor", run / "model.onnx", tmp_path / "a.png")

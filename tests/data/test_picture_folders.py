@@ -107,6 +107,8 @@ def test_transparent_parts_of_colour_are_white(tmp_path):
         ([(90, 90)] * 4, False, (32, 32, 3)),
         ([(20, 60), (60, 60)] * 2, True, (20, 20)),
         ([(4, 60), (60, 60)] * 2, True, (8, 8)),
+        ([(4, 4), *[(60, 61)] * 9], True, (32, 32)),
+        ([(4, 4), *[(24, 61)] * 9], True, (24, 24)),
     ],
 )
 def test_size_and_colour_are_those_of_the_pictures_and_told(tmp_path, sizes, grey, shape):
@@ -115,8 +117,8 @@ def test_size_and_colour_are_those_of_the_pictures_and_told(tmp_path, sizes, gre
     heard = Heard()
     assert load(tmp_path / "p", hear=heard).input_shape == shape
     kind = "grey" if grey else "in colour"
-    assert heard.notes == [f"{tmp_path}/p: reads 4 pictures of 2 classes as {shape[0]}x{shape[1]} {kind}"]
-    assert heard.counts[-1] == (4, 4)
+    assert heard.notes == [f"{tmp_path}/p: reads {len(sizes)} pictures of 2 classes as {shape[0]}x{shape[1]} {kind}"]
+    assert heard.counts[-1] == (len(sizes), len(sizes))
 
 
 def test_grey_stored_as_colour_is_grey_and_either_can_be_asked_for(tmp_path):
