@@ -214,8 +214,9 @@ def _pillow() -> "tuple[Any, Any]":
 
 
 def _refuse_size(path: str | Path, found: tuple[int, int], size: tuple[int, int]) -> NoReturn:
+    """Raise DataError for a picture of another size; both come as width and height, and are told the other way."""
     raise DataError(
-        f"{path}: is {found[0]}x{found[1]} pixels, but the model takes {size[0]}x{size[1]}. "
+        f"{path}: is {found[1]}x{found[0]} pixels (height x width), but the model takes {size[1]}x{size[0]}. "
         "Resize it or pass `resize=True`."
     )
 
@@ -225,7 +226,9 @@ def _check_weight(picture: "Image", path: str | Path) -> None:
     weight = _weight(picture)
     if weight * picture.width * picture.height > MOST_PIXELS:
         most = f"more than {MOST_PIXELS / weight / 1e6:.1f} million"
-        raise DataError(f"{path}: is {picture.width}x{picture.height} pixels, {most}. Make it smaller first.")
+        raise DataError(
+            f"{path}: is {picture.height}x{picture.width} pixels (height x width), {most}. Make it smaller first."
+        )
 
 
 def _check_mode(picture: "Image", path: str | Path) -> None:

@@ -76,7 +76,8 @@ def test_predict_and_monitor_take_files_and_folders(run: Path, photos: Path, ffe
     assert all(Path(sample["file"]).parent.name == sample["label"] for sample in samples)
     done = ffedge("predict", run / "model.onnx", photos / "test" / "sky" / "0.jpg")
     assert done.line == (
-        f"ffedge: {photos}/test/sky/0.jpg: is 32x32 pixels, but the model takes 12x12. Resize it or pass --resize."
+        f"ffedge: {photos}/test/sky/0.jpg: is 32x32 pixels (height x width), but the model takes 12x12. Resize it or "
+        "pass --resize."
     )
     done = ffedge("monitor", run / "model.onnx", photos / "test" / "sky", "--resize")
     assert done.out.startswith("6 samples, ")

@@ -104,7 +104,7 @@ def test_every_orientation_of_every_format_is_set_upright(saved, name, kind, ori
         read = read_image(path, (height, width, *upright.shape[2:]), resize=height != 24)
         middles = read[height // 6 :: height // 3, width // 4 :: width // 2]
         assert np.abs(middles.astype(int) - small).max() <= 6
-    with pytest.raises(DataError, match=r"is \d+x\d+ pixels, but the model takes 24x40. Resize it"):
+    with pytest.raises(DataError, match=r"is \d+x\d+ pixels \(height x width\), but the model takes 40x24. Resize it"):
         read_image(path, (40, 24, *upright.shape[2:]))
 
 
@@ -128,7 +128,9 @@ def test_a_png_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path, monk
     image.new("1", (4000, 4000)).save(tmp_path / "a.png")
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", lambda _: pytest.fail("was decoded"))
     for read in (lambda path: read_image(path, (3, 4), resize=True), picture_size):
-        with pytest.raises(DataError, match=r"is 4000x4000 pixels, more than 12.6 million. Make it smaller first"):
+        with pytest.raises(
+            DataError, match=r"is 4000x4000 pixels \(height x width\), more than 12.6 million. Make it smaller first"
+        ):
             read(tmp_path / "a.png")
 
 
@@ -138,7 +140,7 @@ def test_another_size_is_refused_or_resized(saved, name):
     with pytest.raises(DataError) as caught:
         read_image(path, (28, 26))
     assert str(caught.value) == (
-        f"{path}: is 200x300 pixels, but the model takes 26x28. Resize it or pass `resize=True`."
+        f"{path}: is 300x200 pixels (height x width), but the model takes 28x26. Resize it or pass `resize=True`."
     )
     read = read_image(path, (28, 26), resize=True)
     assert read.shape == (28, 26)

@@ -25,23 +25,23 @@ def test_a_small_file_of_many_pixels_is_refused_before_it_is_decoded(tmp_path):
     image = pytest.importorskip("PIL.Image", reason="needs Pillow")
     image.new("L", (4000, 4000)).save(tmp_path / "a.png")
     assert refusal(DataError, read_image, tmp_path / "a.png", (6, 6), resize=True) == (
-        f"{tmp_path}/a.png: is 4000x4000 pixels, more than 12.6 million. Make it smaller first."
+        f"{tmp_path}/a.png: is 4000x4000 pixels (height x width), more than 12.6 million. Make it smaller first."
     )
     image.new("L", (4000, 4000)).save(tmp_path / "b.jpg", progressive=True)
-    assert "b.jpg: is 4000x4000 pixels, more than 12.6 million." in refusal(
+    assert "b.jpg: is 4000x4000 pixels (height x width), more than 12.6 million." in refusal(
         DataError, read_image, tmp_path / "b.jpg", (6, 6), resize=True
     )
     image.new("CMYK", (3000, 3000)).save(tmp_path / "b.jpg", progressive=True)
-    assert "b.jpg: is 3000x3000 pixels, more than 6.3 million." in refusal(
+    assert "b.jpg: is 3000x3000 pixels (height x width), more than 6.3 million." in refusal(
         DataError, read_image, tmp_path / "b.jpg", (6, 6), resize=True
     )
     image.new("RGB", (3000, 3000)).save(tmp_path / "w.png", "WEBP")
-    assert "w.png: is 3000x3000 pixels, more than 6.3 million." in refusal(
+    assert "w.png: is 3000x3000 pixels (height x width), more than 6.3 million." in refusal(
         DataError, read_image, tmp_path / "w.png", (6, 6), resize=True
     )
     for slow in (b"P6 2000 2000 65535", b"P6 2000 2000 100", b"P3 2000 2000 255", b"P1 2000 2000"):
         (tmp_path / "p.png").write_bytes(slow + b"\n")
-        assert "p.png: is 2000x2000 pixels, more than 3.1 million." in refusal(
+        assert "p.png: is 2000x2000 pixels (height x width), more than 3.1 million." in refusal(
             DataError, read_image, tmp_path / "p.png", (6, 6), resize=True
         )
     image.new("L", (4000, 4000), 90).save(tmp_path / "c.jpg")  # this one is decoded small
