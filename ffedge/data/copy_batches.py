@@ -174,6 +174,8 @@ def _arrays(name: str, batch: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[
     """Return inputs [n, *row_shape], labels [n] or [n, 1], and weights [n] where they came."""
     if isinstance(batch, Mapping) and len(batch) == 2 and (label := next((n for n in LABELS if n in batch), None)):
         batch = (*(part for name, part in batch.items() if name != label), batch[label])
+    if isinstance(batch, str | Path):
+        raise DataError(f"{batch}: stands in a list, which is for tables alone. Pass one folder or file of other data")
     if not (isinstance(batch, tuple | list) and len(batch) in (2, 3)):
         raise DataError(
             f"{name}: must be a pair (x, y), got {type(batch).__name__}. For arrays in memory pass [(x, y)]; with "

@@ -331,3 +331,8 @@ def test_labels_in_order_of_their_class_are_shuffled_all_the_same():
     for step in range(0, 200, 10):
         (chunk,) = stream.chunks(0, 0, step)
         assert (np.bincount(chunk.labels, minlength=4) > 5).all()
+
+
+def test_a_list_of_folders_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"a: stands in a list, which is for tables alone. Pass one folder or file of"):
+        load([str(tmp_path / "a"), str(tmp_path / "b")])

@@ -22,6 +22,7 @@ from ffedge.spec import Spec
 from ffedge.training import train as module
 from ffedge.training.folder import next_folder
 from ffedge.training.train import train
+from ffedge.training.watch import Watcher
 
 ENGINES = [pytest.param("onnx", id="onnx"), pytest.param("torch", id="torch", marks=pytest.mark.torch)]
 DATA = clusters(rows=400, noise=0.4, test_rows=200)
@@ -394,3 +395,18 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path):
         other.stdin.close()
     assert before == {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     train(small_spec(epochs=1), clusters(), tmp_path / "run", resume=True)
+
+
+def test_rows_that_are_all_alike_are_told(tmp_path):
+    class Heard(Watcher):
+        def note(self, text):
+            notes.append(text)
+
+    for value, told in (
+        (0.0, ["minibatches: 64 rows that were looked at are all alike. Nothing is learnt of such rows"]),
+        (1.0, []),
+    ):
+        notes, rows = [], np.zeros((200, 12), np.float32)
+        rows[::3, 4] = value
+        train(small_spec(epochs=1), [(rows, np.arange(200) % 3)], tmp_path / str(value), watcher=Heard())
+        assert [note for note in notes if "alike" in note] == told
