@@ -185,27 +185,31 @@ PEERS = {"ffedge": "**`ffedge train`**", "mlp": "MLPClassifier", "boosting": "Hi
 SCORES = ("balanced_accuracy", "accuracy")
 
 
-def time_to_accuracy(documents: Results) -> str:
-    """Tabulate the seconds of training until a test accuracy is reached, data set by data set."""
-    settings, runs = only(documents)
-    made = []
-    for data in settings["data"]:
-        rows = []
-        for arm in (arm for arm in TIMED if arm in settings["arms"]):
-            own = of(runs, data=data, name=arm)
-            ends = [
-                statistics.median(run["points"][-1][1] for run in of(own, epochs=epochs))
-                for epochs in {run["epochs"] for run in own}
-            ]
-            rows.append([TIMED[arm], *(_least(own, target) for target in TARGETS[data]), f"{100 * max(ends):.2f} %"])
-        head = f"{DATA[data]}: s to a test accuracy of"
-        made.append(table([head, *(f"{100 * target:g} %" for target in TARGETS[data]), "in the end"], rows))
-    text = (
-        "2 layers of 500, batch 256, one thread, seconds of the processor, evaluation left out; medians of "
-        f"{counted(len(settings['seeds']), 'seed')}, of the number of epochs that gets there first (in brackets; up to "
-        f"{settings['most_epochs']})"
-    )
-    return "\n\n".join([*made, caption(text, "time-to-accuracy")])
+def time_to_accuracy(*results: Results) -> str:
+    """Tabulate the seconds of training until a test accuracy is reached, result by result and data set by data set."""
+    tables = []
+    for document in (documents[-1] for documents in results):
+        settings, runs = document["settings"], document["results"]
+        for data in settings["data"]:
+            rows = []
+            for arm in (arm for arm in TIMED if arm in settings["arms"]):
+                own = of(runs, data=data, name=arm)
+                ends = [
+                    statistics.median(run["points"][-1][1] for run in of(own, epochs=epochs))
+                    for epochs in {run["epochs"] for run in own}
+                ]
+                rows.append(
+                    [TIMED[arm], *(_least(own, target) for target in TARGETS[data]), f"{100 * max(ends):.2f} %"]
+                )
+            head = f"{DATA[data]}: s to a test accuracy of"
+            tables.append(table([head, *(f"{100 * target:g} %" for target in TARGETS[data]), "in the end"], rows))
+        text = (
+            "2 layers of 500, batch 256, one thread, seconds of the processor, evaluation left out; medians of "
+            f"{counted(len(settings['seeds']), 'seed')}, of the number of epochs that gets there first (in brackets; "
+            f"up to {settings['most_epochs']})"
+        )
+        tables.append(caption(text, document["benchmark"]))
+    return "\n\n".join(tables)
 
 
 def _least(runs: Results, target: float) -> str:

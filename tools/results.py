@@ -102,6 +102,10 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     ),
     "spikes-pictures": "python bench/spikes_pictures.py runs/cifar",
     "time-to-accuracy": "python bench/time_to_accuracy.py",
+    "time-to-accuracy-one-pass": (
+        "python bench/time_to_accuracy.py --arms ffedge ffedge-groups ffedge-readout backprop-tuned backprop "
+        "backprop-ort --name time-to-accuracy-one-pass"
+    ),
     "rejection": "python bench/rejection.py --seeds 0 1 2",
     "serving": "python bench/serving.py",
     "drift": "python bench/drift.py --seeds 0 1 2",
