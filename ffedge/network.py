@@ -16,7 +16,7 @@ from ffedge.errors import one_line
 from ffedge.fields import is_double, is_finite
 from ffedge.kinds import goodness_of, kind_and_words, layer_kind, parameters_of, repeats
 from ffedge.labels import like_number
-from ffedge.layers.base import Layer, Picture, Place
+from ffedge.layers.base import Layer, LayerPlace, Picture
 from ffedge.recipe import Network, Recipe
 
 Array = NDArray[Any]
@@ -170,7 +170,7 @@ def layers_of(recipe: Recipe, facts: InputFacts) -> tuple[Layer, ...]:
         sees_label = network.tries_labels and (index == 0 or network.label_layers == "all")
         goodness = network.goodness if network.tries_labels else network.class_goodness
         stored = recipe.train.statistics == "stored"
-        place = Place(
+        place = LayerPlace(
             *(index, inputs, classes, sees_label, network.label_scale, network.bound, goodness, picture, stored)
         )
         kind, words = kind_and_words(item)

@@ -105,16 +105,16 @@ USES = {
     """,
     "kinds": "from ffedge.kinds import LAYERS; print(LAYERS)",
     "layers": """
-        from ffedge.layers.base import Place
+        from ffedge.layers.base import LayerPlace
         from ffedge.layers.dense import Dense
-        print(Dense.made(Place(0, 16, 3, True, 1.0, None, "mean"), "8").draw(0)["W"].sum())
+        print(Dense.made(LayerPlace(0, 16, 3, True, 1.0, None, "mean"), "8").draw(0)["W"].sum())
     """,
     "rule": """
         from ffedge.onnx.graph import GraphBuilder
-        from ffedge.layers.base import Place
+        from ffedge.layers.base import LayerPlace
         from ffedge.layers.dense import Dense
         from ffedge.rule.goodness import Mean
-        g, layer = GraphBuilder("good"), Dense.made(Place(0, 16, 3, True, 1.0, None, "mean"), "8")
+        g, layer = GraphBuilder("good"), Dense.made(LayerPlace(0, 16, 3, True, 1.0, None, "mean"), "8")
         print(Mean(layer).of(g, g.input("y", ("R", 8)), 1, {}))
     """,
     "learning": """

@@ -6,7 +6,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from ffedge.data.table_text import CHUNK_CELLS, CHUNK_ROWS, Cells, Chunk
+from ffedge.data.table_text import CHUNK_CELLS, CHUNK_ROWS, Cells, TableChunk
 from ffedge.errors import DataError, FfedgeError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class TypedTable:
         with self._reading():
             self.sample: Sequence[Cells | str] = [self._kind(column) for column in self._first.columns]
 
-    def chunks(self, most_rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
+    def chunks(self, most_rows: int = CHUNK_ROWS) -> Iterator[TableChunk]:
         """Yield all rows, some at a time; once."""
         count, start = max(1, min(most_rows, CHUNK_CELLS // self.width)), 0
         for batch in self._all():
@@ -52,7 +52,7 @@ class TypedTable:
                 with self._reading():
                     part = batch.slice(at, count)
                     columns = [self._cells(column) for column in part.columns]
-                yield Chunk(columns, range(start, start + part.num_rows), "row")
+                yield TableChunk(columns, range(start, start + part.num_rows), "row")
                 start += part.num_rows
 
     def _all(self) -> "Iterator[pyarrow.RecordBatch]":

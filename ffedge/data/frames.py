@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffedge.columns import number
-from ffedge.data.table_text import CHUNK_CELLS, CHUNK_ROWS, SAMPLE_ROWS, Cells, Chunk
+from ffedge.data.table_text import CHUNK_CELLS, CHUNK_ROWS, SAMPLE_ROWS, Cells, TableChunk
 from ffedge.errors import DataError
 
 LABELS = ("label", "labels", "target", "y")
@@ -60,13 +60,13 @@ class FrameTable:
             _cells(column, kind, words) if kind == "text" else kind for column, kind, words in parts
         ]
 
-    def chunks(self, most_rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
+    def chunks(self, most_rows: int = CHUNK_ROWS) -> Iterator[TableChunk]:
         """Yield all rows, some at a time."""
         count, total = max(1, min(most_rows, CHUNK_CELLS // self.width)), len(self._frame)
         for start in range(0, total, count):
             stop = min(start + count, total)
             parts = zip(self._columns(start, stop), self._kinds, self._words, strict=True)
-            yield Chunk([_cells(*part) for part in parts], range(start, stop), "row")
+            yield TableChunk([_cells(*part) for part in parts], range(start, stop), "row")
 
     def _columns(self, start: int, stop: int) -> list[NDArray[Any]]:
         part = rows_of(self._frame, start, stop)

@@ -27,7 +27,7 @@ from ffedge.columns import (
     whole_text,
 )
 from ffedge.data.label_column import MAX_CLASSES
-from ffedge.data.table_text import ALIKE, Cells, Chunk, column_names, kind_of
+from ffedge.data.table_text import ALIKE, Cells, TableChunk, column_names, kind_of
 from ffedge.errors import DataError, one_line
 
 WHOLE = re.compile(r"([-+]?\d+)\.0*")  # a whole number that a program has written as a fraction
@@ -39,7 +39,7 @@ RISING_ROWS = 20  # fewer are in order too often
 FEW_TEXTS, FEWEST_TEXTS = 20, 3
 
 
-class Source(Protocol):
+class TableSource(Protocol):
     """A table that is open: of text, or of typed columns."""
 
     name: str
@@ -48,7 +48,7 @@ class Source(Protocol):
     comma: bool
     sample: Sequence[Cells | str]
 
-    def chunks(self, most_rows: int = ...) -> Iterable[Chunk]: ...  # noqa: D102
+    def chunks(self, most_rows: int = ...) -> Iterable[TableChunk]: ...  # noqa: D102
 
 
 class _Column:
@@ -155,7 +155,7 @@ class Schema:
         """The columns as they have been read so far."""
         return self._table or Table(tuple(column.column() for column in self._columns), self.label)
 
-    def places(self, source: Source) -> Places:
+    def places(self, source: TableSource) -> Places:
         """Return where the columns stand in a file; the first one decides which are taken.
 
         Raises
@@ -179,7 +179,7 @@ class Schema:
             raise DataError(f"{source.name}: has two columns {twice[0]!r}. Rename or remove one")
         return Places([at[name] for name in wanted], at[self.label] if self._wants_label else None)
 
-    def _decide(self, names: tuple[str, ...], source: Source) -> None:
+    def _decide(self, names: tuple[str, ...], source: TableSource) -> None:
         if strange := [name for name in self._leave_out if name not in names]:
             raise DataError(f"{source.name}: has no column {strange[0]!r} to leave out. {_near(strange[0], names)}")
         if source.names is None:
@@ -208,7 +208,7 @@ class Schema:
         if not self._columns:
             raise DataError(f"{source.name}: holds no column to learn from beside the label {label!r}. Check the file")
 
-    def _label_of(self, names: tuple[str, ...], kinds: list[str], source: Source) -> str:
+    def _label_of(self, names: tuple[str, ...], kinds: list[str], source: TableSource) -> str:
         named = [name for name, kind in zip(names, kinds, strict=True) if name or kind != "empty"]
         last = next((name for name in reversed(named) if name not in self._leave_out), None)
         if last is None:
@@ -223,7 +223,7 @@ class Schema:
             raise DataError(f"{source.name}: its last column {what}. Name the label's column: `label={names[0]!r}`")
         return label
 
-    def inputs(self, source: Source, places: Places, chunk: Chunk) -> NDArray[np.float64]:
+    def inputs(self, source: TableSource, places: Places, chunk: TableChunk) -> NDArray[np.float64]:
         """Return a chunk's cells as numbers [n, I].
 
         Raises
@@ -241,7 +241,7 @@ class Schema:
             column.follow(out[:, at])
         return out
 
-    def _codes(self, column: _Column, cells: Cells, source: Source, chunk: Chunk) -> list[float]:
+    def _codes(self, column: _Column, cells: Cells, source: TableSource, chunk: TableChunk) -> list[float]:
         texts = cells if not isinstance(cells, np.ndarray) else [whole_text(cell) for cell in cells.tolist()]
         codes, result = column.codes, []
         for row, text in enumerate(texts):
@@ -251,7 +251,7 @@ class Schema:
             result.append(code)
         return result
 
-    def _new_code(self, column: _Column, text: str, source: Source, chunk: Chunk, row: int) -> float:
+    def _new_code(self, column: _Column, text: str, source: TableSource, chunk: TableChunk, row: int) -> float:
         where = f"{source.name}, {chunk.where(row)}: column {column.name!r}"
         if (text := spelt_as(one_text(text), column.codes)) in column.codes:
             return column.codes[text]
@@ -265,7 +265,7 @@ class Schema:
             raise DataError(f"{where} is where more than {MAX_CATEGORIES} texts differ{_leave_out(column)}")
         return column.codes.setdefault(text, len(column.codes))
 
-    def label_codes(self, source: Source, places: Places, chunk: Chunk) -> NDArray[np.int32]:
+    def label_codes(self, source: TableSource, places: Places, chunk: TableChunk) -> NDArray[np.int32]:
         """Return the code of each row's label [n]; -1 where it has none.
 
         Raises
@@ -280,7 +280,7 @@ class Schema:
             result.append(self._new_label(text, source, chunk, row) if code is None else code)
         return np.array(result, np.int32)
 
-    def _new_label(self, text: str, source: Source, chunk: Chunk, row: int) -> int:
+    def _new_label(self, text: str, source: TableSource, chunk: TableChunk, row: int) -> int:
         if text in NO_TEXT:
             return -1
         where = f"{source.name}, {chunk.where(row)}: the label's column {self.label!r}"
@@ -317,7 +317,7 @@ def _are_measures(texts: list[str], rows: int) -> bool:
     return len(texts) >= FEWEST_TEXTS and max(units.values(), default=0) >= ALIKE * len(texts)
 
 
-def _numbers(cells: Cells, source: Source, chunk: Chunk, column: _Column) -> NDArray[np.float64]:
+def _numbers(cells: Cells, source: TableSource, chunk: TableChunk, column: _Column) -> NDArray[np.float64]:
     if isinstance(cells, np.ndarray):
         values = cells
     else:
@@ -336,7 +336,7 @@ def _numbers(cells: Cells, source: Source, chunk: Chunk, column: _Column) -> NDA
     return values
 
 
-def _number(cell: str, source: Source, chunk: Chunk, column: _Column, row: int) -> float:
+def _number(cell: str, source: TableSource, chunk: TableChunk, column: _Column, row: int) -> float:
     try:
         return number(cell, comma=source.comma)
     except ValueError as error:

@@ -39,7 +39,7 @@ THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+")
 Cells = Sequence[str] | NDArray[np.float64]  # of a column
 
 
-class Chunk(NamedTuple):
+class TableChunk(NamedTuple):
     """Some rows: the cells of each column, and where they stand, for errors."""
 
     columns: list[Cells]
@@ -107,7 +107,7 @@ class TextTable:
         self.width, self._rows = len(columns), itertools.chain(head, rows)
         self.sample: Sequence[Cells | str] = columns
 
-    def chunks(self, most_rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
+    def chunks(self, most_rows: int = CHUNK_ROWS) -> Iterator[TableChunk]:
         """Yield all rows, some at a time; once.
 
         Raises
@@ -119,7 +119,7 @@ class TextTable:
         with reading_text(self.name):
             while part := list(itertools.islice(self._rows, count)):
                 lines, rows = zip(*part, strict=True)
-                yield Chunk(list(zip(*rows, strict=True)), lines, "line")
+                yield TableChunk(list(zip(*rows, strict=True)), lines, "line")
 
     def _csv(self, first: list[str], lines: Iterator[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
         skipped, above = 0, ""

@@ -20,7 +20,7 @@ from ffedge.data.frames import FrameTable, is_frame
 from ffedge.data.label_column import MOST_LABEL_BYTES, WHOLE, told_of, told_of_lone
 from ffedge.data.reading import Listener
 from ffedge.data.rows import Labels, Rows, open_to_read
-from ffedge.data.table_schema import Schema, Source
+from ffedge.data.table_schema import Schema, TableSource
 from ffedge.data.table_text import TextTable, open_bytes
 from ffedge.errors import DataError, StoppedError
 from ffedge.files import nameless_file, writing
@@ -52,7 +52,7 @@ def files_of(source: str | Path | Sequence[str | Path]) -> list[str]:
 
 
 @contextlib.contextmanager
-def opened(file: str, schema: Schema) -> Iterator[Source]:
+def opened(file: str, schema: Schema) -> Iterator[TableSource]:
     """Yield one table, open at its first row; what the schema looks for tells a header."""
     if file.lower().endswith(TYPED):
         from ffedge.data.arrow import TypedTable
@@ -152,7 +152,7 @@ class _Copy:
         self.rows, self._digests = 0, (hashlib.sha256(), hashlib.sha256())
         self._unlabelled, self._first = 0, ""
 
-    def add(self, source: Source) -> None:
+    def add(self, source: TableSource) -> None:
         """Copy one file."""
         places = self._schema.places(source)
         for chunk in source.chunks():

@@ -68,7 +68,7 @@ class Read:
 
 
 @dataclass(frozen=True)
-class Place:
+class LayerPlace:
     """Where a layer stands in its network.
 
     Attributes
@@ -119,12 +119,12 @@ class Layer(Protocol):
     folds: ClassVar[bool]
 
     @classmethod
-    def made(cls, place: Place, words: str) -> Self:
+    def made(cls, place: LayerPlace, words: str) -> Self:
         """Return a layer of this kind from what a spec says of it; ValueError where it cannot be."""
         ...
 
     @property
-    def place(self) -> Place: ...  # noqa: D102
+    def place(self) -> LayerPlace: ...  # noqa: D102
     @property
     def units(self) -> int: ...  # noqa: D102
     @property

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from ffedge.kinds import repeats
-from ffedge.layers.base import Array, Names, Parameter, Picture, Place, Read, bounded, dots, spread
+from ffedge.layers.base import Array, LayerPlace, Names, Parameter, Picture, Read, bounded, dots, spread
 from ffedge.onnx.graph import GraphBuilder
 from ffedge.seeds import Draw, generator
 
@@ -86,7 +86,7 @@ class Conv:
     """
 
     folds: ClassVar[bool] = False
-    place: Place
+    place: LayerPlace
     channels: int
     kernel: int
     stride: int
@@ -94,7 +94,7 @@ class Conv:
     mean: bool
 
     @classmethod
-    def made(cls, place: Place, words: str) -> Self:
+    def made(cls, place: LayerPlace, words: str) -> Self:
         """Return a layer from its words.
 
         Raises

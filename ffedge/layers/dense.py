@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from ffedge.layers.base import Array, Names, Parameter, Place, Plain, Read, bounded, uniform
+from ffedge.layers.base import Array, LayerPlace, Names, Parameter, Plain, Read, bounded, uniform
 from ffedge.onnx.graph import Dims, GraphBuilder
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ class Dense(Plain):
     """A dense layer (see `ffedge.layers.base.Layer`)."""
 
     folds: ClassVar[bool] = True
-    place: Place
+    place: LayerPlace
     units: int
 
     @classmethod
-    def made(cls, place: Place, words: str) -> Self:
+    def made(cls, place: LayerPlace, words: str) -> Self:
         """Return a layer of as many units as the words say."""
         units = int(words) if words.isdecimal() else 0
         if not 1 <= units <= MOST_UNITS:

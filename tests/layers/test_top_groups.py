@@ -7,7 +7,7 @@ from toys import TOP, clusters, prepared, small_spec
 
 from ffedge.errors import FfedgeError
 from ffedge.kinds import goodness_of
-from ffedge.layers.base import Place
+from ffedge.layers.base import LayerPlace
 from ffedge.layers.conv import Conv
 from ffedge.layers.dense import Dense
 from ffedge.model.form import folded
@@ -32,11 +32,11 @@ def by_onnx(layer, y, dg):
 
 
 def dense(units):
-    return Dense(Place(**PLACE, goodness="top-groups"), units)
+    return Dense(LayerPlace(**PLACE, goodness="top-groups"), units)
 
 
 def convolution(channels):
-    return Conv(Place(**PLACE, goodness="top-groups", picture=(1, 9, 8)), channels, 3, 1, 1, False)
+    return Conv(LayerPlace(**PLACE, goodness="top-groups", picture=(1, 9, 8)), channels, 3, 1, 1, False)
 
 
 def test_squares_level_with_the_last_one_taken_share_its_gradient():

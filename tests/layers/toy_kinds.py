@@ -9,14 +9,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from ffedge.layers.base import Parameter, Place, Plain, bounded, uniform
+from ffedge.layers.base import LayerPlace, Parameter, Plain, bounded, uniform
 from ffedge.rule.goodness import Goodness
 
 
 @dataclass(frozen=True)
 class LowRank(Plain):
     folds: ClassVar[bool] = False
-    place: Place
+    place: LayerPlace
     units: int
     rank: int
 
