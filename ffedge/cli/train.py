@@ -43,7 +43,8 @@ def add_flags(parser: Parser) -> None:
     goes_on = Plays(only_with=("out",), not_with=("plan",))
     flag(parser, "--resume", "Go on from the checkpoint in --out.", plays=goes_on)
     anew = Plays(only_with=("out",), not_with=("plan", "resume"))
-    flag(parser, "--force", "Replace the run that stands in --out.", plays=anew)
+    force = "Replace the run that stands in --out; it goes with the first checkpoint of the new one."
+    flag(parser, "--force", force, plays=anew)
     flag(parser, "--plan", "Do not train; say what training would take in memory, and the least that it can.")
     steps = "Steps, or seconds (2s), between checkpoints; auto: 1 % of time."
     flag(parser, "--checkpoint-every", steps, value(str, "N|SECONDSs|auto"), default="auto", plays=trains)

@@ -20,6 +20,7 @@ from ffedge.training.watch import Journal
 from ffedge.version import __version__
 
 LEFT_OVER = re.compile(r"\..+\.tmp")  # what a killed run was writing
+BEFORE = ".before.tmp"  # where a run stands that is being replaced, until there is a checkpoint of the new one
 KEPT = re.compile(r"\.?(\d+|(layer|initial)-\d+)\.safetensors(\.tmp)?")
 CONTENT = {"model.onnx", "report.json", "metrics.jsonl", "checkpoint", "model.kept.safetensors"}
 CONTENT |= {"model.onnx.previous", "model.kept.safetensors.previous"}  # of `ffedge learn`
@@ -65,10 +66,15 @@ class RunFolder(Journal):
         with contextlib.ExitStack() as stack:
             with self._making():
                 stack.enter_context(locked(self.path, busy))
-            yield
+                _settle(self.path)
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):  # the next one does it
+                    _settle(self.path)
 
     def create(self, *, force: bool) -> None:
-        """Empty the folder.
+        """Empty the folder; a run in it stands aside until the new one has a checkpoint.
 
         Raises
         ------
@@ -86,11 +92,18 @@ class RunFolder(Journal):
             begun = strange or present & {"model.onnx", "report.json"} or self.checkpoints.generations()
             if begun and not force:  # a run that was killed before its first checkpoint is no loss
                 raise FfedgeError(f"{self.path}: exists already. Choose another `out`, or use `resume` or `force`")
-            first = [self.path / name for name in ("model.onnx", "report.json") if name in present]
-            for target in (*first, *self.checkpoints.generations()):
-                target.unlink()  # before the rest: what a kill leaves can be resumed, or begun anew
-            for target in self.path.iterdir():
-                shutil.rmtree(target) if target.is_dir() else target.unlink()
+            for name in present - CONTENT:
+                _remove(self.path / name)
+            if begun:
+                (self.path / BEFORE).mkdir()
+            for name in sorted(present & CONTENT):  # the checkpoint before all others: without, they are put back
+                target = self.path / name
+                target.rename(self.path / BEFORE / name) if begun else _remove(target)
+
+    @property
+    def replaces(self) -> bool:
+        """Whether a run stands aside, which this one replaces with its first checkpoint."""
+        return (self.path / BEFORE).is_dir()
 
     @contextlib.contextmanager
     def _making(self) -> Iterator[None]:
@@ -145,6 +158,8 @@ class RunFolder(Journal):
             with writing(metrics):
                 sync(metrics)
         self.checkpoints.save(state, place, self._about)
+        with writing(self.path):
+            _settle(self.path)
 
 
 @dataclass(frozen=True)
@@ -261,6 +276,30 @@ def _checkpoint_used(path: Path) -> Iterator[None]:
 def _before(record: EpochRecord, place: Place, recipe: Recipe) -> bool:
     stage = record.layer if recipe.train.schedule == "greedy" else 0
     return (stage, record.epoch) < (place.stage, place.epoch)
+
+
+def put_back(path: Path) -> None:
+    """Give a run its place again that a killed one was to replace, unless another process trains there."""
+    if (path / BEFORE).is_dir():
+        with contextlib.suppress(FfedgeError), writing(path), locked(path, ""):
+            _settle(path)
+
+
+def _settle(path: Path) -> None:
+    """Give a run that stands aside its place again, or remove it where the one after it has a checkpoint."""
+    before = path / BEFORE
+    if not before.is_dir() or before.is_symlink():
+        return
+    if not Checkpoints(path / "checkpoint").generations():
+        for target in sorted(before.iterdir(), reverse=True):  # the checkpoint after all others
+            _remove(path / target.name)
+            target.rename(path / target.name)
+    shutil.rmtree(before)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, if there is one."""
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
 
 
 def next_folder(root: Path, variant: str, data: str) -> Path:

@@ -25,7 +25,7 @@ from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place, State
 from ffedge.training.disk import check_room, run_bytes
 from ffedge.training.evaluator import Evaluator
-from ffedge.training.folder import RunFolder, StoredRun, next_folder
+from ffedge.training.folder import RunFolder, StoredRun, next_folder, put_back
 from ffedge.training.loop import Diverged, Interrupted, Loop
 from ffedge.training.memory import Plan, disk_bytes
 from ffedge.training.notes import of_choices
@@ -93,7 +93,7 @@ def train(
     data_dir : where known data sets are looked for first.
     reading : what the data's files leave open; None, to resume, is what the run began with.
     resume : go on from the folder's checkpoint.
-    force : replace a run that stands in the folder.
+    force : replace a run that stands in the folder; it goes with the first checkpoint of the new one.
     kept_bytes : room for examples that are kept beside the model, so that `ffedge.learn` does not forget them; 0 keeps
         none.
     checkpoint_every : steps (``500``) or seconds (``2s``) between checkpoints; ``auto`` spends 1 % of the time on them.
@@ -119,6 +119,7 @@ def train(
     return_large_blocks()
     table = None
     if resume and out is not None:
+        put_back(out)
         stored = StoredRun.read(out)
         spec, data = _begun_with(stored, spec, data)
         table, reading = stored.facts.table, reading or stored.reading
@@ -252,7 +253,8 @@ def _train_until_stopped(loop: Loop, place: Place, stop: Callable[[], bool], fol
         loop.train(place, stop)
     except Diverged as error:
         if not folder.checkpoints.generations():
-            raise TrainingError(f"{error}. There is no checkpoint before it") from error
+            before = f"{folder.path} stands as it was" if folder.replaces else "There is no checkpoint before it"
+            raise TrainingError(f"{error}. {before}") from error
         loop.fall_back(folder.restore().state)  # with the epochs before it, which are told
         return str(error)
     except Interrupted as error:

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -199,6 +200,42 @@ def test_force_replaces_a_run_and_nothing_else(tmp_path):
         train(spec, clusters(), tmp_path / "home", force=True)
     assert (tmp_path / "home" / "thesis.tex").read_text() == "years of work"
     assert (tmp_path / "home" / "report.json").read_text() == "mine"
+
+
+def files_of(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_stands_until_the_one_that_replaces_it_has_a_checkpoint(tmp_path):
+    spec, out = small_spec(widths=(4,), epochs=2), tmp_path / "run"
+    train(spec, clusters(), out)
+    stood = files_of(out)
+    with pytest.raises(TrainingError, match=rf"the loss is not a number .*\. {out} stands as it was$"):
+        train(spec.with_train(rate=(1e30,), weight_decay=0.0), clusters(), out, force=True)
+    assert files_of(out) == stood
+
+    class Killed(Watcher):
+        def batch(self, progress):
+            if not (tmp_path / "killed").exists():
+                assert not (out / "model.onnx").exists()
+                shutil.copytree(out, tmp_path / "killed")
+
+    train(spec.with_train(seed=1), clusters(), out, force=True, watcher=Killed(), checkpoint_every="1000000")
+    assert sorted(os.listdir(out)) == CONTENT
+    assert (out / "model.onnx").read_bytes() != stood[Path("model.onnx")]
+    with pytest.raises(FfedgeError, match="exists already"):
+        train(spec, clusters(), tmp_path / "killed")
+    assert files_of(tmp_path / "killed") == stood
+
+
+def test_a_link_in_the_place_of_what_stands_aside_is_not_followed(tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "report.json").write_text("mine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".before.tmp").symlink_to(tmp_path / "home")
+    train(small_spec(widths=(4,), epochs=1), clusters(), tmp_path / "run")
+    assert (tmp_path / "home" / "report.json").read_text() == "mine"
+    assert sorted(os.listdir(tmp_path / "run")) == CONTENT
 
 
 def test_force_leaves_someone_elses_folder_called_checkpoint(tmp_path):
