@@ -27,7 +27,7 @@ class Point:
     @property
     def accuracy(self) -> float:
         """Mean held-out accuracy of the seeds, 0 to 1; one that diverged counts as 0."""
-        return sum(map(_accuracy, self.records)) / len(self.records)
+        return sum(map(accuracy_of, self.records)) / len(self.records)
 
     @property
     def done(self) -> list[Record]:
@@ -46,7 +46,7 @@ def ranked(records: Iterable[Record]) -> list[Point]:
     for record in records:
         if record["status"] in ("done", "diverged"):
             groups.setdefault(json.dumps([_asked(record), record.get("rung", 0)], sort_keys=True), []).append(record)
-    points = [Point(_asked(each[0]), sorted(each, key=_accuracy, reverse=True)) for each in groups.values()]
+    points = [Point(_asked(each[0]), sorted(each, key=accuracy_of, reverse=True)) for each in groups.values()]
     return sorted(points, key=lambda point: (-point.rung, -point.accuracy))
 
 
@@ -75,6 +75,7 @@ def _asked(record: Record) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name not in RESULTS}
 
 
-def _accuracy(record: Record) -> float:
+def accuracy_of(record: Record) -> float:
+    """Return a trial's held-out accuracy, 0 to 1; 0 of one that diverged."""
     accuracy = record.get("accuracy")
     return float(accuracy) if isinstance(accuracy, int | float) else 0.0

@@ -122,13 +122,14 @@ class _Trials:
         for rung, divisor in enumerate(divisors):
             trials = [trial.of_rung(rung, divisor) for trial in going] if self._asked.halving else going
             title = f"{self._folder}" + (f", rung {rung + 1} of {len(divisors)}" if self._asked.halving else "")
-            left = [trial for trial in trials if not self._ended(trial)]
-            with Progress(title, len(trials), len(trials) - len(left), shown=progress) as shown:
+            each = list({trial.id: trial for trial in trials}.values())  # of 9 and 10 epochs a third is the same
+            left = [trial for trial in each if not self._ended(trial)]
+            with Progress(title, len(each), len(each) - len(left), shown=progress) as shown:
                 self._train(left, stop, shown)
             if stop():
-                ended = f"{sum(map(self._ended, trials))} of {len(trials)} trials have ended"
+                ended = f"{sum(map(self._ended, each))} of {len(each)} trials have ended"
                 raise StoppedError(f"{title}: stopped, {ended}. Go on with the same command", self._folder)
-            result += [self.known[trial.id] for trial in trials]
+            result += [self._of_this_rung(trial) for trial in each]
             if rung + 1 < len(divisors):
                 going = self._best(going, trials, divisor // divisors[rung + 1])
         return result
@@ -142,6 +143,18 @@ class _Trials:
             keep = points[: max(1, len({trial.point for trial in here.values()}) // one_in)]
             chosen |= {here[point.records[0]["trial"]].point for point in keep if point.done}
         return [whole for whole, short in zip(going, trials, strict=True) if short.point in chosen]
+
+    def _of_this_rung(self, trial: Trial) -> Record:
+        """Return a trial's record, which says the rung that it has in this sweep, whichever it was trained for."""
+        known = self.known[trial.id]
+        record = {name: value for name, value in known.items() if name != "rung"} | self._rung(trial)
+        if record != known:
+            self.known[trial.id] = record
+            append(self._folder, record)
+        return record
+
+    def _rung(self, trial: Trial) -> dict[str, int]:
+        return {"rung": trial.rung} if self._asked.halving else {}
 
     def _ended(self, trial: Trial) -> bool:
         record = self.known.get(trial.id, {"status": "new"})
@@ -195,8 +208,7 @@ class _Trials:
     def _record(self, trial: Trial, said: Record) -> Record:
         """Return what is appended: what the trial said, and what was asked of it."""
         said = {name: value for name, value in said.items() if self._test or name != "test_accuracy"}
-        rung = {"rung": trial.rung} if self._asked.halving else {}
-        return said | rung | trial.about() | {"version": __version__}
+        return said | self._rung(trial) | trial.about() | {"version": __version__}
 
 
 def _joblib() -> Any:

@@ -12,7 +12,7 @@ from ffedge.page.charts import Line, bar_chart, line_chart
 from ffedge.page.document import document, section
 from ffedge.page.tables import row_table
 from ffedge.sweeps.log import Record
-from ffedge.sweeps.points import Point, ranked, text_of, varied
+from ffedge.sweeps.points import Point, accuracy_of, ranked, text_of, varied
 
 PAGE = "sweep.html"
 MIB = 2**20
@@ -80,10 +80,10 @@ def table(points: Sequence[Point], most: int) -> tuple[list[str], list[list[str]
     heads += [*(["rung"] if halved else []), *(name.replace("_", "\n") for name in names), "trial"]
     rows = []
     for point in points[:most]:
-        found = [record["accuracy"] for record in point.done if record.get("accuracy") is not None] or [0.0]
+        found = [accuracy_of(record) for record in point.records]
         peak = max((record["peak_bytes"] for record in point.done), default=0)
         row = [f"{100 * point.accuracy:.2f}", f"{100 * min(found):.2f}", f"{100 * max(found):.2f}"]
-        test = point.mean("test_accuracy")
+        test = point.mean("test_accuracy") if len(point.done) == len(point.records) else None
         row += [str(len(point.records)), *(["-" if test is None else f"{100 * test:.2f}"] if tested else [])]
         row += [f"{point.mean('seconds') or 0:.1f}", f"{peak / MIB:.0f}", *([str(point.rung)] if halved else [])]
         rows.append([*row, *(text_of(point.asked.get(name)) for name in names), point.records[0]["trial"]])

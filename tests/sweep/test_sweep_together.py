@@ -115,6 +115,42 @@ def test_halving_lets_the_best_go_on_by_the_mean_of_their_seeds_and_each_data_se
     assert ranked(records)[0].asked["widths"] == [9]
 
 
+def test_a_rung_is_that_of_the_sweep_that_asks_now(tmp_path, pretend):
+    """A record of an earlier sweep in the folder, with its rung, won over better ones, and lost its own place."""
+    few, out = {"widths": [[3], [2], [1]], "epochs": 9}, tmp_path / "out"
+    ffedge.sweep(few | {"halving": 3}, out, progress=False)
+    whole = ffedge.sweep(few | {"widths": [[1], [2], [3], [5], [8]]}, out, progress=False)
+    assert ranked(whole)[0].asked["widths"] == [8]
+    assert not any("rung" in record for record in whole)
+    assert ranked(read_log(out).values())[0].asked["widths"] == [8]
+    nine = few | {"widths": [[n] for n in range(1, 10)], "halving": 3}
+    records = ffedge.sweep(nine, out, progress=False)
+    assert ranked(records)[0].asked["widths"] == [9]
+    anew = ffedge.sweep(nine, tmp_path / "anew", progress=False)
+    assert {(r["trial"], r["rung"]) for r in records} == {(r["trial"], r["rung"]) for r in anew}
+
+
+def test_what_two_trials_share_in_a_rung_is_trained_and_counted_once(tmp_path, pretend):
+    given = {"widths": [[1], [2], [3]], "epochs": [9, 10], "halving": 3}
+    records = ffedge.sweep(given, tmp_path / "out", progress=False)
+    assert sorted(r["widths"][0] for r in records if r["rung"] == 0) == [1, 2, 3]
+    assert {len(point.records) for point in ranked(records)} == {1}
+
+
+def test_a_seed_that_diverged_counts_in_every_figure_of_its_point():
+    done = {
+        "trial": "t1",
+        "status": "done",
+        "accuracy": 0.42,
+        "test_accuracy": 0.4,
+        "seconds": 1.0,
+        "peak_bytes": 2**20,
+    }
+    heads, (row,) = table(ranked([done | {"seed": 0}, {"trial": "t2", "status": "diverged", "seed": 1}]), 5)
+    shown = dict(zip(heads, row, strict=True))
+    assert [shown[name] for name in ("held\nout %", "least", "most", "test\n%")] == ["21.00", "0.00", "42.00", "-"]
+
+
 def test_halving_counts_a_seed_that_diverged_as_nothing_and_drops_what_failed(tmp_path, pretend, monkeypatch):
     good = worker._in_child
 
