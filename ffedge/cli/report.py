@@ -2,8 +2,12 @@
 
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ffedge.cli.parser import Parser, Plays, argument, check_data_dir, flag, shared
+
+if TYPE_CHECKING:
+    from ffedge.training.records import Report
 
 PAGE = Plays(only_with=("html",))
 
@@ -34,7 +38,22 @@ def run(options: Namespace) -> None:
     if options.json:
         print(report.to_json())
     else:
-        print_layers(report, options.run / "model.onnx")
+        model = options.run / "model.onnx"
+        print_layers(report, model)
+        for note in _notes(report, model):
+            print(f"note: {note}")
+
+
+def _notes(report: "Report", model: Path) -> list[str]:
+    """Return what the table does not tell: why the run stopped early, and that its model is another one by now."""
+    from ffedge.data.cache_folder import sha256_of
+
+    notes = [f"{report.stopped}. The network of the last checkpoint is told"] if report.stopped else []
+    if not model.is_file():
+        notes.append(f"{model} is not there any more")
+    elif sha256_of(model) != report.model_sha256:
+        notes.append(f"{model} has changed since this run, as by `ffedge learn`; the table tells what it was")
+    return notes
 
 
 def _write(options: Namespace) -> None:

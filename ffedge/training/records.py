@@ -129,7 +129,10 @@ def machine() -> dict[str, Any]:
 
 @dataclass
 class Report:
-    """The content of report.json; accuracies are fractions, 0 to 1; a balanced one is the mean of the classes'."""
+    """The content of report.json; accuracies are fractions, 0 to 1; a balanced one is the mean of the classes'.
+
+    Of a run that was resumed, `seconds` holds what layers learnt in the processes before, and the peak is that of all.
+    """
 
     spec: dict[str, Any]
     data: dict[str, Any]

@@ -136,6 +136,7 @@ def train(
         beside = disk_bytes(recipe, facts, recipe.train, prepared.left)
         check_room(out, run_bytes(recipe, facts, prepared.rows, kept_bytes) + beside, "this run")
         state, place = _begin(folder, recipe, watcher, resume=resume, force=force)
+        before = sum(record.seconds for record in folder.records) + place.seconds  # of processes that were stopped
         watcher.begun(out)
         notes = [f"{dataset.name}: {note}" for note in dataset.notes] + ([prepared.odd] if prepared.odd else [])
         for note in (*notes, *of_choices(spec, choice, dataset, facts)):
@@ -146,11 +147,12 @@ def train(
         stopped = _train_until_stopped(training, place, stop, folder)
         release_libraries()  # of what training ran, so that writing and measuring do not come on top of it
         model = _write_model(folder, training, prepared, kept_bytes)
+        layers = training.layer_records()
         report = Report(
             spec=recipe.to_dict(),
             data=_about(prepared),
             input=facts.to_dict(),
-            layers=training.layer_records(),
+            layers=layers,
             import_bytes=imported,
             chosen=folder.chosen,
             plan=prepared.plan.to_dict() if prepared.plan else None,
@@ -159,8 +161,8 @@ def train(
             **_accuracies(training.evaluator, dataset),
             model_sha256=sha256_of(model),
             model_bytes=model.stat().st_size,
-            seconds=time.perf_counter() - started,
-            rss_peak_bytes=max(meter.peak(), meter.whole_bytes, imported),
+            seconds=before + time.perf_counter() - started,
+            rss_peak_bytes=max(meter.peak(), meter.whole_bytes, imported, *(one.rss_peak_bytes for one in layers)),
         )
         with atomic_file(folder.path / "report.json") as temporary:
             temporary.write_text(report.to_json())

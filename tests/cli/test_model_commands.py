@@ -152,7 +152,22 @@ def test_export_writes_the_same_model_and_never_over_another(ffedge: Ffedge, run
 def test_report_prints_the_closing_table_again(ffedge: Ffedge, run_folder: Path) -> None:
     stored = json.loads((run_folder / "report.json").read_text())
     assert json.loads(ffedge("report", run_folder, "--json").out) == stored
-    assert f"test accuracy  {100 * stored['test_accuracy']:.2f} %" in ffedge("report", run_folder).out
+    out = ffedge("report", run_folder).out
+    assert f"test accuracy  {100 * stored['test_accuracy']:.2f} %" in out
+    assert "note: " not in out
+
+
+def test_report_says_that_a_run_stopped_early_and_that_its_model_is_another_one(
+    ffedge: Ffedge, run_folder: Path, tmp_path: Path
+) -> None:
+    report = json.loads((run_folder / "report.json").read_text()) | {"stopped": "layer 1: the loss is not a number"}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    gone, other = (f"note: {tmp_path}/model.onnx {what}\n" for what in ("is not there any more", "has changed since"))
+    out = ffedge("report", tmp_path).out
+    assert "note: layer 1: the loss is not a number. The network of the last checkpoint is told\n" in out
+    assert gone in out
+    (tmp_path / "model.onnx").write_bytes(b"another")
+    assert other.removesuffix("\n") in ffedge("report", tmp_path).out
 
 
 def test_known_data_sets_are_listed(ffedge: Ffedge) -> None:

@@ -145,6 +145,18 @@ def test_a_finished_run_resumes_to_the_same_files(tmp_path):
     assert outcome(tmp_path / "run") == before
 
 
+def test_seconds_and_peak_of_a_run_that_was_resumed_hold_all_its_processes(tmp_path):
+    with pytest.raises(StoppedError):
+        train(spec_of(), DATA, tmp_path / "run", stop=stopping_after(12)[0])
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    first, *others = metrics.read_text().splitlines()
+    first = json.dumps(json.loads(first) | {"seconds": 1000.0, "rss_peak_bytes": 2**40})
+    metrics.write_text("".join(f"{line}\n" for line in (first, *others)))
+    report = train(spec_of(), DATA, tmp_path / "run", resume=True).report
+    assert 1000 <= report.seconds < 1060
+    assert report.rss_peak_bytes == 2**40
+
+
 def test_without_a_spec_a_run_resumes_with_its_own(tmp_path):
     train(spec_of(), DATA, tmp_path / "whole")
     with pytest.raises(StoppedError):
