@@ -7,6 +7,7 @@ import hashlib
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -48,7 +49,7 @@ class FFClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     variant : ``ff`` (layers alone), ``fcff`` (gamma fixed) or ``acff`` (gamma learnt).
-    widths : units of each layer.
+    widths : units of each layer; a number is one layer.
     epochs, batch_size, rate : of training; ``auto`` goes by the data. `partial_fit` passes over its rows once.
     class_goodness : how a class is told, as in `ffedge.Spec`; ``auto`` is ``tried``.
     scaling : of the features; ``auto`` goes by the median and the quartiles of each, and cuts far out.
@@ -75,7 +76,7 @@ class FFClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         variant: Literal["ff", "fcff", "acff"] = "acff",
         *,
-        widths: Sequence[int] = (100, 100),
+        widths: int | Sequence[int] = (100, 100),
         epochs: int | Literal["auto"] = "auto",
         batch_size: int | Literal["auto"] = "auto",
         rate: float | Sequence[float] | Literal["auto"] = "auto",
@@ -251,15 +252,17 @@ class FFClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return what is asked for; ValueError where it is for pictures, whose sides rows [n, I] do not tell."""
         if "widths" in PRESETS.get(self.preset, {}):
             raise ValueError(f"`preset` must be one for rows of numbers, got {self.preset!r}. Use `ffedge.train`")
-        rate: Any = (self.rate,) if isinstance(self.rate, int | float) else self.rate
-        named = {"epochs": self.epochs, "batch_size": self.batch_size, "rate": rate}
+        named = {"epochs": self.epochs, "batch_size": self.batch_size, "rate": _tuple(self.rate)}
         named |= {"class_goodness": self.class_goodness, "scaling": self.scaling}
         if self.class_weight is not None:
             named["class_weight"] = self._named_weights()
         asked = {name: value for name, value in named.items() if not (isinstance(value, str) and value == "auto")}
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        fixed = {"variant": self.variant, "widths": tuple(self.widths), "threads": self._threads(), "seed": seed}
-        return Spec.make(self.preset, **(fixed | asked | dict(self.options or {})))
+        options = dict(self.options or {})
+        fixed = {"variant": self.variant, "widths": _tuple(self.widths), "seed": seed}
+        if self.n_jobs is not None or options.get("engine") != "torch":  # which goes by torch's own threads
+            fixed["threads"] = self._threads()
+        return Spec.make(self.preset, **(fixed | asked | options))
 
     def _named_weights(self) -> Any:
         """Return what a spec says of the classes' weights: by their names in the model."""
@@ -288,6 +291,11 @@ class FFClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         digest.update(codes.astype(np.int64).data)
         split = Split(_Doubles(rows), codes.astype(np.int64), weights)
         return Dataset("rows", split, None, self._class_names(), digest.hexdigest(), table=Table(columns, "class"))
+
+
+def _tuple(value: Any) -> Any:
+    """Return numbers as a tuple, one alone too; a word as it is."""
+    return value if isinstance(value, str) else (value,) if isinstance(value, Real) else tuple(value)
 
 
 def _weights(given: ArrayLike | None, rows: int) -> Array | None:

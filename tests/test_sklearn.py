@@ -260,3 +260,27 @@ def test_a_fit_that_fails_leaves_the_classifier_as_it_was():
 def test_a_preset_for_pictures_is_refused():
     with pytest.raises(ValueError, match=r"`preset` must be one for rows of numbers, got 'pictures-small'\. Use"):
         FFClassifier(preset="pictures-small").fit(np.eye(4, dtype=np.float32).repeat(9, 0), np.arange(36) % 2)
+
+
+@pytest.mark.parametrize(
+    ("way", "same"),
+    [
+        ({"rate": np.float64(0.01)}, {"rate": 0.01}),
+        ({"rate": np.float32(0.25)}, {"rate": (0.25,)}),
+        ({"rate": np.array([0.25, 0.125])}, {"rate": (0.25, 0.125)}),
+        ({"rate": np.int64(1), "options": {"weight_decay": 0.0}}, {"rate": 1.0, "options": {"weight_decay": 0.0}}),
+        ({"widths": 12}, {"widths": (12,)}),
+        ({"widths": np.array([12, 8])}, {"widths": [12, 8]}),
+    ],
+)
+def test_numbers_of_numpy_and_a_number_alone_are_taken(way, same):
+    np.testing.assert_array_equal(
+        *(small(**{"epochs": 1} | each).fit(X, Y).decision_function(X) for each in (way, same))
+    )
+
+
+@pytest.mark.torch
+def test_torch_takes_its_own_threads_where_n_jobs_says_nothing():
+    assert small(options={"engine": "torch"}).fit(X, Y).score(X, Y) > 0.8
+    with pytest.raises(ValueError, match="`threads` plays no part where `engine` is torch"):
+        small(options={"engine": "torch"}, n_jobs=1).fit(X, Y)
