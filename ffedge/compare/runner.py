@@ -14,6 +14,7 @@ from typing import Any
 from ffedge.compare.arms import Work
 from ffedge.compare.child import ask
 from ffedge.compare.load import busy, others_now
+from ffedge.data import load
 from ffedge.training.records import machine, versions
 
 MODULE = "ffedge.compare"  # answers a job's request (`ffedge.compare.__main__`)
@@ -27,7 +28,8 @@ class Runner:
 
     Parameters
     ----------
-    file : JSON lines, a result a line; what stands there is not measured again.
+    file : JSON lines, a result a line; what stands there is not measured again where work, data, versions and machine
+        are the same.
     module, variables : of the child; and what is set in its environment.
     """
 
@@ -43,9 +45,11 @@ class Runner:
     def take(self, task: str, arms: Sequence[str], work: Work, repeat: int) -> dict[str, list[Any]]:
         """Return the results of a task, ``memory`` or ``speed``, of each arm, run by run; the arms take turns."""
 
+        given = conditions(work)
+
         def key(arm: str, run: int) -> str:
-            """Return what tells a result from others, versions included."""
-            return json.dumps([task, arm, dataclasses.asdict(work), run, all_versions()])
+            """Return what tells a result from others."""
+            return json.dumps([task, arm, dataclasses.asdict(work), run, *given])
 
         jobs = [(arm, run) for run in range(repeat) for arm in arms]
         missing = [job for job in jobs if key(*job) not in self._results]
@@ -62,6 +66,11 @@ class Runner:
             with self._file.open("a") as file:
                 file.write(json.dumps({"key": key(arm, run), "measure": result}) + "\n")
         return {arm: [self._results[key(arm, run)] for run in range(repeat)] for arm in arms}
+
+
+def conditions(work: Work) -> list[Any]:
+    """Return what a result depends on beside the work: the data's sha256, the machine, the versions."""
+    return [load(work.data, work.data_dir).sha256, machine(), all_versions()]
 
 
 def repeats(repeat: int, *, quick: bool) -> int:

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from ffedge.compare import memory, runner
@@ -35,6 +36,29 @@ def test_what_stands_in_the_file_is_not_measured_again_though_its_last_line_is_t
     again.take("speed", NAMES[:1], Work(), 1)
     assert [(request["task"], request["work"]["batch_size"]) for request in asked[4:]] == [("memory", 1), ("speed", 64)]
     assert len([json.loads(line) for line in file.read_text().splitlines()]) == 6
+
+
+def save(path, seed):
+    rng = np.random.default_rng(seed)
+    np.savez(path, x_train=rng.normal(size=(40, 3)).astype(np.float32), y_train=np.arange(40) % 2)
+    return path
+
+
+def test_other_content_of_the_data_is_measured_again_and_the_same_content_is_not(tmp_path, asked):
+    work = Work(str(save(tmp_path / "data.npz", 0)))
+    for seed, measured in ((0, 1), (0, 1), (1, 2), (0, 2)):
+        save(tmp_path / "data.npz", seed)
+        runner.Runner(tmp_path / "measures.jsonl").take("speed", NAMES[:1], work, 1)
+        assert len(asked) == measured
+
+
+@pytest.mark.parametrize("other", [{"processor": "Cortex-A76"}, {"cores": 1000}, {"architecture": "aarch64"}])
+def test_what_another_machine_measured_is_measured_again(tmp_path, asked, monkeypatch, other):
+    runner.Runner(tmp_path / "measures.jsonl").take("memory", NAMES[:1], Work(), 1)
+    here = runner.machine()
+    monkeypatch.setattr(runner, "machine", lambda: here | other)
+    runner.Runner(tmp_path / "measures.jsonl").take("memory", NAMES[:1], Work(), 1)
+    assert len(asked) == 2
 
 
 def test_a_run_that_fails_keeps_what_was_measured_before_it(tmp_path, monkeypatch):
