@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import importlib.metadata
 import json
+import os
 import statistics
 import sys
 import time
@@ -11,10 +12,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ffedge import json_text
 from ffedge.compare.arms import Work
 from ffedge.compare.child import ask
 from ffedge.compare.load import busy, others_now
 from ffedge.data import load
+from ffedge.errors import FfedgeError
+from ffedge.files import regular_file, writing
 from ffedge.training.records import machine, versions
 
 MODULE = "ffedge.compare"  # answers a job's request (`ffedge.compare.__main__`)
@@ -31,16 +35,16 @@ class Runner:
     file : JSON lines, a result a line; what stands there is not measured again where work, data, versions and machine
         are the same.
     module, variables : of the child; and what is set in its environment.
+
+    Raises
+    ------
+    FfedgeError
+        The file cannot be read, or a line is none that ffedge writes.
     """
 
     def __init__(self, file: Path, module: str = MODULE, variables: dict[str, str] | None = None) -> None:
         self._file, self._module, self._variables = file, module, variables or {}
-        self._results: dict[str, Any] = {}
-        if file.exists():
-            whole, end, torn = file.read_text().rpartition("\n")
-            if torn:  # whoever wrote it was stopped
-                file.write_text(whole + end)
-            self._results = {entry["key"]: entry["measure"] for entry in map(json.loads, whole.splitlines())}
+        self._results = _results(file) if file.exists() else dict[str, Any]()
 
     def take(self, task: str, arms: Sequence[str], work: Work, repeat: int) -> dict[str, list[Any]]:
         """Return the results of a task, ``memory`` or ``speed``, of each arm, run by run; the arms take turns."""
@@ -61,11 +65,43 @@ class Runner:
             print(f"[{index + 1}/{len(missing)}] {arm}, {work.text}, run {run + 1}{left}", file=sys.stderr, flush=True)
             request = {"task": task, "arm": arm, "work": dataclasses.asdict(work)}
             result = ask(self._module, request, thread_variables(work.threads) | self._variables)
-            self._results[key(arm, run)], others = result, result.get("others_cores")
+            self._keep(key(arm, run), result)
+            others = result.get("others_cores")
+        return {arm: [self._results[key(arm, run)] for run in range(repeat)] for arm in arms}
+
+    def _keep(self, key: str, result: Any) -> None:
+        """Add a result to the file."""
+        self._results[key] = result
+        with writing(self._file):
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with self._file.open("a") as file:
-                file.write(json.dumps({"key": key(arm, run), "measure": result}) + "\n")
-        return {arm: [self._results[key(arm, run)] for run in range(repeat)] for arm in arms}
+                file.write(json.dumps({"key": key, "measure": result}) + "\n")
+
+
+def _results(file: Path) -> dict[str, Any]:
+    """Return the results of a file by their keys; what stands behind the last line's end is taken off."""
+    try:
+        with regular_file(file) as opened:
+            content = opened.read()
+    except OSError as error:
+        raise FfedgeError(f"{file}: cannot be read ({error.strerror}). Choose another `out`") from error
+    end = content.rfind(b"\n") + 1
+    if end < len(content):  # whoever wrote it was stopped
+        with writing(file):
+            os.truncate(file, end)
+    return dict(_result(line, f"{file}, line {n}") for n, line in enumerate(content[:end].split(b"\n")[:-1], 1))
+
+
+def _result(line: bytes, where: str) -> tuple[str, Any]:
+    try:
+        entry = json_text.parse(line.decode())
+        if not (
+            isinstance(entry, dict) and isinstance(entry.get("key"), str) and isinstance(entry.get("measure"), dict)
+        ):
+            raise ValueError("it is no measure")
+    except ValueError as error:
+        raise FfedgeError(f"{where}: is damaged ({error}). Remove it: what it held is measured again") from error
+    return entry["key"], entry["measure"]
 
 
 def conditions(work: Work) -> list[Any]:

@@ -61,6 +61,23 @@ def test_what_another_machine_measured_is_measured_again(tmp_path, asked, monkey
     assert len(asked) == 2
 
 
+@pytest.mark.parametrize(
+    "line", [b'{"key": "x", "mea', b'{"key": "x"}', b"3", b'{"key": [], "measure": {}}', b"\xff", b"", b"[" * 99]
+)
+def test_a_damaged_line_is_named_by_its_file_and_number(tmp_path, line):
+    file = tmp_path / "measures.jsonl"
+    file.write_bytes(b'{"key": "k", "measure": {}}\n' + line + b"\n")
+    with pytest.raises(
+        FfedgeError, match=r"measures\.jsonl, line 2: is damaged \(.*\)\. Remove it: what it held is mea"
+    ):
+        runner.Runner(file)
+
+
+def test_a_folder_in_the_place_of_the_file_is_refused_in_a_line(tmp_path):
+    with pytest.raises(FfedgeError, match=r"cannot be read \(it is no regular file\)\. Choose another `out`"):
+        runner.Runner(tmp_path)
+
+
 def test_a_run_that_fails_keeps_what_was_measured_before_it(tmp_path, monkeypatch):
     def fail(name, request, *_):
         if request["arm"] == "backprop-adam":
