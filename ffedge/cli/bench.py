@@ -89,9 +89,9 @@ def _taken(measure: str, folder: Path, work: dict[str, Any], options: Namespace)
     from ffedge.compare import inference, memory, runner, speed
 
     arms, repeat, quick = options.arms or (), options.repeat or 0, options.quick
-    if measure == "inference":
-        return inference.compare(work, arms, quick=quick)
     own = runner.Runner(folder / "measures.jsonl")
+    if measure == "inference":
+        return inference.compare(own, work, arms, quick=quick)
     if measure == "speed":
         return speed.compare(own, work, arms, repeat, options.targets or (), quick=quick)
     return memory.compare(own, work, arms, repeat, quick=quick)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ffedge.compare.arms import Work
 from ffedge.compare.child import ask
 from ffedge.compare.load import doubts
-from ffedge.compare.runner import MODULE, Ask, document, medians, ratios, thread_variables
+from ffedge.compare.runner import MODULE, Ask, Runner, document, medians, ratios, thread_variables
 from ffedge.data import load
 from ffedge.errors import DataError
 from ffedge.predict.predictor import Predictor
@@ -64,8 +64,10 @@ class Way:
 Ways = Callable[[dict[str, Any]], dict[str, Way]]
 
 
-def compare(changes: dict[str, Any], arms: Sequence[str] = (), *, quick: bool = False) -> dict[str, Any]:
-    """Train a model and time arms; return the result's document.
+def compare(
+    runner: Runner, changes: dict[str, Any], arms: Sequence[str] = (), *, quick: bool = False
+) -> dict[str, Any]:
+    """Train a model and time arms; return the result's document. See `memory.compare`.
 
     Raises
     ------
@@ -76,7 +78,8 @@ def compare(changes: dict[str, Any], arms: Sequence[str] = (), *, quick: bool = 
         raise ValueError(f"`arms` must be of {', '.join(ARMS)}, got {unknown[0]!r}")
     work = dataclasses.replace(QUICK if quick else DEFAULT, **changes)
     timing = Timing(work, tuple(arms) or ARMS, rounds=QUICK_ROUNDS if quick else Timing.rounds)
-    return document("inference", choice=dataclasses.asdict(timing), **taken(timing))
+    choice = dataclasses.asdict(timing)
+    return document("inference", choice=choice, **runner.once("inference", choice, work, lambda: taken(timing)))
 
 
 def taken(timing: Timing, child: Ask | None = None) -> dict[str, Any]:

@@ -69,6 +69,13 @@ class Runner:
             others = result.get("others_cores")
         return {arm: [self._results[key(arm, run)] for run in range(repeat)] for arm in arms}
 
+    def once(self, task: str, choice: dict[str, Any], work: Work, measure: Callable[[], Any]) -> Any:
+        """Return the result of a task that is one run of all arms; `choice` says all that was chosen of it."""
+        key = json.dumps([task, choice, *conditions(work)])
+        if key not in self._results:
+            self._keep(key, measure())
+        return self._results[key]
+
     def _keep(self, key: str, result: Any) -> None:
         """Add a result to the file."""
         self._results[key] = result

@@ -65,11 +65,13 @@ def test_speed_tells_when_each_target_was_reached(ffedge: Ffedge, data: Path, tm
 
 def test_inference_times_arms_in_turns(ffedge: Ffedge, data: Path, tmp_path: Path) -> None:
     arms = ["--arms", "ffedge-session,backprop-ort"]
-    done = ffedge("bench", "--inference", "--quick", "--data", data, "--widths", "8,8", "--out", tmp_path, *arms)
+    words = ["--inference", "--quick", "--data", data, "--widths", "8,8", "--out", tmp_path, *arms]
+    done = ffedge("bench", *words)
     assert done.code == 0, done.err
     result = json.loads((tmp_path / "inference.json").read_text())
     assert list(result["batch_size"]) == ["1", "100", "1000"]
     assert "backprop-ort" in done.out
+    assert json.loads(ffedge("bench", *words, "--json").out) == result  # as it was timed before
     unknown = ffedge("bench", "--inference", "--arms", "backprop-adam", "--out", tmp_path)
     assert unknown.code == 2
     assert "arms must be of ffedge-session, " in unknown.line

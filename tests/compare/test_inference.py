@@ -3,8 +3,10 @@
 import pytest
 from toys import clusters, make_model, small_spec
 
+from ffedge.compare import inference
 from ffedge.compare.arms import Work
 from ffedge.compare.inference import ARMS, Timing, backprop_mlp, compare, summary, taken
+from ffedge.compare.runner import Runner
 from ffedge.predict.predictor import Predictor
 
 
@@ -33,6 +35,17 @@ def test_children_train_and_time():
         assert all(len(rounds) == 2 and min(rounds) > 0 for rounds in size["call_s"].values())
 
 
-def test_arms_must_be_known():
+def test_what_was_timed_is_not_timed_again_but_where_the_work_is_another(tmp_path, monkeypatch):
+    timings = []
+    monkeypatch.setattr(inference, "taken", lambda timing: timings.append(timing) or {"samples": len(timings)})
+    for changes, samples in (({}, 1), ({}, 1), ({"seed": 1}, 2), ({"threads": 2}, 3), ({}, 1)):
+        found = compare(Runner(tmp_path / "measures.jsonl"), changes, quick=True)
+        assert found["samples"] == samples
+    compare(Runner(tmp_path / "measures.jsonl"), {}, ARMS[:1], quick=True)
+    compare(Runner(tmp_path / "measures.jsonl"), {"data": "mnist-mini"})  # more rounds
+    assert len(timings) == 5
+
+
+def test_arms_must_be_known(tmp_path):
     with pytest.raises(ValueError, match=r"`arms` must be of ffedge-session, .*, got 'backprop-adam'"):
-        compare({}, ["backprop-adam"])
+        compare(Runner(tmp_path / "measures.jsonl"), {}, ["backprop-adam"])
