@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--block-s", type=float, default=Timing.block_s, help="least seconds of one arm's turn")
     parser.add_argument("--arms", nargs="+", choices=ALL, default=ALL)
     options = parser.parse_args()
-    work = Work("mnist", widths=(500, 500), batch_size=256, epochs=1, threads=options.threads)
+    work = Work("mnist", widths=(500, 500), epochs=1, threads=options.threads)
     timing = Timing(work, tuple(options.arms), tuple(options.batch_sizes), options.rounds, options.block_s)
 
     def ask(request: dict[str, Any]) -> Any:

@@ -171,6 +171,8 @@ def _print_inference(found: dict[str, Any]) -> None:
         if result["ratio"]:
             ratios = [[name, spread_text(rounds)] for name, rounds in result["ratio"].items()]
             print_table("", ["", "ratio of times"], ratios)
+    aside = ", of rows that were taken aside, as the data have none to test on" * found["test_rows_taken_aside"]
+    print(f"test accuracy {percent(found['test_accuracy'])}{aside}")
     print(f"labels unlike the first arm's, of {found['samples']:,}: {found['labels_unlike_the_first']}")
 
 

@@ -21,18 +21,20 @@ from ffedge.compare.arms import Work
 from ffedge.compare.child import ask
 from ffedge.compare.load import doubts
 from ffedge.compare.runner import MODULE, Ask, Runner, document, medians, ratios, thread_variables
-from ffedge.data import load
+from ffedge.data import Dataset, load
+from ffedge.data.test_split import with_share
 from ffedge.errors import DataError
 from ffedge.predict.predictor import Predictor
 from ffedge.spec import Spec
 
 BASELINE = "backprop-ort"  # of random weights: it is timed, not judged
 ARMS = ("ffedge-session", "ffedge-predictor", BASELINE)
-DEFAULT = Work("mnist", widths=(500, 500), batch_size=256, epochs=1, threads=1)
+DEFAULT = Work("mnist", widths=(500, 500), epochs=1, threads=1)
 QUICK = dataclasses.replace(DEFAULT, data="mnist-mini")
 QUICK_ROUNDS = 3
 BATCHES_MOST = 100
 ROWS = 100
+TEST_SHARE = 0.1  # of the rows, where the data have none to test on
 Array = NDArray[Any]
 
 
@@ -42,7 +44,8 @@ class Timing:
 
     Attributes
     ----------
-    work : data, widths, epochs of the model's training, threads of every arm.
+    work : data, widths, seed and epochs of the model's training, threads of every arm. All rows are trained on, in
+        batches as `ffedge train` chooses them.
     block_s : least seconds of one arm's turn.
     """
 
@@ -79,6 +82,8 @@ def compare(
     work = dataclasses.replace(QUICK if quick else DEFAULT, **changes)
     timing = Timing(work, tuple(arms) or ARMS, rounds=QUICK_ROUNDS if quick else Timing.rounds)
     choice = dataclasses.asdict(timing)
+    for name in ("rows", "batch_size"):  # what training took of them is in the result
+        del choice["work"][name]
     return document("inference", choice=choice, **runner.once("inference", choice, work, lambda: taken(timing)))
 
 
@@ -146,24 +151,37 @@ def answer(request: dict[str, Any], ways_of: Ways = ways) -> dict[str, Any]:
         return time_ways(request, ways_of(request))
     from ffedge.training.train import train
 
+    dataset, taken_aside = opened(request)
     spec = Spec.make(widths=tuple(request["widths"]), epochs=request["epochs"], seed=request["seed"])
-    run = train(spec, request["data"], Path(request["run"]), data_dir=request["data_dir"], force=True, progress=False)
-    return {"test_accuracy": run.report.test_accuracy, "model_bytes": run.report.model_bytes}
+    run = train(spec, dataset, Path(request["run"]), force=True, progress=False)
+    return {
+        "train_rows": len(dataset.train.labels),
+        "train_batch_size": run.report.spec["train"]["batch_size"],
+        "test_rows_taken_aside": taken_aside,
+        "test_accuracy": run.report.test_accuracy,
+        "model_bytes": run.report.model_bytes,
+    }
+
+
+def opened(request: dict[str, Any]) -> tuple[Dataset, bool]:
+    """Open the data; return whether rows to test on were taken aside, as they have none. DataError for a table."""
+    dataset = load(request["data"], request["data_dir"])
+    if dataset.table:
+        raise DataError(f"{dataset.name}: is a table, and what is compared reads arrays. Pass an .npz")
+    return (dataset, False) if dataset.test else (with_share(dataset, TEST_SHARE), True)
 
 
 def time_ways(request: dict[str, Any], by_name: dict[str, Way]) -> dict[str, Any]:
     """Time the arms in this process; compare the labels that they give to all test samples."""
-    dataset = load(request["data"], request["data_dir"])
-    if dataset.table:
-        raise DataError(f"{dataset.name}: is a table, and what is compared reads arrays. Pass an .npz")
-    split = dataset.test or dataset.train
-    samples = next(split.inputs.blocks(len(split.labels)))
+    split = opened(request)[0].test
+    assert split is not None
+    samples, truth = next(split.inputs.blocks(len(split.labels))), split.labels[np.arange(len(split.labels))]
     arms = {name: by_name[name] for name in request["arms"]}
     labels = {name: labels_of(way, samples) for name, way in arms.items() if name != BASELINE}
     first = next(iter(labels.values()), None)
     return {
         "samples": len(samples),
-        "accuracy": {name: float((given == split.labels).mean()) for name, given in labels.items()},
+        "accuracy": {name: float((given == truth).mean()) for name, given in labels.items()},
         "labels_unlike_the_first": {name: int((given != first).sum()) for name, given in labels.items()},
         "call_s": {str(size): rounds(arms, samples, size, request) for size in request["batch_sizes"]},
     }

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.cli.conftest import Ffedge
@@ -75,6 +76,24 @@ def test_inference_times_arms_in_turns(ffedge: Ffedge, data: Path, tmp_path: Pat
     unknown = ffedge("bench", "--inference", "--arms", "backprop-adam", "--out", tmp_path)
     assert unknown.code == 2
     assert "arms must be of ffedge-session, " in unknown.line
+
+
+def test_inference_on_data_without_test_rows_takes_some_aside_and_says_so(
+    ffedge: Ffedge, data: Path, tmp_path: Path
+) -> None:
+    with np.load(data) as arrays:
+        np.savez(tmp_path / "untested.npz", x_train=arrays["x_train"], y_train=arrays["y_train"])
+    words = ["--inference", "--quick", "--widths", "8,8", "--arms", "ffedge-session", "--out", tmp_path]
+    told = ", of rows that were taken aside, as the data have none to test on"
+    for name, aside, rows in ((data, False, (600, 200)), (tmp_path / "untested.npz", True, (540, 60))):
+        done = ffedge("bench", *words, "--data", name)
+        result = json.loads((tmp_path / "inference.json").read_text())
+        assert result["test_rows_taken_aside"] == aside
+        assert (result["train_rows"], result["samples"]) == rows
+        assert result["accuracy"]["ffedge-session"] == result["test_accuracy"]
+        assert f"test accuracy {100 * result['test_accuracy']:.2f} %{told * aside}\n" in done.out
+        assert not {"rows", "batch_size"} & set(result["choice"]["work"])
+        assert 0 < result["train_batch_size"] <= rows[0]
 
 
 def test_what_an_arm_cannot_do_is_one_line(
