@@ -59,8 +59,8 @@ from paper_trials import (
 )
 
 from ffedge.compare.runner import all_versions, document
-from ffedge.compare.train import first_rows
 from ffedge.data import Dataset, Split, load
+from ffedge.data.dataset import chosen
 from ffedge.data.stream import spread_evenly
 from ffedge.engine.base import Engine
 from ffedge.files import atomic_file
@@ -232,7 +232,8 @@ def taken(trial: Trial, options: argparse.Namespace) -> dict[str, Any]:
     path = options.out / f"{trial.name}.json"
     if not path.exists():
         whole = load(trial.data, options.data_dir)
-        dataset = dataclasses.replace(first_rows(whole, trial.rows), test=whole.test)
+        first = np.arange(min(trial.rows, len(whole.train.labels)))
+        dataset = dataclasses.replace(whole, train=chosen(whole.train, first))
         folder, clock = options.out / "runs" / trial.name, Clock()
         begun = bool(Checkpoints(folder / "checkpoint").generations())
         loop = ShuffledLoop if trial.arm.endswith(CONTROL) else ComparedLoop

@@ -50,7 +50,7 @@ class Work:
     Attributes
     ----------
     data : a known name or a path.
-    rows : training rows used, at most; the first ones of the stream.
+    rows : training rows used, at most; drawn over all, the same for every arm and seed.
     epochs : passes over the rows; ffedge takes as many for each layer.
     """
 

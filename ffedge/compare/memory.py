@@ -14,7 +14,7 @@ import numpy as np
 from ffedge.compare.arms import Arm, Work, chosen_arms
 from ffedge.compare.load import doubts, spread
 from ffedge.compare.runner import Runner, document, median_of, repeats
-from ffedge.compare.train import Watch, first_rows, train, warm_up
+from ffedge.compare.train import Watch, some_rows, train, warm_up
 from ffedge.data import load
 from ffedge.meter import PeakMeter, rss_bytes
 from ffedge.pages import release_libraries, return_large_blocks
@@ -45,7 +45,7 @@ def measure(arm: Arm, work: Work) -> dict[str, Any]:
     release_libraries()  # for every arm, as ffedge does: what only a library's start needed does not count
     warm_up(arm)
     imported, meter, start, began = rss_bytes(), PeakMeter(), _Start(), time.perf_counter()
-    dataset = first_rows(load(work.data, work.data_dir), work.rows)
+    dataset = some_rows(load(work.data, work.data_dir), work.rows)
     trained = train(arm, work, dataset, meter, start)
     peak, seconds = max(meter.peak(), meter.whole_bytes), time.perf_counter() - began
     if not meter.resets:

@@ -13,7 +13,7 @@ from typing import Any
 from ffedge.compare.arms import Arm, Work, chosen_arms
 from ffedge.compare.load import doubts, spread
 from ffedge.compare.runner import Runner, document, repeats
-from ffedge.compare.train import Labels, Predict, Watch, accuracy, first_rows, train, warm_up
+from ffedge.compare.train import Labels, Predict, Watch, accuracy, some_rows, train, warm_up
 from ffedge.data import Dataset, load
 from ffedge.meter import PeakMeter
 from ffedge.spec_parts import TrainSpec
@@ -84,7 +84,7 @@ def measure(arm: Arm, work: Work) -> dict[str, Any]:
         options["weight_decay"] = 0.0
     warm_up(arm, **options)
     recorder = Recorder()
-    dataset = first_rows(load(work.data, work.data_dir), work.rows)
+    dataset = some_rows(load(work.data, work.data_dir), work.rows)
     train(arm, work, dataset, PeakMeter(), recorder, **options)
     return {
         "arm": arm.name,

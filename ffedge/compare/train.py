@@ -25,6 +25,7 @@ from ffedge.network import InputFacts, layers_of, parameter_sizes
 from ffedge.recipe import Recipe
 from ffedge.resolve import resolve
 from ffedge.rule.optimizer import MOMENTS
+from ffedge.seeds import Draw, Permutation
 from ffedge.spec import Spec
 from ffedge.training.checkpoint import Place
 from ffedge.training.facts import measure as measure_facts
@@ -202,14 +203,20 @@ def accuracy(predict: Predict, dataset: Dataset, rows: Labels) -> float:
     return hits / max(1, len(rows))
 
 
-def first_rows(whole: Dataset, rows: int) -> Dataset:
-    """Return the first training rows of a data set, without a test split; DataError for a table."""
+def some_rows(whole: Dataset, rows: int) -> Dataset:
+    """Return so many training rows of a data set, drawn over all, without a test split; DataError for a table.
+
+    They are the same for every seed and machine. The first ones of a file that is sorted by class would lack classes.
+    """
     if whole.table:
         raise DataError(f"{whole.name}: is a table, and what is compared reads arrays. Pass an .npz")
-    count = min(rows, len(whole.train.inputs))
-    first = OtherRows(count, np.zeros(0, np.int64))  # all from 0 on, without an array of them
-    train_split = Split(Chosen(whole.train.inputs, first), whole.train.labels[np.arange(count)])
-    return Dataset(whole.name, train_split, None, whole.classes, whole.sha256)
+    of_all = len(whole.train.inputs)
+    count = min(rows, of_all)
+    which: Any = OtherRows(count, np.zeros(0, np.int64))  # all from 0 on, without an array of them
+    if count < of_all:
+        which = np.sort(Permutation(of_all, 0, Draw.TEST).at(np.arange(count)))
+    labels = whole.train.labels[which[np.arange(count)]]
+    return Dataset(whole.name, Split(Chosen(whole.train.inputs, which), labels), None, whole.classes, whole.sha256)
 
 
 def warm_up(arm: Arm, **options: Any) -> None:

@@ -9,7 +9,8 @@ from toys import clusters
 from ffedge.compare import memory
 from ffedge.compare.arms import ARMS, Work
 from ffedge.compare.child import ask
-from ffedge.compare.train import train
+from ffedge.compare.train import some_rows, train
+from ffedge.data import ArrayRows, Dataset, Split
 from ffedge.meter import PeakMeter
 
 WORK = Work(widths=(64, 64, 64), rows=1500, batch_size=32)
@@ -51,6 +52,20 @@ def test_a_baseline_learns_and_says_why_what_is_unknown_is_none():
     assert found["accuracy"] > 0.7
     assert {name for name, value in found["counted_bytes"].items() if value is None} == set(found["unknown"])
     assert len(found["unknown"]["buffers"]) > 20
+
+
+def test_some_rows_of_a_file_sorted_by_class_are_of_all_its_classes():
+    labels = np.arange(6000) // 600
+    inputs = np.arange(6000, dtype=np.float32)[:, None]
+    whole = Dataset("sorted", Split(ArrayRows(inputs), labels), None, tuple("abcdefghij"), "sha")
+    some = some_rows(whole, 300).train
+    rows = some.inputs.take(np.arange(300))[:, 0].astype(int)
+    assert len(set(rows)) == 300
+    assert np.array_equal(some.labels, labels[rows])
+    assert np.bincount(some.labels).min() >= 15  # 30 are expected of each
+    every = some_rows(whole, 60_000).train
+    assert np.array_equal(every.inputs.take(np.arange(6000)), inputs)
+    assert np.array_equal(every.labels, labels)
 
 
 def test_where_no_peak_can_be_reset_the_layers_have_none_and_the_process_has_its_own(monkeypatch):
