@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from ffedge import json_text
+from ffedge.cli import fail
 from ffedge.cli.parser import Parser, Plays, flag, shared, value, whole
 from ffedge.cli.spec_flags import reader
+from ffedge.cli.stop import Stop
 from ffedge.cli.tables import percent, print_table
 
 MIB = 2**20
@@ -54,7 +56,7 @@ def add_flags(parser: Parser) -> None:
     flag(parser, "--json", "Print the results as one JSON document.")
 
 
-def run(options: Namespace) -> None:
+def run(options: Namespace) -> int:
     """Compare ffedge with backpropagation on this machine, each arm in a process of its own.
 
     Arms of memory and speed are ffedge-<variant>-<optimizer> and backprop-<optimizer>, which needs torch. Those of
@@ -68,6 +70,15 @@ def run(options: Namespace) -> None:
     if options.data_dir:
         work["data_dir"] = str(options.data_dir.resolve())
     folder = options.out or Path(f"bench-{measure}")
+    with Stop() as stop:  # what it raises ends the child
+        _compare(measure, folder, work, options)
+        return 0
+    told = "what is measured so far stands there. Go on with the same command"
+    return fail(f"{folder}: stopped; {told}", 128 + stop.number, "bench")
+
+
+def _compare(measure: str, folder: Path, work: dict[str, Any], options: Namespace) -> None:
+    """Take a measure, write it and print it."""
     found = _taken(measure, folder, work, options)
     path = folder / f"{measure}.json"
     folder.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from ffedge.errors import FfedgeError
 
 
 def ask(module: str, request: dict[str, Any], environment: dict[str, str] | None = None) -> Any:
-    """Run ``python -m module`` with a request and return its answer.
+    """Run ``python -m module`` with a request and return its answer; what ends this call, such as Ctrl-C, kills it.
 
     Parameters
     ----------
@@ -29,8 +30,9 @@ def ask(module: str, request: dict[str, Any], environment: dict[str, str] | None
         The child failed; its standard error is in the text.
     """
     command, text = [sys.executable, "-m", module], json.dumps(request)
-    environment = variables() | (environment or {})
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, env=environment)
+    with tempfile.TemporaryDirectory() as folder:  # what a killed child leaves there goes with it
+        given = variables() | {"TMPDIR": folder} | (environment or {})
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, env=given)
     if done.returncode:
         raise RuntimeError(f"{module} failed:\n{done.stderr}")
     result = json.loads(done.stdout.splitlines()[-1])

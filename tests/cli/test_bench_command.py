@@ -1,11 +1,16 @@
 """ffedge bench: its table, its files, its errors; with ffedge's own arms, which need no torch."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ffedge.compare.child import variables
 from tests.cli.conftest import Ffedge
 
 SMALL = ["--widths", "16,16", "--rows", "300", "--arms", "ffedge-ff-adam,ffedge-acff-adam"]
@@ -110,6 +115,26 @@ def test_what_an_arm_cannot_do_is_one_line(
     done = ffedge(*words, "--arms", "backprop-sgd", "--data", data)
     assert done.code == 1
     assert "the arm backprop-sgd needs torch, which is not installed. Run: pip install 'ffedge[torch]'" in done.line
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc, to see the child")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_child_too_and_is_told_in_a_line(data: Path, tmp_path: Path, number: int, code: int) -> None:
+    out, temporary, waited = tmp_path / "bench", tmp_path / "temporary", time.monotonic() + 60
+    temporary.mkdir()
+    words = ["--speed", *SMALL, *ONCE, "--epochs", "100000", "--data", str(data), "--out", str(out)]
+    command, given = [sys.executable, "-m", "ffedge", "bench", *words], variables() | {"TMPDIR": str(temporary)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=given) as bench:
+        while not list(temporary.glob("*/*")) and time.monotonic() < waited:  # an arm trains
+            time.sleep(0.01)
+        (child,) = Path(f"/proc/{bench.pid}/task/{bench.pid}/children").read_text().split()
+        bench.send_signal(number)
+        printed, said = bench.communicate(timeout=60)
+    assert (bench.returncode, printed) == (code, "")
+    told = "stopped; what is measured so far stands there. Go on with the same command"
+    assert said.splitlines()[-1] == f"ffedge: {out}: {told}"
+    assert not Path(f"/proc/{child}").exists()
+    assert not list(temporary.iterdir())
 
 
 @pytest.mark.parametrize(
