@@ -13,6 +13,7 @@ from ffedge.page.charts import Line, bar_chart, line_chart
 MIB = 2**20
 MOST_BYTES, MOST_ARMS = 1 << 23, 24
 NAMES = ("memory.json", "speed.json")
+WRITTEN_BY = "`ffedge bench --memory` or `ffedge bench --speed`"
 
 
 def beside(path: Path) -> str:
@@ -36,11 +37,9 @@ def beside(path: Path) -> str:
         arms = measured["measures"] if found["benchmark"] == "memory" else measured["arms"]
         return _section(measured["work"], arms[:MOST_ARMS], found["machine"], measured.get("doubts", []))
     except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}). Pass what `ffedge bench --memory` wrote"
-        ) from error
+        raise DataError(f"{path}: cannot be read ({error.strerror}). Pass what {WRITTEN_BY} wrote") from error
     except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise DataError(f"{path}: is no result of `ffedge bench --memory` or `ffedge bench --speed`") from error
+        raise DataError(f"{path}: is no result of {WRITTEN_BY}") from error
 
 
 def _section(

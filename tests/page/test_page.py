@@ -12,7 +12,7 @@ import pytest
 
 import ffedge
 from ffedge.cli import main
-from ffedge.errors import ModelError
+from ffedge.errors import DataError, ModelError
 from ffedge.page.answers import answers
 from ffedge.page.charts import Line, bar_chart, line_chart, thinned, ticks
 from ffedge.page.page import page
@@ -307,6 +307,14 @@ def test_what_speaks_against_the_seconds_of_bench_is_told(pictures, tmp_path):
     (point,) = json.loads((bench_result(tmp_path) / "memory.json").read_text())["points"]
     folder = bench_result(tmp_path, points=[point | {"doubts": ["other work kept 1.3 cores busy"]}])
     assert "The seconds compare nothing: other work kept 1.3 cores busy." in page(pictures[0], bench=folder)
+
+
+def test_where_there_is_no_result_of_bench_the_line_names_both_measures(pictures, tmp_path):
+    (tmp_path / "inference.json").write_text("{}")
+    told = r"cannot be read \(No such file.*\)\. Pass what `ffedge bench --memory` or `ffedge bench --speed` wrote$"
+    for path in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(DataError, match=told):
+            page(pictures[0], bench=path)
 
 
 @pytest.mark.parametrize("changes", [{"points": []}, {"benchmark": "inference"}, {"points": [{"work": {}}]}])
