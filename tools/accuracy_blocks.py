@@ -66,13 +66,14 @@ def accuracy_wide(*results: Results) -> str:
     rows, names = [], []
     for documents in results:
         settings, runs = only(documents)
-        train = runs[0]["spec"]["train"]
+        network, train = (runs[0]["spec"][part] for part in ("network", "train"))
         share = "" if train["shift_share"] == 1.0 else f"{100 * train['shift_share']:.0f} % of the "
-        what = f"{DATA[runs[0]['data_name']]}, {share}images shifted by up to {counted(train['shift'], 'pixel')}"
+        what = f"{DATA[runs[0]['data_name']]}, {layers(network['widths'])}, `{network.get('class_goodness', 'tried')}`"
+        what += f", {train['epochs']} epochs, {share}images shifted by up to {counted(train['shift'], 'pixel')}"
         rows.append([what, percent(percents(runs)), peaks(runs)])
         names.append(settings["name"])
-    head = f"{layers(runs[0]['spec']['network']['widths'])}, {train['epochs']} epochs a layer"
-    return table([head, f"`{runs[0]['variant']}`", "peak, MiB (imports)"], rows, "Mean (each seed)", *names)
+    head = ["data, network, training", f"`{runs[0]['variant']}`", "peak, MiB (imports)"]
+    return table(head, rows, "Mean (each seed)", *names)
 
 
 def accuracy_one_pass(groups: Results, readout: Results, tried: Results) -> str:

@@ -10,11 +10,12 @@ from results import COMMANDS
 
 PAPER = ("paper", "paper-whole", "paper-whole-fashion")  # its arms on few rows, over seeds, and on the paper's own
 PICTURES = tuple(f"accuracy-pictures-{name}" for name in ("small", "grey", "bfloat16", "wide", "top-groups"))
+WIDE = ("accuracy-wide-shifts-mnist", "accuracy-wide-shifts", "accuracy-wide-readout")
 BLOCKS: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
     "machine": (tuple(COMMANDS), cost.machine),
     "accuracy-one-pass": (("accuracy-groups", "accuracy-readout", "accuracy"), reached.accuracy_one_pass),
     "accuracy-pictures": (PICTURES, reached.accuracy_pictures),
-    "accuracy-wide": (("accuracy-wide-shifts-mnist", "accuracy-wide-shifts"), reached.accuracy_wide),
+    "accuracy-wide": (WIDE, reached.accuracy_wide),
     "accuracy-spiking": (("accuracy-spiking", "accuracy"), reached.accuracy_spiking),
     "depth": (("depth", "depth-deep"), reached.depth),
     "time-to-accuracy": (("time-to-accuracy", "time-to-accuracy-one-pass"), reached.time_to_accuracy),

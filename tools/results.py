@@ -35,6 +35,11 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
         f"python bench/accuracy.py --data fashion-mnist {WIDER} --name accuracy-wide-shifts "
         "-- --widths 1000,1000 --shift 1 --shift-share 0.3"
     ),
+    "accuracy-wide-readout": (
+        "python bench/accuracy.py --data fashion-mnist --variants acff --epochs 40 --seeds 0 1 2 --threads 0 --name "
+        "accuracy-wide-readout -- --widths 1000,1000,1000 --class-goodness readout --schedule interleaved --shift 1 "
+        "--shift-share 0.5 --engine torch --precision bfloat16 --holdout 0"
+    ),
     "accuracy-wide-shifts-mnist": (
         f"python bench/accuracy.py --data mnist {WIDER} --name accuracy-wide-shifts-mnist "
         "-- --widths 1000,1000 --shift 1 --input-dropout 0.1 --holdout 0"

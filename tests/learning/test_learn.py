@@ -194,10 +194,12 @@ def test_examples_are_taken_from_a_data_set_where_none_are_kept(tmp_path):
     assert (learn_again.seen.sum(), check.seen.sum()) == (128 + 200 - found.new.rows, 32 + found.new.rows)
 
 
-def test_labels_that_are_numbers_name_classes_by_their_place(tmp_path):
+def test_labels_that_are_numbers_of_an_array_name_classes_by_their_place(tmp_path):
     path = written(tmp_path)
-    numbered = dataclasses.replace(NEW, classes=("0", "1", "2", "3"))
+    numbered = dataclasses.replace(NEW, classes=("0", "1", "2", "3"), by_number=True)
     assert learn(path, numbered, epochs=1, **ANY).rows == 200
+    with pytest.raises(DataError, match="has the class '0', which the model does not know"):
+        learn(path, dataclasses.replace(numbered, by_number=False), epochs=1)
     other = dataclasses.replace(NEW, classes=("a", "b", "c", "d"))
     with pytest.raises(DataError, match="has the class 'a', which the model does not know"):
         learn(path, other, epochs=1)
