@@ -144,7 +144,7 @@ def depth_time(documents: Results) -> str:
     caption = (
         f"{DATA[settings['data']]}, {settings['rows']} training rows, layers of {settings['width']}, batch 256, "
         f"{settings['epochs']} epochs (of each layer), {counted(settings['threads'], 'thread')}; "
-        f"{counted(settings['rounds'], 'round')} beside other work, of several the median [least, greatest]"
+        f"{counted(settings['rounds'], 'round')}, median [least, greatest]"
     )
     return table([head, *(counted(depth, "layer") for depth in settings["depths"])], rows, caption, "depth-time")
 

@@ -77,7 +77,7 @@ COMMANDS = {  # what makes each result; it stands in README beside the numbers
     "memory-4x500": "python bench/backprop.py --memory",
     "memory-8x2000": f"python bench/backprop.py --memory --widths {WIDE} --rows 600 --arms {WIDE_ARMS}",
     "memory-depth": "python bench/backprop.py --memory --sweep depth --widths 500",
-    "depth-time": "python bench/depth_time.py --rounds 1",
+    "depth-time": "python bench/depth_time.py",
     "conv-memory": "python bench/conv_memory.py",
     "peers-memory": "python bench/peers_memory.py --runs 3",
     "epoch-time": "python bench/epoch_time.py --rounds 3",
