@@ -34,6 +34,7 @@ GROUPS = {"class_goodness": "groups", "label_mode": "none", "n_negatives": 3, "s
 TOP = {**GROUPS, "class_goodness": "top-groups", "widths": (40, 33)}
 READOUT = {"class_goodness": "readout", "label_mode": "none", "n_negatives": 3}
 COLOUR, GREY = (9, 8, 3), (8, 10)  # shapes of pictures
+CONTENT = ["checkpoint", "metrics.jsonl", "model.kept.safetensors", "model.onnx", "report.json"]  # of a run's folder
 
 
 @cache

@@ -149,7 +149,7 @@ def _of_files(predictor: "Predictor | SpikingPredictor", options: Namespace) -> 
 def blocks(facts: "InputFacts", options: Namespace) -> "Iterator[tuple[Path, int, NDArray[Any]]]":
     """Yield the rows of all files a block at a time: the file, the first row's number, the rows."""
     from ffedge.data import files_of
-    from ffedge.data.files import TEXTS, TYPED, is_table
+    from ffedge.data.files import TEXTS, TYPED, is_array, is_table
     from ffedge.pages import release_libraries
 
     begins = True
@@ -157,7 +157,7 @@ def blocks(facts: "InputFacts", options: Namespace) -> "Iterator[tuple[Path, int
         if is_table(path):
             yield from _table_blocks(path, facts, options)
             continue
-        if facts.table is not None and not _is_array(path) and path.exists():
+        if facts.table is not None and not is_array(path) and path.exists():
             raise DataError(f"{path}: is no table by its name. Pass a {', '.join((*TEXTS, *TYPED))}, .npy or .npz file")
         source = _read(path, facts, options)
         for number, inputs in enumerate(source.blocks(ROWS) if source else ()):
@@ -172,8 +172,9 @@ def blocks(facts: "InputFacts", options: Namespace) -> "Iterator[tuple[Path, int
 def _read(path: Path, facts: "InputFacts", options: Namespace) -> "RowSource | None":
     """Open a file; None, and a line, where it is a picture or a recording that does not fit and may be left out."""
     from ffedge.data import read_inputs
+    from ffedge.data.files import is_array
 
-    if options.skip_broken and _is_array(path):
+    if options.skip_broken and is_array(path):
         raise ValueError(f"{path}: is no picture or recording, so that `skip_broken` plays no part. Leave it out")
     try:
         return read_inputs(path, facts.shape, facts.dtype, resize=options.resize, invert=options.invert)
@@ -182,12 +183,6 @@ def _read(path: Path, facts: "InputFacts", options: Namespace) -> "RowSource | N
             raise
         print(f"ffedge: {one_line(str(error))}; left out", file=sys.stderr)
         return None
-
-
-def _is_array(path: Path) -> bool:
-    from ffedge.data.files import is_idx
-
-    return path.suffix in {".npy", ".npz"} or is_idx(path)
 
 
 def _table_blocks(path: Path, facts: "InputFacts", options: Namespace) -> "Iterator[tuple[Path, int, NDArray[Any]]]":

@@ -60,6 +60,11 @@ def is_idx(path: Path) -> bool:
     return "ubyte" in path.name or path.name.removesuffix(".gz").endswith(".idx")
 
 
+def is_array(path: Path) -> bool:
+    """Tell by its name whether a file is an .npy, .npz or IDX file."""
+    return path.suffix in {".npy", ".npz"} or is_idx(path)
+
+
 def is_table(source: object) -> bool:
     """Tell by its name whether a path, a pattern or a list of them stands for table files; ``-`` is standard input."""
     if isinstance(source, list | tuple):

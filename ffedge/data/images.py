@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ffedge.data.arrays import npz_members, read_npz
 from ffedge.data.checks import as_inputs
 from ffedge.data.events import is_recording, read_events
-from ffedge.data.files import is_idx, open_array
+from ffedge.data.files import is_array, open_array
 from ffedge.data.rows import ArrayRows, Rows, RowSource, open_to_read
 from ffedge.errors import DataError, FfedgeError
 
@@ -61,7 +61,7 @@ def read_inputs(
     """
     path, dtype = Path(path), np.dtype(dtype)
     events = is_recording(path)
-    if not events and path.suffix not in {".npy", ".npz"} and not is_idx(path):
+    if not events and not is_array(path):
         return _picture(path, row_shape, dtype, resize, invert)
     if resize or invert:
         name = "resize" if resize else "invert"

@@ -116,10 +116,9 @@ def learn(
         added = [*add_classes, *(_new_classes(dataset, before, add_classes) if add_new else ())]
         start = with_classes(before, added) if added else before
         places = numbers_in(dataset, start.facts.classes)
-        for name in (name for name in add_classes if start.facts.classes.index(name) not in places):
-            hear.note(
-                f"{dataset.name}: has no row of {name!r}, a class that is added all the same and nothing is known of"
-            )
+        for at, name in enumerate(start.facts.classes):
+            if name in add_classes and at not in places:
+                hear.note(f"{dataset.name}: has no row of the class {name!r}. It is added, and nothing is known of it")
         source = None
         if replay_from is not None:
             source = without_odd(read(replay_from), start.facts)[0]

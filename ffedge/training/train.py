@@ -255,8 +255,8 @@ def _train_until_stopped(loop: Loop, place: Place, stop: Callable[[], bool], fol
         loop.train(place, stop)
     except Diverged as error:
         if not folder.checkpoints.generations():
-            before = f"{folder.path} stands as it was" if folder.replaces else "There is no checkpoint before it"
-            raise TrainingError(f"{error}. {before}") from error
+            left = f"{folder.path} stands as it was" if folder.replaces else "There is no checkpoint before it"
+            raise TrainingError(f"{error}. {left}") from error
         loop.fall_back(folder.restore().state)  # with the epochs before it, which are told
         return str(error)
     except Interrupted as error:
